@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	// Caddy's own modules, and the plugin: what `xcaddy build` puts together.
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/caddy-grpc/gateway"
+)
+
+//go:embed Caddyfile
+var caddyfileText []byte
+
+// startGateway serves the Caddyfile, in this process or, when binary is not empty, in a Caddy of its own.
+func startGateway(ctx context.Context, binary, caddyfilePath string) (stop func(), err error) {
+	if binary != "" {
+		return startBinary(ctx, binary, caddyfilePath)
+	}
+	text := caddyfileText
+	if caddyfilePath != "" {
+		if text, err = os.ReadFile(caddyfilePath); err != nil {
+			return nil, fmt.Errorf("read the Caddyfile: %w", err)
+		}
+	}
+	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt(text, map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		return nil, fmt.Errorf("adapt the Caddyfile: %w", err)
+	}
+	for _, warning := range warnings {
+		fmt.Fprintln(os.Stderr, "warning:", warning)
+	}
+	if config, err = quietLogs(config); err != nil {
+		return nil, err
+	}
+	if err := caddy.Load(config, true); err != nil {
+		return nil, fmt.Errorf("start Caddy: %w", err)
+	}
+	return func() { _ = caddy.Stop() }, nil
+}
+
+// quietLogs keeps Caddy's log to warnings, so that the demo's own lines can be read.
+func quietLogs(config []byte) ([]byte, error) {
+	var tree map[string]any
+	if err := json.Unmarshal(config, &tree); err != nil {
+		return nil, fmt.Errorf("read the adapted config: %w", err)
+	}
+	tree["logging"] = map[string]any{"logs": map[string]any{"default": map[string]any{"level": "WARN"}}}
+	return json.Marshal(tree)
+}
+
+func startBinary(ctx context.Context, binary, caddyfilePath string) (stop func(), err error) {
+	if caddyfilePath == "" {
+		file, err := os.CreateTemp("", "Caddyfile-")
+		if err != nil {
+			return nil, fmt.Errorf("write the Caddyfile: %w", err)
+		}
+		defer file.Close()
+		if _, err := file.Write(caddyfileText); err != nil {
+			return nil, fmt.Errorf("write the Caddyfile: %w", err)
+		}
+		caddyfilePath = file.Name()
+	}
+	cmd := exec.CommandContext(ctx, binary, "run", "--config", caddyfilePath, "--adapter", "caddyfile")
+	cmd.Stderr = os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 40 * time.Second
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", binary, err)
+	}
+	return func() {
+		_ = cmd.Cancel()
+		_ = cmd.Wait()
+	}, nil
+}
+
+// pools asks the admin API for the state of the pool, and says it in a line.
+func pools(ctx context.Context, admin string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+"/grpc_gateway/upstreams", nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var answer []struct {
+		Endpoints []struct{ Address, State string } `json:"endpoints"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return "", err
+	}
+	var parts []string
+	for _, upstream := range answer {
+		for _, endpoint := range upstream.Endpoints {
+			parts = append(parts, endpoint.Address+" "+endpoint.State)
+		}
+	}
+	if len(parts) == 0 {
+		return "no instance", nil
+	}
+	return strings.Join(parts, ", "), nil
+}
