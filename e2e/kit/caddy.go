@@ -1,0 +1,272 @@
+package kit
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var build struct {
+	once   sync.Once
+	binary string
+	err    error
+}
+
+// Binary builds Caddy with the plugin, with the race detector, once per test process.
+func Binary(t testing.TB) string {
+	t.Helper()
+	build.once.Do(func() {
+		dir, err := os.MkdirTemp("", "e2e-caddy-")
+		if err != nil {
+			build.err = err
+			return
+		}
+		build.binary = filepath.Join(dir, "caddy")
+		cmd := exec.Command("go", "build", "-race", "-o", build.binary, "./cmd/caddy")
+		cmd.Dir = RootDir(t)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			build.err = fmt.Errorf("build cmd/caddy: %w\n%s", err, out)
+		}
+	})
+	if build.err != nil {
+		t.Fatal(build.err)
+	}
+	return build.binary
+}
+
+// RemoveBinary removes what Binary built. TestMain calls it.
+func RemoveBinary() {
+	if build.binary != "" {
+		os.RemoveAll(filepath.Dir(build.binary))
+	}
+}
+
+// RootDir returns the root of the plugin's module.
+func RootDir(t testing.TB) string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/caddy-grpc/gateway").Output()
+	if err != nil {
+		t.Fatalf("find the root module: %v", err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// Caddy is a running Caddy process with the plugin.
+type Caddy struct {
+	Admin  string // address of the admin API
+	Listen string // address of the gateway, http://Listen
+	cmd    *exec.Cmd
+	log    string
+	done   chan error
+	ended  bool
+}
+
+// Options of a Caddy process.
+type Options struct {
+	// Site is the Caddyfile inside the site block.
+	Site string
+	// Global is added to the Caddyfile's global options.
+	Global string
+	// Env is added to the environment, as NAME=value.
+	Env []string
+	// Binary to run; default: Binary(t).
+	Binary string
+}
+
+// StartCaddy runs Caddy with one site on a free port, and waits for its admin API.
+func StartCaddy(t testing.TB, opts Options) *Caddy {
+	t.Helper()
+	if opts.Binary == "" {
+		opts.Binary = Binary(t)
+	}
+	c := &Caddy{Admin: FreeAddr(t), Listen: FreeAddr(t), done: make(chan error, 1)}
+	dir := t.TempDir()
+	c.log = filepath.Join(dir, "caddy.log")
+	log, err := os.Create(c.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "Caddyfile")
+	if err := os.WriteFile(path, []byte(c.Caddyfile(opts)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.cmd = exec.Command(opts.Binary, "run", "--config", path, "--adapter", "caddyfile")
+	c.cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "HOME="+dir)
+	c.cmd.Env = append(c.cmd.Env, opts.Env...)
+	c.cmd.Stdout, c.cmd.Stderr = log, log
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { c.done <- c.cmd.Wait(); log.Close() }()
+	t.Cleanup(func() { c.cleanup(t) })
+	Eventually(t, 30*time.Second, "Caddy's admin API answers", func() error {
+		select {
+		case err := <-c.done:
+			c.ended = true
+			t.Fatalf("Caddy ended at its start: %v\n%s", err, c.Log())
+		default:
+		}
+		_, err := c.get("/config/")
+		return err
+	})
+	return c
+}
+
+// Caddyfile returns the whole Caddyfile of opts for this process: HTTP/1.1 and h2c on one port, no grace period.
+func (c *Caddy) Caddyfile(opts Options) string {
+	return fmt.Sprintf("{\n\tadmin %s\n\tservers {\n\t\tprotocols h1 h2 h2c\n\t}\n%s\n}\n\nhttp://%s {\n%s\n}\n", c.Admin, opts.Global, c.Listen, opts.Site)
+}
+
+// URL returns the URL of a path of the gateway.
+func (c *Caddy) URL(path string) string { return "http://" + c.Listen + path }
+
+// Log returns what Caddy has logged so far.
+func (c *Caddy) Log() string {
+	text, _ := os.ReadFile(c.log)
+	return string(text)
+}
+
+// Reload loads a config through the admin API, and returns the error that Caddy answers with.
+func (c *Caddy) Reload(opts Options) error {
+	resp, err := http.Post("http://"+c.Admin+"/load", "text/caddyfile", strings.NewReader(c.Caddyfile(opts)))
+	if err != nil {
+		return fmt.Errorf("load a config: %w", err)
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("load a config: %d %s", resp.StatusCode, bytes.TrimSpace(text))
+	}
+	return nil
+}
+
+func (c *Caddy) get(path string) ([]byte, error) {
+	resp, err := http.Get("http://" + c.Admin + path)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GET %s: %d %s", path, resp.StatusCode, text)
+	}
+	return text, err
+}
+
+// Config returns the config that Caddy says it runs.
+func (c *Caddy) Config(t testing.TB) string {
+	t.Helper()
+	text, err := c.get("/config/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// Upstream is what the tests read of the admin API's /grpc_gateway/upstreams.
+type Upstream struct {
+	Name      string `json:"name"`
+	Endpoints []struct {
+		Address     string `json:"address"`
+		State       string `json:"state"`
+		Connections int    `json:"connections"`
+	} `json:"endpoints"`
+}
+
+// Upstreams asks the admin API.
+func (c *Caddy) Upstreams() ([]Upstream, error) {
+	text, err := c.get("/grpc_gateway/upstreams")
+	if err != nil {
+		return nil, err
+	}
+	var upstreams []Upstream
+	if err := json.Unmarshal(text, &upstreams); err != nil {
+		return nil, fmt.Errorf("read /grpc_gateway/upstreams: %w: %s", err, text)
+	}
+	return upstreams, nil
+}
+
+// WaitReady waits until the admin API shows exactly these endpoints as READY, and returns how long it took.
+func (c *Caddy) WaitReady(t testing.TB, limit time.Duration, addrs ...string) time.Duration {
+	t.Helper()
+	return Eventually(t, limit, fmt.Sprintf("READY: %v", addrs), func() error {
+		upstreams, err := c.Upstreams()
+		if err != nil {
+			return err
+		}
+		ready := map[string]bool{}
+		for _, upstream := range upstreams {
+			for _, endpoint := range upstream.Endpoints {
+				if endpoint.State == "READY" {
+					ready[endpoint.Address] = true
+				}
+			}
+		}
+		for _, addr := range addrs {
+			if !ready[addr] {
+				return fmt.Errorf("%s is not READY: %+v", addr, upstreams)
+			}
+		}
+		if len(ready) != len(addrs) {
+			return fmt.Errorf("%d endpoints are READY, not %d: %+v", len(ready), len(addrs), upstreams)
+		}
+		return nil
+	})
+}
+
+// Terminate sends SIGTERM without waiting.
+func (c *Caddy) Terminate(t testing.TB) {
+	t.Helper()
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Wait waits for the process to end, and fails the test when it does not or when it ends with an error.
+func (c *Caddy) Wait(t testing.TB, limit time.Duration) {
+	t.Helper()
+	select {
+	case err := <-c.done:
+		c.ended = true
+		if err != nil {
+			t.Fatalf("Caddy ended with %v\n%s", err, c.Log())
+		}
+	case <-time.After(limit):
+		t.Fatalf("Caddy did not end within %v of SIGTERM\n%s", limit, c.Log())
+	}
+}
+
+// cleanup ends the process, and fails the test when the log shows a panic or a data race.
+func (c *Caddy) cleanup(t testing.TB) {
+	if !c.ended {
+		_ = c.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-c.done:
+		case <-time.After(45 * time.Second):
+			_ = c.cmd.Process.Signal(syscall.SIGQUIT)
+			t.Error(errors.New("Caddy did not end within 45 s of SIGTERM"))
+			<-c.done
+		}
+	}
+	log := c.Log()
+	for _, bad := range []string{"DATA RACE", "panic:", "http: panic serving"} {
+		if strings.Contains(log, bad) {
+			t.Errorf("Caddy's log has %q:\n%s", bad, log)
+			return
+		}
+	}
+	if t.Failed() {
+		t.Logf("Caddy's log:\n%s", log)
+	}
+}

@@ -1,0 +1,84 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/caddy-grpc/gateway/e2e/kit"
+)
+
+var xcaddyBuild struct {
+	once        sync.Once
+	binary, log string
+	err         error
+}
+
+// xcaddyBinary builds Caddy with the plugin in the way the README tells users to, once.
+func xcaddyBinary(t *testing.T) string {
+	t.Helper()
+	root := kit.RootDir(t)
+	xcaddyBuild.once.Do(func() {
+		dir, err := os.MkdirTemp("", "e2e-xcaddy-")
+		if err != nil {
+			xcaddyBuild.err = err
+			return
+		}
+		xcaddyBuild.binary = filepath.Join(dir, "caddy")
+		cmd := exec.Command("go", "tool", "xcaddy", "build", "v2.11.9",
+			"--with", "github.com/caddy-grpc/gateway@v0.0.0="+root, "--output", xcaddyBuild.binary)
+		out, err := cmd.CombinedOutput()
+		xcaddyBuild.log, xcaddyBuild.err = string(out), err
+	})
+	if xcaddyBuild.err != nil {
+		t.Fatalf("xcaddy build: %v\n%s", xcaddyBuild.err, xcaddyBuild.log)
+	}
+	return xcaddyBuild.binary
+}
+
+// TestXcaddyBuild: a real build with xcaddy has every module.
+func TestXcaddyBuild(t *testing.T) {
+	out, err := exec.Command(xcaddyBinary(t), "list-modules").CombinedOutput()
+	if err != nil {
+		t.Fatalf("list-modules: %v\n%s", err, out)
+	}
+	modules := strings.Fields(string(out))
+	for _, want := range []string{
+		"grpc_gateway",
+		"http.handlers.grpc_gateway",
+		"http.grpc_gateway.discovery.etcd",
+		"http.grpc_gateway.discovery.static",
+		"http.grpc_gateway.discovery.dns",
+		"admin.api.grpc_gateway",
+	} {
+		found := false
+		for _, module := range modules {
+			found = found || module == want
+		}
+		if !found {
+			t.Errorf("%s is not among the modules", want)
+		}
+	}
+}
+
+// TestBuildsForEveryPlatform compiles the plugin where it cannot be run.
+func TestBuildsForEveryPlatform(t *testing.T) {
+	for _, platform := range []string{"linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64", "windows/amd64", "windows/arm64"} {
+		if platform == runtime.GOOS+"/"+runtime.GOARCH {
+			continue // every other test builds it
+		}
+		t.Run(strings.ReplaceAll(platform, "/", "-"), func(t *testing.T) {
+			goos, goarch, _ := strings.Cut(platform, "/")
+			cmd := exec.Command("go", "build", "./...")
+			cmd.Dir = kit.RootDir(t)
+			cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH="+goarch, "CGO_ENABLED=0")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+		})
+	}
+}
