@@ -1,0 +1,81 @@
+# `make help` lists what can be done. Everything here runs on a bare machine with Go and make; what else a target needs
+# it installs itself (scripts/need).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := $(CURDIR)/.bin
+GOLANGCI_LINT_VERSION := v2.15.0
+# The modules of this repository. Heavy test dependencies never enter the plugin's own, which is the first.
+MODULES := . examples/quickstart e2e bench
+# Arguments of `make demo`, for example ARGS="--etcd 10.0.0.1:2379".
+ARGS ?=
+# Seconds for each fuzz target of `make fuzz`.
+FUZZTIME ?= 20
+
+.PHONY: help
+help: ## list what can be done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-22s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: ## run the quickstart: embedded etcd, three demo instances, Caddy with the gateway
+	@cd examples/quickstart && go build -o $(BIN)/quickstart . && exec $(BIN)/quickstart $(ARGS)
+
+.PHONY: build
+build: ## build Caddy with the plugin into .bin/caddy
+	go build -trimpath -o $(BIN)/caddy ./cmd/caddy
+
+.PHONY: test
+test: test-unit test-modules conformance-protobuf fuzz-codec test-e2e ## run all tests, installing what they need
+
+.PHONY: test-unit
+test-unit: ## test the plugin's module, with the race detector; replays the fuzz corpora
+	go test -race -timeout 10m ./...
+
+.PHONY: test-modules
+test-modules: ## test the modules beside it that are not end-to-end
+	for module in examples/quickstart bench; do (cd $$module && go vet ./... && go test -race -timeout 10m ./...); done
+
+.PHONY: test-e2e
+test-e2e: ## test against real etcd servers, registries, xcaddy and Caddy processes
+	scripts/need etcd
+	cd e2e && go vet ./... && go test -race -timeout 25m ./...
+
+.PHONY: conformance-protobuf
+conformance-protobuf: ## run the official protobuf JSON conformance suite against the transcoder
+	scripts/need npm g++
+	internal/transcode/conformance/run.sh
+
+.PHONY: fuzz-codec
+fuzz-codec: ## fuzz the transcoder against protojson for a minute
+	internal/transcode/fuzz.sh 60
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target of the plugin for FUZZTIME seconds each
+	scripts/fuzz $(FUZZTIME)
+
+.PHONY: bench-codec
+bench-codec: ## measure the transcoder beside protojson, hyperpb and sonic
+	bench/codec/run.sh
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## check format, vet, every linter, the import rules and go.mod files
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted"; exit 1; fi
+	for module in $(MODULES); do (cd $$module && go vet ./... && go mod tidy -diff && $< run --config $(CURDIR)/.golangci.yml ./...); done
+
+.PHONY: fmt
+fmt: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## format all code
+	for module in $(MODULES); do (cd $$module && $< fmt --config $(CURDIR)/.golangci.yml ./...); done
+
+.PHONY: generate
+generate: ## generate Go code from the .proto files again
+	scripts/generate
+
+$(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION):
+	GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	mv $(BIN)/golangci-lint $@
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf $(BIN) .cache e2e/out bench/out
