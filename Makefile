@@ -16,7 +16,7 @@ FUZZTIME ?= 20
 
 .PHONY: help
 help: ## list what can be done
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-22s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-22s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: ## run the quickstart: embedded etcd, three demo instances, Caddy with the gateway
