@@ -1,0 +1,193 @@
+package httprule
+
+import "strings"
+
+// noRoute is the index of a route that was not found.
+const noRoute = -1
+
+// node is a state of the trie that all templates with one verb are compiled to. An edge takes one segment of a path.
+type node struct {
+	literals children
+	single   *node // by `*`
+	// deep is the trie of the literals that follow a `**` here, read from the end of the path; its root ends the
+	// templates whose `**` is last.
+	deep *node
+	ends []end // sorted by method, "*" last, so that the first that takes a method is the right one
+}
+
+// end is a route whose template ends at a node.
+type end struct {
+	method string // "*" takes any
+	route  int
+}
+
+// few is how many literals are searched one by one before a map is faster and worth its memory. Nearly all nodes of
+// a real API have one.
+const few = 4
+
+// children maps the text of literals to nodes.
+type children struct {
+	list   []child
+	byText map[string]*node // instead of list when there are more than few
+}
+
+type child struct {
+	text string
+	node *node
+}
+
+func (c *children) find(text string) *node {
+	if c.byText != nil {
+		return c.byText[text]
+	}
+	for i := range c.list {
+		if c.list[i].text == text {
+			return c.list[i].node
+		}
+	}
+	return nil
+}
+
+// findBytes is find for text in a buffer; the compiler sees that the conversions need no copy.
+func (c *children) findBytes(text []byte) *node {
+	if c.byText != nil {
+		return c.byText[string(text)]
+	}
+	for i := range c.list {
+		if c.list[i].text == string(text) {
+			return c.list[i].node
+		}
+	}
+	return nil
+}
+
+// findOrAdd returns the node for a text, a new one when there is none.
+func (c *children) findOrAdd(text string) *node {
+	if n := c.find(text); n != nil {
+		return n
+	}
+	n := &node{}
+	if c.byText == nil && len(c.list) < few {
+		c.list = append(c.list, child{text, n})
+		return n
+	}
+	if c.byText == nil {
+		c.byText = make(map[string]*node, len(c.list)+1)
+		for _, old := range c.list {
+			c.byText[old.text] = old.node
+		}
+		c.list = nil
+	}
+	c.byText[text] = n
+	return n
+}
+
+// insert adds a template's segments and returns the node at which it ends.
+func (n *node) insert(segments []segment) *node {
+	for i, s := range segments {
+		switch s.kind {
+		case literalSegment:
+			n = n.literals.findOrAdd(s.text)
+		case singleSegment:
+			if n.single == nil {
+				n.single = &node{}
+			}
+			n = n.single
+		case deepSegment:
+			if n.deep == nil {
+				n.deep = &node{}
+			}
+			n = n.deep
+			for tail := segments[i+1:]; len(tail) > 0; tail = tail[:len(tail)-1] {
+				n = n.literals.findOrAdd(tail[len(tail)-1].text)
+			}
+			return n
+		}
+	}
+	return n
+}
+
+// walk is one search of a trie.
+//
+// The search is depth first with backtracking, in the order of precedence, and ends at the first route that takes
+// the method. It is bounded: the nodes form a tree in which the edges on the way to a node fix the part of the path
+// they took (each takes one segment, from the front, or after a `**` from the end), so no node is entered twice. A
+// search of a path with k segments thus enters at most as many nodes as there are, and at most 2^(k+1) before the
+// `**`; for one to cost more than k steps, routes must agree with the path in many ways at once.
+type walk struct {
+	method string
+	// allowed, when set, collects the methods of all routes that match, and no route is found.
+	allowed map[string]struct{}
+	steps   int    // nodes entered
+	decoded []byte // scratch for a segment
+}
+
+// find searches from a node on. rest is what remains of the path: empty, or a slash and more.
+func (w *walk) find(n *node, rest string) int {
+	w.steps++
+	if rest == "" {
+		if found := w.accept(n.ends); found != noRoute {
+			return found
+		}
+	} else {
+		text, next := cutSegment(rest)
+		if child := w.literal(n, text); child != nil {
+			if found := w.find(child, next); found != noRoute {
+				return found
+			}
+		}
+		if n.single != nil && text != "" {
+			if found := w.find(n.single, next); found != noRoute {
+				return found
+			}
+		}
+	}
+	if n.deep != nil {
+		return w.findTail(n.deep, rest)
+	}
+	return noRoute
+}
+
+// findTail searches what follows a `**` from the end of the path, the longest tail first.
+func (w *walk) findTail(n *node, rest string) int {
+	w.steps++
+	if slash := strings.LastIndexByte(rest, '/'); slash >= 0 {
+		if child := w.literal(n, rest[slash+1:]); child != nil {
+			if found := w.findTail(child, rest[:slash]); found != noRoute {
+				return found
+			}
+		}
+	}
+	return w.accept(n.ends)
+}
+
+// literal returns the node that a literal equal to the decoded segment leads to.
+func (w *walk) literal(n *node, text string) *node {
+	if strings.IndexByte(text, '%') < 0 {
+		return n.literals.find(text)
+	}
+	w.decoded = appendDecoded(w.decoded[:0], text, false)
+	return n.literals.findBytes(w.decoded)
+}
+
+// accept returns the route among ends that takes the method.
+func (w *walk) accept(ends []end) int {
+	for _, e := range ends {
+		switch {
+		case w.allowed != nil:
+			w.allowed[e.method] = struct{}{}
+		case e.method == w.method || e.method == anyMethod:
+			return e.route
+		}
+	}
+	return noRoute
+}
+
+// cutSegment takes the first segment off a path that begins with a slash.
+func cutSegment(rest string) (text, next string) {
+	rest = rest[1:]
+	if slash := strings.IndexByte(rest, '/'); slash >= 0 {
+		return rest[:slash], rest[slash:]
+	}
+	return rest, ""
+}
