@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Runs the official Connect conformance suite (connectrpc.com/conformance) against the gateway in a real Caddy, in front of
+# the suite's own gRPC server. Further arguments go to the suite, for example --run '**/unary/**' or --trace.
+#
+# There is no list of known failures: every case must pass, and there must be as many cases as the suite has.
+set -euo pipefail
+cd "$(dirname "$0")"
+version=v1.0.7
+cases=4112
+root=$(cd ../../.. && pwd)
+bin=$root/.bin/conformance-$version
+if [ ! -x "$bin/referenceserver" ]; then
+	for tool in connectconformance grpcserver referenceserver; do
+		GOBIN=$bin go install "connectrpc.com/conformance/cmd/$tool@$version"
+	done
+fi
+(cd "$root" && go build -o .bin/caddy ./cmd/caddy)
+go build -o "$bin/launcher" .
+PROTO_DIR=$(go mod download -json "connectrpc.com/conformance@$version" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')/proto
+export CADDY=$root/.bin/caddy GRPCSERVER=$bin/grpcserver PROTO_DIR
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+status=0
+timeout 600 "$bin/connectconformance" --conf conf.yaml --mode server -p 8 "$@" -- "$bin/launcher" >"$log" 2>&1 || status=$?
+if [ $status -ne 0 ]; then
+	tail -n "${LINES_SHOWN:-200}" "$log"
+	exit $status
+fi
+tail -n 3 "$log"
+if [ $# -eq 0 ] && ! grep -Eq "^Total cases: $cases\$" "$log"; then
+	echo "the suite did not run all of its $cases cases" >&2
+	exit 1
+fi
