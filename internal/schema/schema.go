@@ -1,66 +1,163 @@
-// Package schema turns descriptors into one immutable schema, from reflection, descriptor sets or .proto files.
+// Package schema turns descriptors into one immutable Schema: the services that can be called, with every type they use. It reads them by
+// gRPC server reflection, from descriptor sets (protosets) or from .proto sources, and keeps them current (Live).
+//
+// It is not a router and not a codec: HTTP rules are handed on as they are written, and messages are never decoded here.
 package schema
 
 import (
-	"context"
+	"slices"
+	"strings"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
-	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// Schema is an immutable set of services, with all the types they use.
-type Schema struct{}
+// Schema is an immutable set of services, with all the types they use. Safe for concurrent use.
+type Schema struct {
+	methods     []*Method
+	byName      map[string]*Method
+	services    []string
+	files       *protoregistry.Files
+	types       *dynamicpb.Types
+	problems    []Problem
+	fingerprint string
+}
 
-// Method returns a method by "package.Service/Method" (a leading slash is allowed), or nil.
-func (s *Schema) Method(name string) *Method { panic("to be built") }
-
-// Methods returns all methods, sorted by name.
-func (s *Schema) Methods() []*Method { panic("to be built") }
-
-// Services returns the full names of the services, sorted.
-func (s *Schema) Services() []string { panic("to be built") }
-
-// Files returns the descriptors.
-func (s *Schema) Files() *protoregistry.Files { panic("to be built") }
-
-// Types resolves Any and extensions; it satisfies transcode.Resolver.
-func (s *Schema) Types() *dynamicpb.Types { panic("to be built") }
-
-// Fingerprint identifies the contents: equal descriptors, equal fingerprint.
-func (s *Schema) Fingerprint() string { panic("to be built") }
-
-// Method is one RPC.
+// Method is one RPC. It is immutable.
 type Method struct {
-	Name  string // "package.Service/Method"
-	Desc  protoreflect.MethodDescriptor
-	Rules []*annotations.HttpRule // the google.api.http rule, then its additional_bindings, flattened
+	Name string // "package.Service/Method"
+	Desc protoreflect.MethodDescriptor
+	// Rules are the google.api.http rule, then its additional_bindings, flattened: none of them has
+	// additional_bindings of its own. Nil without the option.
+	Rules []*annotations.HttpRule
 	// Idempotent: idempotency_level is NO_SIDE_EFFECTS or IDEMPOTENT.
 	Idempotent bool
 	// NoSideEffects: idempotency_level is NO_SIDE_EFFECTS, which opens Connect's GET.
 	NoSideEffects bool
 }
 
-// Loader reads a schema from one place.
-type Loader interface {
-	// Load reads everything anew.
-	Load(ctx context.Context) (*Schema, error)
-	// Watch calls changed when what Load reads may have changed, until ctx is done. It blocks.
-	Watch(ctx context.Context, changed func())
+// Problem is something of the source that could not be used. The rest of the schema works without it.
+type Problem struct {
+	Subject string `json:"subject"` // the service, method or file it is about
+	Reason  string `json:"reason"`
 }
 
-// Reflection, Protoset and ProtoFiles return the loaders.
+func (p Problem) String() string { return p.Subject + ": " + p.Reason }
+
+// New makes a schema of a descriptor set that need not be ordered. It exposes all services in it but grpc.* ones. Missing files of
+// google/protobuf, google/api and google/rpc are added. The set is not modified and may be changed afterwards.
 //
-//	func Reflection(conn grpc.ClientConnInterface, opts ReflectionOptions) Loader
-//	func Protoset(files ...string) Loader
-//	func ProtoFiles(files, importPaths []string) Loader
-var _ grpc.ClientConnInterface
+// Errors are *MissingImportError, *ConflictError, or say which file is invalid and why.
+func New(set *descriptorpb.FileDescriptorSet) (*Schema, error) {
+	a := newAssembly()
+	for _, fd := range set.GetFile() {
+		// A copy by way of the wire, so that options have the types that this package reads, whatever made them.
+		raw, err := proto.Marshal(fd)
+		if err != nil {
+			return nil, badFile(fd.GetName(), err)
+		}
+		if err := a.addBytes(raw, "the set"); err != nil {
+			return nil, err
+		}
+	}
+	return a.buildStrict()
+}
 
-// Live keeps a schema current: it loads in the background, again on every change and Trigger, keeps the last good
-// schema when a new one is broken, and tells subscribers.
-type Live struct{}
+// FromFiles makes a schema of linked descriptors, such as generated code has, and everything they import.
+func FromFiles(files ...protoreflect.FileDescriptor) (*Schema, error) {
+	set := &descriptorpb.FileDescriptorSet{}
+	seen := map[string]bool{}
+	var add func(fd protoreflect.FileDescriptor)
+	add = func(fd protoreflect.FileDescriptor) {
+		if seen[fd.Path()] || fd.IsPlaceholder() {
+			return
+		}
+		seen[fd.Path()] = true
+		imports := fd.Imports()
+		for i := range imports.Len() {
+			add(imports.Get(i).FileDescriptor)
+		}
+		set.File = append(set.File, protodesc.ToFileDescriptorProto(fd))
+	}
+	for _, fd := range files {
+		add(fd)
+	}
+	return New(set)
+}
 
-// Current returns the schema in force, nil before the first was loaded.
-func (l *Live) Current() *Schema { panic("to be built") }
+// Method returns a method by "package.Service/Method" (a leading slash is allowed), or nil.
+func (s *Schema) Method(name string) *Method { return s.byName[strings.TrimPrefix(name, "/")] }
+
+// Methods returns all methods, sorted by name. The slice is not to be modified.
+func (s *Schema) Methods() []*Method { return s.methods }
+
+// Services returns the full names of the exposed services, sorted. The slice is not to be modified.
+func (s *Schema) Services() []string { return s.services }
+
+// Files returns the descriptors: those of the source, and the common google/ files that it may or may not have had.
+func (s *Schema) Files() *protoregistry.Files { return s.files }
+
+// Types resolves Any and extensions; it satisfies transcode.Resolver. Besides the source's own types it
+// knows the well-known types and google.rpc's error details.
+func (s *Schema) Types() *dynamicpb.Types { return s.types }
+
+// Problems are parts of the source that had to be left out, sorted by subject. The slice is not to be modified.
+func (s *Schema) Problems() []Problem { return s.problems }
+
+// Fingerprint identifies the contents: equal descriptors (comments included, other source positions not) and equal
+// services, equal fingerprint. The common google/ files do not count where the source's version says nothing that ours does not.
+func (s *Schema) Fingerprint() string { return s.fingerprint }
+
+// index fills what is derived from the services.
+func (s *Schema) index(services []protoreflect.ServiceDescriptor) {
+	s.byName = map[string]*Method{}
+	for _, sd := range services {
+		s.services = append(s.services, string(sd.FullName()))
+		methods := sd.Methods()
+		for i := range methods.Len() {
+			m := newMethod(methods.Get(i))
+			s.methods = append(s.methods, m)
+			s.byName[m.Name] = m
+		}
+	}
+	slices.Sort(s.services)
+	slices.SortFunc(s.methods, func(a, b *Method) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.problems, func(a, b Problem) int { return strings.Compare(a.String(), b.String()) })
+	s.problems = slices.Compact(s.problems)
+}
+
+func newMethod(md protoreflect.MethodDescriptor) *Method {
+	m := &Method{Name: string(md.Parent().FullName()) + "/" + string(md.Name()), Desc: md}
+	opts, ok := md.Options().(*descriptorpb.MethodOptions)
+	if !ok || opts == nil {
+		return m
+	}
+	m.NoSideEffects = opts.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS
+	m.Idempotent = m.NoSideEffects || opts.GetIdempotencyLevel() == descriptorpb.MethodOptions_IDEMPOTENT
+	// Every file was parsed with optionTypes, so that the extension, if it is there, has the linked type.
+	if !proto.HasExtension(opts, annotations.E_Http) {
+		return m
+	}
+	if rule, ok := proto.GetExtension(opts, annotations.E_Http).(*annotations.HttpRule); ok {
+		m.Rules = flatten(rule)
+	}
+	return m
+}
+
+// flatten puts a rule and its additional bindings into one list. http.proto allows one level of them only; what
+// is nested deeper is dropped, as other implementations do.
+func flatten(rule *annotations.HttpRule) []*annotations.HttpRule {
+	rules := []*annotations.HttpRule{rule}
+	rules = append(rules, rule.GetAdditionalBindings()...)
+	for i, r := range rules {
+		r = proto.CloneOf(r)
+		r.AdditionalBindings = nil
+		rules[i] = r
+	}
+	return rules
+}

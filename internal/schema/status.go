@@ -1,0 +1,82 @@
+package schema
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Status is the state of a Live for operators. Its JSON is public.
+type Status struct {
+	Loaded      bool      `json:"loaded"` // a schema is in force
+	Fingerprint string    `json:"fingerprint,omitempty"`
+	Services    []string  `json:"services"`
+	Methods     int       `json:"methods"`
+	Problems    []Problem `json:"problems,omitempty"`
+	// Since is when the schema in force was read for the first time, CheckedAt when it was found still to be true.
+	Since     time.Time `json:"since,omitzero"`
+	CheckedAt time.Time `json:"checked_at,omitzero"`
+	// LastError is why the last load failed, "" when it did not; ErrorSince is when the present run of failures began.
+	LastError  string    `json:"last_error,omitempty"`
+	ErrorSince time.Time `json:"error_since,omitzero"`
+	// Reloads counts loads by their result.
+	Reloads map[Result]uint64 `json:"reloads"`
+
+	// Err is LastError as it was, to be asked with errors.As.
+	Err error `json:"-"`
+}
+
+// Status returns a copy.
+func (l *Live) Status() Status {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	st := l.status
+	st.Reloads = maps.Clone(st.Reloads)
+	return st
+}
+
+// record keeps the outcome of a load and logs what is new about it.
+func (l *Live) record(result Result, s *Schema, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	st := &l.status
+	st.Reloads[result]++
+	if err != nil {
+		l.recordFailure(st, now, err)
+		return
+	}
+	if st.Err != nil {
+		l.log.Info("the schema can be read again", zap.Duration("after", now.Sub(st.ErrorSince)))
+	}
+	st.Err, st.LastError, st.ErrorSince = nil, "", time.Time{}
+	st.CheckedAt = now
+	if result == Changed {
+		st.Loaded, st.Since = true, now
+		st.Fingerprint, st.Services, st.Methods = s.Fingerprint(), s.Services(), len(s.Methods())
+		l.log.Info("schema loaded", zap.String("fingerprint", st.Fingerprint),
+			zap.Strings("services", st.Services), zap.Int("methods", st.Methods))
+	}
+	// Problems may come and go while what works stays the same.
+	if !slices.Equal(st.Problems, s.Problems()) {
+		st.Problems = s.Problems()
+		for _, p := range st.Problems {
+			l.log.Warn("part of the schema cannot be used", zap.String("subject", p.Subject), zap.String("reason", p.Reason))
+		}
+	}
+}
+
+// recordFailure logs an error once, not each time that it is met again.
+func (l *Live) recordFailure(st *Status, now time.Time, err error) {
+	level := zap.WarnLevel
+	if st.Err != nil && st.LastError == err.Error() {
+		level = zap.DebugLevel
+	}
+	if st.Err == nil {
+		st.ErrorSince = now
+	}
+	st.Err, st.LastError = err, err.Error()
+	l.log.Log(level, "reading the schema failed", zap.Error(err), zap.Bool("schema_in_force", st.Loaded))
+}
