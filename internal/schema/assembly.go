@@ -75,10 +75,12 @@ func (a *assembly) add(f *file) error {
 		if linked := standardFile(path); linked != nil && covers(linked, old.desc) && covers(linked, f.desc) {
 			return nil
 		}
-		if !bytes.Equal(canonical(old.desc), canonical(f.desc)) {
+		if !bytes.Equal(canonical(old.desc, false), canonical(f.desc, false)) {
 			return &ConflictError{File: path, First: old.origin, Second: f.origin}
 		}
-		return nil
+		if len(old.desc.GetSourceCodeInfo().GetLocation()) > 0 {
+			return nil
+		}
 	}
 	a.given[path] = f
 	return nil
@@ -95,20 +97,26 @@ func keepComments(fd *descriptorpb.FileDescriptorProto) {
 	fd.SourceCodeInfo.Location = slices.Clip(kept)
 }
 
-// canonical is the same for equal descriptors, wherever their declarations stand in the source.
-func canonical(fd *descriptorpb.FileDescriptorProto) []byte {
-	locations := fd.GetSourceCodeInfo().GetLocation()
-	spans := make([][]int32, len(locations))
-	for i, l := range locations {
-		spans[i], l.Span = l.GetSpan(), nil
-	}
-	raw, err := proto.MarshalOptions{Deterministic: true, AllowPartial: true}.Marshal(fd)
-	for i, l := range locations {
-		l.Span = spans[i]
-	}
+// canonical is the same for equal descriptors, wherever their declarations stand in the source. Comments count or not.
+func canonical(fd *descriptorpb.FileDescriptorProto, comments bool) []byte {
+	plain := &descriptorpb.FileDescriptorProto{} // Shares its fields with fd.
+	from, to := fd.ProtoReflect(), plain.ProtoReflect()
+	from.Range(func(field protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		to.Set(field, v)
+		return true
+	})
+	to.SetUnknown(from.GetUnknown())
+	plain.SourceCodeInfo = nil
+	raw, err := proto.MarshalOptions{Deterministic: true, AllowPartial: true}.Marshal(plain)
 	if err != nil {
 		// Marshal refuses what Unmarshal refuses too (invalid UTF-8), so this is not reached with parsed files.
 		return []byte(err.Error())
+	}
+	if !comments {
+		return raw
+	}
+	for _, l := range fd.GetSourceCodeInfo().GetLocation() {
+		raw = fmt.Appendf(raw, "%v %q %q %q", l.GetPath(), l.GetLeadingComments(), l.GetTrailingComments(), l.GetLeadingDetachedComments())
 	}
 	return raw
 }
@@ -247,7 +255,7 @@ func (a *assembly) fingerprint(services []string) string {
 		if a.state[path].err != nil || a.isStandard(path) {
 			continue
 		}
-		raw := canonical(a.given[path].desc)
+		raw := canonical(a.given[path].desc, true)
 		fmt.Fprintf(h, "file %d\n", len(raw))
 		h.Write(raw)
 	}
@@ -331,7 +339,39 @@ func (a *assembly) registerProto(desc *descriptorpb.FileDescriptorProto) error {
 	if err != nil {
 		return err
 	}
-	return a.files.RegisterFile(fd)
+	return a.registerFile(fd)
+}
+
+// registerFile says which two files declare the same, which the registry's own error does not.
+func (a *assembly) registerFile(fd protoreflect.FileDescriptor) error {
+	err := a.files.RegisterFile(fd)
+	if err == nil {
+		return nil
+	}
+	for _, d := range declarations(fd) {
+		if other, lookup := a.files.FindDescriptorByName(d.FullName()); lookup == nil && other.ParentFile() != nil {
+			return fmt.Errorf("%s is in conflict with file %q: %w", d.FullName(), other.ParentFile().Path(), err)
+		}
+	}
+	return err
+}
+
+// declarations lists what a file declares at its top level.
+func declarations(fd protoreflect.FileDescriptor) []protoreflect.Descriptor {
+	var list []protoreflect.Descriptor
+	for i := range fd.Messages().Len() {
+		list = append(list, fd.Messages().Get(i))
+	}
+	for i := range fd.Enums().Len() {
+		list = append(list, fd.Enums().Get(i))
+	}
+	for i := range fd.Extensions().Len() {
+		list = append(list, fd.Extensions().Get(i))
+	}
+	for i := range fd.Services().Len() {
+		list = append(list, fd.Services().Get(i))
+	}
+	return list
 }
 
 // registerStandard registers a linked file with all it imports.
@@ -352,7 +392,7 @@ func (a *assembly) registerStandard(fd protoreflect.FileDescriptor) error {
 			return err
 		}
 	}
-	if err := a.files.RegisterFile(fd); err != nil {
+	if err := a.registerFile(fd); err != nil {
 		return badFile(fd.Path(), err)
 	}
 	return nil

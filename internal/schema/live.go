@@ -17,7 +17,8 @@ import (
 type LiveOptions struct {
 	// Refresh is how often the schema is read again without a cause, give or take a tenth. Default: never.
 	Refresh time.Duration
-	// MinInterval is the shortest time from the start of a load to the start of the next that a trigger or a change asked for. Default 1s.
+	// MinInterval is the shortest time from the start of a load to the start of the next that a trigger or a change asked for. Default 1s;
+	// while no schema is in force it is BackoffBase at most.
 	MinInterval time.Duration
 	// BackoffBase and BackoffMax are the wait after the first of several failed loads, and the longest wait. Default 200ms, 10s.
 	BackoffBase, BackoffMax time.Duration
@@ -72,7 +73,7 @@ func NewLive(loader Loader, opts LiveOptions) *Live {
 		loader: loader, opts: opts, log: log, cancel: cancel,
 		ready: make(chan struct{}), trigger: make(chan struct{}, 1),
 		subscribers: map[*func(*Schema)]struct{}{},
-		status:      Status{Reloads: map[Result]uint64{}},
+		status:      Status{Services: []string{}, Reloads: map[Result]uint64{}},
 	}
 	l.wg.Go(func() { l.run(ctx) })
 	l.wg.Go(func() { loader.Watch(ctx, l.Trigger) })
@@ -152,12 +153,21 @@ func (l *Live) run(ctx context.Context) {
 		if triggered {
 			// What happened so far says nothing of what the trigger brings.
 			failures = 0
-			if !sleep(ctx, l.opts.MinInterval-time.Since(started)) {
+			if !sleep(ctx, l.spacing()-time.Since(started)) {
 				return
 			}
 			l.drain()
 		}
 	}
+}
+
+// spacing is the shortest time between loads. Before the first success calls fail for want of a schema, and an instance that
+// becomes ready is what was missing, so that it is shorter then.
+func (l *Live) spacing() time.Duration {
+	if l.current.Load() == nil {
+		return min(l.opts.MinInterval, l.opts.BackoffBase)
+	}
+	return l.opts.MinInterval
 }
 
 // pause is how long to wait for the next load without a trigger; 0 is forever.
