@@ -113,7 +113,11 @@ func (p *parser) parseVariable() error {
 func (p *parser) parseParts() error {
 	for {
 		t := p.scanner.segmentToken()
-		if err := p.parsePart(t, `a literal, "*" or "**"`); err != nil {
+		expected := `a literal, "*" or "**"`
+		if t.kind == tokenOpen {
+			expected += " (a variable cannot hold another)"
+		}
+		if err := p.parsePart(t, expected); err != nil {
 			return err
 		}
 		switch t := p.scanner.segmentToken(); t.kind {

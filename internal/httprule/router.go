@@ -27,8 +27,7 @@ func (r *Router[T]) Match(method, rawPath string, vars []string) (value T, value
 	if bad := badEscape(rawPath); bad >= 0 {
 		return value, values, false, &EncodingError{Path: rawPath, Offset: bad}
 	}
-	var scratch [64]byte
-	w := walk{method: method, decoded: scratch[:0]}
+	w := walk{method: method}
 	i, path := r.search(&w, rawPath)
 	if i == noRoute {
 		return value, values, false, nil
@@ -60,7 +59,7 @@ func (r *Router[T]) search(w *walk, path string) (route int, matched string) {
 		return noRoute, path
 	}
 	if colon := strings.LastIndexByte(path, ':'); colon > strings.LastIndexByte(path, '/') && colon+1 < len(path) {
-		if root := r.root(w, path[colon+1:]); root != nil {
+		if root := r.byVerb.findEncoded(path[colon+1:]); root != nil {
 			matched = withoutRoot(path[:colon])
 			if route = w.find(root, matched); route != noRoute {
 				return route, matched
@@ -72,15 +71,6 @@ func (r *Router[T]) search(w *walk, path string) (route int, matched string) {
 		return w.find(root, matched), matched
 	}
 	return noRoute, path
-}
-
-// root returns the trie of the templates with a verb, given as it stands in the path.
-func (r *Router[T]) root(w *walk, verb string) *node {
-	if strings.IndexByte(verb, '%') < 0 {
-		return r.byVerb.find(verb)
-	}
-	w.decoded = appendDecoded(w.decoded[:0], verb, false)
-	return r.byVerb.findBytes(w.decoded)
 }
 
 // withoutRoot returns the path as a list of segments with a slash before each: the root path has none.

@@ -48,13 +48,19 @@ func (c *children) find(text string) *node {
 	return nil
 }
 
-// findBytes is find for text in a buffer; the compiler sees that the conversions need no copy.
-func (c *children) findBytes(text []byte) *node {
+// findEncoded finds the text that a part of a raw path stands for.
+func (c *children) findEncoded(raw string) *node {
+	if strings.IndexByte(raw, '%') < 0 {
+		return c.find(raw)
+	}
+	// The conversions of decoded to a string below need no copy, and the buffer is on the stack.
+	var buffer [64]byte
+	decoded := appendDecoded(buffer[:0], raw, false)
 	if c.byText != nil {
-		return c.byText[string(text)]
+		return c.byText[string(decoded)]
 	}
 	for i := range c.list {
-		if c.list[i].text == string(text) {
+		if c.list[i].text == string(decoded) {
 			return c.list[i].node
 		}
 	}
@@ -110,16 +116,15 @@ func (n *node) insert(segments []segment) *node {
 // walk is one search of a trie.
 //
 // The search is depth first with backtracking, in the order of precedence, and ends at the first route that takes
-// the method. It is bounded: the nodes form a tree in which the edges on the way to a node fix the part of the path
-// they took (each takes one segment, from the front, or after a `**` from the end), so no node is entered twice. A
-// search of a path with k segments thus enters at most as many nodes as there are, and at most 2^(k+1) before the
-// `**`; for one to cost more than k steps, routes must agree with the path in many ways at once.
+// the method. It is bounded: each edge takes exactly one segment (from the front of the path, or after a `**` from its
+// end), and the nodes form a tree, so there is one way to a node and it is entered at most once. A search thus enters no
+// more nodes than the trie has, whatever the path; and of these only the ones whose every literal agrees with the path,
+// which in an ordinary API are about as many as the path has segments.
 type walk struct {
 	method string
 	// allowed, when set, collects the methods of all routes that match, and no route is found.
 	allowed map[string]struct{}
-	steps   int    // nodes entered
-	decoded []byte // scratch for a segment
+	steps   int // nodes entered
 }
 
 // find searches from a node on. rest is what remains of the path: empty, or a slash and more.
@@ -131,7 +136,7 @@ func (w *walk) find(n *node, rest string) int {
 		}
 	} else {
 		text, next := cutSegment(rest)
-		if child := w.literal(n, text); child != nil {
+		if child := n.literals.findEncoded(text); child != nil {
 			if found := w.find(child, next); found != noRoute {
 				return found
 			}
@@ -152,22 +157,13 @@ func (w *walk) find(n *node, rest string) int {
 func (w *walk) findTail(n *node, rest string) int {
 	w.steps++
 	if slash := strings.LastIndexByte(rest, '/'); slash >= 0 {
-		if child := w.literal(n, rest[slash+1:]); child != nil {
+		if child := n.literals.findEncoded(rest[slash+1:]); child != nil {
 			if found := w.findTail(child, rest[:slash]); found != noRoute {
 				return found
 			}
 		}
 	}
 	return w.accept(n.ends)
-}
-
-// literal returns the node that a literal equal to the decoded segment leads to.
-func (w *walk) literal(n *node, text string) *node {
-	if strings.IndexByte(text, '%') < 0 {
-		return n.literals.find(text)
-	}
-	w.decoded = appendDecoded(w.decoded[:0], text, false)
-	return n.literals.findBytes(w.decoded)
 }
 
 // accept returns the route among ends that takes the method.
