@@ -218,8 +218,8 @@ func TestBuilderGoesOnWithoutChangingItsRouter(t *testing.T) {
 func TestMatchReplacesTheScratch(t *testing.T) {
 	router, _ := build(t, &Builder[string]{}, "GET /{x}", "GET /a")
 	scratch := []string{"old", "older"}
-	_, values, _, _ := router.Match("GET", "/1", scratch)
-	if !slices.Equal(values, []string{"1"}) || &values[0] != &scratch[0] {
+	_, values, ok, _ := router.Match("GET", "/1", scratch)
+	if !ok || !slices.Equal(values, []string{"1"}) || &values[0] != &scratch[0] {
 		t.Errorf("values %q, scratch %q: not in the scratch", values, scratch)
 	}
 	if _, values, _, _ := router.Match("GET", "/a", scratch); len(values) > 0 {
@@ -257,7 +257,10 @@ func TestBadPercentEncoding(t *testing.T) {
 			}
 		})
 	}
-	_, _, _, err := router.Match("GET", "/abc/%zz-and-more", nil)
+}
+
+func TestEncodingErrorSaysWhere(t *testing.T) {
+	err := &EncodingError{Path: "/abc/%zz-and-more", Offset: 5}
 	if want := `bad percent-encoding "%zz" at byte 5 of the path`; err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
