@@ -1,26 +1,201 @@
 package discovery
 
-import "google.golang.org/grpc/resolver"
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Changes are collected before subscribers hear of them: until the source is quiet for quietTime, but no longer than collectTime. An
+// instance that leaves and comes back under another key within that time is then no change at all, and a thousand
+// that start at once are one.
+const (
+	quietTime   = 50 * time.Millisecond
+	collectTime = 500 * time.Millisecond
+)
 
 // Feed shares one watch of a source among any number of subscribers and remembers the last state.
-type Feed struct{}
+//
+// It keeps the promises of the contract also for sources that break them: a source that panics or returns early is started
+// again with backoff while the last list stays, endpoints are sorted, and a known list is never replaced by one that is not
+// Synced and has nothing in it. (A panic in a goroutine that the source started itself cannot be caught.)
+//
+// The first state and the first one that is Synced are handed on at once, others when the source is quiet, see above.
+type Feed struct {
+	src    Source
+	id     string
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // the watch and the dispatcher
+	wake   chan struct{}  // capacity 1: there is something to hand on
+
+	mu     sync.Mutex
+	state  State
+	serial uint64 // of state, 0 before the first
+	subs   map[*subscription]struct{}
+	closed bool
+}
 
 // NewFeed starts watching at once, in the background.
-func NewFeed(src Source) *Feed { panic("to be built") }
+func NewFeed(src Source) *Feed {
+	ctx, cancel := context.WithCancel(context.Background())
+	f := &Feed{
+		src:    src,
+		id:     src.ID(),
+		cancel: cancel,
+		wake:   make(chan struct{}, 1),
+		subs:   make(map[*subscription]struct{}),
+	}
+	f.wg.Go(func() { f.run(ctx) })
+	f.wg.Go(func() { f.dispatch(ctx) })
+	return f
+}
 
 // ID is the source's.
-func (f *Feed) ID() string { panic("to be built") }
+func (f *Feed) ID() string { return f.id }
 
 // State is the last published state; the zero State before the first.
-func (f *Feed) State() State { panic("to be built") }
+func (f *Feed) State() State {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.state
+}
 
-// Subscribe calls fn with the current state, unless nothing was published yet, and with each later one: one call at a time, in
-// order, never blocked by other subscribers, skipping to the newest where fn is slow. cancel waits for a running fn.
-func (f *Feed) Subscribe(fn func(State)) (cancel func()) { panic("to be built") }
+// Close stops the watch and all subscriptions and waits for them. It must not be called from a subscriber's fn.
+func (f *Feed) Close() {
+	f.cancel()
+	f.wg.Wait()
+	f.mu.Lock()
+	f.closed = true
+	subs := f.subs
+	f.subs = nil
+	f.mu.Unlock()
+	for s := range subs {
+		s.end()
+	}
+}
 
-// Close stops the watch and waits for it.
-func (f *Feed) Close() { panic("to be built") }
+// run keeps the source watching until ctx is done.
+func (f *Feed) run(ctx context.Context) {
+	var backoff Backoff
+	for {
+		started := time.Now()
+		err := f.watch(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(started) > time.Minute {
+			backoff.Reset()
+		}
+		f.fail(err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(backoff.Next()):
+		}
+	}
+}
 
-// NewResolverBuilder returns a grpc resolver (scheme "gateway") that hands the feed's endpoints to a channel, with
-// each Endpoint reachable through EndpointFromAddress.
-func NewResolverBuilder(f *Feed) resolver.Builder { panic("to be built") }
+// PanicError is the State.Err of a source that panicked.
+type PanicError struct {
+	Source string // its ID
+	Value  any    // what it panicked with
+	Stack  []byte
+}
+
+// Error leaves the stack out; it is for the log.
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("source %s panicked: %v", e.Source, e.Value)
+}
+
+func (f *Feed) watch(ctx context.Context) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Source: f.id, Value: v, Stack: debug.Stack()}
+		}
+	}()
+	f.src.Watch(ctx, f.publish)
+	return fmt.Errorf("source %s stopped watching by itself", f.id)
+}
+
+// fail publishes the last state with an error.
+func (f *Feed) fail(err error) {
+	s := f.State()
+	s.Err = err
+	f.publish(s)
+}
+
+func (f *Feed) publish(s State) {
+	byID := func(a, b Endpoint) int { return cmp.Compare(a.ID, b.ID) }
+	if !slices.IsSortedFunc(s.Endpoints, byID) {
+		s.Endpoints = slices.SortedFunc(slices.Values(s.Endpoints), byID)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if last := f.state; last.Synced && !s.Synced && len(s.Endpoints) == 0 {
+		s.Synced, s.Endpoints, s.Skipped, s.Revision, s.Stale = true, last.Endpoints, last.Skipped, last.Revision, true
+		if s.LastContact.IsZero() {
+			s.LastContact = last.LastContact
+		}
+	}
+	f.state = s
+	f.serial++
+	signal(f.wake)
+}
+
+// dispatch hands published states to the subscribers.
+func (f *Feed) dispatch(ctx context.Context) {
+	synced := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.wake:
+		}
+		if synced && !f.collect(ctx) {
+			return
+		}
+		synced = f.handOn()
+	}
+}
+
+// collect returns when the source has been quiet, or has not been for long enough; false when ctx is done.
+func (f *Feed) collect(ctx context.Context) bool {
+	quiet := time.NewTimer(quietTime)
+	defer quiet.Stop()
+	enough := time.NewTimer(collectTime)
+	defer enough.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-f.wake:
+			quiet.Reset(quietTime)
+		case <-quiet.C:
+			return true
+		case <-enough.C:
+			return true
+		}
+	}
+}
+
+// handOn offers the present state to every subscriber and reports whether it was a synced one.
+func (f *Feed) handOn() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for s := range f.subs {
+		s.offer(f.state, f.serial)
+	}
+	return f.state.Synced
+}
+
+// signal wakes the reader of a channel of capacity 1, once for any number of signals.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

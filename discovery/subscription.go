@@ -1,0 +1,88 @@
+package discovery
+
+import "sync"
+
+// subscription runs one subscriber's fn in a goroutine of its own, so that nobody waits for a slow one. It keeps the newest state only.
+type subscription struct {
+	fn   func(State)
+	wake chan struct{} // capacity 1
+	stop chan struct{}
+	done chan struct{}
+	once sync.Once
+
+	mu      sync.Mutex
+	state   State
+	serial  uint64 // of state
+	started uint64 // serial of the last state that fn was called with
+}
+
+// Subscribe calls fn with the current state, unless nothing was published yet, and with each later one: one call at a time, in
+// order, never blocked by other subscribers, skipping to the newest where fn is slow. cancel waits for a running fn, so it must
+// not be called from fn; it may be called more than once and after Close. A closed feed calls nobody.
+func (f *Feed) Subscribe(fn func(State)) (cancel func()) {
+	s := &subscription{
+		fn:   fn,
+		wake: make(chan struct{}, 1),
+		stop: make(chan struct{}),
+		done: make(chan struct{}),
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return func() {}
+	}
+	f.subs[s] = struct{}{}
+	go s.run()
+	if f.serial > 0 {
+		s.offer(f.state, f.serial)
+	}
+	return func() {
+		f.mu.Lock()
+		delete(f.subs, s)
+		f.mu.Unlock()
+		s.end()
+	}
+}
+
+func (s *subscription) offer(state State, serial uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if serial > s.serial {
+		s.state, s.serial = state, serial
+		signal(s.wake)
+	}
+}
+
+func (s *subscription) run() {
+	defer close(s.done)
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-s.wake:
+		}
+		select {
+		case <-s.stop: // also when both were ready
+			return
+		default:
+		}
+		if state, ok := s.take(); ok {
+			s.fn(state)
+		}
+	}
+}
+
+func (s *subscription) take() (State, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.started == s.serial {
+		return State{}, false
+	}
+	s.started = s.serial
+	return s.state, true
+}
+
+func (s *subscription) end() {
+	s.once.Do(func() { close(s.stop) })
+	<-s.done
+}
