@@ -1,0 +1,253 @@
+package etcd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
+)
+
+// settings are what a client is made of, with all secrets resolved.
+type settings struct {
+	endpoints          []string // host:port or a URL, as etcd's client takes them
+	username, password string
+	tls                *tls.Config // nil: plaintext
+	dialTimeout        time.Duration
+	keepaliveTime      time.Duration
+	keepaliveTimeout   time.Duration
+	fingerprint        string // a hash of all of the above, contents of certificates among it
+}
+
+// reconnect bounds the wait between tries to connect, so that changes made while etcd was away are seen within seconds of its
+// return. grpc's own default would be two minutes.
+var reconnect = backoff.Config{BaseDelay: 500 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second}
+
+// client is one cluster's etcd client, shared by all watches of that cluster. The client of etcd itself is made when it is first
+// needed: with a user name that logs in, which takes time and may fail.
+type client struct {
+	settings *settings
+	log      *zap.Logger
+	ctx      context.Context
+	cancel   context.CancelFunc
+	making   chan struct{} // capacity 1: held while a client is made or thrown away
+
+	mu      sync.Mutex
+	current *clientv3.Client // nil: none yet
+}
+
+func newClient(s *settings, log *zap.Logger) *client {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &client{settings: s, log: log, ctx: ctx, cancel: cancel, making: make(chan struct{}, 1)}
+}
+
+// Destruct closes the client; Caddy's UsagePool calls it when the last watch is over.
+func (c *client) Destruct() error {
+	c.cancel()
+	c.discard(c.peek())
+	return nil
+}
+
+func (c *client) peek() *clientv3.Client {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current
+}
+
+// get returns the etcd client, and makes one if need be.
+func (c *client) get(ctx context.Context) (*clientv3.Client, error) {
+	select {
+	case c.making <- struct{}{}:
+		defer func() { <-c.making }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if current := c.peek(); current != nil {
+		return current, nil
+	}
+	made, err := c.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.current = made
+	c.mu.Unlock()
+	return made, nil
+}
+
+// dial makes a client. It blocks only to log in, until ctx is done or for the dial timeout.
+func (c *client) dial(ctx context.Context) (*clientv3.Client, error) {
+	lifetime, cancel := context.WithCancel(c.ctx)
+	stop := context.AfterFunc(ctx, cancel)
+	made, err := clientv3.New(c.config(lifetime))
+	switch {
+	case err != nil:
+		cancel()
+		if isQuorumError(err) || errors.Is(err, context.Canceled) {
+			return nil, &unreachableError{err}
+		}
+		return nil, fmt.Errorf("logging in: %w", err)
+	case !stop(): // ctx ended in the last moment, and the client with it
+		cancel()
+		_ = made.Close() // says only that its context was cancelled
+		return nil, ctx.Err()
+	}
+	context.AfterFunc(made.Ctx(), cancel)
+	return made, nil
+}
+
+func (c *client) config(ctx context.Context) clientv3.Config {
+	s := c.settings
+	return clientv3.Config{
+		Endpoints:            s.endpoints,
+		Username:             s.username,
+		Password:             s.password,
+		TLS:                  s.tls,
+		DialTimeout:          s.dialTimeout,
+		DialKeepAliveTime:    s.keepaliveTime,
+		DialKeepAliveTimeout: s.keepaliveTimeout,
+		// The loop has its own backoff. One round over the members, and one more for a new token.
+		MaxUnaryRetries: uint(len(s.endpoints)) + 1,
+		Context:         ctx,
+		Logger:          demoted(c.log),
+		DialOptions: []grpc.DialOption{
+			grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: s.dialTimeout}),
+			grpc.WithIdleTimeout(0),
+			grpc.WithChainUnaryInterceptor(failFast),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)),
+		},
+	}
+}
+
+// failFast makes reads fail when no member can be reached, with the reason, where etcd's client would wait for its deadline and
+// then only know that it has passed.
+func failFast(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return invoke(ctx, method, req, reply, cc, append(opts, grpc.WaitForReady(false))...)
+}
+
+// discard closes a client, if it is the present one: of several watches that want a new client the first gets it for all.
+func (c *client) discard(old *clientv3.Client) {
+	c.mu.Lock()
+	same := old != nil && c.current == old
+	if same {
+		c.current = nil
+	}
+	c.mu.Unlock()
+	if same {
+		_ = old.Close() // says only that its context was cancelled
+	}
+}
+
+// session is a watch's use of the shared client: the store behind a watcher. It is for one watcher.
+type session struct {
+	client *client
+
+	mu   sync.Mutex
+	used *clientv3.Client // last
+}
+
+func (s *session) get(ctx context.Context) (*clientv3.Client, error) {
+	c, err := s.client.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.used = c
+	s.mu.Unlock()
+	return c, nil
+}
+
+func (s *session) list(ctx context.Context, prefix string, serializable bool) (*clientv3.GetResponse, error) {
+	c, err := s.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	opts := []clientv3.OpOption{clientv3.WithPrefix()}
+	if serializable {
+		opts = append(opts, clientv3.WithSerializable())
+	}
+	return c.Get(ctx, prefix, opts...)
+}
+
+func (s *session) ping(ctx context.Context, prefix string) error {
+	c, err := s.get(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = c.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCountOnly(), clientv3.WithSerializable())
+	return err
+}
+
+// watch uses a watcher of its own: etcd's client puts all watches of one watcher on one stream, and a stream keeps the token that it
+// was opened with.
+func (s *session) watch(ctx context.Context, prefix string, revision int64) (clientv3.WatchChan, error) {
+	c, err := s.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	own := clientv3.NewWatcher(c)
+	context.AfterFunc(ctx, func() { _ = own.Close() }) // says only that its context was cancelled
+	return own.Watch(clientv3.WithRequireLeader(ctx), prefix,
+		clientv3.WithPrefix(), clientv3.WithRev(revision), clientv3.WithCreatedNotify(), clientv3.WithProgressNotify()), nil
+}
+
+func (s *session) awaitLink(ctx context.Context, up bool) error {
+	c := s.client.peek()
+	if c == nil { // there is no client, so there is no link, and only making one can change that
+		if !up {
+			return nil
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	conn := c.ActiveConnection()
+	for {
+		state := conn.GetState()
+		if (state == connectivity.Ready) == up {
+			return nil
+		}
+		if up && state == connectivity.Idle {
+			conn.Connect()
+		}
+		if !conn.WaitForStateChange(ctx, state) {
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *session) renew() {
+	s.mu.Lock()
+	old := s.used
+	s.mu.Unlock()
+	s.client.discard(old)
+}
+
+// demoted is a logger for etcd's client: what that takes for an error is one for the loop to handle and to log.
+func demoted(log *zap.Logger) *zap.Logger {
+	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core { return demotedCore{core} }))
+}
+
+type demotedCore struct{ zapcore.Core }
+
+func (d demotedCore) Enabled(zapcore.Level) bool { return d.Core.Enabled(zapcore.DebugLevel) }
+
+func (d demotedCore) With(fields []zapcore.Field) zapcore.Core {
+	return demotedCore{d.Core.With(fields)}
+}
+
+func (d demotedCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if !d.Enabled(e.Level) {
+		return ce
+	}
+	e.Level = zapcore.DebugLevel
+	return ce.AddCore(e, d)
+}

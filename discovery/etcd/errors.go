@@ -1,0 +1,58 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// unreachableError is that no client could be made because no member could be asked for a token.
+type unreachableError struct{ err error }
+
+func (e *unreachableError) Error() string { return fmt.Sprintf("logging in: %v", e.err) }
+func (e *unreachableError) Unwrap() error { return e.err }
+
+// code is the gRPC code of an error of the etcd client, which has its own type besides grpc's.
+func code(err error) codes.Code {
+	var etcdErr rpctypes.EtcdError
+	if errors.As(err, &etcdErr) {
+		return etcdErr.Code()
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return codes.DeadlineExceeded
+	}
+	var st interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &st) {
+		return st.GRPCStatus().Code()
+	}
+	return codes.Unknown
+}
+
+// isAuthError reports whether etcd did not accept our token. The reason for cancelling a watch is text, with etcd's text in it.
+func isAuthError(err error) bool {
+	if code(err) == codes.Unauthenticated {
+		return true
+	}
+	for _, known := range []error{rpctypes.ErrInvalidAuthToken, rpctypes.ErrAuthOldRevision, rpctypes.ErrUserEmpty} {
+		if errors.Is(err, known) || strings.Contains(err.Error(), known.Error()) {
+			return true
+		}
+	}
+	return false
+}
+
+// isQuorumError reports whether a linearizable read failed in a way that a serializable one may not: the member answers, or is slow
+// to, but has no leader to ask.
+func isQuorumError(err error) bool {
+	var unreachable *unreachableError
+	if errors.As(err, &unreachable) {
+		return false
+	}
+	c := code(err)
+	return c == codes.Unavailable || c == codes.DeadlineExceeded
+}

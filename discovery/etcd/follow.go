@@ -1,0 +1,260 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/caddy-grpc/gateway/discovery"
+)
+
+// following is one watch, from its start until it fails. Everything happens in the goroutine of watcher.run; the
+// others only wait for something and pass it on.
+type following struct {
+	*watcher
+	ctx  context.Context
+	wg   sync.WaitGroup
+	from int64 // revision that the watch starts with
+
+	responses chan clientv3.WatchResponse
+	ended     error // why responses was closed, set before
+	link      chan bool
+	lists     chan listResult // capacity 1; at most one list is under way
+	listing   bool
+
+	confirmed time.Time // when etcd confirmed the watch
+	published time.Time
+	confirm   *time.Timer // the watch is late
+	lost      *time.Timer // the connection is away for too long; stopped while it is there
+	later     *time.Timer // publish what has changed; stopped while nothing has
+	reconcile *time.Timer
+}
+
+type listResult struct {
+	resp  *clientv3.GetResponse
+	err   error
+	since int64 // revision when it was asked for
+}
+
+// follow applies changes to the table from the revision on, until the watch fails. The error says why; it is never nil.
+func (w *watcher) follow(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	f := &following{
+		watcher:   w,
+		ctx:       ctx,
+		from:      w.revision + 1,
+		responses: make(chan clientv3.WatchResponse),
+		link:      make(chan bool),
+		lists:     make(chan listResult, 1),
+		confirm:   time.NewTimer(establishTimeout),
+		lost:      time.NewTimer(lostAfter),
+		later:     time.NewTimer(publishEvery),
+		reconcile: time.NewTimer(discovery.Jitter(reconcileEvery, 0.1)),
+	}
+	f.lost.Stop()
+	f.later.Stop()
+	defer f.stop(cancel)
+	f.wg.Go(f.receive)
+	f.wg.Go(f.observeLink)
+	for {
+		if err := f.step(); err != nil {
+			return err
+		}
+	}
+}
+
+// stop ends the helpers and publishes what the last events changed.
+func (f *following) stop(cancel context.CancelFunc) {
+	cancel()
+	f.wg.Wait()
+	f.confirm.Stop()
+	f.lost.Stop()
+	f.later.Stop()
+	f.reconcile.Stop()
+	f.table.forgetList()
+	if f.dirty {
+		f.flush()
+	}
+	if !f.confirmed.IsZero() && time.Since(f.confirmed) >= stableAfter {
+		f.backoff.Reset()
+		f.proven()
+	}
+}
+
+// receive passes the responses of the watch on.
+func (f *following) receive() {
+	defer close(f.responses)
+	responses, err := f.store.watch(f.ctx, f.prefix, f.from)
+	if err != nil {
+		f.ended = fmt.Errorf("watching: %w", err)
+		return
+	}
+	f.ended = errWatchClosed
+	for resp := range responses {
+		select {
+		case f.responses <- resp:
+		case <-f.ctx.Done():
+			return
+		}
+	}
+}
+
+// observeLink passes on whether there is a connection, each time that changes, beginning with its loss.
+func (f *following) observeLink() {
+	for up := false; f.store.awaitLink(f.ctx, up) == nil; up = !up {
+		select {
+		case f.link <- up:
+		case <-f.ctx.Done():
+			return
+		}
+	}
+}
+
+// step waits for the next thing to happen and handles it.
+func (f *following) step() error {
+	select {
+	case <-f.ctx.Done():
+		return f.ctx.Err()
+	case resp, ok := <-f.responses:
+		if !ok {
+			return f.ended
+		}
+		return f.response(&resp)
+	case up := <-f.link:
+		if up {
+			f.lost.Stop()
+		} else {
+			f.lost.Reset(lostAfter)
+		}
+	case <-f.lost.C:
+		return f.lostError()
+	case <-f.confirm.C:
+		return errUnconfirmed
+	case <-f.later.C:
+		f.flushNow()
+	case <-f.reconcile.C:
+		f.startList()
+	case result := <-f.lists:
+		return f.takeList(result)
+	}
+	return nil
+}
+
+// response applies one response of the watch.
+func (f *following) response(resp *clientv3.WatchResponse) error {
+	if err := resp.Err(); err != nil {
+		return fmt.Errorf("watching: %w", err)
+	}
+	f.contact()
+	if resp.Created {
+		f.confirm.Stop()
+		f.confirmed = time.Now()
+		f.healthy()
+		f.flushNow()
+		// A member that is behind is no reason for concern, a cluster that is was restored from a backup: only a linearizable list
+		// can tell. A watch of a revision to come would stay silent until the cluster gets there.
+		if f.state.Stale || resp.Header.GetRevision() < f.revision {
+			f.startList()
+		}
+		return nil
+	}
+	f.proven()
+	if resp.IsProgressNotify() {
+		f.advance(resp.Header.GetRevision())
+		f.flushSoon()
+		return nil
+	}
+	known := f.revision // a list may be ahead of the watch
+	for _, ev := range resp.Events {
+		if ev.Kv.ModRevision <= known {
+			continue
+		}
+		// Not the revision of the header: a watch that catches up gets its events in portions.
+		f.advance(ev.Kv.ModRevision)
+		if ev.Type == clientv3.EventTypeDelete {
+			f.dirty = f.table.remove(string(ev.Kv.Key), ev.Kv.ModRevision) || f.dirty
+		} else {
+			f.dirty = f.table.put(ev.Kv) || f.dirty
+		}
+	}
+	if f.dirty {
+		f.flushSoon()
+	}
+	return nil
+}
+
+func (f *following) advance(revision int64) { f.revision = max(f.revision, revision) }
+
+// flushSoon publishes at once after a time of quiet, and otherwise once per publishEvery.
+func (f *following) flushSoon() {
+	if wait := publishEvery - time.Since(f.published); wait > 0 {
+		f.later.Reset(wait)
+		return
+	}
+	f.flushNow()
+}
+
+func (f *following) flushNow() {
+	f.later.Stop()
+	f.published = time.Now()
+	f.flush()
+}
+
+// startList asks for a linearizable list, beside the watch.
+func (f *following) startList() {
+	if f.listing {
+		return
+	}
+	f.listing = true
+	f.table.expectList()
+	since := f.revision
+	f.wg.Go(func() {
+		resp, err := f.read(f.ctx, false)
+		f.lists <- listResult{resp, err, since}
+	})
+}
+
+// takeList compares the table with a list, so that whatever a watch can miss is missed for minutes only.
+func (f *following) takeList(result listResult) error {
+	f.listing = false
+	next := reconcileEvery
+	if result.err != nil {
+		f.table.forgetList()
+		f.log.Debug("etcd could not be listed for comparison", zap.Error(result.err))
+		if f.state.Stale {
+			next = staleEvery
+		}
+		f.reconcile.Reset(discovery.Jitter(next, 0.1))
+		return nil
+	}
+	f.reconcile.Reset(discovery.Jitter(next, 0.1))
+	revision := result.resp.Header.GetRevision()
+	f.dirty = f.table.replace(result.resp.Kvs, revision) || f.dirty
+	f.contact()
+	f.state.Stale = false
+	if !f.confirmed.IsZero() {
+		f.healthy()
+	}
+	if revision < result.since {
+		f.revision = revision
+		f.flushNow()
+		return errRewound
+	}
+	f.advance(revision)
+	f.flushNow()
+	return nil
+}
+
+// lostError says why there is no connection; the answer to a cheap read tells more than the state of a connection.
+func (f *following) lostError() error {
+	ctx, cancel := context.WithTimeout(f.ctx, pingTimeout)
+	defer cancel()
+	if err := f.store.ping(ctx, f.prefix); err != nil {
+		return fmt.Errorf("connection lost: %w", err)
+	}
+	return fmt.Errorf("connection lost for %v", lostAfter)
+}
