@@ -1,0 +1,315 @@
+package etcd
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/caddy-grpc/gateway/discovery"
+)
+
+func init() {
+	caddy.RegisterModule(new(Source))
+}
+
+// clients holds one *client per cluster while a watch uses it, across config reloads. The key is settings.fingerprint.
+var clients = caddy.NewUsagePool()
+
+// Cluster is how to reach an etcd cluster. The app grpc_gateway has them by name, so that many services share one.
+type Cluster struct {
+	// The addresses of members: host:port, http://host:port or https://host:port. The port defaults to 2379.
+	// Members that are not named here are not used.
+	Endpoints []string `json:"endpoints,omitempty"`
+
+	// The etcd user to log in as. Placeholders such as {env.ETCD_USER} and {file./run/secrets/user} are resolved
+	// when the config is loaded. Default: no login.
+	Username string `json:"username,omitempty"`
+
+	// The password of that user. Write {env.ETCD_PASSWORD} or {file./run/secrets/etcd} to keep it out of the config.
+	Password string `json:"password,omitempty"`
+
+	// Secures the connection to etcd, with client certificates if need be: the same settings as those of reverse_proxy's
+	// transport. An empty object is TLS with the system's trusted certificates. Default: no TLS, unless the endpoints are https.
+	TLS *reverseproxy.TLSConfig `json:"tls,omitempty"`
+
+	// How long connecting and logging in may take. Default: 5s
+	DialTimeout caddy.Duration `json:"dial_timeout,omitempty"`
+
+	// A ping is sent when the connection was silent for so long. Default: 10s, which is the least that etcd allows with 5s to spare.
+	KeepaliveTime caddy.Duration `json:"keepalive_time,omitempty"`
+
+	// The connection is given up when a ping is not answered for so long. Default: 5s
+	KeepaliveTimeout caddy.Duration `json:"keepalive_timeout,omitempty"`
+
+	settings *settings // made by Provision
+}
+
+// ClusterProvider is what the app grpc_gateway satisfies. It answers from its decoded config, also while it is being provisioned
+// itself; the cluster was provisioned before.
+type ClusterProvider interface {
+	EtcdCluster(name string) (*Cluster, error)
+}
+
+// Provision checks the settings, resolves secrets and loads certificates. It connects to nothing.
+func (c *Cluster) Provision(ctx caddy.Context) error {
+	endpoints, err := checkEndpoints(c.Endpoints, c.TLS != nil)
+	if err != nil {
+		return err
+	}
+	if c.DialTimeout < 0 || c.KeepaliveTime < 0 || c.KeepaliveTimeout < 0 {
+		return errors.New("expected etcd timeouts above zero")
+	}
+	s := &settings{
+		endpoints:        endpoints,
+		dialTimeout:      orDefault(c.DialTimeout, 5*time.Second),
+		keepaliveTime:    orDefault(c.KeepaliveTime, 10*time.Second),
+		keepaliveTimeout: orDefault(c.KeepaliveTimeout, 5*time.Second),
+	}
+	repl := caddy.NewReplacer()
+	if s.username, err = repl.ReplaceOrErr(c.Username, true, true); err != nil {
+		return fmt.Errorf("etcd username: %w", err)
+	}
+	if s.password, err = repl.ReplaceOrErr(c.Password, true, true); err != nil {
+		return fmt.Errorf("etcd password: %w", err)
+	}
+	if (s.username == "") != (s.password == "") {
+		return errors.New("expected both a username and a password for etcd, or neither")
+	}
+	var certificates []byte
+	if c.TLS != nil {
+		if s.tls, certificates, err = loadTLS(ctx, *c.TLS); err != nil {
+			return fmt.Errorf("etcd tls: %w", err)
+		}
+	}
+	if s.fingerprint, err = s.makeFingerprint(certificates); err != nil {
+		return err
+	}
+	c.settings = s
+	return nil
+}
+
+func orDefault(d caddy.Duration, value time.Duration) time.Duration {
+	if d == 0 {
+		return value
+	}
+	return time.Duration(d)
+}
+
+// loadTLS makes a client config, and a hash of all that goes into it. It works on a copy, because loading clears the raw CA module.
+// Certificate authorities that are neither in the config nor in files are told apart by their config only.
+func loadTLS(ctx caddy.Context, t reverseproxy.TLSConfig) (*tls.Config, []byte, error) {
+	if t.HandshakeTimeout != 0 || len(t.ExceptPorts) > 0 {
+		return nil, nil, errors.New("expected no handshake_timeout and except_ports, which have no meaning here")
+	}
+	f := newFingerprinter()
+	raw, err := json.Marshal(t)
+	if err != nil {
+		return nil, nil, err
+	}
+	f.add(raw)
+	var authority struct {
+		Files []string `json:"pem_files"`
+	}
+	if len(t.CARaw) > 0 {
+		_ = json.Unmarshal(t.CARaw, &authority) // what has no such files is another kind of module
+	}
+	for _, name := range slices.Concat(authority.Files, t.RootCAPEMFiles) {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		f.add(content)
+	}
+	config, err := t.MakeTLSClientConfig(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if config == nil { // all defaults
+		config = new(tls.Config)
+	}
+	for _, certificate := range config.Certificates {
+		f.add(certificate.Certificate...)
+	}
+	return config, []byte(f.sum()), nil
+}
+
+// Source finds the instances of a service in etcd: list and watch under a key, kept through every outage of etcd. Instances are those
+// that register under `<key>/`; see docs/discovery.md for the layouts.
+type Source struct {
+	// The name of a cluster defined in the app grpc_gateway. Default: "default", unless endpoints are given.
+	Cluster string `json:"cluster,omitempty"`
+
+	// The members of a cluster that needs no further settings, instead of a cluster's name.
+	Endpoints []string `json:"endpoints,omitempty"`
+
+	// The key that the service registers under, such as user.rpc. With the layouts kratos, kitex and micro a key without a slash is
+	// the service's name in the place that these have in etcd.
+	Key string `json:"key,omitempty"`
+
+	// How the service registers itself: auto, gozero, etcd, kratos, kitex, micro or plain. Default: auto, which recognises
+	// each entry by itself and uses the key as it is.
+	Layout string `json:"layout,omitempty"`
+
+	settings *settings
+	prefix   string
+	layout   Layout
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Source) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.grpc_gateway.discovery.etcd",
+		New: func() caddy.Module { return new(Source) },
+	}
+}
+
+// Provision resolves the cluster's name. It connects to nothing.
+func (s *Source) Provision(ctx caddy.Context) error {
+	cluster, err := s.cluster(ctx)
+	if err != nil {
+		return err
+	}
+	s.settings = cluster.settings
+	if s.layout, err = ParseLayout(s.Layout); err != nil {
+		return err
+	}
+	s.prefix, err = s.layout.Prefix(s.Key)
+	return err
+}
+
+func (s *Source) cluster(ctx caddy.Context) (*Cluster, error) {
+	if len(s.Endpoints) > 0 {
+		inline := &Cluster{Endpoints: s.Endpoints}
+		return inline, inline.Provision(ctx)
+	}
+	name := s.Cluster
+	if name == "" {
+		name = "default"
+	}
+	app, err := ctx.App("grpc_gateway")
+	if err != nil {
+		return nil, err
+	}
+	provider, ok := app.(ClusterProvider)
+	if !ok {
+		return nil, fmt.Errorf("expected the app grpc_gateway to have etcd clusters, found %T", app)
+	}
+	cluster, err := provider.EtcdCluster(name)
+	if err != nil {
+		return nil, err
+	}
+	if cluster.settings == nil {
+		return nil, fmt.Errorf("etcd cluster %s was not provisioned before its use", discovery.Excerpt(name))
+	}
+	return cluster, nil
+}
+
+// Validate refuses contradictions.
+func (s *Source) Validate() error {
+	if s.Cluster != "" && len(s.Endpoints) > 0 {
+		return errors.New("expected either a cluster or endpoints of etcd, found both")
+	}
+	return nil
+}
+
+// ID implements discovery.Source.
+func (s *Source) ID() string {
+	return fmt.Sprintf("etcd://%s/%s?layout=%s#%s", canonicalEndpoints(s.settings.endpoints), s.prefix, s.layout, s.settings.fingerprint)
+}
+
+// Watch implements discovery.Source. The client belongs to the watch and not to the config, which it may outlive.
+func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
+	log := caddy.Log().Named("http.grpc_gateway.discovery.etcd")
+	key := s.settings.fingerprint
+	shared, _, err := clients.LoadOrNew(key, func() (caddy.Destructor, error) { return newClient(s.settings, log), nil })
+	if err != nil { // never, see the line before
+		publish(discovery.State{Err: err})
+		return
+	}
+	defer func() { _, _ = clients.Delete(key) }() // Destruct has no errors
+	newWatcher(&session{client: shared.(*client)}, s.prefix, s.layout, log).run(ctx, publish)
+}
+
+// UnmarshalTarget implements discovery.TargetUnmarshaler:
+//
+//	etcd://h1:2379,h2:2379/user.rpc[?layout=<layout>]
+//	etcd:///user.rpc[?layout=<layout>][&cluster=<name>]
+func (s *Source) UnmarshalTarget(t discovery.Target) error {
+	if t.Scheme != "etcd" {
+		return fmt.Errorf("expected the scheme etcd, found %s", discovery.Excerpt(t.Scheme))
+	}
+	if err := t.CheckQuery("layout", "cluster"); err != nil {
+		return err
+	}
+	if t.Path == "" {
+		return errors.New("expected a key after the hosts, as in etcd://127.0.0.1:2379/user.rpc")
+	}
+	hosts, err := t.Hosts(defaultPort)
+	if err != nil {
+		return err
+	}
+	s.Endpoints, s.Key = hosts, t.Path
+	for name, field := range map[string]*string{"layout": &s.Layout, "cluster": &s.Cluster} {
+		if values := t.Query[name]; len(values) > 0 {
+			if *field = values[0]; *field == "" {
+				return fmt.Errorf("expected a value for %s", name)
+			}
+		}
+	}
+	if _, err := ParseLayout(s.Layout); err != nil {
+		return err
+	}
+	return s.Validate()
+}
+
+// UnmarshalCaddyfile sets up the source from Caddyfile tokens. Syntax:
+//
+//	etcd <key> {
+//		cluster <name>
+//		layout  auto | gozero | etcd | kratos | kitex | micro | plain
+//	}
+func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the module's name
+	if !d.AllArgs(&s.Key) {
+		return d.Errf("expected one key, as in discover etcd user.rpc: %w", d.ArgErr())
+	}
+	options := map[string]*string{"cluster": &s.Cluster, "layout": &s.Layout}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		field, ok := options[name]
+		if !ok {
+			return d.Errf("unknown option %q of discover etcd: expected cluster or layout", name)
+		}
+		if *field != "" {
+			return d.Errf("option %s of discover etcd is given twice", name)
+		}
+		if !d.AllArgs(field) || *field == "" {
+			return d.ArgErr()
+		}
+	}
+	if _, err := ParseLayout(s.Layout); err != nil {
+		return d.WrapErr(err)
+	}
+	if _, err := LayoutAuto.Prefix(s.Key); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Source)(nil)
+	_ caddy.Validator             = (*Source)(nil)
+	_ caddyfile.Unmarshaler       = (*Source)(nil)
+	_ discovery.Source            = (*Source)(nil)
+	_ discovery.TargetUnmarshaler = (*Source)(nil)
+)
