@@ -280,7 +280,7 @@ func (s *Source) UnmarshalTarget(t discovery.Target) error {
 func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the module's name
 	if !d.AllArgs(&s.Key) {
-		return d.Errf("expected one key, as in discover etcd user.rpc: %w", d.ArgErr())
+		return d.Err("expected one key, as in: discover etcd user.rpc")
 	}
 	options := map[string]*string{"cluster": &s.Cluster, "layout": &s.Layout}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
