@@ -1,5 +1,11 @@
 package frontend
 
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
 // Rule is one line of the metadata config, `[+|-]<glob> [<as>]`.
 type Rule struct {
 	// Sign is '+' (also these), '-' (not these) or 0 (only these: the default set no longer holds).
@@ -10,20 +16,157 @@ type Rule struct {
 	As string
 }
 
-// Rules decide which headers become metadata, or metadata headers. Immutable.
-type Rules struct{}
+// Rules decide which request headers become metadata, or which metadata becomes response headers. Immutable.
+//
+// The last rule whose glob matches a name decides. A name that no rule matches goes by the default set, unless there is a rule
+// without a sign: then only what a rule names passes.
+type Rules struct {
+	rules   []Rule // Glob and As in lower case
+	only    bool
+	implied func(name string) bool // the default set
+	refused func(name string) bool // names that nothing may be passed on as
+}
 
 // ParseRule parses the words of one line of the config: `[+|-]<glob> [<as>]`.
-func ParseRule(words ...string) (Rule, error) { panic("to be built") }
+func ParseRule(words ...string) (Rule, error) {
+	var r Rule
+	if len(words) == 0 || len(words) > 2 {
+		return r, fmt.Errorf("metadata rule %q: want [+|-]<glob> [<as>]", strings.Join(words, " "))
+	}
+	r.Glob = words[0]
+	if r.Glob != "" && (r.Glob[0] == '+' || r.Glob[0] == '-') {
+		r.Sign, r.Glob = r.Glob[0], r.Glob[1:]
+	}
+	if len(words) == 2 {
+		r.As = words[1]
+	}
+	return r, r.check()
+}
+
+func (r Rule) check() error {
+	switch {
+	case r.Glob == "":
+		return errors.New("metadata rule: the header name is empty")
+	case r.Sign != 0 && r.Sign != '+' && r.Sign != '-':
+		return fmt.Errorf("metadata rule %q: the sign is %q, want + or -", r.Glob, r.Sign)
+	case !validKey(strings.ToLower(strings.ReplaceAll(r.Glob, "*", ""))):
+		return fmt.Errorf("metadata rule %q: a name has letters, digits, '-', '_' and '.', and '*' for any of them", r.Glob)
+	case r.As != "" && r.Sign == '-':
+		return fmt.Errorf("metadata rule %q: what is dropped gets no other name", r.Glob)
+	case strings.Count(r.As, "*") > 1:
+		return fmt.Errorf("metadata rule %q: the new name %q has more than one *", r.Glob, r.As)
+	case strings.Contains(r.As, "*") && !strings.Contains(r.Glob, "*"):
+		return fmt.Errorf("metadata rule %q: the new name %q has a * and the glob has none", r.Glob, r.As)
+	case !validKey(strings.ToLower(strings.ReplaceAll(r.As, "*", ""))):
+		return fmt.Errorf("metadata rule %q: the new name %q is no metadata key", r.Glob, r.As)
+	}
+	return nil
+}
 
 // CompileRequestRules makes the rules that say which request headers become metadata. No rules: the default set.
-func CompileRequestRules(rules []Rule) (*Rules, error) { panic("to be built") }
+func CompileRequestRules(rules []Rule) (*Rules, error) {
+	return compileRules(rules, DefaultRequestRules())
+}
 
 // CompileResponseRules makes the rules that say which metadata becomes response headers and trailers. No rules: the default set.
-func CompileResponseRules(rules []Rule) (*Rules, error) { panic("to be built") }
+func CompileResponseRules(rules []Rule) (*Rules, error) {
+	return compileRules(rules, DefaultResponseRules())
+}
 
-// DefaultRequestRules are the rules without any config.
-func DefaultRequestRules() *Rules { return &Rules{} }
+func compileRules(rules []Rule, into *Rules) (*Rules, error) {
+	for _, r := range rules {
+		if err := r.check(); err != nil {
+			return nil, err
+		}
+		r.Glob, r.As = strings.ToLower(r.Glob), strings.ToLower(r.As)
+		target := r.As
+		if target == "" && !strings.Contains(r.Glob, "*") {
+			target = r.Glob
+		}
+		if r.Sign != '-' && target != "" && !strings.Contains(target, "*") && into.refused(target) {
+			return nil, fmt.Errorf("metadata rule %q: %q belongs to the protocol and cannot be set", r.Glob, target)
+		}
+		into.only = into.only || r.Sign == 0
+		into.rules = append(into.rules, r)
+	}
+	return into, nil
+}
 
-// DefaultResponseRules are the rules without any config.
-func DefaultResponseRules() *Rules { return &Rules{} }
+// target returns the name under which the header or key name (in lower case) is passed on; ok is false when it is not.
+func (r *Rules) target(name string) (string, bool) {
+	as, explicit, ok := r.decide(name)
+	if !ok || !explicit && (r.only || !r.implied(name)) || r.refused(as) {
+		return "", false
+	}
+	return as, true
+}
+
+// decide applies the rules that were written; explicit is false when none matches.
+func (r *Rules) decide(name string) (as string, explicit, ok bool) {
+	for i := len(r.rules) - 1; i >= 0; i-- {
+		rule := &r.rules[i]
+		star, matched := matchGlob(rule.Glob, name)
+		switch {
+		case !matched:
+		case rule.Sign == '-':
+			return "", true, false
+		case rule.As == "":
+			return name, true, true
+		default:
+			return strings.Replace(rule.As, "*", star, 1), true, true
+		}
+	}
+	return name, false, true
+}
+
+// keeps reports whether what the gateway itself adds under the name may go: unless a rule takes it away.
+func (r *Rules) keeps(name string) bool {
+	_, _, ok := r.decide(name)
+	return ok
+}
+
+// matchGlob reports whether the name is matched by a glob whose only special character is '*', and what its first '*' stands
+// for (the shortest that fits). It takes time proportional to the product of the lengths at worst.
+func matchGlob(glob, name string) (star string, ok bool) {
+	first := strings.IndexByte(glob, '*')
+	if first < 0 {
+		return "", glob == name
+	}
+	if !strings.HasPrefix(name, glob[:first]) {
+		return "", false
+	}
+	rest, pattern := name[first:], glob[first+1:]
+	if !strings.Contains(pattern, "*") {
+		if !strings.HasSuffix(rest, pattern) {
+			return "", false
+		}
+		return rest[:len(rest)-len(pattern)], true
+	}
+	for i := 0; i <= len(rest); i++ {
+		if matchTail(pattern, rest[i:]) {
+			return rest[:i], true
+		}
+	}
+	return "", false
+}
+
+// matchTail matches greedily with one point to go back to, which is all that '*' needs.
+func matchTail(pattern, s string) bool {
+	p, i, star, mark := 0, 0, -1, 0
+	for i < len(s) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, i
+			p++
+		case p < len(pattern) && pattern[p] == s[i]:
+			p++
+			i++
+		case star >= 0:
+			mark++
+			p, i = star+1, mark
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
+}

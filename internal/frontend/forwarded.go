@@ -1,0 +1,80 @@
+package frontend
+
+import (
+	"net"
+	"net/http"
+	"strings"
+
+	"google.golang.org/grpc/metadata"
+)
+
+// isForwarded are the headers that addForwarded decides about.
+func isForwarded(name string) bool {
+	switch name {
+	case "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto":
+		return true
+	}
+	return false
+}
+
+// addForwarded sets X-Forwarded-For, -Host and -Proto as Caddy's reverse_proxy does: what the request brings is believed only from a
+// trusted proxy, to whose list the peer is appended. A rule `-x-forwarded-for` leaves the field out.
+func (o *Options) addForwarded(md metadata.MD, r *http.Request) {
+	trusted := o.TrustedProxy != nil && o.TrustedProxy(r)
+	peer, known := peerIP(r.RemoteAddr)
+	if !known && !trusted {
+		// Without a peer there is nothing true to say, and what a client says of itself is worth nothing.
+		return
+	}
+	prior := func(header string, last bool) string {
+		values := r.Header[header]
+		if !trusted || len(values) == 0 {
+			return ""
+		}
+		if last {
+			return values[len(values)-1]
+		}
+		return strings.Join(values, ", ")
+	}
+	set := func(name, value string) {
+		if value != "" && validValue(value) && o.RequestMetadata.keeps(name) {
+			md[name] = []string{value}
+		}
+	}
+	forwardedFor := prior("X-Forwarded-For", false)
+	switch {
+	case forwardedFor == "":
+		forwardedFor = peer
+	case peer != "":
+		forwardedFor += ", " + peer
+	}
+	set("x-forwarded-for", forwardedFor)
+
+	proto := "https"
+	if r.TLS == nil {
+		proto = "http"
+	}
+	if p := prior("X-Forwarded-Proto", true); p != "" {
+		proto = p
+	}
+	set("x-forwarded-proto", proto)
+
+	host := r.Host
+	if h := prior("X-Forwarded-Host", true); h != "" {
+		host = h
+	}
+	set("x-forwarded-host", host)
+}
+
+// peerIP returns the address without port and zone. A peer on a Unix socket ("@") has none.
+func peerIP(remote string) (ip string, known bool) {
+	if remote == "@" {
+		return "", false
+	}
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		return "", false
+	}
+	host, _, _ = strings.Cut(host, "%")
+	return host, true
+}

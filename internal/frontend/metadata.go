@@ -1,0 +1,316 @@
+package frontend
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+)
+
+// DefaultRequestRules are the rules without any config: all request headers become metadata except those that belong to one
+// hop or to the framing of the message (hop-by-hop headers, host, content-*, te, accept*, sec-websocket-*, expect), the
+// RPC protocols' own (grpc-*, connect-*), and x-request-timeout, which became the deadline.
+func DefaultRequestRules() *Rules {
+	return &Rules{implied: impliedRequest, refused: refusedRequest}
+}
+
+// DefaultResponseRules are the rules without any config: all metadata becomes headers except what belongs to one hop, to the
+// framing of the message (content-type, content-length, content-encoding, trailer), to the server (date, server) or to gRPC (grpc-*).
+func DefaultResponseRules() *Rules {
+	return &Rules{implied: impliedResponse, refused: refusedResponse}
+}
+
+func impliedRequest(name string) bool {
+	switch name {
+	case "host", "expect", "x-request-timeout", "user-agent":
+		return false
+	}
+	return !hopByHop(name) && !hasAnyPrefix(name, "content-", "grpc-", "connect-", "accept", "sec-websocket-")
+}
+
+// refusedRequest names what gRPC sends itself: a value of ours would be dropped or would break the call.
+func refusedRequest(name string) bool {
+	switch name {
+	case "te", "content-type", "content-length", "user-agent", "host", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
+		return true
+	}
+	return strings.HasPrefix(name, "grpc-")
+}
+
+func impliedResponse(name string) bool {
+	return name != "date" && name != "server"
+}
+
+func refusedResponse(name string) bool {
+	switch name {
+	case "content-type", "content-length", "content-encoding":
+		return true
+	}
+	return hopByHop(name) || strings.HasPrefix(name, "grpc-")
+}
+
+// hopByHop are the headers of RFC 9110, section 7.6.1, and those that the same rule has always been applied to.
+func hopByHop(name string) bool {
+	switch name {
+	case "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings":
+		return true
+	}
+	return false
+}
+
+func hasAnyPrefix(s string, prefixes ...string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// NewMetadata makes the metadata of an RPC from a request's headers by the request rules, with X-Forwarded-For, -Host and -Proto set
+// as reverse_proxy sets them. Values that gRPC cannot carry (other than printable ASCII) are dropped. The error is a
+// *Error: a binary header (-bin) that is not base64.
+func (o *Options) NewMetadata(r *http.Request) (metadata.MD, error) {
+	md := make(metadata.MD, len(r.Header)+3)
+	listed := connectionListed(r.Header)
+	for key, values := range r.Header {
+		name := lowerName(key)
+		if isForwarded(name) || !validKey(name) || listed != nil && containsFold(listed, name) {
+			continue
+		}
+		as, ok := o.RequestMetadata.target(name)
+		if !ok {
+			continue
+		}
+		if name == "cookie" {
+			values = withoutCookieAttributes(values)
+		}
+		values, err := requestValues(key, as, values)
+		if err != nil {
+			return nil, err
+		}
+		if len(values) > 0 {
+			md[as] = appendShared(md[as], values)
+		}
+	}
+	o.addForwarded(md, r)
+	return md, nil
+}
+
+// appendShared avoids a copy where there is nothing to append to; the result is capped so that a later append copies.
+func appendShared(to, values []string) []string {
+	if len(to) == 0 {
+		return values[:len(values):len(values)]
+	}
+	return append(to, values...)
+}
+
+// requestValues returns the values as gRPC carries them: printable ASCII as it is, the rest dropped, and -bin decoded.
+func requestValues(header, as string, values []string) ([]string, error) {
+	if strings.HasSuffix(as, "-bin") {
+		return decodeBinary(header, values)
+	}
+	for i, v := range values {
+		if validValue(v) {
+			continue
+		}
+		kept := append(make([]string, 0, len(values)-1), values[:i]...)
+		for _, v := range values[i+1:] {
+			if validValue(v) {
+				kept = append(kept, v)
+			}
+		}
+		return kept, nil
+	}
+	return values, nil
+}
+
+// decodeBinary decodes base64 with or without padding; several values may stand in one header, separated by commas.
+func decodeBinary(header string, values []string) ([]string, error) {
+	var out []string
+	for _, joined := range values {
+		for v := range strings.SplitSeq(joined, ",") {
+			raw, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(v), "="))
+			if err != nil {
+				return nil, Errorf(codes.InvalidArgument, "header %s: want base64", header).WithCause(err)
+			}
+			out = append(out, string(raw))
+		}
+	}
+	return out, nil
+}
+
+// WriteHeader adds the metadata to a response header by the response rules.
+func (o *Options) WriteHeader(h http.Header, md metadata.MD) {
+	for name, values := range md {
+		as, ok := o.ResponseMetadata.target(name)
+		if !ok || !validKey(as) {
+			continue
+		}
+		o.add(h, textproto.CanonicalMIMEHeaderKey(as), as, values)
+	}
+}
+
+// WriteTrailer adds the metadata to the trailers of a response whose header has been written, or will be without
+// a Content-Length. Only clients that said `TE: trailers` get them; see WantsTrailers.
+func (o *Options) WriteTrailer(h http.Header, md metadata.MD) {
+	for name, values := range md {
+		as, ok := o.ResponseMetadata.target(name)
+		if !ok || !validKey(as) || !allowedTrailer(as) {
+			continue
+		}
+		o.add(h, http.TrailerPrefix+textproto.CanonicalMIMEHeaderKey(as), as, values)
+	}
+}
+
+// HasTrailer reports whether WriteTrailer would write anything.
+func (o *Options) HasTrailer(md metadata.MD) bool {
+	for name := range md {
+		if as, ok := o.ResponseMetadata.target(name); ok && validKey(as) && allowedTrailer(as) {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *Options) add(h http.Header, key, name string, values []string) {
+	binary := strings.HasSuffix(name, "-bin")
+	for _, v := range values {
+		switch {
+		case binary:
+			h[key] = append(h[key], base64.RawStdEncoding.EncodeToString([]byte(v)))
+		case validValue(v):
+			h[key] = append(h[key], v)
+		}
+	}
+}
+
+// allowedTrailer leaves out the fields that RFC 9110, section 6.5.1, forbids in trailers because they say how to handle the message.
+func allowedTrailer(name string) bool {
+	switch name {
+	case "authorization", "cache-control", "set-cookie", "content-range", "host", "max-forwards", "www-authenticate", "age", "expires", "location",
+		"retry-after", "vary", "warning":
+		return false
+	}
+	return !strings.HasPrefix(name, "if-")
+}
+
+// WantsTrailers reports whether the client said `TE: trailers`.
+func WantsTrailers(h http.Header) bool {
+	for _, v := range h["Te"] {
+		for part := range strings.SplitSeq(v, ",") {
+			if coding, _, _ := strings.Cut(part, ";"); strings.EqualFold(strings.TrimSpace(coding), "trailers") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// validKey reports whether gRPC takes the name as a metadata key (in lower case).
+func validKey(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+// validValue reports whether the value is printable ASCII, which is all that a metadata value may have.
+func validValue(v string) bool {
+	for i := range len(v) {
+		if v[i] < ' ' || v[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// withoutCookieAttributes drops what old clients send along with cookies ($Version, $Path, $Domain, $Port; RFC 2965).
+func withoutCookieAttributes(values []string) []string {
+	if !strings.Contains(strings.Join(values, ""), "$") {
+		return values
+	}
+	out := make([]string, 0, len(values))
+	for _, v := range values {
+		var kept []string
+		for pair := range strings.SplitSeq(v, ";") {
+			if pair = strings.TrimSpace(pair); pair != "" && pair[0] != '$' {
+				kept = append(kept, pair)
+			}
+		}
+		if len(kept) > 0 {
+			out = append(out, strings.Join(kept, "; "))
+		}
+	}
+	return out
+}
+
+// connectionListed returns the header names that Connection declares to be for this hop only, nil when there are none.
+func connectionListed(h http.Header) []string {
+	var names []string
+	for _, v := range h["Connection"] {
+		for name := range strings.SplitSeq(v, ",") {
+			name = strings.TrimSpace(name)
+			if name != "" && !strings.EqualFold(name, "close") && !strings.EqualFold(name, "keep-alive") {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+func containsFold(names []string, name string) bool {
+	for _, n := range names {
+		if strings.EqualFold(n, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// lowerName is strings.ToLower without the allocation for the headers that nearly every request has.
+func lowerName(key string) string {
+	switch key {
+	case "Accept":
+		return "accept"
+	case "Accept-Encoding":
+		return "accept-encoding"
+	case "Accept-Language":
+		return "accept-language"
+	case "Authorization":
+		return "authorization"
+	case "Cache-Control":
+		return "cache-control"
+	case "Connection":
+		return "connection"
+	case "Content-Length":
+		return "content-length"
+	case "Content-Type":
+		return "content-type"
+	case "Cookie":
+		return "cookie"
+	case "Origin":
+		return "origin"
+	case "Referer":
+		return "referer"
+	case "Traceparent":
+		return "traceparent"
+	case "User-Agent":
+		return "user-agent"
+	case "X-Forwarded-For":
+		return "x-forwarded-for"
+	case "X-Forwarded-Host":
+		return "x-forwarded-host"
+	case "X-Forwarded-Proto":
+		return "x-forwarded-proto"
+	case "X-Request-Id":
+		return "x-request-id"
+	}
+	return strings.ToLower(key)
+}
