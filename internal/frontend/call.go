@@ -1,0 +1,139 @@
+package frontend
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+)
+
+// CallSettings are what a call takes besides its method.
+type CallSettings struct {
+	// Header is the request's: the client's deadline is read from it.
+	Header http.Header
+	// Metadata of the request, from Options.NewMetadata.
+	Metadata metadata.MD
+	// Timeout overrides Method.Timeout when positive, also for streams.
+	Timeout time.Duration
+	// Idempotent allows the call to be executed twice.
+	Idempotent bool
+}
+
+// Call is one RPC to an upstream in raw messages, the same for all four kinds and all protocols. Send and CloseSend are for one
+// goroutine, Header, Recv and Trailer for one other; Close is for any.
+type Call struct {
+	stream grpc.ClientStream
+	ctx    context.Context
+	cancel context.CancelFunc
+	parent context.Context
+	method *Method
+	info   *Info
+}
+
+// Start starts an RPC. Its life is bounded by ctx, by the shortest of the deadlines that apply (see ClientTimeout) and by Close,
+// which must be called. Deadlines of ours hold for unary calls; a stream is bounded only by its client, or by the
+// timeout of its own route.
+//
+// The error is a *Error; info notes the rest.
+func (o *Options) Start(ctx context.Context, m *Method, s CallSettings, info *Info) (*Call, error) {
+	own := s.Timeout
+	unary := !m.StreamDesc.ClientStreams && !m.StreamDesc.ServerStreams
+	if own <= 0 && unary {
+		own = m.Timeout
+	}
+	d, bounded, err := o.timeout(s.Header, own, unary)
+	if err != nil {
+		return nil, err
+	}
+	c := &Call{parent: ctx, method: m, info: info}
+	if bounded {
+		c.ctx, c.cancel = context.WithTimeout(ctx, d)
+	} else {
+		c.ctx, c.cancel = context.WithCancel(ctx)
+	}
+	var opts []grpc.CallOption
+	if o.CallOptions != nil {
+		opts = o.CallOptions(m, s.Idempotent || m.Idempotent)
+	}
+	info.Called = true
+	c.stream, err = m.Conn.NewStream(metadata.NewOutgoingContext(c.ctx, s.Metadata), &m.StreamDesc, m.Path, opts...)
+	if err != nil {
+		defer c.cancel()
+		return nil, c.failed(err)
+	}
+	return c, nil
+}
+
+// Send hands a message to gRPC, which frees it. It blocks while the upstream does not read (flow control). io.EOF means that
+// the RPC has ended, and Recv tells how; any other error is a *Error.
+func (c *Call) Send(msg mem.BufferSlice) error {
+	err := c.stream.SendMsg(msg)
+	switch {
+	case err == nil:
+		c.info.Sent++
+		return nil
+	case errors.Is(err, io.EOF):
+		return io.EOF
+	default:
+		return c.failed(err)
+	}
+}
+
+// CloseSend tells the upstream that no more messages come.
+func (c *Call) CloseSend() error {
+	if err := c.stream.CloseSend(); err != nil {
+		return c.failed(err)
+	}
+	return nil
+}
+
+// Header waits for the header metadata. It is nil when the RPC failed before; Recv tells how.
+func (c *Call) Header() metadata.MD {
+	md, err := c.stream.Header()
+	c.noteEndpoint()
+	if err != nil {
+		return nil
+	}
+	return md
+}
+
+// Recv waits for the next message, which the caller frees. io.EOF is the end of a stream that succeeded; any other error is
+// a *Error. For a method that answers once, a message means that the call has succeeded and Trailer is there.
+func (c *Call) Recv() (mem.BufferSlice, error) {
+	var msg mem.BufferSlice
+	err := c.stream.RecvMsg(&msg)
+	if err == nil {
+		c.info.Received++
+		if c.info.Endpoint == "" {
+			c.noteEndpoint()
+		}
+		return msg, nil
+	}
+	c.noteEndpoint()
+	if errors.Is(err, io.EOF) {
+		return nil, io.EOF
+	}
+	return nil, c.failed(err)
+}
+
+// Trailer is the trailer metadata, once Recv has returned an error or the message of a method that answers once.
+func (c *Call) Trailer() metadata.MD { return c.stream.Trailer() }
+
+// Context is done when the call is over, at the latest by Close.
+func (c *Call) Context() context.Context { return c.ctx }
+
+// Close cancels the RPC if it is still going on and frees what it holds.
+func (c *Call) Close() { c.cancel() }
+
+func (c *Call) noteEndpoint() {
+	if e, ok := c.stream.(interface{ Endpoint() string }); ok {
+		if addr := e.Endpoint(); addr != "" {
+			c.info.Endpoint = addr
+		}
+	}
+}

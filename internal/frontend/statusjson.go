@@ -1,0 +1,132 @@
+package frontend
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+
+	_ "google.golang.org/genproto/googleapis/rpc/errdetails" // The usual details are known also where the upstream's schema lacks them.
+	spb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/caddy-grpc/gateway/internal/transcode"
+)
+
+// AppendStatusJSON appends a google.rpc.Status as ProtoJSON, on one line. Details are resolved in types, which may be nil, then among the
+// types of google/rpc/error_details.proto; one of an unknown type, or that is broken, is written as {"@type":…,"value":"<base64>"}.
+func AppendStatusJSON(dst []byte, st *spb.Status, types transcode.Resolver) []byte {
+	dst = append(dst, `{"code":`...)
+	dst = strconv.AppendInt(dst, int64(st.GetCode()), 10)
+	dst = append(dst, `,"message":`...)
+	dst = AppendJSONString(dst, st.GetMessage())
+	if len(st.GetDetails()) > 0 {
+		dst = append(dst, `,"details":[`...)
+		for i, d := range st.GetDetails() {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = AppendAnyJSON(dst, d, types)
+		}
+		dst = append(dst, ']')
+	}
+	return append(dst, '}')
+}
+
+// AppendAnyJSON appends a google.protobuf.Any as AppendStatusJSON does with details.
+func AppendAnyJSON(dst []byte, detail *anypb.Any, types transcode.Resolver) []byte {
+	text, err := protojson.MarshalOptions{Resolver: resolver{types}}.Marshal(detail)
+	if err == nil {
+		// protojson varies its spacing on purpose; the body of an error should not.
+		compact := bytes.NewBuffer(dst)
+		if json.Compact(compact, text) == nil {
+			return compact.Bytes()
+		}
+	}
+	dst = append(dst, `{"@type":`...)
+	dst = AppendJSONString(dst, detail.GetTypeUrl())
+	dst = append(dst, `,"value":"`...)
+	dst = base64.StdEncoding.AppendEncode(dst, detail.GetValue())
+	return append(dst, `"}`...)
+}
+
+// AppendJSONString appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD.
+func AppendJSONString(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			r, n := utf8.DecodeRuneInString(s[i:])
+			dst = utf8.AppendRune(dst, r)
+			i += n
+			continue
+		}
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c == '\n':
+			dst = append(dst, '\\', 'n')
+		case c == '\r':
+			dst = append(dst, '\\', 'r')
+		case c == '\t':
+			dst = append(dst, '\\', 't')
+		case c < ' ' || c == 0x7f:
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
+		default:
+			dst = append(dst, c)
+		}
+		i++
+	}
+	return append(dst, '"')
+}
+
+// resolver looks in the upstream's types first, then among those that are compiled in.
+type resolver struct{ types transcode.Resolver }
+
+func (r resolver) FindMessageByName(name protoreflect.FullName) (protoreflect.MessageType, error) {
+	if r.types != nil {
+		if mt, err := r.types.FindMessageByName(name); err == nil {
+			return mt, nil
+		}
+	}
+	return protoregistry.GlobalTypes.FindMessageByName(name)
+}
+
+func (r resolver) FindMessageByURL(url string) (protoreflect.MessageType, error) {
+	if r.types != nil {
+		if mt, err := r.types.FindMessageByURL(url); err == nil {
+			return mt, nil
+		}
+	}
+	return protoregistry.GlobalTypes.FindMessageByURL(url)
+}
+
+func (r resolver) FindExtensionByName(name protoreflect.FullName) (protoreflect.ExtensionType, error) {
+	if r.types == nil {
+		return nil, protoregistry.NotFound
+	}
+	return r.types.FindExtensionByName(name)
+}
+
+func (r resolver) FindExtensionByNumber(name protoreflect.FullName, n protoreflect.FieldNumber) (protoreflect.ExtensionType, error) {
+	if r.types == nil {
+		return nil, protoregistry.NotFound
+	}
+	return r.types.FindExtensionByNumber(name, n)
+}
+
+// UnmarshalDetail is for protocols that write a detail in a form of their own: it finds the detail's type and decodes it.
+func UnmarshalDetail(detail *anypb.Any, types transcode.Resolver) (proto.Message, error) {
+	m, err := anypb.UnmarshalNew(detail, proto.UnmarshalOptions{Resolver: resolver{types}})
+	if err != nil {
+		return nil, fmt.Errorf("detail %s: %w", detail.GetTypeUrl(), err)
+	}
+	return m, nil
+}
