@@ -47,7 +47,7 @@ type Options struct {
 
 	// Drain is closed when the server stops: streams then end, each with the terminal frame of its protocol. Unary calls
 	// are not cut short. nil: never. Streams outlive a reload, so it must not be closed by one.
-	Drain <-chan struct{}
+	Drain *Drain
 	// CloseDelay is how long after Drain a stream may go on before it is ended. Default 0.
 	CloseDelay time.Duration
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	_ "google.golang.org/genproto/googleapis/rpc/errdetails" // The usual details are known also where the upstream's schema lacks them.
@@ -87,6 +88,11 @@ func AppendJSONString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
+// common are the types that every client can be expected to know. What else happens to be compiled into the server is no business of theirs.
+func common(name protoreflect.FullName) bool {
+	return name.Parent() == "google.rpc" || name.Parent() == "google.protobuf"
+}
+
 // resolver looks in the upstream's types first, then among those that are compiled in.
 type resolver struct{ types transcode.Resolver }
 
@@ -96,6 +102,9 @@ func (r resolver) FindMessageByName(name protoreflect.FullName) (protoreflect.Me
 			return mt, nil
 		}
 	}
+	if !common(name) {
+		return nil, protoregistry.NotFound
+	}
 	return protoregistry.GlobalTypes.FindMessageByName(name)
 }
 
@@ -104,6 +113,9 @@ func (r resolver) FindMessageByURL(url string) (protoreflect.MessageType, error)
 		if mt, err := r.types.FindMessageByURL(url); err == nil {
 			return mt, nil
 		}
+	}
+	if !common(protoreflect.FullName(url[strings.LastIndexByte(url, '/')+1:])) {
+		return nil, protoregistry.NotFound
 	}
 	return protoregistry.GlobalTypes.FindMessageByURL(url)
 }
