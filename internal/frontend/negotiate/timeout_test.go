@@ -27,7 +27,7 @@ func TestParseTimeouts(t *testing.T) {
 		{"Connect-Timeout-Ms", ParseConnectTimeout, map[string]time.Duration{
 			"1": time.Millisecond, "1500": 1500 * time.Millisecond, "0": 0,
 			"9999999999": 9999999999 * time.Millisecond, "0000000001": time.Millisecond,
-			"": bad, "-1": bad, "+1": bad, "1.5": bad, "1s": bad, "1e3": bad, "1 ": bad, "10000000000": bad, "00000000001": bad,
+			"": bad, "-1": bad, "+1": bad, "1.5": bad, "1s": bad, "1e3": bad, "1 0": bad, "10000000000": bad, "00000000001": bad,
 		}},
 		{"X-Request-Timeout", ParseRequestTimeout, map[string]time.Duration{
 			"1s": time.Second, "1.5s": 1500 * time.Millisecond, "250ms": 250 * time.Millisecond, "1m30s": 90 * time.Second,
