@@ -231,7 +231,7 @@ func (c *reflectionCall) listServices(ctx context.Context) ([]string, error) {
 			return fmt.Errorf("list services: the server answered with %T", resp.GetMessageResponse())
 		}
 		for _, s := range resp.GetListServicesResponse().GetService() {
-			if exposed(s.GetName()) {
+			if s.GetName() != "" && exposed(s.GetName()) {
 				names = append(names, s.GetName())
 			}
 		}

@@ -19,6 +19,8 @@ type tracker struct {
 	poll     time.Duration // between looks at files that the operating system tells about
 	fastPoll time.Duration // where it does not: no watcher, or its limit is reached
 
+	newWatcher func() (*fsnotify.Watcher, error)
+
 	mu     sync.Mutex
 	files  map[string]stamp
 	loaded chan struct{} // closed and replaced at the end of each load
@@ -27,7 +29,7 @@ type tracker struct {
 func newTracker() *tracker {
 	return &tracker{
 		debounce: 100 * time.Millisecond, poll: 10 * time.Second, fastPoll: 2 * time.Second,
-		files: map[string]stamp{}, loaded: make(chan struct{}),
+		newWatcher: fsnotify.NewWatcher, files: map[string]stamp{}, loaded: make(chan struct{}),
 	}
 }
 
@@ -102,7 +104,7 @@ func (r *reading) exists(path string) bool { return r.look(path).info != nil }
 func (t *tracker) watch(ctx context.Context, changed func()) {
 	var events chan fsnotify.Event
 	var errs chan error
-	w, err := fsnotify.NewWatcher()
+	w, err := t.newWatcher()
 	if err == nil {
 		defer w.Close()
 		events, errs = w.Events, w.Errors

@@ -1,0 +1,339 @@
+package schema
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/caddy-grpc/gateway/internal/testkit"
+	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
+)
+
+func TestReflectionOfARealServer(t *testing.T) {
+	want, err := FromFiles(testpb.File_internal_testkit_testpb_echo_proto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name        string
+		v1, v1alpha bool
+	}{
+		{"v1 and v1alpha", true, true},
+		{"v1 only", true, false},
+		{"v1alpha only", false, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s, err := Reflection(dialBackend(t, testkit.WithReflection(tc.v1, tc.v1alpha)), ReflectionOptions{}).Load(testContext(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantMethods(t, s, methodNames(want)...)
+			if s.Fingerprint() != want.Fingerprint() {
+				t.Error("the fingerprint is not that of the generated code")
+			}
+			if len(s.Problems()) != 0 {
+				t.Errorf("problems: %v", s.Problems())
+			}
+			if len(s.Method("gateway.test.v1.Echo/Unary").Rules) != 7 {
+				t.Errorf("rules: %v", s.Method("gateway.test.v1.Echo/Unary").Rules)
+			}
+		})
+	}
+	t.Run("none", func(t *testing.T) {
+		_, err := Reflection(dialBackend(t, testkit.WithReflection(false, false)), ReflectionOptions{}).Load(testContext(t))
+		var none *NoReflectionError
+		if !errors.As(err, &none) {
+			t.Fatalf("got %v", err)
+		}
+		wantError(t, err, "no server reflection", "descriptors protoset", "reflection.Register")
+	})
+	t.Run("only grpc services", func(t *testing.T) {
+		_, err := Reflection(dialBackend(t, testkit.WithoutServices()), ReflectionOptions{}).Load(testContext(t))
+		wantError(t, err, "no services")
+	})
+	t.Run("server down", func(t *testing.T) {
+		b := testkit.StartBackend(t)
+		cc := dial(t, b.Addr())
+		b.Stop()
+		_, err := Reflection(cc, ReflectionOptions{}).Load(testContext(t))
+		if status.Code(err) != codes.Unavailable {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func dialBackend(t *testing.T, opts ...testkit.Option) *grpc.ClientConn {
+	t.Helper()
+	return dial(t, testkit.StartBackend(t, opts...).Addr())
+}
+
+func dial(t *testing.T, addr string) *grpc.ClientConn {
+	t.Helper()
+	cc, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cc.Close() })
+	return cc
+}
+
+var fixtureServices = []string{"acme.Users", "acme.Other", "grpc.reflection.v1.ServerReflection"}
+
+func TestReflectionOfUnusualServers(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		server   fakeReflection
+		methods  []string // default: all of the fixture
+		problems []string // subjects
+	}{
+		{name: "sends no imports along"},
+		{name: "ends the stream after each answer", server: fakeReflection{perStream: 1}},
+		{name: "ends the stream after two answers", server: fakeReflection{perStream: 2}},
+		{name: "answers out of order", server: fakeReflection{backwards: true}},
+		{name: "has v1alpha only", server: fakeReflection{methods: []string{reflectV1Alpha}}},
+		{
+			name: "sends every file with every answer",
+			server: fakeReflection{edit: func(_ *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
+				if files := resp.GetFileDescriptorResponse(); files != nil {
+					files.FileDescriptorProto = append(files.FileDescriptorProto, files.FileDescriptorProto...)
+				}
+				return nil
+			}},
+		},
+		{
+			name:     "lists a service that it does not know",
+			server:   fakeReflection{listed: append([]string{"acme.Ghost"}, fixtureServices...)},
+			problems: []string{"acme.Ghost"},
+		},
+		{
+			name:     "lists names that are none",
+			server:   fakeReflection{listed: append([]string{"", "a b", "../etc"}, fixtureServices...)},
+			problems: []string{"../etc", "a b"},
+		},
+		{name: "lists a service twice", server: fakeReflection{listed: append([]string{"acme.Users"}, fixtureServices...)}},
+		{
+			name: "does not have a file that only an option needs",
+			server: fakeReflection{edit: func(q *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
+				if q.GetFileByFilename() == "acme/opts.proto" {
+					resp.MessageResponse = errorResponse(codes.NotFound).MessageResponse
+				}
+				return nil
+			}},
+			problems: []string{"acme/opts.proto"},
+		},
+		{
+			name: "does not have a file whose types are needed",
+			server: fakeReflection{edit: func(q *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
+				if q.GetFileByFilename() == "acme/types.proto" || strings.HasPrefix(q.GetFileContainingSymbol(), "acme.User") && q.GetFileContainingSymbol() != "acme.Users" {
+					resp.MessageResponse = errorResponse(codes.NotFound).MessageResponse
+				}
+				return nil
+			}},
+			methods:  []string{"acme.Other/Do"},
+			problems: []string{"acme.Users"},
+		},
+		{
+			name: "sends garbage for one service",
+			server: fakeReflection{edit: func(q *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
+				if q.GetFileContainingSymbol() == "acme.Users" {
+					resp.MessageResponse = bytesResponse([]byte("garbage")).MessageResponse
+				}
+				return nil
+			}},
+			methods:  []string{"acme.Other/Do"},
+			problems: []string{"acme.Users"},
+		},
+		{
+			name: "answers another kind of question",
+			server: fakeReflection{edit: func(q *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
+				if q.GetFileContainingSymbol() == "acme.Users" {
+					resp.MessageResponse = nil
+				}
+				return nil
+			}},
+			methods:  []string{"acme.Other/Do"},
+			problems: []string{"acme.Users"},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			server := tc.server
+			server.files = sources(t, fixture)
+			if server.listed == nil {
+				server.listed = fixtureServices
+			}
+			s, err := Reflection(&server, ReflectionOptions{}).Load(testContext(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.methods == nil {
+				tc.methods = fixtureMethods
+			}
+			wantMethods(t, s, tc.methods...)
+			var subjects []string
+			for _, p := range s.Problems() {
+				subjects = append(subjects, p.Subject)
+			}
+			if !slices.Equal(subjects, tc.problems) {
+				t.Errorf("problems %q, want %q", s.Problems(), tc.problems)
+			}
+		})
+	}
+}
+
+// A file is imported as "types.proto" and registered as "acme/types.proto".
+func TestReflectionRepairsImportsByAnotherPath(t *testing.T) {
+	server := &fakeReflection{files: sources(t, fixture), listed: fixtureServices}
+	user := server.files["acme/user.proto"]
+	user.Dependency[slices.Index(user.Dependency, "acme/types.proto")] = "types.proto"
+	s, err := Reflection(server, ReflectionOptions{}).Load(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantMethods(t, s, fixtureMethods...)
+	if m := s.Method("acme.Users/Get"); m == nil || m.Desc.Output().Fields().ByName("name") == nil {
+		t.Error("the output type is not resolved")
+	}
+}
+
+func TestReflectionDoesNotAskForCommonFiles(t *testing.T) {
+	server := &fakeReflection{files: sources(t, fixture), listed: fixtureServices}
+	if _, err := Reflection(server, ReflectionOptions{}).Load(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range server.asked {
+		if strings.HasPrefix(name, "google") || strings.HasPrefix(name, "grpc.") {
+			t.Errorf("asked for %s", name)
+		}
+	}
+}
+
+func TestReflectionFails(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		server fakeReflection
+		opts   ReflectionOptions
+		want   []string
+	}{
+		{name: "empty list", server: fakeReflection{listed: []string{}}, want: []string{"no services"}},
+		{name: "nothing usable", server: fakeReflection{listed: []string{"acme.Ghost"}}, want: []string{"none of the services", "acme.Ghost"}},
+		{name: "too many bytes", opts: ReflectionOptions{MaxBytes: 300}, want: []string{"larger than the limit"}},
+		{name: "too many services", server: fakeReflection{listed: manyNames(maxServices + 1)}, want: []string{"20001 services"}},
+		{
+			name: "no list",
+			server: fakeReflection{edit: func(q *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
+				if q.GetListServices() != "" {
+					resp.MessageResponse = nil
+				}
+				return nil
+			}},
+			want: []string{"list services"},
+		},
+		{
+			name: "permission denied",
+			server: fakeReflection{edit: func(*reflectionpb.ServerReflectionRequest, *reflectionpb.ServerReflectionResponse) error {
+				return status.Error(codes.PermissionDenied, "not you")
+			}},
+			want: []string{"PermissionDenied", "not you"},
+		},
+		{
+			name: "two versions of one file",
+			server: fakeReflection{edit: func(q *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
+				if q.GetFileContainingSymbol() == "acme.Users" {
+					other := marshalOrNil(&descriptorpb.FileDescriptorProto{Name: proto.String("acme/other.proto")})
+					resp.GetFileDescriptorResponse().FileDescriptorProto = append(resp.GetFileDescriptorResponse().FileDescriptorProto, other)
+				}
+				return nil
+			}},
+			want: []string{`"acme/other.proto"`, "two different versions"},
+		},
+		{
+			name: "the stream fails in the middle",
+			server: fakeReflection{edit: func(q *reflectionpb.ServerReflectionRequest, _ *reflectionpb.ServerReflectionResponse) error {
+				if q.GetFileByFilename() != "" {
+					return status.Error(codes.Unavailable, "gone")
+				}
+				return nil
+			}},
+			want: []string{"gone"},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			server := tc.server
+			server.files = sources(t, fixture)
+			if server.listed == nil {
+				server.listed = fixtureServices
+			}
+			_, err := Reflection(&server, tc.opts).Load(testContext(t))
+			wantError(t, err, tc.want...)
+		})
+	}
+}
+
+func manyNames(n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprint("acme.S", i)
+	}
+	return names
+}
+
+func marshalOrNil(m proto.Message) []byte {
+	raw, _ := proto.Marshal(m)
+	return raw
+}
+
+func TestReflectionGivesUp(t *testing.T) {
+	t.Run("after its timeout", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			_, err := Reflection(&fakeReflection{silent: true}, ReflectionOptions{}).Load(t.Context())
+			if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 10*time.Second {
+				t.Errorf("%v after %v", err, time.Since(start))
+			}
+		})
+	})
+	t.Run("when it is cancelled", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(time.Second, cancel)
+			_, err := Reflection(&fakeReflection{silent: true}, ReflectionOptions{}).Load(ctx)
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v", err)
+			}
+		})
+	})
+}
+
+// A server that invents imports without end is stopped by the byte limit, not by the clock.
+func TestReflectionOfEndlessImports(t *testing.T) {
+	server := &fakeReflection{listed: []string{"x.S"}}
+	n := 0
+	server.edit = func(q *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
+		if q.GetListServices() != "" {
+			return nil
+		}
+		name := q.GetFileByFilename()
+		if name == "" {
+			name = "start"
+		}
+		n++
+		fd := &descriptorpb.FileDescriptorProto{Name: &name, Dependency: []string{fmt.Sprint("a", n), fmt.Sprint("b", n)}}
+		resp.MessageResponse = fileResponse(fd).MessageResponse
+		return nil
+	}
+	_, err := Reflection(server, ReflectionOptions{MaxBytes: 64 << 10}).Load(testContext(t))
+	wantError(t, err, "larger than the limit")
+}
