@@ -2,10 +2,13 @@ package schema
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -60,6 +63,12 @@ func Reflection(conn grpc.ClientConnInterface, opts ReflectionOptions) Loader {
 type reflection struct {
 	conn grpc.ClientConnInterface
 	opts ReflectionOptions
+
+	mu   sync.Mutex
+	last struct { // what was built last, and from what
+		input  [sha256.Size]byte
+		schema *Schema
+	}
 }
 
 // Watch does nothing: a server does not tell of changes. Reload on Trigger, when instances come, and at intervals.
@@ -102,7 +111,7 @@ func (r *reflection) load(ctx context.Context, method string) (*Schema, error) {
 	if err := c.repairImports(ctx); err != nil {
 		return nil, err
 	}
-	s := c.files.buildLenient(names, problems)
+	s := r.build(c.files, names, problems)
 	if len(s.services) > 0 {
 		return s, nil
 	}
@@ -110,6 +119,26 @@ func (r *reflection) load(ctx context.Context, method string) (*Schema, error) {
 		return nil, fmt.Errorf("none of the services that the server lists can be used: %s", s.problems[0])
 	}
 	return nil, errors.New("the server lists no services but grpc.* ones")
+}
+
+// build returns the last schema again when the server said the same as then, which is nearly always: linking is the
+// expensive part of a load.
+func (r *reflection) build(files *assembly, names []string, problems []Problem) *Schema {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q", names, problems)
+	for _, path := range slices.Sorted(maps.Keys(files.given)) {
+		f := files.given[path]
+		// Imports may have been repaired, which follows from the raw files.
+		fmt.Fprintf(h, "%d ", len(f.raw))
+		h.Write(f.raw)
+	}
+	input := [sha256.Size]byte(h.Sum(nil))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last.schema == nil || r.last.input != input {
+		r.last.input, r.last.schema = input, files.buildLenient(names, problems)
+	}
+	return r.last.schema
 }
 
 // reflectionCall is one load over one stream, or over several where the server ends it after each answer.

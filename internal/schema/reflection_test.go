@@ -337,3 +337,24 @@ func TestReflectionOfEndlessImports(t *testing.T) {
 	_, err := Reflection(server, ReflectionOptions{MaxBytes: 64 << 10}).Load(testContext(t))
 	wantError(t, err, "larger than the limit")
 }
+
+func TestReflectionBuildsOnlyWhatIsNew(t *testing.T) {
+	server := &fakeReflection{files: sources(t, fixture), listed: fixtureServices}
+	l := Reflection(server, ReflectionOptions{})
+	load := func() *Schema {
+		t.Helper()
+		s, err := l.Load(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	first := load()
+	if load() != first {
+		t.Error("the same answers were built twice")
+	}
+	server.files["acme/other.proto"].GetService()[0].GetMethod()[0].Name = proto.String("Redo")
+	if s := load(); s == first || s.Method("acme.Other/Redo") == nil {
+		t.Error("the change is not seen")
+	}
+}

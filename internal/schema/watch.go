@@ -172,23 +172,33 @@ func follow(w *fsnotify.Watcher, files map[string]stamp) bool {
 	if w == nil {
 		return false
 	}
-	dirs := map[string]bool{}
-	for path := range files {
-		for _, dir := range watchDirs(path) {
-			dirs[dir] = true
+	// A directory may be made below one after it was looked for and before this one is watched. So the directories
+	// are looked for again until all of them are watched already: from then on each change is an event.
+	const most = 20
+	for range most {
+		dirs := map[string]bool{}
+		for path := range files {
+			for _, dir := range watchDirs(path) {
+				dirs[dir] = true
+			}
+		}
+		watched := map[string]bool{}
+		for _, dir := range w.WatchList() {
+			if watched[dir] = true; !dirs[dir] {
+				_ = w.Remove(dir)
+			}
+		}
+		ok, complete := true, true
+		for dir := range dirs {
+			complete = complete && watched[dir]
+			// Repeated because a directory that was removed and made anew is no longer watched, whatever the list says.
+			ok = w.Add(dir) == nil && ok
+		}
+		if !ok || complete {
+			return ok
 		}
 	}
-	ok := true
-	for dir := range dirs {
-		// Repeated because a directory that was removed and made anew is no longer watched.
-		ok = w.Add(dir) == nil && ok
-	}
-	for _, dir := range w.WatchList() {
-		if !dirs[dir] {
-			_ = w.Remove(dir)
-		}
-	}
-	return ok
+	return false
 }
 
 // watchDirs lists the directories in which something happens when the path comes to mean another file: its own, that of each
