@@ -78,7 +78,7 @@ func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if _, err := state(s.Addresses); err != nil {
 		return d.Errf("discover static: %w", err)
 	}
-	for d.NextBlock(d.Nesting()) {
+	if d.NextBlock(d.Nesting()) {
 		return d.Errf("unknown option %q: discover static has none", d.Val())
 	}
 	return nil
