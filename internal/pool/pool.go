@@ -4,83 +4,150 @@ package pool
 
 import (
 	"context"
-	"crypto/tls"
-	"time"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// Settings are everything that affects connections. Two channels with equal feeds and equal keys are the same channel.
-// The zero value of each field means its default.
-type Settings struct {
-	Connections, MaxConnections int           // per instance; default 1, 4
-	Balance                     string        // "p2c" (default), "round_robin"
-	KeepaliveTime               time.Duration // default 5m10s
-	KeepaliveTimeout            time.Duration // default 20s
-	PermitWithoutStream         bool
-	BackoffBase, BackoffMax     time.Duration // default 200ms, 5s
-	ConnectTimeout              time.Duration // default 5s
-	MaxReceiveSize              int           // bytes, default 4 MiB
-	DrainTimeout                time.Duration // default 30s
-	Linger                      time.Duration // how long a retired channel waits for late calls; default 5s
-	TLS                         *tls.Config   // nil: plaintext
-	ServerName                  string        // :authority, default the service key or address
+// Channel is one pool. It satisfies grpc.ClientConnInterface; messages of type mem.BufferSlice (sent) and *mem.BufferSlice
+// (received) pass through raw, others go through the proto codec. The caller keeps its reference to what it sends, and frees
+// what it receives. Safe for concurrent use.
+type Channel struct {
+	fleet       *fleet
+	conn        *grpc.ClientConn
+	unsubscribe func()
+	leases      atomic.Int64 // and closedBit
+	retiring    atomic.Bool
+	lingered    atomic.Bool // the last lease to be returned closes the channel
+	cut         atomic.Bool // the channel was closed under its calls
+	done        chan struct{}
 }
 
-// Channel is one pool. It satisfies grpc.ClientConnInterface; messages of type mem.BufferSlice (sent) and *mem.BufferSlice
-// (received) pass through raw, others go through the proto codec. Safe for concurrent use.
-type Channel struct{}
+var _ grpc.ClientConnInterface = (*Channel)(nil)
 
-// Open starts a channel: it dials every known instance in the background and never blocks.
+// feed is what a channel needs of a discovery.Feed.
+type feed interface {
+	Subscribe(fn func(discovery.State)) (cancel func())
+}
+
+// Open starts a channel: it dials every known instance in the background and never blocks. The name of the service is for logs and
+// errors. An error means that the settings are wrong.
 func Open(name string, s Settings, feed *discovery.Feed, log *zap.Logger) (*Channel, error) {
-	panic("to be built")
+	return open(name, s, feed, log, rand.Uint64)
+}
+
+func open(name string, s Settings, feed feed, log *zap.Logger, random func() uint64) (*Channel, error) {
+	s, err := s.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("settings of the channel to %s: %w", name, err)
+	}
+	f := newFleet(name, s, log, random)
+	conn, err := grpc.NewClient(resolverScheme+":///"+url.PathEscape(name), dialOptions(s, f)...)
+	if err != nil {
+		return nil, fmt.Errorf("opening the channel to %s: %w", name, err)
+	}
+	c := &Channel{fleet: f, conn: conn, done: make(chan struct{})}
+	conn.Connect() // builds the policy, dials nothing yet
+	c.unsubscribe = feed.Subscribe(f.onFeed)
+	go c.run()
+	return c, nil
+}
+
+// dialOptions say how connections are made and kept.
+func dialOptions(s Settings, f *fleet) []grpc.DialOption {
+	security := insecure.NewCredentials()
+	if s.TLS != nil {
+		security = credentials.NewTLS(s.TLS)
+	}
+	dialer := newDialer()
+	return []grpc.DialOption{
+		grpc.WithResolvers(fleetResolver{f}),
+		grpc.WithDefaultServiceConfig(serviceConfig),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableRetry(), // of what may have been executed; what was never sent is sent again elsewhere
+		grpc.WithIdleTimeout(0),
+		grpc.WithTransportCredentials(trackedCredentials{security}),
+		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "tcp", addr)
+		}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: s.BackoffBase, Multiplier: 1.6, Jitter: 0.2, MaxDelay: s.BackoffMax},
+			MinConnectTimeout: s.ConnectTimeout,
+		}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time: s.KeepaliveTime, Timeout: s.KeepaliveTimeout, PermitWithoutStream: s.PermitWithoutStream,
+		}),
+		grpc.WithDefaultCallOptions(
+			grpc.ForceCodecV2(newCodec()),
+			grpc.MaxCallRecvMsgSize(s.MaxReceiveSize),
+		),
+	}
 }
 
 // NewStream starts an RPC: the policy picks an endpoint, the call takes a lease on it and on the channel. The stream
 // also satisfies interface{ Endpoint() string }, the address that was picked ("" before).
+//
+// Errors have a gRPC status with a message that names no address. An *UnavailableError says that nothing was sent, and why; a
+// *LostError that the connection was lost under the call.
 func (c *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	panic("to be built")
+	s := &stream{}
+	if !c.begin(&s.lease, ctx, !desc.ClientStreams && !desc.ServerStreams) {
+		return nil, c.closedError()
+	}
+	options := append(append(s.options[:0], opts...), grpc.OnFinish(s.lease.end))
+	cs, err := c.conn.NewStream(&s.lease, desc, method, options...)
+	if err != nil {
+		s.lease.end(err)
+		return nil, s.lease.explain(err)
+	}
+	s.ClientStream = cs
+	return s, nil
 }
 
 // Invoke is a unary call, see NewStream.
 func (c *Channel) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	panic("to be built")
+	s := &stream{}
+	if !c.begin(&s.lease, ctx, true) {
+		return c.closedError()
+	}
+	options := append(append(s.options[:0], opts...), grpc.OnFinish(s.lease.end))
+	err := c.conn.Invoke(&s.lease, method, args, reply, options...)
+	s.lease.end(err)
+	return s.lease.explain(err)
+}
+
+// begin takes a lease for a call.
+func (c *Channel) begin(l *lease, ctx context.Context, unary bool) bool { //nolint:revive // the lease is the receiver, as it were
+	if !c.acquire() {
+		return false
+	}
+	l.Context, l.channel, l.unary = ctx, c, unary
+	return true
 }
 
 // WaitReady waits until an endpoint is READY, or ctx is done (with an error that says why there is none).
-func (c *Channel) WaitReady(ctx context.Context) error { panic("to be built") }
+func (c *Channel) WaitReady(ctx context.Context) error { return c.fleet.waitReady(ctx, c.done) }
 
-// OnEndpointReady registers fn to be called (not concurrently, not blocking the channel) when an instance that was not
-// connected before, or had been replaced, becomes READY: the moment to read its schema again. stop unregisters.
-func (c *Channel) OnEndpointReady(fn func(addr string)) (stop func()) { panic("to be built") }
-
-// Retire lets the channel go, without blocking: late calls are still served for Linger, then it closes as soon as the last
-// lease is returned, or at DrainTimeout, when the calls that remain end with UNAVAILABLE. done is closed at the end.
-func (c *Channel) Retire() (done <-chan struct{}) { panic("to be built") }
+// OnEndpointReady registers fn to be called (not concurrently, not blocking the channel) when an instance becomes READY that
+// was not connected before, or had been replaced: the moment to read its schema again. That a connection was lost and made anew
+// counts as replaced, because a restarted instance looks just so. stop unregisters; a call that is running goes on.
+func (c *Channel) OnEndpointReady(fn func(addr string)) (stop func()) { return c.fleet.listen(fn) }
 
 // Snapshot is the channel's state for operators.
-func (c *Channel) Snapshot() Snapshot { panic("to be built") }
-
-// Snapshot is what the admin API shows of a pool. Its JSON is public.
-type Snapshot struct {
-	Leases    int                `json:"leases"`
-	Retiring  bool               `json:"retiring,omitempty"`
-	Endpoints []EndpointSnapshot `json:"endpoints"`
-}
-
-// EndpointSnapshot is one endpoint of a Snapshot.
-type EndpointSnapshot struct {
-	Address     string    `json:"address"`
-	IDs         []string  `json:"ids"`
-	Weight      uint32    `json:"weight"`
-	State       string    `json:"state"` // IDLE, CONNECTING, READY, TRANSIENT_FAILURE, SHUTDOWN; draining, held, ejected
-	Connections int       `json:"connections"`
-	InFlight    int64     `json:"in_flight"`
-	Picks       uint64    `json:"picks"`
-	Failures    uint64    `json:"failures"`
-	LastError   string    `json:"last_error,omitempty"`
-	Since       time.Time `json:"since"` // of the state
+func (c *Channel) Snapshot() Snapshot {
+	s := c.fleet.snapshot()
+	s.Leases = int(c.leases.Load() &^ closedBit)
+	s.Retiring = c.retiring.Load()
+	return s
 }

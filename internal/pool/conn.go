@@ -1,0 +1,233 @@
+package pool
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/attributes"
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/resolver"
+)
+
+const (
+	// maxDialing bounds how many connections are set up at a time, so that a thousand new instances do not starve the calls.
+	maxDialing = 256
+	// dialingFor is how long an attempt counts towards maxDialing: those that nobody answers must not hold up the rest.
+	dialingFor = time.Second
+	// dialSpacing is the least time between two dials to an endpoint that were not spaced by the backoff: when it closes
+	// connections as soon as they are up, and when its registration flaps.
+	dialSpacing = time.Second
+)
+
+// conn is one connection to an endpoint over its life: a SubConn of grpc, which dials again when it is lost. All but inFlight
+// belongs to the fleet's mutex, and sub never changes once it is READY for the first time.
+type conn struct {
+	endpoint *endpoint
+	inFlight atomic.Int64
+
+	sub     balancer.SubConn // nil until it is dialled for the first time
+	state   connectivity.State
+	failed  bool // the last attempt failed; stays true through the backoff and the next attempt
+	queued  bool // waits for its turn to dial
+	dialing bool // counts towards fleet.dialing
+	gone    bool // dropped
+	dialled time.Time
+}
+
+// newConn gives the endpoint another connection, not yet dialled.
+func (f *fleet) newConn(ep *endpoint) *conn {
+	c := &conn{endpoint: ep, state: connectivity.Idle}
+	ep.conns = append(ep.conns, c)
+	return c
+}
+
+// dial lets the connection be set up as soon as it is its turn.
+func (f *fleet) dial(c *conn) {
+	if c.gone || c.queued {
+		return
+	}
+	c.queued = true
+	f.queue.push(c)
+	f.pump()
+}
+
+// dialAt does so at a later time, unless it is dropped until then.
+func (f *fleet) dialAt(at time.Time, c *conn) {
+	if !at.After(time.Now()) {
+		f.dial(c)
+		return
+	}
+	f.at(at, func() {
+		if c.state == connectivity.Idle {
+			f.dial(c)
+		}
+	})
+}
+
+// pump starts queued dials while there is room.
+func (f *fleet) pump() {
+	for f.dialing < maxDialing {
+		c := f.queue.pop()
+		if c == nil {
+			return
+		}
+		c.queued = false
+		if !c.gone {
+			f.connect(c)
+		}
+	}
+}
+
+// connect has grpc dial.
+func (f *fleet) connect(c *conn) {
+	if c.sub == nil && !f.subscribe(c) {
+		return
+	}
+	c.dialled = time.Now()
+	c.dialing = true
+	f.dialing++
+	dialled := c.dialled
+	f.at(dialled.Add(dialingFor), func() {
+		if c.dialled.Equal(dialled) {
+			f.endDial(c)
+		}
+	})
+	c.sub.Connect()
+}
+
+// subscribe makes the SubConn. It fails when the channel is being closed, and then there is nothing left to do.
+func (f *fleet) subscribe(c *conn) bool {
+	if f.cc == nil {
+		return false
+	}
+	addr := resolver.Address{
+		Addr:       c.endpoint.addr,
+		ServerName: f.settings.ServerName,
+		Attributes: attributes.New(connKey{}, c),
+	}
+	if addr.ServerName == "" {
+		addr.ServerName = c.endpoint.addr
+	}
+	sub, err := f.cc.NewSubConn([]resolver.Address{addr}, balancer.NewSubConnOptions{
+		StateListener: func(s balancer.SubConnState) { f.onConnState(c, s) },
+	})
+	if err != nil {
+		f.events.notConnected(c.endpoint.addr, err)
+		return false
+	}
+	c.sub = sub
+	return true
+}
+
+// endDial returns the connection's place among those being set up.
+func (f *fleet) endDial(c *conn) {
+	if !c.dialing {
+		return
+	}
+	c.dialing = false
+	f.dialing--
+	f.pump()
+}
+
+// onConnState is told by grpc how the connection fares.
+func (f *fleet) onConnState(c *conn, s balancer.SubConnState) {
+	f.lock()
+	defer f.unlock()
+	if c.gone {
+		return
+	}
+	was := c.state
+	c.state = s.ConnectivityState
+	if c.state != connectivity.Connecting {
+		f.endDial(c)
+	}
+	switch c.state {
+	case connectivity.Ready:
+		c.failed = false
+		c.endpoint.connects++
+		f.connects++
+	case connectivity.TransientFailure:
+		c.failed = true
+		f.failed(c, s.ConnectionError)
+	case connectivity.Idle:
+		f.idle(c, was)
+	case connectivity.Connecting, connectivity.Shutdown:
+	}
+	f.settle(c.endpoint)
+}
+
+// idle decides about a connection that was lost, or whose backoff is over.
+func (f *fleet) idle(c *conn, was connectivity.State) {
+	if !c.endpoint.active() {
+		f.drop(c)
+		return
+	}
+	if was == connectivity.TransientFailure {
+		f.dial(c)
+		return
+	}
+	// It was up. One that had just come up would else be dialled in a tight loop: a successful dial resets the backoff.
+	f.dialAt(c.dialled.Add(dialSpacing), c)
+}
+
+// failed notes why an attempt failed.
+func (f *fleet) failed(c *conn, err error) {
+	if err == nil {
+		return
+	}
+	text := err.Error()
+	c.endpoint.lastError.Store(&text)
+	f.lastError = err
+	if !c.endpoint.failing {
+		f.events.notConnected(c.endpoint.addr, err)
+	}
+}
+
+// renew forgets the backoff of connections that are down: somebody registered the endpoint, so it is worth a try. grpc has no
+// way to reset the backoff of one SubConn, so new ones take their place.
+func (f *fleet) renew(ep *endpoint) {
+	at := later(ep.renewed.Add(dialSpacing), time.Now())
+	for _, c := range slices.Clone(ep.conns) {
+		// An attempt that is only just under way is as good as a new one.
+		if c.state == connectivity.Ready || c.queued || c.state == connectivity.Connecting && time.Since(c.dialled) < dialSpacing {
+			continue
+		}
+		f.drop(c)
+		f.dialAt(at, f.newConn(ep))
+		ep.renewed = at
+	}
+}
+
+// drop gives up a connection. Its calls in flight finish, and then grpc closes it.
+func (f *fleet) drop(c *conn) {
+	c.gone = true
+	f.endDial(c)
+	if c.sub != nil {
+		// It may wait for a GOAWAY to be written, to a peer that does not read.
+		f.work.Go(c.sub.Shutdown)
+	}
+	if i := slices.Index(c.endpoint.conns, c); i >= 0 {
+		c.endpoint.conns = slices.Delete(c.endpoint.conns, i, i+1)
+	}
+}
+
+// connQueue holds the connections that wait for their turn to dial, in order.
+type connQueue struct {
+	conns []*conn
+	head  int
+}
+
+func (q *connQueue) push(c *conn) { q.conns = append(q.conns, c) }
+
+func (q *connQueue) pop() *conn {
+	if q.head == len(q.conns) {
+		q.conns, q.head = nil, 0
+		return nil
+	}
+	c := q.conns[q.head]
+	q.conns[q.head] = nil
+	q.head++
+	return c
+}

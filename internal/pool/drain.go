@@ -1,0 +1,71 @@
+package pool
+
+import (
+	"time"
+
+	"google.golang.org/grpc/connectivity"
+)
+
+// drainLinger is how long the connections of a removed endpoint are kept at least, in case it comes back: a registration that
+// flaps costs no dial.
+const drainLinger = time.Second
+
+// drain takes an endpoint out of use: no new calls from now on, those in flight finish. Its connections close once they have,
+// or at the drain timeout, which ends the calls that remain.
+func (f *fleet) drain(ep *endpoint) {
+	now := time.Now()
+	f.active--
+	f.weights.remove(ep.weight)
+	f.changed(true)
+	ep.draining.Store(true)
+	ep.since = now
+	for i := len(ep.conns) - 1; i >= 0; i-- {
+		if c := ep.conns[i]; c.state != connectivity.Ready {
+			f.drop(c)
+		}
+	}
+	f.settle(ep)
+	f.at(now.Add(drainLinger), func() { f.release(ep) })
+	f.at(now.Add(f.settings.DrainTimeout), func() {
+		if ep.draining.Load() && ep.since.Equal(now) && f.endpoints[ep.addr] == ep {
+			f.cut(ep)
+		}
+	})
+}
+
+// drained is called when the last call in flight at a draining endpoint has ended.
+func (f *fleet) drained(ep *endpoint) {
+	f.lock()
+	defer f.unlock()
+	if !f.closing {
+		f.release(ep)
+	}
+}
+
+// release lets a draining endpoint go if nothing holds it any more.
+func (f *fleet) release(ep *endpoint) {
+	if ep.draining.Load() && ep.inFlight.Load() == 0 && f.endpoints[ep.addr] == ep && time.Since(ep.since) >= drainLinger {
+		f.forget(ep)
+	}
+}
+
+// cut ends the calls that are still in flight at a draining endpoint by closing its connections under them.
+func (f *fleet) cut(ep *endpoint) {
+	ep.cut.Store(true)
+	if n := ep.inFlight.Load(); n > 0 {
+		f.events.cut(ep.addr, n, f.settings.DrainTimeout)
+	}
+	f.forget(ep)
+	ep.wires.sever()
+}
+
+// forget drops the endpoint and its connections.
+func (f *fleet) forget(ep *endpoint) {
+	for len(ep.conns) > 0 {
+		f.drop(ep.conns[len(ep.conns)-1])
+	}
+	f.settle(ep)
+	delete(f.endpoints, ep.addr)
+	f.past.picks += ep.picks.Load()
+	f.past.failures += ep.failures.Load()
+}

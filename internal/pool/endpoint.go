@@ -1,0 +1,135 @@
+package pool
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/connectivity"
+)
+
+// endpoint is an address to call and the connections to it. It lives from its first registration until it is drained.
+//
+// The fields up to the blank line are read and written by calls without a lock; those after it belong to the fleet's mutex.
+type endpoint struct {
+	addr      string
+	ready     atomic.Pointer[[]*conn] // READY connections; nil or empty: none
+	inFlight  atomic.Int64
+	picks     atomic.Uint64
+	failures  atomic.Uint64
+	lastError atomic.Pointer[string]
+	latency   latency
+	draining  atomic.Bool
+	wires     wireSet     // open connections, also those that grpc has given up and that have calls in flight
+	cut       atomic.Bool // its time to drain is over: what was in flight has been ended
+
+	registrations []registration
+	weight        uint32 // the largest of its registrations; 0: the registry does not say
+	conns         []*conn
+	place         int  // in fleet.ready, -1 when not there
+	failing       bool // no READY connection, and the last attempt of each failed
+	state         connectivity.State
+	since         time.Time // of state, or of draining
+	connects      uint64    // connections that became READY
+	renewed       time.Time // when it was last dialled because of a registration
+}
+
+// registration is an entry of the registry that led to an endpoint.
+type registration struct {
+	id     string
+	weight uint32
+}
+
+// active is false once the last registration is gone.
+func (ep *endpoint) active() bool { return len(ep.registrations) > 0 }
+
+// pickConn gives the READY connection with the fewest calls, nil when there is none.
+func (ep *endpoint) pickConn() *conn {
+	ready := ep.ready.Load()
+	if ready == nil || len(*ready) == 0 {
+		return nil
+	}
+	best := (*ready)[0]
+	if len(*ready) == 1 {
+		return best
+	}
+	fewest := best.inFlight.Load()
+	for _, c := range (*ready)[1:] {
+		if n := c.inFlight.Load(); n < fewest {
+			best, fewest = c, n
+		}
+	}
+	return best
+}
+
+// add notes a registration and reports whether its ID is new to the endpoint.
+func (ep *endpoint) add(id string, weight uint32) (fresh bool) {
+	for i := range ep.registrations {
+		if ep.registrations[i].id == id {
+			ep.registrations[i].weight = weight
+			return false
+		}
+	}
+	ep.registrations = append(ep.registrations, registration{id: id, weight: weight})
+	return true
+}
+
+// remove forgets a registration.
+func (ep *endpoint) remove(id string) {
+	for i := range ep.registrations {
+		if ep.registrations[i].id == id {
+			ep.registrations = append(ep.registrations[:i], ep.registrations[i+1:]...)
+			return
+		}
+	}
+}
+
+// registeredWeight is the largest weight of the registrations: the second registration of an instance that is being
+// replaced at the same address must not double its share.
+func (ep *endpoint) registeredWeight() uint32 {
+	var w uint32
+	for _, r := range ep.registrations {
+		w = max(w, r.weight)
+	}
+	return w
+}
+
+const (
+	// latencyTau is the time in which the weight of a measured latency fades to 1/e.
+	latencyTau = 10 * time.Second
+	// latencyStale is how long a measurement counts. After that an endpoint is taken for average, so that a slow one is
+	// tried again and can show that it has recovered.
+	latencyStale = 5 * time.Second
+)
+
+// latency is an exponentially weighted mean of how long unary calls took, in nanoseconds. Updates that race may lose one
+// sample, which does not matter for a mean.
+type latency struct {
+	mean  atomic.Int64
+	stamp atomic.Int64 // of the last sample; 0: none yet
+}
+
+// observe adds a sample, taken at now (both in nanoseconds).
+func (l *latency) observe(now, sample int64) {
+	last := l.stamp.Load()
+	age := now - last
+	if last == 0 || age > int64(latencyStale) {
+		l.mean.Store(sample)
+	} else {
+		mean := l.mean.Load()
+		keep := math.Exp(-float64(age) / float64(latencyTau))
+		// Calls that end together would else weigh nothing each; a hundred of them make a new mean.
+		keep = min(keep, 0.99)
+		l.mean.Store(int64(float64(mean)*keep + float64(sample)*(1-keep)))
+	}
+	l.stamp.Store(max(now, 1))
+}
+
+// at is the mean as of now, 0 when there is none that still counts.
+func (l *latency) at(now int64) int64 {
+	last := l.stamp.Load()
+	if last == 0 || now-last > int64(latencyStale) {
+		return 0
+	}
+	return max(l.mean.Load(), 1)
+}

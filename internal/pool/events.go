@@ -1,0 +1,93 @@
+package pool
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
+)
+
+// events writes the log lines of a channel. Lines about single instances are limited, so that churn does not flood the log; the
+// next line says how many were left out. It belongs to the fleet's mutex.
+type events struct {
+	log     *zap.Logger
+	limit   *rate.Limiter
+	skipped int
+}
+
+const (
+	eventsPerSecond = 5
+	eventsBurst     = 20
+	eventExamples   = 5
+)
+
+func newEvents(log *zap.Logger) *events {
+	if log == nil {
+		log = zap.NewNop()
+	}
+	return &events{log: log, limit: rate.NewLimiter(eventsPerSecond, eventsBurst)}
+}
+
+// limited writes a line unless there were too many.
+func (e *events) limited(write func(string, ...zap.Field), message string, fields ...zap.Field) {
+	if !e.limit.Allow() {
+		e.skipped++
+		return
+	}
+	if e.skipped > 0 {
+		fields = append(fields, zap.Int("similar_lines_left_out", e.skipped))
+		e.skipped = 0
+	}
+	write(message, fields...)
+}
+
+func (e *events) connected(addr string) {
+	e.limited(e.log.Info, "instance connected", zap.String("instance", addr))
+}
+
+func (e *events) notConnected(addr string, err error) {
+	e.limited(e.log.Warn, "instance cannot be connected; it gets no calls until it can, trying on with backoff",
+		zap.String("instance", addr), zap.Error(err))
+}
+
+func (e *events) cut(addr string, calls int64, after time.Duration) {
+	e.limited(e.log.Warn, "calls to a removed instance ended because its time to drain is over",
+		zap.String("instance", addr), zap.Int64("calls", calls), zap.Duration("drain_timeout", after))
+}
+
+// changes is what a new list of endpoints meant.
+type changes struct {
+	added, removed                 int
+	addedExamples, removedExamples []string
+}
+
+func (c *changes) add(addr string) {
+	c.added++
+	if len(c.addedExamples) < eventExamples {
+		c.addedExamples = append(c.addedExamples, addr)
+	}
+}
+
+func (c *changes) remove(addr string) {
+	c.removed++
+	if len(c.removedExamples) < eventExamples {
+		c.removedExamples = append(c.removedExamples, addr)
+	}
+}
+
+// changed writes one line for a list, with a few examples.
+func (e *events) changed(c changes) {
+	if c.added > 0 {
+		e.limited(e.log.Info, "instances added", zap.Int("count", c.added), zap.Strings("instances", c.addedExamples))
+	}
+	if c.removed > 0 {
+		e.limited(e.log.Info, "instances removed; their calls in flight may finish",
+			zap.Int("count", c.removed), zap.Strings("instances", c.removedExamples))
+	}
+}
+
+func (e *events) closed(calls int64) {
+	if calls > 0 {
+		e.log.Warn("calls ended because the channel was closed: the time to drain is over", zap.Int64("calls", calls))
+	}
+}

@@ -1,0 +1,165 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/resolver"
+
+	"github.com/caddy-grpc/gateway/discovery"
+)
+
+// newRandom is a source of random numbers with a fixed seed, safe for concurrent use.
+func newRandom(seed uint64) func() uint64 {
+	var mu sync.Mutex
+	r := rand.New(rand.NewPCG(seed, seed))
+	return func() uint64 {
+		mu.Lock()
+		defer mu.Unlock()
+		return r.Uint64()
+	}
+}
+
+// fakeGRPC stands in for the grpc.ClientConn under a fleet: SubConns that dial nothing and change their state when told to.
+type fakeGRPC struct {
+	balancer.ClientConn
+
+	mu      sync.Mutex
+	subs    map[string]*fakeSub // the live one per address
+	made    map[string]int      // SubConns made per address
+	dials   map[string][]time.Time
+	pickers int
+	state   balancer.State
+	open    bool // dials succeed at once
+}
+
+type fakeSub struct {
+	balancer.SubConn
+
+	grpc   *fakeGRPC
+	addr   string
+	listen func(balancer.SubConnState)
+	down   bool
+}
+
+func newFakeGRPC() *fakeGRPC {
+	return &fakeGRPC{subs: make(map[string]*fakeSub), made: make(map[string]int), dials: make(map[string][]time.Time)}
+}
+
+func (g *fakeGRPC) NewSubConn(addrs []resolver.Address, opts balancer.NewSubConnOptions) (balancer.SubConn, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	sub := &fakeSub{grpc: g, addr: addrs[0].Addr, listen: opts.StateListener}
+	g.subs[sub.addr] = sub
+	g.made[sub.addr]++
+	return sub, nil
+}
+
+func (g *fakeGRPC) UpdateState(s balancer.State) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.state = s
+	g.pickers++
+}
+
+// Connect is called with the fleet locked, so events come from elsewhere, as in grpc.
+func (s *fakeSub) Connect() {
+	s.grpc.mu.Lock()
+	defer s.grpc.mu.Unlock()
+	s.grpc.dials[s.addr] = append(s.grpc.dials[s.addr], time.Now())
+	open := s.grpc.open
+	go func() {
+		s.become(connectivity.Connecting, nil)
+		if open {
+			s.become(connectivity.Ready, nil)
+		}
+	}()
+}
+
+func (s *fakeSub) Shutdown() {
+	s.grpc.mu.Lock()
+	defer s.grpc.mu.Unlock()
+	s.down = true
+	if s.grpc.subs[s.addr] == s {
+		delete(s.grpc.subs, s.addr)
+	}
+}
+
+func (s *fakeSub) become(state connectivity.State, err error) {
+	s.listen(balancer.SubConnState{ConnectivityState: state, ConnectionError: err})
+}
+
+// refuse is a failed dial.
+func (s *fakeSub) refuse() { s.become(connectivity.TransientFailure, errors.New("refused")) }
+
+func (g *fakeGRPC) sub(addr string) *fakeSub {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.subs[addr]
+}
+
+func (g *fakeGRPC) dialled(addr string) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.dials[addr])
+}
+
+func (g *fakeGRPC) pickerCount() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.pickers
+}
+
+// pick has a call picked by the present picker.
+func (g *fakeGRPC) pick(ctx context.Context) (addr string, done func(balancer.DoneInfo), err error) {
+	g.mu.Lock()
+	picker := g.state.Picker
+	g.mu.Unlock()
+	res, err := picker.Pick(balancer.PickInfo{Ctx: ctx})
+	if err != nil {
+		return "", nil, err
+	}
+	sub, _ := res.SubConn.(*fakeSub)
+	return sub.addr, res.Done, nil
+}
+
+// startFleet runs a fleet over a fake grpc until the test ends.
+func startFleet(t testing.TB, s Settings) (*fleet, *fakeGRPC) {
+	t.Helper()
+	s, err := s.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, g := newFleet("user.rpc", s, zap.NewNop(), newRandom(1)), newFakeGRPC()
+	f.attach(g)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f.run()
+	}()
+	t.Cleanup(func() {
+		f.lock()
+		f.finish()
+		f.unlock()
+		<-ended
+		f.work.Wait()
+	})
+	return f, g
+}
+
+func (f *fleet) list(addrs ...string) { f.onFeed(synced(instances(addrs...)...)) }
+
+func (f *fleet) weighted(weights map[string]uint32) {
+	var list []discovery.Endpoint
+	for addr, w := range weights {
+		list = append(list, discovery.Endpoint{ID: addr, Addr: addr, Weight: w})
+	}
+	f.onFeed(synced(list...))
+}

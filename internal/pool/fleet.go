@@ -1,0 +1,291 @@
+package pool
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/connectivity"
+
+	"github.com/caddy-grpc/gateway/discovery"
+)
+
+const (
+	// flushEvery is the least time between two pickers while connections come and go. It grows with what a picker costs, so that
+	// making them takes at most one part in flushShare of a core.
+	flushEvery = 5 * time.Millisecond
+	flushShare = 20
+	// applyEvery is the least time between two lists of endpoints that are applied. The first is applied at once; those that follow
+	// within this time are applied together, which bounds the cost of churn without delaying a single change.
+	applyEvery = 50 * time.Millisecond
+)
+
+// fleet is what a channel has: its endpoints with their connections, and the policy over them. It decides what to dial, what
+// to pick from, and when to let go.
+//
+// Everything is under one mutex but what calls touch on their way: those read an immutable picker and the atomic fields of
+// endpoints. One goroutine (run) does what is due later. Lock order: fleet.mu, then grpc's own locks; grpc calls into the fleet
+// holding none of its own but the one that keeps state events in order.
+type fleet struct {
+	service  string
+	settings Settings
+	events   *events
+	start    time.Time // the zero of the clock that calls use
+	random   func() uint64
+	picks    sync.Pool      // of *pick
+	turn     atomic.Uint64  // of round robin; kept over pickers so that a new one does not start at the first endpoint again
+	work     sync.WaitGroup // goroutines that end by themselves
+	wake     chan struct{}  // the agenda has a new first task
+
+	mu        sync.Mutex
+	cc        balancer.ClientConn // nil before the policy is built and after it is closed
+	endpoints map[string]*endpoint
+	listed    []discovery.Endpoint // what the endpoints were made from, by ID
+	synced    bool
+	pending   *discovery.State // to be applied
+	applied   time.Time
+	ready     []*endpoint // active ones with a READY connection, in no order
+	active    int
+	failing   int // active endpoints that are failing
+	weights   weightCount
+	lastError error // of connecting
+
+	queue    connQueue
+	dialing  int
+	connects uint64
+	past     totals // of endpoints that are gone
+
+	agenda    agenda
+	dirty     bool // the picker is out of date
+	urgent    bool // and must be replaced now
+	flushDue  bool // a task to replace it is on the agenda
+	flushed   time.Time
+	flushCost time.Duration
+
+	readiness chan struct{} // closed while there is a ready endpoint
+	listeners map[*listener]struct{}
+	closing   bool // run is to end
+}
+
+func newFleet(service string, settings Settings, log *zap.Logger, random func() uint64) *fleet {
+	return &fleet{
+		service:   service,
+		settings:  settings,
+		events:    newEvents(log),
+		start:     time.Now(),
+		random:    random,
+		wake:      make(chan struct{}, 1),
+		endpoints: make(map[string]*endpoint),
+		weights:   make(weightCount),
+		readiness: make(chan struct{}),
+		listeners: make(map[*listener]struct{}),
+	}
+}
+
+// clock is the time on the way of a call, in nanoseconds.
+func (f *fleet) clock() int64 { return int64(time.Since(f.start)) }
+
+func (f *fleet) lock() { f.mu.Lock() }
+
+// unlock replaces the picker if it is time to, then unlocks.
+func (f *fleet) unlock() {
+	f.flush()
+	f.mu.Unlock()
+}
+
+// at puts work on the agenda.
+func (f *fleet) at(t time.Time, run func()) {
+	if f.agenda.add(t, run) {
+		select {
+		case f.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// run does what is on the agenda until the fleet is closing.
+func (f *fleet) run() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		wait := f.due()
+		if wait < 0 {
+			return
+		}
+		timer.Reset(wait)
+		select {
+		case <-timer.C:
+		case <-f.wake:
+		}
+	}
+}
+
+// due runs the tasks that are due and says how long it is to the next; -1 ends the run.
+func (f *fleet) due() time.Duration {
+	f.lock()
+	defer f.unlock()
+	for !f.closing {
+		task, wait := f.agenda.next(time.Now())
+		switch {
+		case task != nil:
+			task()
+		case wait < 0:
+			return time.Hour
+		default:
+			return wait
+		}
+	}
+	return -1
+}
+
+// attach gives the fleet the means to make SubConns and pickers.
+func (f *fleet) attach(cc balancer.ClientConn) {
+	f.lock()
+	defer f.unlock()
+	if f.cc != nil {
+		return
+	}
+	f.cc = cc
+	f.changed(true)
+	f.pump()
+}
+
+// detach takes them away: grpc is closing the channel.
+func (f *fleet) detach() {
+	f.lock()
+	defer f.unlock()
+	f.cc = nil
+}
+
+// settle brings what follows from the states of an endpoint's connections up to date.
+func (f *fleet) settle(ep *endpoint) {
+	ready := make([]*conn, 0, len(ep.conns))
+	state, failing := connectivity.Idle, len(ep.conns) > 0
+	for _, c := range ep.conns {
+		failing = failing && c.failed
+		switch {
+		case c.state == connectivity.Ready:
+			ready = append(ready, c)
+			state = connectivity.Ready
+		case state == connectivity.Ready:
+		case c.state == connectivity.Connecting, c.state == connectivity.TransientFailure && state == connectivity.Idle:
+			state = c.state
+		}
+	}
+	if old := ep.ready.Load(); old == nil && len(ready) > 0 || old != nil && !sameConns(*old, ready) {
+		ep.ready.Store(&ready)
+		// Also when other connections remain: a call that found a lost one waits for the next picker.
+		f.changed(false)
+	}
+	if ep.active() && state != ep.state {
+		ep.state, ep.since = state, time.Now()
+	}
+	f.count(ep, ep.active() && len(ready) > 0, ep.active() && failing)
+}
+
+func sameConns(a, b []*conn) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// count keeps fleet.ready and fleet.failing.
+func (f *fleet) count(ep *endpoint, ready, failing bool) {
+	if failing != ep.failing {
+		ep.failing = failing
+		if failing {
+			f.failing++
+		} else {
+			f.failing--
+		}
+		f.changed(false)
+	}
+	switch {
+	case ready && ep.place < 0:
+		ep.place = len(f.ready)
+		f.ready = append(f.ready, ep)
+		if len(f.ready) == 1 {
+			close(f.readiness)
+		}
+		f.changed(false)
+		f.events.connected(ep.addr)
+		f.announce(ep.addr)
+	case !ready && ep.place >= 0:
+		last := len(f.ready) - 1
+		f.ready[ep.place] = f.ready[last]
+		f.ready[ep.place].place = ep.place
+		f.ready[last] = nil
+		f.ready = f.ready[:last]
+		ep.place = -1
+		if last == 0 {
+			f.readiness = make(chan struct{})
+		}
+		f.changed(false)
+	}
+}
+
+// changed asks for a new picker, urgently when the present one would give calls to an endpoint that must not get any.
+func (f *fleet) changed(urgent bool) {
+	f.dirty = true
+	f.urgent = f.urgent || urgent
+}
+
+// flush replaces the picker, or sees to it that this is done when the last one is old enough.
+func (f *fleet) flush() {
+	if !f.dirty || f.cc == nil {
+		return
+	}
+	due := f.flushed.Add(max(flushEvery, flushShare*f.flushCost))
+	if now := time.Now(); !f.urgent && now.Before(due) {
+		if !f.flushDue {
+			f.flushDue = true
+			f.at(due, func() { f.flushDue, f.urgent = false, f.dirty })
+		}
+		return
+	}
+	began := time.Now()
+	state := f.pickerState()
+	f.flushCost = time.Since(began)
+	f.flushed = began
+	f.dirty, f.urgent = false, false
+	f.cc.UpdateState(state)
+}
+
+// trouble is why no call can be given to an instance now; nil while some may be connecting.
+func (f *fleet) trouble() *UnavailableError {
+	switch {
+	case f.active == 0 && !f.synced:
+		return &UnavailableError{Service: f.service, Reason: NotKnownYet}
+	case f.active == 0:
+		return &UnavailableError{Service: f.service, Reason: NoInstances}
+	case f.failing == f.active:
+		return &UnavailableError{Service: f.service, Reason: Unreachable, Cause: f.lastError}
+	}
+	return nil
+}
+
+// waitReady waits until an endpoint is READY.
+func (f *fleet) waitReady(ctx context.Context, closed <-chan struct{}) error {
+	f.lock()
+	readiness := f.readiness
+	f.unlock()
+	select {
+	case <-readiness:
+		return nil
+	case <-closed:
+		return &UnavailableError{Service: f.service, Reason: Closed}
+	case <-ctx.Done():
+	}
+	f.lock()
+	defer f.unlock()
+	return f.notReady(ctx.Err())
+}

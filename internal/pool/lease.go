@@ -1,0 +1,116 @@
+package pool
+
+import (
+	"context"
+	"io"
+	"sync/atomic"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// lease is a call's hold on its channel, from NewStream to the end of the call. It is the context the call is made with, so
+// that the picker finds it and can say which endpoint it gave the call to.
+type lease struct {
+	context.Context
+
+	channel  *Channel
+	endpoint atomic.Pointer[endpoint] // the last one picked
+	picked   atomic.Int64             // when, on the fleet's clock
+	ended    atomic.Bool
+	unary    bool
+}
+
+type leaseKey struct{}
+
+// Value gives the lease itself, beside what the caller's context has.
+func (l *lease) Value(key any) any {
+	if _, ok := key.(leaseKey); ok {
+		return l
+	}
+	return l.Context.Value(key)
+}
+
+func leaseFrom(ctx context.Context) *lease {
+	l, _ := ctx.Value(leaseKey{}).(*lease)
+	return l
+}
+
+// end returns the lease and notes how the call went. grpc calls it when the call is over, in whatever way.
+func (l *lease) end(err error) {
+	if l.ended.Swap(true) {
+		return
+	}
+	if ep := l.endpoint.Load(); ep != nil {
+		switch {
+		case err != nil:
+			if failure(status.Code(err)) {
+				ep.failures.Add(1)
+				text := err.Error()
+				ep.lastError.Store(&text)
+			}
+		case l.unary:
+			// How long a stream takes says nothing about the endpoint.
+			now := l.channel.fleet.clock()
+			ep.latency.observe(now, now-l.picked.Load())
+		}
+	}
+	l.channel.release()
+}
+
+// address of the endpoint that was picked.
+func (l *lease) address() string {
+	if ep := l.endpoint.Load(); ep != nil {
+		return ep.addr
+	}
+	return ""
+}
+
+// explain turns an error of grpc's own making into one that says what happened and gives no address away. Errors of
+// the instance's, the caller's cancellation and its deadline pass.
+func (l *lease) explain(err error) error {
+	if err == nil || err == io.EOF { //nolint:errorlint // streams end with the bare io.EOF
+		return err
+	}
+	st, ok := status.FromError(err)
+	if !ok || (st.Code() != codes.Unavailable && st.Code() != codes.Canceled) || l.Err() != nil {
+		return err
+	}
+	ep := l.endpoint.Load()
+	cut := l.channel.cut.Load()
+	switch {
+	case ep != nil && (ep.cut.Load() || cut) && (lost(st) || st.Code() == codes.Canceled):
+		message := instanceDrained
+		if cut {
+			message = channelDrained
+		}
+		return &LostError{Address: ep.addr, Drained: true, Cause: err, message: message}
+	case ep == nil && st.Code() == codes.Canceled:
+		return l.channel.closedError() // it waited for a pick while the channel closed
+	case ep != nil && lost(st):
+		return &LostError{Address: ep.addr, Cause: err, message: "the connection to the instance was lost: " + gistOfText(st.Message())}
+	}
+	return err
+}
+
+// stream is what NewStream returns.
+type stream struct {
+	grpc.ClientStream
+
+	lease   lease
+	options [4]grpc.CallOption // room for the usual number, so that they need no allocation
+}
+
+// Endpoint is the address of the instance that has the call, "" before one was picked.
+func (s *stream) Endpoint() string { return s.lease.address() }
+
+func (s *stream) Header() (metadata.MD, error) {
+	md, err := s.ClientStream.Header()
+	return md, s.lease.explain(err)
+}
+
+func (s *stream) SendMsg(m any) error { return s.lease.explain(s.ClientStream.SendMsg(m)) }
+
+func (s *stream) RecvMsg(m any) error { return s.lease.explain(s.ClientStream.RecvMsg(m)) }

@@ -1,0 +1,98 @@
+package pool
+
+import (
+	"fmt"
+	"sync"
+)
+
+// listener tells somebody about endpoints that became READY, in a goroutine of its own.
+type listener struct {
+	fn   func(addr string)
+	wake chan struct{}
+	stop chan struct{}
+	once sync.Once
+
+	mu      sync.Mutex
+	waiting []string
+	known   map[string]struct{} // what is in waiting: an endpoint that comes and goes waits once
+}
+
+// listen starts a listener.
+func (f *fleet) listen(fn func(addr string)) (stop func()) {
+	l := &listener{fn: fn, wake: make(chan struct{}, 1), stop: make(chan struct{}), known: make(map[string]struct{})}
+	f.lock()
+	defer f.unlock()
+	if f.closing {
+		return func() {}
+	}
+	f.listeners[l] = struct{}{}
+	f.work.Go(l.run)
+	return func() {
+		f.lock()
+		defer f.unlock()
+		delete(f.listeners, l)
+		l.end()
+	}
+}
+
+// announce tells all listeners about an endpoint.
+func (f *fleet) announce(addr string) {
+	for l := range f.listeners {
+		l.tell(addr)
+	}
+}
+
+func (l *listener) end() { l.once.Do(func() { close(l.stop) }) }
+
+func (l *listener) tell(addr string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.known[addr]; ok {
+		return
+	}
+	l.known[addr] = struct{}{}
+	l.waiting = append(l.waiting, addr)
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (l *listener) run() {
+	for {
+		select {
+		case <-l.stop:
+			return
+		case <-l.wake:
+		}
+		for addr, ok := l.next(); ok; addr, ok = l.next() {
+			l.fn(addr)
+		}
+	}
+}
+
+// next is the endpoint to tell about, unless there is none or the listener has ended.
+func (l *listener) next() (addr string, ok bool) {
+	select {
+	case <-l.stop:
+		return "", false
+	default:
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.waiting) == 0 {
+		return "", false
+	}
+	addr = l.waiting[0]
+	l.waiting = l.waiting[1:]
+	delete(l.known, addr)
+	return addr, true
+}
+
+// notReady explains why WaitReady gave up.
+func (f *fleet) notReady(err error) error {
+	if trouble := f.trouble(); trouble != nil {
+		return fmt.Errorf("waiting for an instance to be ready: %w: %w", err, trouble)
+	}
+	return fmt.Errorf("waiting for an instance to be ready: %w: service %s: %d instances, none of them connected yet", err, f.service, f.active)
+}

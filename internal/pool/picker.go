@@ -1,0 +1,131 @@
+package pool
+
+import (
+	"slices"
+
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+)
+
+// pickerState is what grpc shall pick from now.
+func (f *fleet) pickerState() balancer.State {
+	if len(f.ready) == 0 {
+		if trouble := f.trouble(); trouble != nil {
+			return balancer.State{ConnectivityState: connectivity.TransientFailure, Picker: failingPicker{trouble}}
+		}
+		return balancer.State{ConnectivityState: connectivity.Connecting, Picker: waitingPicker{}}
+	}
+	return balancer.State{ConnectivityState: connectivity.Ready, Picker: f.newPicker()}
+}
+
+// newPicker makes a picker of the policy that is configured. It is the place where further policies go in.
+func (f *fleet) newPicker() balancer.Picker {
+	c := candidates{fleet: f, endpoints: slices.Clone(f.ready)}
+	if !f.weights.uniform() {
+		c.weights = f.weightsOf(c.endpoints)
+	}
+	switch f.settings.Balance {
+	case BalanceRoundRobin:
+		return newRoundRobin(c)
+	default:
+		return newP2C(c)
+	}
+}
+
+func (f *fleet) weightsOf(endpoints []*endpoint) []uint32 {
+	weights, mean := make([]uint32, len(endpoints)), f.weights.mean()
+	for i, ep := range endpoints {
+		if weights[i] = ep.weight; weights[i] == 0 {
+			weights[i] = mean
+		}
+	}
+	return weights
+}
+
+// waitingPicker has calls wait: a connection may come up.
+type waitingPicker struct{}
+
+func (waitingPicker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
+	return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
+}
+
+// failingPicker ends calls at once. Its error has a status, so that grpc passes it on as it is.
+type failingPicker struct{ err *UnavailableError }
+
+func (p failingPicker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
+	return balancer.PickResult{}, p.err
+}
+
+// candidates are the endpoints a picker chooses from. They are never changed: a new picker replaces the old one.
+type candidates struct {
+	fleet     *fleet
+	endpoints []*endpoint // at least one
+	weights   []uint32    // nil: all equal
+}
+
+// take gives the call to the endpoint, or to the next one that has a connection: an endpoint whose last connection was lost stays
+// among the candidates until the next picker. When none has, the call waits for that picker.
+func (c *candidates) take(chosen int, info balancer.PickInfo, now int64) (balancer.PickResult, error) {
+	n := len(c.endpoints)
+	for i := range n {
+		ep := c.endpoints[(chosen+i)%n]
+		if conn := ep.pickConn(); conn != nil {
+			return c.fleet.take(ep, conn, info, now), nil
+		}
+	}
+	return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
+}
+
+// pick is a call's claim on an endpoint, from the pick to the end of the attempt. It is used again for other calls.
+type pick struct {
+	fleet    *fleet
+	endpoint *endpoint
+	conn     *conn
+	done     func(balancer.DoneInfo)
+}
+
+// take makes a claim. grpc calls Done exactly once.
+func (f *fleet) take(ep *endpoint, c *conn, info balancer.PickInfo, now int64) balancer.PickResult {
+	p, _ := f.picks.Get().(*pick)
+	if p == nil {
+		p = &pick{fleet: f}
+		p.done = p.end
+	}
+	p.endpoint, p.conn = ep, c
+	if l := leaseFrom(info.Ctx); l != nil {
+		l.endpoint.Store(ep)
+		l.picked.Store(now)
+	}
+	ep.picks.Add(1)
+	ep.inFlight.Add(1)
+	c.inFlight.Add(1)
+	return balancer.PickResult{SubConn: c.sub, Done: p.done}
+}
+
+// end returns the claim. How the call went is left to lease.end: grpc reports an attempt that failed while it was sending as one
+// without an error here.
+func (p *pick) end(info balancer.DoneInfo) {
+	f, ep, c := p.fleet, p.endpoint, p.conn
+	p.endpoint, p.conn = nil, nil
+	f.picks.Put(p)
+
+	if info.Err == nil && !info.BytesSent {
+		// The connection was lost before grpc could use it, and it picks again.
+		ep.picks.Add(^uint64(0))
+	}
+	c.inFlight.Add(-1)
+	if ep.inFlight.Add(-1) == 0 && ep.draining.Load() {
+		f.drained(ep)
+	}
+}
+
+// failure tells the codes that speak against the instance from those that speak against the request.
+func failure(code codes.Code) bool {
+	switch code {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.DataLoss:
+		return true
+	default:
+		return false
+	}
+}

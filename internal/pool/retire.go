@@ -1,0 +1,115 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// closedBit of Channel.leases says that no more leases are given.
+const closedBit = int64(1) << 62
+
+// acquire takes a lease; false when the channel has closed.
+func (c *Channel) acquire() bool {
+	if c.leases.Add(1)&closedBit == 0 {
+		return true
+	}
+	c.leases.Add(-1)
+	return false
+}
+
+// release returns a lease. The last one of a retired channel closes it.
+func (c *Channel) release() {
+	if c.leases.Add(-1) == 0 && c.lingered.Load() {
+		c.fleet.lock()
+		defer c.fleet.unlock()
+		c.closeIdle()
+	}
+}
+
+// closeIdle closes the channel if no call has a lease. The fleet is locked.
+func (c *Channel) closeIdle() {
+	if c.leases.CompareAndSwap(0, closedBit) {
+		c.fleet.finish()
+	}
+}
+
+// closeNow closes the channel also under calls. The fleet is locked.
+func (c *Channel) closeNow() {
+	if calls := c.leases.Or(closedBit); calls&closedBit == 0 {
+		c.cut.Store(true)
+		c.fleet.events.closed(calls)
+		c.fleet.finish()
+	}
+}
+
+// finish has run end, and with it the channel. The fleet is locked.
+func (f *fleet) finish() {
+	f.closing = true
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Retire lets the channel go, without blocking: late calls are still served for Linger, then it closes as soon as the last
+// lease is returned, or at DrainTimeout, when the calls that remain end with UNAVAILABLE. done is closed at the end.
+func (c *Channel) Retire() (done <-chan struct{}) {
+	c.retire(c.fleet.settings.Linger)
+	return c.done
+}
+
+// Shutdown is Retire for the end of the process: it does not linger, and waits. Calls that are still in flight when ctx is done, or at
+// DrainTimeout, end with UNAVAILABLE; the error says how many those were if ctx was the reason.
+func (c *Channel) Shutdown(ctx context.Context) error {
+	c.retire(0)
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+	}
+	c.fleet.lock()
+	calls := c.leases.Load() &^ closedBit
+	c.closeNow()
+	c.fleet.unlock()
+	<-c.done
+	if calls == 0 {
+		return nil
+	}
+	return fmt.Errorf("closing the channel to %s: %d calls were in flight: %w", c.fleet.service, calls, ctx.Err())
+}
+
+// retire begins the end, or brings it forward.
+func (c *Channel) retire(linger time.Duration) {
+	f := c.fleet
+	f.lock()
+	defer f.unlock()
+	now := time.Now()
+	if !c.retiring.Swap(true) {
+		f.at(now.Add(max(linger, f.settings.DrainTimeout)), c.closeNow)
+	}
+	if !f.closing {
+		f.at(now.Add(linger), func() {
+			c.lingered.Store(true)
+			c.closeIdle()
+		})
+	}
+}
+
+// run is the channel's one goroutine: it does what is due until the channel is to close, then takes it down.
+func (c *Channel) run() {
+	defer close(c.done)
+	c.fleet.run()
+	c.unsubscribe()
+	c.conn.Close()
+	c.fleet.lock()
+	for l := range c.fleet.listeners {
+		l.end()
+	}
+	c.fleet.unlock()
+	c.fleet.work.Wait()
+}
+
+func (c *Channel) closedError() error {
+	return &UnavailableError{Service: c.fleet.service, Reason: Closed}
+}

@@ -1,0 +1,84 @@
+package pool
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The balancing policies of Settings.Balance.
+const (
+	// BalanceP2C takes two endpoints by weight and gives the call to the less loaded one. The default.
+	BalanceP2C = "p2c"
+	// BalanceRoundRobin gives calls to the endpoints in turn, more often to those with more weight.
+	BalanceRoundRobin = "round_robin"
+)
+
+// Settings are everything that affects connections. Two channels with equal feeds and equal keys are the same channel.
+// The zero value of each field means its default.
+type Settings struct {
+	Connections, MaxConnections int           // per instance; default 1, 4
+	Balance                     string        // "p2c" (default), "round_robin"
+	KeepaliveTime               time.Duration // default 5m10s; less than 10s counts as 10s (grpc-go's floor)
+	KeepaliveTimeout            time.Duration // default 20s; also the TCP_USER_TIMEOUT, where the system has it
+	PermitWithoutStream         bool
+	BackoffBase, BackoffMax     time.Duration // default 200ms, 5s
+	ConnectTimeout              time.Duration // TCP, TLS and HTTP/2 handshakes together; default 5s
+	MaxReceiveSize              int           // bytes, default 4 MiB
+	DrainTimeout                time.Duration // default 30s
+	Linger                      time.Duration // how long a retired channel waits for late calls; default 5s
+	TLS                         *tls.Config   // nil: plaintext. It is cloned, later changes have no effect
+	ServerName                  string        // :authority, default the name in TLS, else the instance's address
+}
+
+// withDefaults checks the settings and fills in what was left at zero.
+func (s Settings) withDefaults() (Settings, error) {
+	var errs []error
+	duration := func(name string, d *time.Duration, def time.Duration) {
+		switch {
+		case *d < 0:
+			errs = append(errs, fmt.Errorf("%s is %s, expected a positive duration", name, *d))
+		case *d == 0:
+			*d = def
+		}
+	}
+	number := func(name string, n *int, def int) {
+		switch {
+		case *n < 0:
+			errs = append(errs, fmt.Errorf("%s is %d, expected a positive number", name, *n))
+		case *n == 0:
+			*n = def
+		}
+	}
+	number("connections", &s.Connections, 1)
+	number("max connections", &s.MaxConnections, max(4, s.Connections))
+	if s.MaxConnections < s.Connections {
+		errs = append(errs, fmt.Errorf("max connections is %d, expected at least the %d connections to start with", s.MaxConnections, s.Connections))
+	}
+	duration("keepalive time", &s.KeepaliveTime, 5*time.Minute+10*time.Second)
+	duration("keepalive timeout", &s.KeepaliveTimeout, 20*time.Second)
+	duration("backoff base", &s.BackoffBase, 200*time.Millisecond)
+	duration("backoff max", &s.BackoffMax, max(5*time.Second, s.BackoffBase))
+	if s.BackoffMax < s.BackoffBase {
+		errs = append(errs, fmt.Errorf("backoff max is %s, expected at least the base of %s", s.BackoffMax, s.BackoffBase))
+	}
+	duration("connect timeout", &s.ConnectTimeout, 5*time.Second)
+	duration("drain timeout", &s.DrainTimeout, 30*time.Second)
+	duration("linger", &s.Linger, 5*time.Second)
+	number("max receive size", &s.MaxReceiveSize, 4<<20)
+	switch s.Balance {
+	case "":
+		s.Balance = BalanceP2C
+	case BalanceP2C, BalanceRoundRobin:
+	default:
+		errs = append(errs, fmt.Errorf("balance is %q, expected %q or %q", s.Balance, BalanceP2C, BalanceRoundRobin))
+	}
+	if s.TLS != nil {
+		s.TLS = s.TLS.Clone()
+	}
+	if s.ServerName == "" && s.TLS != nil {
+		s.ServerName = s.TLS.ServerName
+	}
+	return s, errors.Join(errs...)
+}

@@ -1,0 +1,82 @@
+package pool
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc/connectivity"
+)
+
+// Snapshot is what the admin API shows of a pool. Its JSON is public.
+type Snapshot struct {
+	Leases    int                `json:"leases"`             // calls in flight or waiting for an instance
+	Retiring  bool               `json:"retiring,omitempty"` // no config uses it any more; its last calls finish
+	Picks     uint64             `json:"picks"`              // calls given to instances, those that are gone included
+	Failures  uint64             `json:"failures"`           // of those, how many ended with UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL or DATA_LOSS
+	Connects  uint64             `json:"connects"`           // connections made since the start
+	LastError string             `json:"last_error,omitempty"`
+	Endpoints []EndpointSnapshot `json:"endpoints"` // by address
+}
+
+// EndpointSnapshot is one endpoint of a Snapshot.
+type EndpointSnapshot struct {
+	Address     string    `json:"address"`
+	IDs         []string  `json:"ids"`
+	Weight      uint32    `json:"weight"` // 0: the registry does not say
+	State       string    `json:"state"`  // IDLE, CONNECTING, READY, TRANSIENT_FAILURE, SHUTDOWN; draining, held, ejected
+	Connections int       `json:"connections"`
+	Connects    uint64    `json:"connects"` // connections made since it was added
+	InFlight    int64     `json:"in_flight"`
+	Picks       uint64    `json:"picks"`
+	Failures    uint64    `json:"failures"`
+	LastError   string    `json:"last_error,omitempty"`
+	Since       time.Time `json:"since"` // of the state
+}
+
+// totals are counts that outlive the endpoints they belong to.
+type totals struct{ picks, failures uint64 }
+
+// snapshot is the fleet's part of a Snapshot.
+func (f *fleet) snapshot() Snapshot {
+	f.lock()
+	defer f.unlock()
+	s := Snapshot{
+		Picks: f.past.picks, Failures: f.past.failures, Connects: f.connects,
+		Endpoints: make([]EndpointSnapshot, 0, len(f.endpoints)),
+	}
+	if f.lastError != nil {
+		s.LastError = f.lastError.Error()
+	}
+	for _, ep := range f.endpoints {
+		e := ep.snapshot()
+		s.Picks += e.Picks
+		s.Failures += e.Failures
+		s.Endpoints = append(s.Endpoints, e)
+	}
+	slices.SortFunc(s.Endpoints, func(a, b EndpointSnapshot) int { return cmp.Compare(a.Address, b.Address) })
+	return s
+}
+
+func (ep *endpoint) snapshot() EndpointSnapshot {
+	s := EndpointSnapshot{
+		Address: ep.addr, IDs: make([]string, 0, len(ep.registrations)), Weight: ep.weight,
+		State: ep.state.String(), Since: ep.since, Connects: ep.connects,
+		InFlight: ep.inFlight.Load(), Picks: ep.picks.Load(), Failures: ep.failures.Load(),
+	}
+	for _, r := range ep.registrations {
+		s.IDs = append(s.IDs, r.id)
+	}
+	for _, c := range ep.conns {
+		if c.state == connectivity.Ready {
+			s.Connections++
+		}
+	}
+	if text := ep.lastError.Load(); text != nil {
+		s.LastError = *text
+	}
+	if !ep.active() {
+		s.State = "draining"
+	}
+	return s
+}

@@ -1,0 +1,190 @@
+package pool
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/caddy-grpc/gateway/discovery"
+)
+
+// onFeed takes a list of endpoints from the feed: at once, or together with those that follow within applyEvery.
+func (f *fleet) onFeed(s discovery.State) {
+	f.lock()
+	defer f.unlock()
+	waiting := f.pending != nil
+	f.pending = &s
+	if waiting {
+		return
+	}
+	if due := f.applied.Add(applyEvery); time.Now().Before(due) {
+		f.at(due, f.apply)
+		return
+	}
+	f.apply()
+}
+
+// apply makes the fleet what the pending list says. Only what changed costs more than a comparison.
+func (f *fleet) apply() {
+	s := f.pending
+	if s == nil {
+		return
+	}
+	f.pending = nil
+	f.applied = time.Now()
+	if s.Synced && !f.synced {
+		f.synced = true
+		f.changed(true)
+	}
+	list := byID(s.Endpoints)
+	var (
+		gone []discovery.Endpoint
+		dial []*conn
+		what changes
+	)
+	diff(f.listed, list, func(before, after *discovery.Endpoint) {
+		switch {
+		case before == nil:
+			dial = append(dial, f.register(*after, &what)...)
+		case after == nil:
+			gone = append(gone, *before)
+		case before.Addr != after.Addr:
+			gone = append(gone, *before)
+			dial = append(dial, f.register(*after, &what)...)
+		case before.Weight != after.Weight:
+			f.reweigh(*after)
+		}
+	})
+	// Registrations go last, so that an instance that registered anew under another ID is never without one.
+	for _, e := range gone {
+		f.unregister(e, &what)
+	}
+	f.listed = list
+	f.events.changed(what)
+
+	// Hundreds of gateways get the same list at the same time, sorted.
+	rand.Shuffle(len(dial), func(i, j int) { dial[i], dial[j] = dial[j], dial[i] })
+	for _, c := range dial {
+		f.dialAt(c.endpoint.renewed, c)
+	}
+}
+
+// register adds an entry of the registry. It returns the connections that are to be dialled.
+func (f *fleet) register(e discovery.Endpoint, what *changes) (dial []*conn) {
+	ep := f.endpoints[e.Addr]
+	if ep == nil {
+		ep = &endpoint{addr: e.Addr, place: -1, since: time.Now()}
+		f.endpoints[e.Addr] = ep
+	}
+	wasActive := ep.active()
+	fresh := ep.add(e.ID, e.Weight)
+	switch {
+	case !wasActive:
+		what.add(e.Addr)
+		dial = f.activate(ep)
+	case fresh && ep.place < 0:
+		f.renew(ep)
+	}
+	f.weigh(ep)
+	f.settle(ep)
+	return dial
+}
+
+// activate takes an endpoint into use that is new, or was being drained: then its connection is used again if it is still up.
+func (f *fleet) activate(ep *endpoint) (dial []*conn) {
+	f.active++
+	f.weights.add(ep.weight)
+	f.changed(false)
+	ep.draining.Store(false)
+	ep.since = time.Now()
+	for len(ep.conns) < f.settings.Connections {
+		dial = append(dial, f.newConn(ep))
+	}
+	if len(dial) > 0 {
+		ep.renewed = later(ep.renewed.Add(dialSpacing), time.Now())
+	}
+	return dial
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// unregister removes an entry of the registry, and with the last one of an address the endpoint.
+func (f *fleet) unregister(e discovery.Endpoint, what *changes) {
+	ep := f.endpoints[e.Addr]
+	if ep == nil || !ep.active() {
+		return
+	}
+	ep.remove(e.ID)
+	if ep.active() {
+		f.weigh(ep)
+		return
+	}
+	what.remove(e.Addr)
+	f.drain(ep)
+}
+
+// reweigh takes over a changed weight.
+func (f *fleet) reweigh(e discovery.Endpoint) {
+	if ep := f.endpoints[e.Addr]; ep != nil {
+		ep.add(e.ID, e.Weight)
+		f.weigh(ep)
+	}
+}
+
+// weigh brings the endpoint's weight up to date.
+func (f *fleet) weigh(ep *endpoint) {
+	if w := ep.registeredWeight(); w != ep.weight {
+		f.weights.remove(ep.weight)
+		f.weights.add(w)
+		ep.weight = w
+		f.changed(false)
+	}
+}
+
+// byID is the list sorted by ID, with one entry per ID: the last one. Lists come sorted; those of a source that breaks
+// this promise are copied.
+func byID(list []discovery.Endpoint) []discovery.Endpoint {
+	for i := 1; i < len(list); i++ {
+		if list[i-1].ID >= list[i].ID {
+			return sorted(list)
+		}
+	}
+	return list
+}
+
+func sorted(list []discovery.Endpoint) []discovery.Endpoint {
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b discovery.Endpoint) int { return cmp.Compare(a.ID, b.ID) })
+	kept := list[:0]
+	for _, e := range list {
+		if n := len(kept); n > 0 && kept[n-1].ID == e.ID {
+			kept[n-1] = e
+			continue
+		}
+		kept = append(kept, e)
+	}
+	return kept
+}
+
+// diff walks two lists sorted by ID and visits each ID once: before is nil for a new one, after for one that is gone.
+func diff(old, now []discovery.Endpoint, visit func(before, after *discovery.Endpoint)) {
+	for len(old) > 0 || len(now) > 0 {
+		switch {
+		case len(old) == 0 || len(now) > 0 && now[0].ID < old[0].ID:
+			visit(nil, &now[0])
+			now = now[1:]
+		case len(now) == 0 || old[0].ID < now[0].ID:
+			visit(&old[0], nil)
+			old = old[1:]
+		default:
+			visit(&old[0], &now[0])
+			old, now = old[1:], now[1:]
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package pool
+
+import "math/bits"
+
+// weightCount knows how many active endpoints have each weight, so that the usual case, all equal, costs nothing.
+type weightCount map[uint32]int
+
+func (w weightCount) add(weight uint32) { w[weight]++ }
+
+func (w weightCount) remove(weight uint32) {
+	if w[weight]--; w[weight] <= 0 {
+		delete(w, weight)
+	}
+}
+
+// uniform is true when all endpoints have the same share.
+func (w weightCount) uniform() bool {
+	if _, some := w[0]; some {
+		return len(w) <= 2 // those of which the registry does not say have the mean of the others, which are all equal
+	}
+	return len(w) <= 1
+}
+
+// mean is the weight of endpoints of which the registry does not say.
+func (w weightCount) mean() uint32 {
+	var sum, n uint64
+	for weight, count := range w {
+		if weight > 0 {
+			sum += uint64(weight) * uint64(count)
+			n += uint64(count)
+		}
+	}
+	if n == 0 {
+		return 1
+	}
+	return uint32(max(1, (sum+n/2)/n))
+}
+
+// aliasTable draws indexes with given weights in constant time (Walker's method, in Vose's form).
+type aliasTable []aliasSlot
+
+type aliasSlot struct {
+	keep  uint32 // the slot's own index is drawn when the random number is below this
+	other uint32 // else this one
+}
+
+// newAliasTable makes a table for weights, all of them positive.
+func newAliasTable(weights []uint32) aliasTable {
+	n := uint64(len(weights))
+	var sum uint64
+	for _, w := range weights {
+		sum += uint64(w)
+	}
+	// A slot holds sum units; an index brings its weight times n. Those with less are filled up by those with more.
+	table := make(aliasTable, n)
+	left := make([]uint64, n)
+	var small, large []uint32
+	for i, w := range weights {
+		left[i] = uint64(w) * n
+		if left[i] < sum {
+			small = append(small, uint32(i))
+		} else {
+			large = append(large, uint32(i))
+		}
+	}
+	for len(small) > 0 && len(large) > 0 {
+		s, l := small[len(small)-1], large[len(large)-1]
+		small = small[:len(small)-1]
+		table[s] = aliasSlot{keep: share(left[s], sum), other: l}
+		if left[l] -= sum - left[s]; left[l] < sum {
+			large = large[:len(large)-1]
+			small = append(small, l)
+		}
+	}
+	for _, i := range append(large, small...) {
+		table[i] = aliasSlot{keep: 1<<32 - 1, other: i}
+	}
+	return table
+}
+
+// share is part/whole as a fraction of 2^32.
+func share(part, whole uint64) uint32 {
+	hi, lo := bits.Mul64(part, 1<<32)
+	q, _ := bits.Div64(hi, lo, whole)
+	return uint32(min(q, 1<<32-1))
+}
+
+// draw gives the index for a random number.
+func (t aliasTable) draw(random uint64) int {
+	i := below(uint32(random>>32), len(t))
+	if slot := t[i]; uint32(random) >= slot.keep {
+		return int(slot.other)
+	}
+	return i
+}
+
+// below maps a random number to 0..n-1.
+func below(random uint32, n int) int {
+	return int(uint64(random) * uint64(n) >> 32)
+}

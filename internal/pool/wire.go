@@ -1,0 +1,95 @@
+package pool
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+)
+
+// newDialer makes connections of which the system itself finds out when an idle peer is gone: its probes start after 30 s. Under
+// traffic that is TCP_USER_TIMEOUT's job, which grpc sets to the keepalive timeout where the system has it.
+func newDialer() *net.Dialer {
+	return &net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3},
+	}
+}
+
+// connKey is the attribute of an address that says for which connection it is dialled.
+type connKey struct{}
+
+// trackedCredentials hand on connections that their endpoint knows, so that it can close them.
+type trackedCredentials struct {
+	credentials.TransportCredentials
+}
+
+// ClientHandshake is called by grpc when a connection was dialled.
+func (t trackedCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	secured, info, err := t.TransportCredentials.ClientHandshake(ctx, authority, raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c, ok := credentials.ClientHandshakeInfoFromContext(ctx).Attributes.Value(connKey{}).(*conn); ok {
+		return track(secured, raw, &c.endpoint.wires), info, nil
+	}
+	return secured, info, nil
+}
+
+// Clone keeps the tracking.
+func (t trackedCredentials) Clone() credentials.TransportCredentials {
+	return trackedCredentials{t.TransportCredentials.Clone()}
+}
+
+// wire is an open connection. It leaves its set when grpc closes it.
+type wire struct {
+	net.Conn // what grpc reads and writes, TLS or not
+
+	raw net.Conn // the TCP connection under it
+	set *wireSet
+}
+
+func track(secured, raw net.Conn, set *wireSet) net.Conn {
+	w := &wire{Conn: secured, raw: raw, set: set}
+	set.add(w)
+	return withReadyReads(w)
+}
+
+func (w *wire) Close() error {
+	w.set.remove(w)
+	return w.Conn.Close()
+}
+
+// wireSet is a set of open connections.
+type wireSet struct {
+	mu    sync.Mutex
+	wires []*wire
+}
+
+func (s *wireSet) add(w *wire) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wires = append(s.wires, w)
+}
+
+func (s *wireSet) remove(w *wire) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.wires {
+		if s.wires[i] == w {
+			s.wires = append(s.wires[:i], s.wires[i+1:]...)
+			return
+		}
+	}
+}
+
+// sever closes the TCP connections under the feet of grpc, which ends every call on them. It does not wait for the peer: TLS's
+// own goodbye could.
+func (s *wireSet) sever() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.wires {
+		w.raw.Close()
+	}
+}

@@ -1,0 +1,80 @@
+package pool
+
+import (
+	"io"
+	"net"
+	"syscall"
+
+	"google.golang.org/grpc/mem"
+)
+
+// readyWire offers grpc to wait for data without a buffer (its optional ReadOnReady), as it does by itself for a bare
+// *net.TCPConn: an idle connection then costs no read buffer of 32 KiB.
+type readyWire struct {
+	*wire
+
+	fd syscall.RawConn
+	// The rest belongs to the one goroutine that reads. These are fields so that a read allocates nothing.
+	pool mem.BufferPool
+	size int
+	buf  *[]byte
+	n    int
+	err  error
+	read func(fd uintptr) bool
+}
+
+// withReadyReads is for plaintext TCP; under TLS the bytes of the socket are not those of the connection.
+func withReadyReads(w *wire) net.Conn {
+	tcp, ok := w.Conn.(*net.TCPConn)
+	if !ok {
+		return w
+	}
+	fd, err := tcp.SyscallConn()
+	if err != nil {
+		return w
+	}
+	r := &readyWire{wire: w, fd: fd}
+	r.read = r.tryRead
+	return r
+}
+
+// ReadOnReady waits for data, then takes a buffer of the given size from the pool and reads into it.
+func (r *readyWire) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
+	r.pool, r.size, r.buf, r.n, r.err = pool, size, nil, 0, nil
+	err := r.fd.Read(r.read)
+	buf, n := r.buf, r.n
+	if err == nil {
+		err = r.err
+	}
+	r.pool, r.buf, r.err = nil, nil, nil
+	switch {
+	case err != nil:
+		if buf != nil {
+			pool.Put(buf)
+		}
+		return nil, 0, err
+	case n == 0:
+		return buf, 0, io.EOF
+	}
+	return buf, n, nil
+}
+
+// tryRead reads what is there; false has the caller wait until there is something.
+func (r *readyWire) tryRead(fd uintptr) bool {
+	r.buf = r.pool.Get(r.size)
+	for {
+		r.n, r.err = syscall.Read(int(fd), *r.buf)
+		switch r.err { //nolint:errorlint // a bare errno
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			r.pool.Put(r.buf)
+			r.buf, r.n, r.err = nil, 0, nil
+			return false
+		}
+		if r.err != nil {
+			r.n = 0
+		}
+		return true
+	}
+}
