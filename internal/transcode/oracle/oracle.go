@@ -6,6 +6,7 @@ package oracle
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -53,6 +54,17 @@ func (c *Codec) WireToJSON(dst, wire []byte) ([]byte, error) {
 	return c.ToJSON(dst, msg)
 }
 
+// ErrPanic is returned where protobuf itself panics, so that there is no telling what the result should be. That is known of
+// proto.Unmarshal of version 1.36.12 on a dynamic message with a map, one of whose entries has a good key and then a key of
+// another wire type.
+var ErrPanic = errors.New("oracle: protobuf panicked")
+
+func recoverPanic(err *error) {
+	if v := recover(); v != nil {
+		*err = fmt.Errorf("%w: %v", ErrPanic, v)
+	}
+}
+
 // FromJSON parses a message from JSON.
 func (c *Codec) FromJSON(text []byte) (proto.Message, error) {
 	msg := c.typ.New().Interface()
@@ -64,8 +76,9 @@ func (c *Codec) FromJSON(text []byte) (proto.Message, error) {
 }
 
 // FromWire parses a message from the wire format.
-func (c *Codec) FromWire(wire []byte) (proto.Message, error) {
-	msg := c.typ.New().Interface()
+func (c *Codec) FromWire(wire []byte) (msg proto.Message, err error) {
+	defer recoverPanic(&err)
+	msg = c.typ.New().Interface()
 	if err := (proto.UnmarshalOptions{Resolver: c.types}).Unmarshal(wire, msg); err != nil {
 		return nil, &InputError{err}
 	}
@@ -73,7 +86,8 @@ func (c *Codec) FromWire(wire []byte) (proto.Message, error) {
 }
 
 // ToJSON appends the JSON form of a message to dst, with no white space.
-func (c *Codec) ToJSON(dst []byte, msg proto.Message) ([]byte, error) {
+func (c *Codec) ToJSON(dst []byte, msg proto.Message) (_ []byte, err error) {
+	defer recoverPanic(&err)
 	opts := protojson.MarshalOptions{
 		UseProtoNames:     c.opts.UseProtoNames,
 		UseEnumNumbers:    c.opts.EnumsAsNumbers,

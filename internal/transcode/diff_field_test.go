@@ -1,0 +1,186 @@
+package transcode_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/dynamicpb"
+
+	"github.com/caddy-grpc/gateway/internal/transcode"
+)
+
+// A fieldPath is a field to bind, as a codec is asked for it and as reflection finds it.
+type fieldPath struct {
+	path   string // "recursive_message.mapStringString[key]"
+	fields []protoreflect.FieldDescriptor
+	key    *string // of a map entry
+}
+
+func (f *fieldPath) last() protoreflect.FieldDescriptor { return f.fields[len(f.fields)-1] }
+
+// fieldPathOf picks a path of fields in a message; ok is false if there is none. It does not lead into messages that have a
+// JSON form of their own, since the oracle cannot name their fields.
+func fieldPathOf(t *tape, md protoreflect.MessageDescriptor, withKey bool) (f fieldPath, ok bool) {
+	var names []string
+	for depth := 0; md.Fields().Len() > 0 && !isKnownType(md); depth++ {
+		fd := md.Fields().Get(t.n(md.Fields().Len()))
+		names = append(names, pick(t, fd.JSONName(), fd.TextName()))
+		f.fields = append(f.fields, fd)
+		if fd.Message() == nil || fd.IsList() || fd.IsMap() || depth > 3 || t.oneIn(2) {
+			f.path, ok = strings.Join(names, "."), true
+			break
+		}
+		md = fd.Message()
+	}
+	// A name with a dot in it cannot be written in a path.
+	for _, name := range names {
+		ok = ok && !strings.ContainsAny(name, `.[]"\@ `)
+	}
+	if ok && withKey && f.last().IsMap() {
+		f.key = new(string)
+		f.path += "[" + *f.key + "]"
+	}
+	return f, ok
+}
+
+// wrap returns the JSON text in which the field has this value.
+func (f *fieldPath) wrap(value string) []byte {
+	text := value
+	for i := len(f.fields) - 1; i >= 0; i-- {
+		name, _ := json.Marshal(f.fields[i].JSONName()) // cannot fail
+		text = "{" + string(name) + ":" + text + "}"
+	}
+	return []byte(text)
+}
+
+// fieldJSONTrial binds a JSON value to a field. The oracle reads the same value where it stands in the whole message.
+func fieldJSONTrial(p *pair, t *tape) trial {
+	f, ok := fieldPathOf(t, p.md, false)
+	if !ok {
+		return trial{}
+	}
+	g := &jsonGen{tape: t, schema: p.schema, wild: t.oneIn(3), budget: 30}
+	value := []byte(g.field(f.last(), 1))
+	if g.wild && g.oneIn(4) {
+		value = g.damage(value)
+	}
+	return trial{value, func(value []byte) error { return p.compareFieldJSON(f, string(value)) }}
+}
+
+func (p *pair) compareFieldJSON(f fieldPath, value string) error {
+	field, err := p.ours.Field(f.path)
+	if err != nil {
+		return fmt.Errorf("no field %q: %w", f.path, err)
+	}
+	got, gotErr := field.AppendJSON([]byte(prefix), []byte(value))
+	if err := checkAppend(got, gotErr); err != nil {
+		return fmt.Errorf("%s: %w", f.path, err)
+	}
+	whole := f.wrap(value)
+	want, wantErr := p.partial().fromJSON(whole)
+	if wantErr == nil && !json.Valid([]byte(value)) {
+		wantErr = errors.New("is not one value")
+	}
+	switch {
+	case gotErr != nil && wantErr == nil && !p.mayRefuseJSON(whole):
+		return fmt.Errorf("%s: refused: %w\noracle accepts: %s", f.path, gotErr, p.show(want))
+	case gotErr != nil:
+		return checkSyntaxError(gotErr, len(value))
+	case wantErr != nil:
+		return fmt.Errorf("%s: accepted as %x\noracle refuses: %w", f.path, got[len(prefix):], wantErr)
+	}
+	if err := p.sameFragment(got[len(prefix):], want); err != nil {
+		return fmt.Errorf("%s: %w", f.path, err)
+	}
+	return nil
+}
+
+// sameFragment is sameMessage without a look at required fields, which a fragment need not have.
+func (p *pair) sameFragment(wire []byte, want proto.Message) error {
+	got := dynamicpb.NewMessage(p.md)
+	opts := proto.UnmarshalOptions{Resolver: p.schema.types, AllowPartial: true}
+	if err := opts.Unmarshal(wire, got); err != nil {
+		return fmt.Errorf("wrote %x, which is no message: %w", wire, err)
+	}
+	if err := errors.Join(p.canonicalAnys(got), p.canonicalAnys(want.ProtoReflect())); err != nil {
+		return err
+	}
+	marshal := proto.MarshalOptions{Deterministic: true, AllowPartial: true}
+	gotBytes, err := marshal.Marshal(got)
+	if err != nil {
+		return err
+	}
+	wantBytes, err := marshal.Marshal(want)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(gotBytes, wantBytes) {
+		return fmt.Errorf("wrote   %x\nwhich is %s\noracle's %s", wire, p.show(got), p.show(want))
+	}
+	return nil
+}
+
+// partialOracle parses JSON without a look at required fields above the one that is bound.
+type partialOracle struct{ *pair }
+
+func (p *pair) partial() partialOracle { return partialOracle{p} }
+
+func (p partialOracle) fromJSON(text []byte) (proto.Message, error) {
+	msg := dynamicpb.NewMessage(p.md)
+	opts := protojson.UnmarshalOptions{AllowPartial: true, DiscardUnknown: p.opts.DiscardUnknown, Resolver: p.schema.types}
+	return msg, opts.Unmarshal(text, msg)
+}
+
+// TestFieldPaths names what Field finds and what it refuses.
+func TestFieldPaths(t *testing.T) {
+	p := pairNamed(t, "judge.proto3.Names", 0)
+	for _, tt := range []struct {
+		path string
+		want string // proto names, or empty if there is no such field
+	}{
+		{"a", "a"},
+		{"a_b_c", "a_b_c"},
+		{"aBC", "a_b_c"},
+		{"child.child.maybe", "child.child.maybe"},
+		{"renamed", "renamed"},
+		{"other", "renamed"},
+		{"kid.hotel", "kid.hotel"},
+		{"", ""},
+		{".", ""},
+		{"a.", ""},
+		{".a", ""},
+		{"nothing", ""},
+		{"a.b", ""},
+		{"lima.x", ""},
+		{"A", ""},
+		{"child..a", ""},
+		{"a[x]", ""},
+		{"kids", "kids"},
+		{"kids[", ""},
+	} {
+		field, err := p.ours.Field(tt.path)
+		switch {
+		case err != nil && tt.want != "":
+			t.Errorf("Field(%q): %v", tt.path, err)
+		case err == nil && tt.want == "":
+			t.Errorf("Field(%q) is %v, want an error", tt.path, names(field))
+		case err == nil && names(field) != tt.want:
+			t.Errorf("Field(%q) is %v, want %v", tt.path, names(field), tt.want)
+		}
+	}
+}
+
+func names(f *transcode.Field) string {
+	var names []string
+	for _, fd := range f.Path() {
+		names = append(names, string(fd.Name()))
+	}
+	return strings.Join(names, ".")
+}

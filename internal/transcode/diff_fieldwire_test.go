@@ -1,0 +1,104 @@
+package transcode_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/dynamicpb"
+)
+
+// fieldOfWireTrial takes one field out of a message, as a response body.
+func fieldOfWireTrial(p *pair, t *tape) trial {
+	f, ok := fieldPathOf(t, p.md, false)
+	if !ok {
+		return trial{}
+	}
+	wire := genWire(t, p.schema, p.md, t.n(wireLevels))
+	return trial{wire, func(wire []byte) error { return p.compareFieldOfWire(f, wire) }}
+}
+
+func (p *pair) compareFieldOfWire(f fieldPath, wire []byte) error {
+	field, err := p.ours.Field(f.path)
+	if err != nil {
+		return fmt.Errorf("no field %q: %w", f.path, err)
+	}
+	got, gotErr := field.WireToJSON([]byte(prefix), wire)
+	if err := checkAppend(got, gotErr); err != nil {
+		return fmt.Errorf("%s: %w", f.path, err)
+	}
+	msg, err := p.oracle.FromWire(wire)
+	if err != nil {
+		// Fields beside the one that is asked for need not be looked into: only a wrong result counts, not a missing refusal.
+		return nil //nolint:nilerr // see above
+	}
+	want, wantErr := p.fieldAsJSON(&f, msg.ProtoReflect())
+	switch {
+	case gotErr != nil && wantErr == nil && !p.mayRefuseWire(wire):
+		return fmt.Errorf("%s: refused: %w\noracle writes %s", f.path, gotErr, want)
+	case gotErr != nil:
+		return nil
+	case wantErr != nil:
+		return fmt.Errorf("%s: accepted as %s\noracle refuses: %w", f.path, got[len(prefix):], wantErr)
+	case !bytes.Equal(got[len(prefix):], want):
+		return fmt.Errorf("%s: wrote    %s\noracle's %s", f.path, got[len(prefix):], want)
+	}
+	return nil
+}
+
+// fieldAsJSON returns the JSON form of the field: the oracle writes a message with only that field set, and the value is cut
+// out of that. An absent message is null, another absent field its default.
+func (p *pair) fieldAsJSON(f *fieldPath, m protoreflect.Message) ([]byte, error) {
+	for _, fd := range f.fields[:len(f.fields)-1] {
+		m = m.Get(fd).Message()
+	}
+	fd := f.last()
+	v := m.Get(fd)
+	switch {
+	case fd.IsMap() && v.Map().Len() == 0:
+		return []byte("{}"), nil
+	case fd.IsList() && v.List().Len() == 0:
+		return []byte("[]"), nil
+	case fd.Message() != nil && !fd.IsMap() && !fd.IsList() && !m.Has(fd):
+		return []byte("null"), nil
+	}
+	only := dynamicpb.NewMessage(fd.ContainingMessage())
+	only.Set(fd, v)
+	opts := protojson.MarshalOptions{
+		UseProtoNames:     p.opts.UseProtoNames,
+		UseEnumNumbers:    p.opts.EnumsAsNumbers,
+		EmitDefaultValues: p.opts.EmitDefaults || !only.Has(fd),
+		AllowPartial:      true,
+		Resolver:          p.schema.types,
+	}
+	text, err := opts.Marshal(only)
+	if err != nil {
+		return nil, err
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return nil, err
+	}
+	name := fd.JSONName()
+	if p.opts.UseProtoNames {
+		name = fd.TextName()
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, members[name]); err != nil {
+		return nil, err
+	}
+	return compact.Bytes(), nil
+}
+
+// isKnownType reports whether a message has a JSON form of its own, in which its fields cannot be seen.
+func isKnownType(md protoreflect.MessageDescriptor) bool {
+	switch md.FullName() {
+	case "google.protobuf.Any", "google.protobuf.Timestamp", "google.protobuf.Duration", "google.protobuf.FieldMask",
+		"google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue":
+		return true
+	default:
+		return isWrapper(md)
+	}
+}
