@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/caddy-grpc/gateway/internal/transcode"
-	"github.com/caddy-grpc/gateway/internal/transcode/oracle"
+	"github.com/caddy-grpc/gateway/internal/transcode/conformance/oracle"
 )
 
 // prefix stands before what the codec appends, and must still stand there afterwards.
@@ -266,7 +266,7 @@ func checkSyntaxError(err error, size int) error {
 		return fmt.Errorf("error at offset %d of %d: %w", syntax.Offset, size, err)
 	}
 	if err.Error() == "" {
-		return fmt.Errorf("error without a text: %#v", syntax)
+		return fmt.Errorf("error at offset %d without a text", syntax.Offset)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -369,14 +370,7 @@ func (g *jsonGen) str(s string) string {
 				fmt.Fprintf(&b, "\\u%04X", r)
 			}
 		case style == 4 && g.oneIn(4) || style == 5:
-			if r == '/' && g.oneIn(2) {
-				b.WriteString("\\/")
-			} else if r < 0x10000 {
-				fmt.Fprintf(&b, "\\u%04x", r)
-			} else {
-				r -= 0x10000
-				fmt.Fprintf(&b, "\\u%04x\\u%04X", 0xd800+r>>10, 0xdc00+r&0x3ff)
-			}
+			b.WriteString(g.escape(r))
 		default:
 			b.WriteRune(r)
 		}
@@ -389,6 +383,19 @@ func (g *jsonGen) str(s string) string {
 		return strings.ReplaceAll(b.String(), `"`, "'")
 	}
 	return b.String()
+}
+
+// escape returns a character as an escape sequence.
+func (g *jsonGen) escape(r rune) string {
+	switch {
+	case r == '/' && g.oneIn(2):
+		return `\/`
+	case r < 0x10000:
+		return fmt.Sprintf("\\u%04x", r)
+	default:
+		high, low := utf16.EncodeRune(r)
+		return fmt.Sprintf("\\u%04x\\u%04X", high, low)
+	}
 }
 
 // anyValue returns a JSON value of any kind.

@@ -18,7 +18,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/caddy-grpc/gateway/internal/transcode"
-	"github.com/caddy-grpc/gateway/internal/transcode/oracle"
+	"github.com/caddy-grpc/gateway/internal/transcode/conformance/oracle"
 )
 
 // schemaSet is written by conformance/generate.sh.

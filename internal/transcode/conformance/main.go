@@ -12,9 +12,10 @@ import (
 	"io"
 	"os"
 
-	"github.com/caddy-grpc/gateway/internal/transcode"
-	"github.com/caddy-grpc/gateway/internal/transcode/oracle"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/caddy-grpc/gateway/internal/transcode"
+	"github.com/caddy-grpc/gateway/internal/transcode/conformance/oracle"
 )
 
 func main() {
@@ -33,7 +34,7 @@ func run(protos string, useOracle bool) error {
 		return err
 	}
 	t := &testee{suite: suite, codec: codecs(suite.types, useOracle)}
-	if err := t.serve(os.Stdin, os.Stdout); err != nil && !errors.Is(err, io.EOF) {
+	if err := t.serve(os.Stdin, os.Stdout); !errors.Is(err, io.EOF) {
 		return err
 	}
 	return nil

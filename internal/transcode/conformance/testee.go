@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/caddy-grpc/gateway/internal/transcode"
-	"github.com/caddy-grpc/gateway/internal/transcode/oracle"
+	"github.com/caddy-grpc/gateway/internal/transcode/conformance/oracle"
 )
 
 // Values of conformance.WireFormat and conformance.TestCategory that matter here.

@@ -72,7 +72,7 @@ func run(suite, testdata, out string) error {
 	if err != nil {
 		return fmt.Errorf("marshal: %w", err)
 	}
-	return os.WriteFile(out, data, 0o644)
+	return os.WriteFile(out, data, 0o644) //nolint:gosec // a file of the source tree, which all may read
 }
 
 // registered returns the files of package google that this program is linked with, sorted by path.
