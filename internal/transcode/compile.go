@@ -1,0 +1,344 @@
+package transcode
+
+import (
+	"fmt"
+	"hash/maphash"
+	"sync"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// A Compiler compiles message types to codecs when they are first used, and keeps them. It is safe for
+// concurrent use.
+type Compiler struct {
+	types Resolver
+	opts  Options
+	seed  maphash.Seed
+
+	mu       sync.RWMutex
+	programs map[protoreflect.MessageDescriptor]*program
+	enums    map[protoreflect.EnumDescriptor]*enumTable
+	anyTypes map[string]*program
+
+	readers sync.Pool
+	writers sync.Pool
+}
+
+// NewCompiler returns a compiler that resolves Any and extensions in types, which may be nil.
+func NewCompiler(types Resolver, opts Options) *Compiler {
+	if opts.MaxDepth <= 0 {
+		opts.MaxDepth = DefaultMaxDepth
+	}
+	if opts.MaxOutput <= 0 {
+		opts.MaxOutput = DefaultMaxOutput
+	}
+	if opts.MaxElements <= 0 {
+		opts.MaxElements = DefaultMaxElements
+	}
+	c := &Compiler{
+		types:    types,
+		seed:     maphash.MakeSeed(),
+		opts:     opts,
+		programs: make(map[protoreflect.MessageDescriptor]*program),
+		enums:    make(map[protoreflect.EnumDescriptor]*enumTable),
+		anyTypes: make(map[string]*program),
+	}
+	c.readers.New = func() any { return &reader{c: c} }
+	c.writers.New = func() any { return &writer{c: c} }
+	return c
+}
+
+// Codec returns the codec of a message type. Recursive types are handled. It fails for a type that is not linked (a
+// placeholder) and for proto1's MessageSet; a type within that cannot be converted fails when a message uses it.
+func (c *Compiler) Codec(md protoreflect.MessageDescriptor) (*Codec, error) {
+	p := c.program(md)
+	if err := p.use(); err != nil {
+		return nil, err
+	}
+	return &Codec{program: p}, nil
+}
+
+// program returns the program of a message type, which may not be compiled yet.
+func (c *Compiler) program(md protoreflect.MessageDescriptor) *program {
+	c.mu.RLock()
+	p := c.programs[md]
+	c.mu.RUnlock()
+	if p != nil {
+		return p
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.programs[md]; p != nil {
+		return p
+	}
+	p = &program{compiler: c, md: md}
+	c.programs[md] = p
+	return p
+}
+
+// enum returns the table of an enum type.
+func (c *Compiler) enum(ed protoreflect.EnumDescriptor) *enumTable {
+	c.mu.RLock()
+	t := c.enums[ed]
+	c.mu.RUnlock()
+	if t != nil {
+		return t
+	}
+	t = compileEnum(ed)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if other := c.enums[ed]; other != nil {
+		return other
+	}
+	c.enums[ed] = t
+	return t
+}
+
+// compile fills the program from its descriptor.
+func (p *program) compile() {
+	md := p.md
+	if md.IsPlaceholder() {
+		p.err = fmt.Errorf("message type %q is not in the schema", md.FullName())
+		return
+	}
+	if m, ok := md.(interface{ IsMessageSet() bool }); ok && m.IsMessageSet() {
+		p.err = fmt.Errorf("message type %q uses proto1's MessageSet, which has no JSON form", md.FullName())
+		return
+	}
+	fds := md.Fields()
+	p.fields = make([]field, fds.Len())
+	p.ranges = md.ExtensionRanges().Len() > 0
+	p.wide = fds.Len() > 64
+	oneofs := make(map[protoreflect.OneofDescriptor]int32)
+	var names []string
+	var values []int32
+	seen := make(map[string]bool, 2*fds.Len())
+	addName := func(name string) {
+		fd := fds.ByJSONName(name)
+		if fd == nil {
+			fd = fds.ByTextName(name)
+		}
+		if fd != nil && !seen[name] && name != "" {
+			seen[name] = true
+			names = append(names, name)
+			values = append(values, int32(fd.Index()))
+		}
+	}
+	last := int32(0)
+	for i := range p.fields {
+		fd := fds.Get(i)
+		f := &p.fields[i]
+		p.compiler.compileField(f, fd)
+		f.index = int32(i)
+		if od := fd.ContainingOneof(); od != nil && od.Fields().Len() > 1 {
+			at, ok := oneofs[od]
+			if !ok {
+				at = int32(len(oneofs))
+				oneofs[od] = at
+			}
+			f.oneof = at
+		}
+		if f.required {
+			p.required++
+		}
+		if f.num < last {
+			p.indexed.Store(true)
+		}
+		last = max(last, f.num)
+		addName(fd.JSONName())
+		addName(fd.TextName())
+		addName(string(fd.Name()))
+	}
+	p.oneofs = len(oneofs)
+	p.names = newNameTable(names, values)
+	p.number()
+	p.wkt, p.err = wellKnownOf(p)
+}
+
+// number fills the tables that find a field by its number: dense up to where half of the slots would be empty.
+func (p *program) number() {
+	limit := int32(4*len(p.fields) + 16)
+	size := int32(0)
+	for i := range p.fields {
+		if n := p.fields[i].num; n < limit {
+			size = max(size, n+1)
+		}
+	}
+	p.dense = make([]uint16, size)
+	for i := range p.fields {
+		f := &p.fields[i]
+		if f.num < size && i < 1<<16-1 {
+			p.dense[f.num] = uint16(i + 1)
+			continue
+		}
+		if p.sparse == nil {
+			p.sparse = make(map[int32]*field)
+		}
+		p.sparse[f.num] = f
+	}
+}
+
+// kinds maps the descriptor's kinds to ours, with the wire type of one value.
+var kinds = [...]struct {
+	kind kind
+	wire uint8
+}{
+	protoreflect.BoolKind:     {kindBool, wireVarint},
+	protoreflect.EnumKind:     {kindEnum, wireVarint},
+	protoreflect.Int32Kind:    {kindInt32, wireVarint},
+	protoreflect.Sint32Kind:   {kindSint32, wireVarint},
+	protoreflect.Uint32Kind:   {kindUint32, wireVarint},
+	protoreflect.Int64Kind:    {kindInt64, wireVarint},
+	protoreflect.Sint64Kind:   {kindSint64, wireVarint},
+	protoreflect.Uint64Kind:   {kindUint64, wireVarint},
+	protoreflect.Sfixed32Kind: {kindSfixed32, wireFixed32},
+	protoreflect.Fixed32Kind:  {kindFixed32, wireFixed32},
+	protoreflect.FloatKind:    {kindFloat, wireFixed32},
+	protoreflect.Sfixed64Kind: {kindSfixed64, wireFixed64},
+	protoreflect.Fixed64Kind:  {kindFixed64, wireFixed64},
+	protoreflect.DoubleKind:   {kindDouble, wireFixed64},
+	protoreflect.StringKind:   {kindString, wireBytes},
+	protoreflect.BytesKind:    {kindBytes, wireBytes},
+	protoreflect.MessageKind:  {kindMessage, wireBytes},
+	protoreflect.GroupKind:    {kindGroup, wireStartGroup},
+}
+
+const nullValueName = "google.protobuf.NullValue"
+
+// compileField fills a field from its descriptor. The index and the oneof are left to the caller.
+func (c *Compiler) compileField(f *field, fd protoreflect.FieldDescriptor) {
+	k := kinds[fd.Kind()]
+	f.fd = fd
+	f.kind, f.wire = k.kind, k.wire
+	f.num = int32(fd.Number())
+	f.tag = uint32(f.num)<<3 | uint32(f.wire)
+	f.oneof = -1
+	f.required = fd.Cardinality() == protoreflect.Required
+	f.utf8 = f.kind == kindString && enforcesUTF8(fd)
+	switch f.wire {
+	case wireFixed32:
+		f.fixed = 4
+	case wireFixed64:
+		f.fixed = 8
+	}
+	if ed := fd.Enum(); ed != nil {
+		f.enum = c.enum(ed)
+		if ed.FullName() == nullValueName {
+			f.kind = kindNull
+			f.keepNull = true
+		}
+	}
+	switch md := fd.Message(); {
+	case md == nil:
+	case fd.IsMap():
+		f.mapKey, f.mapValue = new(field), new(field)
+		c.compileField(f.mapKey, fd.MapKey())
+		c.compileField(f.mapValue, fd.MapValue())
+		f.mapKey.implicit, f.mapValue.implicit = false, false
+	default:
+		f.msg = c.program(md)
+		f.keepNull = md.FullName() == "google.protobuf.Value"
+	}
+	switch {
+	case fd.IsMap():
+		f.shape = shapeMap
+	case fd.IsList():
+		f.shape = shapeList
+		f.packable = f.wire != wireBytes && f.wire != wireStartGroup
+		if fd.IsPacked() {
+			f.pack = uint32(f.num)<<3 | wireBytes
+		}
+	default:
+		f.implicit = !fd.HasPresence()
+	}
+	c.compileName(f)
+}
+
+// compileName prepares the forms of the field's name that are written and expected in JSON.
+func (c *Compiler) compileName(f *field) {
+	f.name = f.fd.JSONName()
+	if c.opts.UseProtoNames {
+		f.name = f.fd.TextName()
+	}
+	quoted, ok := appendJSONString(nil, []byte(f.name))
+	if !ok {
+		quoted, _ = appendJSONString(nil, []byte(f.fd.Name()))
+	}
+	f.key = "," + string(quoted) + ":"
+	if len(f.key) <= len(f.keyWords) {
+		f.keySize = uint8(len(f.key))
+		copy(f.keyWords[:], f.key)
+	}
+	f.quoted = f.key[2:]
+	var word [8]byte
+	n := copy(word[:], f.quoted)
+	f.match, f.mask = load64(word[:], 0), lowBytes(^uint64(0), n)
+	f.zero = c.zeroText(f)
+}
+
+// zeroText is what EmitDefaults writes for an absent field, or nothing.
+func (c *Compiler) zeroText(f *field) string {
+	if f.fd.ContainingOneof() != nil || f.fd.IsExtension() || f.fd.HasPresence() {
+		return ""
+	}
+	switch f.shape {
+	case shapeList:
+		return f.key + "[]"
+	case shapeMap:
+		return f.key + "{}"
+	}
+	return f.key + string(c.zeroValue(f))
+}
+
+// zeroValue is the JSON of a scalar's zero.
+func (c *Compiler) zeroValue(f *field) []byte {
+	if f.kind == kindString || f.kind == kindBytes {
+		return []byte(`""`)
+	}
+	return c.appendScalar(nil, f, 0)
+}
+
+func enforcesUTF8(fd protoreflect.FieldDescriptor) bool {
+	if fd.Syntax() == protoreflect.Editions {
+		if fd, ok := fd.(interface{ EnforceUTF8() bool }); ok {
+			return fd.EnforceUTF8()
+		}
+	}
+	return fd.Syntax() == protoreflect.Proto3
+}
+
+// compileEnum makes the table of an enum type. Of values that share a number the first gives the name.
+func compileEnum(ed protoreflect.EnumDescriptor) *enumTable {
+	vds := ed.Values()
+	names := make([]string, 0, vds.Len())
+	numbers := make([]int32, 0, vds.Len())
+	low, high := int64(0), int64(0)
+	for i := range vds.Len() {
+		vd := vds.Get(i)
+		if vds.ByName(vd.Name()) != vd { // a duplicate, which only an unchecked schema has
+			continue
+		}
+		names = append(names, string(vd.Name()))
+		numbers = append(numbers, int32(vd.Number()))
+		if n := int64(vd.Number()); n >= -16 && n <= int64(4*vds.Len()+16) {
+			low, high = min(low, n), max(high, n)
+		}
+	}
+	t := &enumTable{names: newNameTable(names, numbers), low: int32(low), texts: make([]string, high-low+1)}
+	for i, n := range numbers {
+		text := `"` + names[i] + `"`
+		if at := int64(n) - low; at >= 0 && at < int64(len(t.texts)) {
+			if t.texts[at] == "" {
+				t.texts[at] = text
+			}
+			continue
+		}
+		if t.sparse == nil {
+			t.sparse = make(map[int32]string)
+		}
+		if _, ok := t.sparse[n]; !ok {
+			t.sparse[n] = text
+		}
+	}
+	return t
+}

@@ -1,0 +1,155 @@
+package transcode
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// A SyntaxError says that the input is not what the message type accepts: bad JSON, a wrong type, an unknown field,
+// malformed wire, a required field that is missing, or a limit that the input exceeds.
+type SyntaxError struct {
+	Path     string // JSON-pointer-like, "/books/3/title"; empty for the whole input
+	Offset   int    // in bytes from the start of the input
+	Expected string // what would have been accepted, or which rule is broken
+	Found    string // what stands there, shortened; may be empty
+}
+
+// Error says where the input is wrong, what was expected there and what was found.
+func (e *SyntaxError) Error() string {
+	var b strings.Builder
+	if e.Path != "" {
+		b.WriteString(e.Path)
+		b.WriteString(": ")
+	}
+	b.WriteString("expected ")
+	b.WriteString(e.Expected)
+	if e.Found != "" {
+		b.WriteString(", found ")
+		b.WriteString(e.Found)
+	}
+	b.WriteString(" (offset ")
+	b.WriteString(strconv.Itoa(e.Offset))
+	b.WriteString(")")
+	return b.String()
+}
+
+// A RangeError says that a message is well formed but has no JSON form, such as a Timestamp out of range.
+type RangeError struct {
+	Path   string // JSON-pointer-like, "/books/3/published"; empty for the whole message
+	Reason string
+}
+
+// Error says which value has no JSON form and why.
+func (e *RangeError) Error() string {
+	if e.Path == "" {
+		return e.Reason
+	}
+	return e.Path + ": " + e.Reason
+}
+
+// maxSegment bounds how much of a member name an error path repeats, in bytes.
+const maxSegment = 64
+
+// maxFound bounds how much of the input an error repeats, in bytes.
+const maxFound = 32
+
+// prependSegment puts a member name in front of a path, escaped as RFC 6901 wants it.
+func prependSegment(segment, path string) string {
+	if len(segment) > maxSegment {
+		segment = strings.ToValidUTF8(segment[:maxSegment], "") + "..."
+	}
+	if strings.ContainsAny(segment, "~/") {
+		segment = strings.ReplaceAll(segment, "~", "~0")
+		segment = strings.ReplaceAll(segment, "/", "~1")
+	}
+	return "/" + segment + path
+}
+
+// prependPath puts a segment in front of the path of an error of this package.
+func prependPath(err error, segment string) {
+	switch err := err.(type) {
+	case *SyntaxError:
+		err.Path = prependSegment(segment, err.Path)
+	case *RangeError:
+		err.Path = prependSegment(segment, err.Path)
+	}
+}
+
+// describeJSON names the JSON token at p, for the Found part of an error.
+func describeJSON(in []byte, p int) string {
+	if p >= len(in) {
+		return "the end of the input"
+	}
+	rest := in[p:]
+	switch c := rest[0]; {
+	case c == '{':
+		return "an object"
+	case c == '[':
+		return "an array"
+	case c == '"':
+		return "string " + excerpt(rest, stringExtent(rest))
+	case c == '-' || '0' <= c && c <= '9':
+		return "number " + excerpt(rest, wordExtent(rest))
+	case isWordByte(c):
+		return excerpt(rest, wordExtent(rest))
+	default:
+		r, _ := utf8.DecodeRune(rest)
+		return "character " + strconv.QuoteRune(r)
+	}
+}
+
+func excerpt(b []byte, n int) string {
+	if n > maxFound {
+		return strings.ToValidUTF8(string(b[:maxFound]), "?") + "..."
+	}
+	return strings.ToValidUTF8(string(b[:n]), "?")
+}
+
+// stringExtent is how far the string literal at the start of b reaches, looking no further than an excerpt.
+func stringExtent(b []byte) int {
+	for i := 1; i < len(b) && i <= maxFound; i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return min(len(b), maxFound+1)
+}
+
+func wordExtent(b []byte) int {
+	n := 0
+	for n < len(b) && n <= maxFound && isWordByte(b[n]) {
+		n++
+	}
+	return n
+}
+
+// isWordByte reports whether c may continue a number or a literal. A token that is followed by such a byte does not
+// end there, so "nullx" and "12ab" are not read as "null" and "12".
+func isWordByte(c byte) bool {
+	return c == '-' || c == '+' || c == '.' || c == '_' ||
+		'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+func wireTypeName(t uint64) string {
+	switch t {
+	case wireVarint:
+		return "varint"
+	case wireFixed64:
+		return "64-bit"
+	case wireBytes:
+		return "length-delimited"
+	case wireStartGroup:
+		return "start-group"
+	case wireEndGroup:
+		return "end-group"
+	case wireFixed32:
+		return "32-bit"
+	default:
+		return fmt.Sprintf("reserved wire type %d", t)
+	}
+}

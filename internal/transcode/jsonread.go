@@ -1,0 +1,245 @@
+package transcode
+
+import (
+	"slices"
+)
+
+// A reader converts one JSON text to wire. It goes over the text once and appends to the output as it goes; the
+// lengths of what is delimited are filled in by finish.
+//
+// Methods that read a value take the position of its first byte and the output, and return the position after it and
+// the longer output. On failure they return a negative position, and err says why.
+type reader struct {
+	c     *Compiler
+	in    []byte
+	err   error
+	depth int // levels of messages that may still be opened
+	elems int // elements that may still be read
+	limit int // length that the output may reach
+	inAny int // within how many Any messages, where required fields are not checked
+
+	patches []patch
+	growth  int // bytes that finish will insert
+
+	bits    []uint64 // sets of fields seen, of messages too wide for one word
+	keys    []mapKey // keys of the maps being read
+	table   []int32  // hash table for keys
+	name    []byte   // scratch for member names and strings with escapes
+	dropped bool     // the value just read is an unknown enum name to be ignored
+	frame   int      // counts messages, for extSeen
+	extSeen map[extSeen]struct{}
+	types   []typeEntry // of objects that name their "@type" late
+	scanned int         // up to where types is filled
+}
+
+// extSeen notes that an extension was set in a message.
+type extSeen struct {
+	frame int
+	num   int32
+}
+
+func (c *Compiler) newReader(in []byte, dst []byte) *reader {
+	d := c.readers.Get().(*reader)
+	d.in = in[:len(in):len(in)]
+	d.err = nil
+	d.depth = c.opts.MaxDepth
+	d.elems = c.opts.MaxElements
+	d.limit = len(dst) + c.opts.MaxOutput
+	d.inAny = 0
+	d.patches = d.patches[:0]
+	d.growth = 0
+	d.bits = d.bits[:0]
+	d.keys = d.keys[:0]
+	d.dropped = false
+	d.frame = 0
+	d.types = d.types[:0]
+	d.scanned = 0
+	return d
+}
+
+// maxKept bounds the elements of each scratch buffer that goes back to the pool.
+const maxKept = 1 << 14
+
+func (d *reader) release() {
+	d.in = nil
+	d.err = nil
+	d.patches = keep(d.patches)
+	d.bits = keep(d.bits)
+	d.keys = keep(d.keys)
+	d.table = keep(d.table)
+	d.name = keep(d.name)
+	d.types = keep(d.types)
+	if len(d.extSeen) > 64 {
+		d.extSeen = nil
+	} else {
+		clear(d.extSeen)
+	}
+	d.c.readers.Put(d)
+}
+
+// keep returns the buffer, emptied, or none if it has grown too large to be kept.
+func keep[T any](s []T) []T {
+	if cap(s) > maxKept {
+		return nil
+	}
+	return s[:0]
+}
+
+// document reads a whole JSON text as a message.
+func (d *reader) document(out []byte, m *program) ([]byte, bool) {
+	return d.end(d.message(d.space(0), out, m))
+}
+
+// end checks that nothing follows the value that was read, and finishes the output.
+func (d *reader) end(p int, out []byte) ([]byte, bool) {
+	if p < 0 {
+		return out, false
+	}
+	if p = d.space(p); p < len(d.in) {
+		p, out = d.fail(p, out, "the end of the input")
+		return out, false
+	}
+	if len(out)+d.growth > d.limit {
+		p, out = d.tooLarge(p, out)
+		return out, false
+	}
+	return d.finish(out), true
+}
+
+// space skips white space.
+func (d *reader) space(p int) int {
+	in := d.in
+	for uint(p) < uint(len(in)) {
+		switch in[p] {
+		case ' ', '\n', '\t', '\r':
+			p++
+		default:
+			return p
+		}
+	}
+	return p
+}
+
+// is reports whether the byte at p is c.
+func (d *reader) is(p int, c byte) bool { return uint(p) < uint(len(d.in)) && d.in[p] == c }
+
+// fail notes that something else than what stands at p was expected.
+func (d *reader) fail(p int, out []byte, expected string) (int, []byte) {
+	d.err = &SyntaxError{Offset: p, Expected: expected, Found: describeJSON(d.in, p)}
+	return -1, out
+}
+
+// within puts the member that failed in front of the path of the error.
+func (d *reader) within(segment string, out []byte) (int, []byte) {
+	prependPath(d.err, segment)
+	return -1, out
+}
+
+func (d *reader) tooLarge(p int, out []byte) (int, []byte) {
+	d.err = &SyntaxError{Offset: p, Expected: "a message within the limit of size", Found: "more bytes"}
+	return -1, out
+}
+
+// element counts one element of a list or entry of a map, and reports whether the limits allow it.
+func (d *reader) element(out []byte) bool {
+	d.elems--
+	return d.elems >= 0 && len(out)+d.growth <= d.limit
+}
+
+func (d *reader) tooMany(p int, out []byte) (int, []byte) {
+	if d.elems >= 0 {
+		return d.tooLarge(p, out)
+	}
+	d.err = &SyntaxError{Offset: p, Expected: "elements within the limit of their number", Found: "more of them"}
+	return -1, out
+}
+
+// A patch is a length that may be larger than the one byte that stands for it in the output. Patches are kept in the
+// order of their positions.
+type patch struct {
+	pos  int // of the byte
+	size int // while open: growth when it was opened; then: the length
+}
+
+// open starts something delimited: it appends one byte for its length.
+func (d *reader) open(out []byte) []byte {
+	d.patches = append(d.patches, patch{pos: len(out), size: d.growth})
+	return append(out, 0)
+}
+
+// close ends what the patch of this index started. A short length is filled in at once. It holds nothing long, so
+// its patch is the last one and goes.
+func (d *reader) close(index int, out []byte) {
+	pt := &d.patches[index]
+	size := len(out) - pt.pos - 1 + d.growth - pt.size
+	if size < 0x80 {
+		out[pt.pos] = byte(size)
+		d.patches = d.patches[:index]
+		return
+	}
+	pt.size = size
+	d.growth += varintSize(uint64(size)) - 1
+}
+
+// cancel forgets what was opened at the index and after; the caller cuts the output.
+func (d *reader) cancel(index int, growth int) {
+	d.patches = d.patches[:index]
+	d.growth = growth
+}
+
+// finish makes room for the lengths that take more than one byte and fills them in, from the last to the first, so
+// that each byte of the output moves once however deeply it is nested.
+func (d *reader) finish(out []byte) []byte {
+	if d.growth == 0 {
+		return out
+	}
+	from := len(out)
+	out = slices.Grow(out, d.growth)[:from+d.growth]
+	to := len(out)
+	for i := len(d.patches) - 1; i >= 0; i-- {
+		pt := d.patches[i]
+		to -= from - pt.pos - 1
+		copy(out[to:], out[pt.pos+1:from])
+		to -= varintSize(uint64(pt.size))
+		putVarint(out[to:], uint64(pt.size))
+		from = pt.pos
+	}
+	return out
+}
+
+// message reads the JSON form of a message and appends the fields, without a tag or length.
+func (d *reader) message(p int, out []byte, m *program) (int, []byte) {
+	if d.depth <= 0 {
+		return d.fail(p, out, "nesting within the limit of depth")
+	}
+	if !m.ready.Load() || m.err != nil {
+		if err := m.use(); err != nil {
+			d.err = &SyntaxError{Offset: p, Expected: "a message type that can be converted", Found: err.Error()}
+			return -1, out
+		}
+	}
+	d.depth--
+	if m.wkt == notWellKnown || m.wkt == wktEmpty {
+		p, out = d.object(p, out, m, false)
+	} else {
+		p, out = d.wellKnown(p, out, m)
+	}
+	d.depth++
+	return p, out
+}
+
+// delimited reads a message and appends it with the tag that f gives it.
+func (d *reader) delimited(p int, out []byte, f *field) (int, []byte) {
+	out = appendTag(out, f.tag)
+	if f.kind == kindGroup {
+		p, out = d.message(p, out, f.msg)
+		return p, appendTag(out, f.tag+wireEndGroup-wireStartGroup)
+	}
+	index := len(d.patches)
+	out = d.open(out)
+	p, out = d.message(p, out, f.msg)
+	if p >= 0 {
+		d.close(index, out)
+	}
+	return p, out
+}

@@ -1,0 +1,169 @@
+package transcode
+
+// list reads an array and appends the elements of a repeated field.
+func (d *reader) list(p int, out []byte, f *field) (int, []byte) {
+	if !d.is(p, '[') {
+		return d.fail(p, out, "an array")
+	}
+	p = d.space(p + 1)
+	if d.is(p, ']') {
+		return p + 1, out
+	}
+	if f.pack == 0 {
+		return d.elements(p, out, f)
+	}
+	before, index := len(out), len(d.patches)
+	out = d.open(appendTag(out, f.pack))
+	first := len(out)
+	p, out = d.elements(p, out, f)
+	if p < 0 {
+		return p, out
+	}
+	if len(out) == first {
+		d.cancel(index, d.growth)
+		return p, out[:before]
+	}
+	d.close(index, out)
+	return p, out
+}
+
+// elements reads the elements of an array, of which there is one at least, to the closing bracket.
+func (d *reader) elements(p int, out []byte, f *field) (int, []byte) {
+	in := d.in
+	for i := 0; ; i++ {
+		if !d.element(out) {
+			return d.tooMany(p, out)
+		}
+		switch {
+		case f.kind == kindString:
+			p, out = d.str(p, appendTag(out, f.tag))
+		case f.pack == 0:
+			p, out = d.value(p, out, f)
+		default:
+			var v uint64
+			v, p = d.scalar(p, f)
+			if p >= 0 && !d.dropped {
+				out = appendBits(out, f, v)
+			}
+			d.dropped = false
+		}
+		if p < 0 {
+			return d.within(string(appendUint(nil, uint64(i))), out)
+		}
+		if p < len(in) && in[p] <= ' ' {
+			p = d.space(p)
+		}
+		if p >= len(in) {
+			return d.fail(p, out, "',' or ']'")
+		}
+		switch in[p] {
+		case ',':
+			p++
+			if p < len(in) && in[p] <= ' ' {
+				p = d.space(p)
+			}
+		case ']':
+			return p + 1, out
+		default:
+			return d.fail(p, out, "',' or ']'")
+		}
+	}
+}
+
+// A mapKey is a key of a map being read: where its bytes stand in the output, or its number if size is -1.
+type mapKey struct {
+	at   uint64
+	size int
+}
+
+// mapValue reads an object and appends the entries of a map field.
+func (d *reader) mapValue(p int, out []byte, f *field) (int, []byte) {
+	if !d.is(p, '{') {
+		return d.fail(p, out, "an object")
+	}
+	p = d.space(p + 1)
+	if d.is(p, '}') {
+		return p + 1, out
+	}
+	first := len(d.keys)
+	for {
+		if !d.element(out) {
+			return d.tooMany(p, out)
+		}
+		if !d.is(p, '"') {
+			return d.fail(p, out, "a map key")
+		}
+		start := p
+		if p, out = d.entry(p, out, f); p < 0 {
+			err := d.err
+			if name, q := d.text(start); q >= 0 {
+				prependPath(err, string(name[:min(len(name), maxSegment+1)]))
+			}
+			d.err = err
+			return -1, out
+		}
+		p = d.space(p)
+		if d.is(p, '}') {
+			break
+		}
+		if !d.is(p, ',') {
+			return d.fail(p, out, "',' or '}'")
+		}
+		p = d.space(p + 1)
+	}
+	if k := d.duplicate(d.keys[first:], out); k >= 0 {
+		key := d.keys[first+k]
+		found := string(appendUint(nil, key.at))
+		if key.size >= 0 {
+			found = excerpt(out[key.at:], min(key.size, maxFound+1))
+		}
+		d.err = &SyntaxError{Offset: p, Expected: "each map key once", Found: found + " again"}
+		return -1, out
+	}
+	d.keys = d.keys[:first]
+	return p + 1, out
+}
+
+// entry reads a key and its value, and appends the entry. An entry whose value is to be ignored is none.
+func (d *reader) entry(p int, out []byte, f *field) (int, []byte) {
+	before, index, growth, keys := len(out), len(d.patches), d.growth, len(d.keys)
+	out = d.open(appendTag(out, f.tag))
+	if p, out = d.entryKey(p, out, f.mapKey); p < 0 {
+		return p, out
+	}
+	if p = d.space(p); !d.is(p, ':') {
+		return d.fail(p, out, "':'")
+	}
+	p = d.space(p + 1)
+	size := len(out)
+	if p, out = d.value(p, out, f.mapValue); p < 0 {
+		return p, out
+	}
+	if len(out) == size {
+		d.cancel(index, growth)
+		d.keys = d.keys[:keys]
+		return p, out[:before]
+	}
+	d.close(index, out)
+	return p, out
+}
+
+// entryKey reads the key of a map entry and appends it.
+func (d *reader) entryKey(p int, out []byte, f *field) (int, []byte) {
+	out = appendTag(out, f.tag)
+	text, q := d.text(p)
+	if q < 0 {
+		return q, out
+	}
+	if f.kind == kindString {
+		out = append(appendVarint(out, uint64(len(text))), text...)
+		d.keys = append(d.keys, mapKey{at: uint64(len(out) - len(text)), size: len(text)})
+		return q, out
+	}
+	v, ok := parseMapKey(text, f.kind)
+	if !ok {
+		return d.fail(p, out, "a map key of kind "+f.fd.Kind().String())
+	}
+	d.keys = append(d.keys, mapKey{at: v, size: -1})
+	return q, appendBits(out, f, v)
+}

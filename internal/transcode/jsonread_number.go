@@ -1,0 +1,284 @@
+package transcode
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+)
+
+// signed reads an integer of 32 or 64 bits, as a number or as a string that holds one.
+func (d *reader) signed(p int, size uint) (int64, int) {
+	in := d.in
+	q := p
+	quoted := q < len(in) && in[q] == '"'
+	if quoted {
+		q++
+	}
+	negative := q < len(in) && in[q] == '-'
+	if negative {
+		q++
+	}
+	v, q, ok := d.digits(q, quoted)
+	if !ok {
+		return d.oddInteger(p, size, true)
+	}
+	limit := uint64(1) << (size - 1)
+	if !negative {
+		limit--
+	}
+	if v > limit {
+		return d.oddInteger(p, size, true)
+	}
+	if negative {
+		return -int64(v), q
+	}
+	return int64(v), q
+}
+
+// unsigned reads an unsigned integer of 32 or 64 bits, as a number or as a string that holds one.
+func (d *reader) unsigned(p int, size uint) (uint64, int) {
+	quoted := d.is(p, '"')
+	q := p
+	if quoted {
+		q++
+	}
+	v, q, ok := d.digits(q, quoted)
+	if !ok || v > 1<<(size-1)<<1-1 {
+		v, q := d.oddInteger(p, size, false)
+		return uint64(v), q
+	}
+	return v, q
+}
+
+// digits reads the plain integer at p that ends as a number or a string does, and reports whether there is one of up to
+// 18 digits. All else is left to oddInteger.
+func (d *reader) digits(p int, quoted bool) (uint64, int, bool) {
+	in := d.in
+	start := p
+	var v uint64
+	for p+8 <= len(in) && p-start < 16 {
+		x := load64(in, p)
+		if !eightDigits(x) {
+			break
+		}
+		v = v*100_000_000 + parseEight(x)
+		p += 8
+	}
+	for p < len(in) {
+		c := in[p] - '0'
+		if c > 9 {
+			break
+		}
+		v = v*10 + uint64(c)
+		p++
+	}
+	n := p - start
+	if n == 0 || n > 18 || p >= len(in) || in[start] == '0' && n > 1 {
+		return 0, p, false
+	}
+	if quoted {
+		return v, p + 1, in[p] == '"'
+	}
+	return v, p, !isWordByte(in[p])
+}
+
+// oddInteger reads an integer in any form that JSON allows a number: with a fraction of zeros, with an exponent, with
+// escapes if it is a string. It also finds what is no integer.
+func (d *reader) oddInteger(p int, size uint, signed bool) (int64, int) {
+	expected := "an integer of " + strconv.Itoa(int(size)) + " bits"
+	if !signed {
+		expected = "an unsigned integer of " + strconv.Itoa(int(size)) + " bits"
+	}
+	token, q := d.numberText(p, expected)
+	if q < 0 {
+		return 0, q
+	}
+	v, negative, ok := integerOf(token)
+	switch {
+	case !ok || negative && !signed:
+	case !signed:
+		if size == 64 || v <= math.MaxUint32 {
+			return int64(v), q
+		}
+	case negative:
+		if v <= 1<<(size-1) {
+			return -int64(v), q
+		}
+	case v <= 1<<(size-1)-1:
+		return int64(v), q
+	}
+	p, _ = d.fail(p, nil, expected)
+	return 0, p
+}
+
+// numberText returns the text of the number at p, or in the string at p, and the position after it.
+func (d *reader) numberText(p int, expected string) ([]byte, int) {
+	if !d.is(p, '"') {
+		q := p + numberSize(d.in[min(p, len(d.in)):])
+		if q == p {
+			q, _ = d.fail(p, nil, expected)
+		}
+		if q < 0 {
+			return nil, q
+		}
+		return d.in[p:q], q
+	}
+	s, q := d.text(p)
+	if q < 0 {
+		return nil, q
+	}
+	if n := numberSize(s); n == 0 || n != len(s) {
+		p, _ = d.fail(p, nil, expected)
+		return nil, p
+	}
+	return s, q
+}
+
+// numberSize is the length of the number token at the start of b, or 0 if there is none. It is protojson's reading of
+// JSON's grammar, which also takes a token for a number whose exponent has no digits; none has a value but 0 and
+// integers, as integerOf says.
+func numberSize(b []byte) int {
+	n := 0
+	if n < len(b) && b[n] == '-' {
+		n++
+	}
+	switch {
+	case n >= len(b) || b[n] < '0' || b[n] > '9':
+		return 0
+	case b[n] == '0':
+		n++
+	default:
+		n = skipDigits(b, n)
+	}
+	if n+1 < len(b) && b[n] == '.' && '0' <= b[n+1] && b[n+1] <= '9' {
+		n = skipDigits(b, n+1)
+	}
+	if n+1 < len(b) && (b[n] == 'e' || b[n] == 'E') {
+		n++
+		if b[n] == '+' || b[n] == '-' {
+			n++
+			if n == len(b) {
+				return 0
+			}
+		}
+		n = skipDigits(b, n)
+	}
+	if n < len(b) && isWordByte(b[n]) {
+		return 0
+	}
+	return n
+}
+
+func skipDigits(b []byte, n int) int {
+	for n < len(b) && '0' <= b[n] && b[n] <= '9' {
+		n++
+	}
+	return n
+}
+
+// integerOf returns the magnitude and the sign of a number token, and whether it is an integer that may fit 64 bits.
+func integerOf(token []byte) (v uint64, negative, ok bool) {
+	if token[0] == '-' {
+		negative = true
+		token = token[1:]
+	}
+	whole := token[:skipDigits(token, 0)]
+	rest := token[len(whole):]
+	if whole[0] == '0' {
+		whole = nil
+	}
+	var fraction []byte
+	if len(rest) > 0 && rest[0] == '.' {
+		n := skipDigits(rest, 1)
+		fraction, rest = bytes.TrimRight(rest[1:n], "0"), rest[n:]
+	}
+	if len(whole) == 0 && len(fraction) == 0 {
+		return 0, false, true
+	}
+	exponent := 0
+	if len(rest) > 1 {
+		n, err := strconv.ParseInt(string(rest[1:]), 10, 32)
+		if err != nil {
+			return 0, negative, false
+		}
+		exponent = int(n)
+	}
+	const maxDigits = 20 // of the largest uint64
+	zeros := 0
+	if exponent >= 0 {
+		zeros = exponent - len(fraction)
+		if zeros < 0 || len(whole)+exponent > maxDigits {
+			return 0, negative, false
+		}
+	} else {
+		kept := len(whole) + exponent
+		if len(fraction) > 0 || kept < 0 || len(bytes.Trim(whole[kept:], "0")) > 0 {
+			return 0, negative, false
+		}
+		whole = whole[:kept]
+	}
+	for _, digits := range [...][]byte{whole, fraction} {
+		for _, c := range digits {
+			if v, ok = appendDigit(v, c-'0'); !ok {
+				return 0, negative, false
+			}
+		}
+	}
+	for range zeros {
+		if v, ok = appendDigit(v, 0); !ok {
+			return 0, negative, false
+		}
+	}
+	return v, negative, true
+}
+
+func appendDigit(v uint64, digit byte) (uint64, bool) {
+	if v > math.MaxUint64/10 || v == math.MaxUint64/10 && digit > math.MaxUint64%10 {
+		return 0, false
+	}
+	return v*10 + uint64(digit), true
+}
+
+// float32 reads a float and returns its bits.
+func (d *reader) float32(p int) (uint64, int) {
+	token, q := d.floatText(p)
+	if q < 0 {
+		return 0, q
+	}
+	v, ok := parseFloat32(token)
+	if !ok {
+		p, _ = d.fail(p, nil, "a number within the range of a float")
+		return 0, p
+	}
+	return uint64(math.Float32bits(v)), q
+}
+
+// float64 reads a double and returns its bits.
+func (d *reader) float64(p int) (uint64, int) {
+	token, q := d.floatText(p)
+	if q < 0 {
+		return 0, q
+	}
+	v, ok := parseFloat64(token)
+	if !ok {
+		p, _ = d.fail(p, nil, "a number within the range of a double")
+		return 0, p
+	}
+	return math.Float64bits(v), q
+}
+
+// floatText returns the text of the floating-point number at p, which may be a string that holds one, or one of the
+// names that stand for what JSON's numbers cannot say.
+func (d *reader) floatText(p int) ([]byte, int) {
+	if d.is(p, '"') {
+		s, q := d.text(p)
+		if q < 0 {
+			return nil, q
+		}
+		switch string(s) {
+		case "NaN", "Infinity", "-Infinity":
+			return s, q
+		}
+	}
+	return d.numberText(p, "a number")
+}

@@ -1,0 +1,358 @@
+package transcode
+
+import "fmt"
+
+// object reads the members of a message that has no JSON form of its own. Within an Any, typed says that a member
+// "@type" belongs to the Any and is passed over.
+func (d *reader) object(p int, out []byte, m *program, typed bool) (int, []byte) {
+	if !d.is(p, '{') {
+		return d.fail(p, out, "an object")
+	}
+	d.frame++
+	s := objectState{frame: d.frame, wide: len(d.bits)}
+	if m.wide {
+		words := (len(m.fields) + 63) / 64
+		for range words {
+			d.bits = append(d.bits, 0)
+		}
+	}
+	p = d.space(p + 1)
+	if d.is(p, '}') {
+		p++
+	} else {
+		p, out = d.members(p, out, m, typed, &s)
+		if p < 0 {
+			return p, out
+		}
+	}
+	if s.required < m.required && d.inAny == 0 {
+		return d.missing(p, out, m, &s)
+	}
+	d.bits = d.bits[:s.wide]
+	return p, out
+}
+
+// objectState is what was seen of one object.
+type objectState struct {
+	seen     uint64             // fields by index, of a message that is not wide
+	oneofs   uint64             // oneofs set, by index below 64
+	many     map[int32]struct{} // oneofs set, from 64 on
+	required int                // required fields set
+	frame    int
+	wide     int  // where the fields seen stand in reader.bits
+	typed    bool // "@type" was seen
+}
+
+// members reads the members of an object from the first one's name on, to the closing brace.
+func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectState) (int, []byte) {
+	in := d.in
+	next := 0
+	for {
+		if uint(p) >= uint(len(in)) || in[p] != '"' {
+			return d.fail(p, out, "a field name")
+		}
+		start := p
+		var f *field
+		// Members mostly come in the order of the fields, so the name of the field after the last is tried first.
+		if next < len(m.fields) && len(in)-p > 8 {
+			g := &m.fields[next]
+			if (load64(in, p+1)^g.match)&g.mask == 0 {
+				q := p + 1 + len(g.quoted)
+				if len(g.quoted) <= 8 || q <= len(in) && string(in[p+9:q]) == g.quoted[8:] {
+					f, p = g, q
+				}
+			}
+		}
+		if f == nil {
+			var name []byte
+			name, p = d.memberName(p)
+			if p < 0 {
+				return p, out
+			}
+			if f = m.byName(name); f == nil {
+				var again bool
+				if f, p, out, again = d.otherMember(start, p, out, m, name, typed, s); p < 0 {
+					return p, out
+				}
+				if again {
+					goto next
+				}
+			}
+		}
+		next = int(f.index) + 1
+		if p < len(in) && in[p] <= ' ' {
+			p = d.space(p)
+		}
+		if !d.mark(f, s) {
+			p, out = d.fail(start, out, "each field once")
+			return d.within(f.name, out)
+		}
+		if p < len(in) && in[p] == 'n' && !f.keepNull {
+			if p = d.literal(p, "null"); p < 0 {
+				return d.within(f.name, out)
+			}
+		} else {
+			if f.oneof >= 0 && !s.markOneof(f.oneof) {
+				p, out = d.fail(start, out, "one field of oneof "+string(f.fd.ContainingOneof().Name()))
+				return d.within(f.name, out)
+			}
+			before := len(out)
+			if p, out = d.fieldValue(p, out, f); p < 0 {
+				return d.within(f.name, out)
+			}
+			if f.required && len(out) > before {
+				s.required++
+			}
+		}
+	next:
+		if p < len(in) && in[p] <= ' ' {
+			p = d.space(p)
+		}
+		if p >= len(in) {
+			return d.fail(p, out, "',' or '}'")
+		}
+		switch in[p] {
+		case ',':
+			p++
+			if p < len(in) && in[p] <= ' ' {
+				p = d.space(p)
+			}
+		case '}':
+			return p + 1, out
+		default:
+			return d.fail(p, out, "',' or '}'")
+		}
+	}
+}
+
+// mark notes that a field was seen, and reports whether it was seen for the first time.
+func (d *reader) mark(f *field, s *objectState) bool {
+	switch i := uint(f.index); {
+	case f.index == extensionIndex:
+		k := extSeen{s.frame, f.num}
+		if _, ok := d.extSeen[k]; ok {
+			return false
+		}
+		if d.extSeen == nil {
+			d.extSeen = make(map[extSeen]struct{})
+		}
+		d.extSeen[k] = struct{}{}
+	case s.wide < len(d.bits):
+		word := &d.bits[s.wide+int(i/64)]
+		if *word&(1<<(i%64)) != 0 {
+			return false
+		}
+		*word |= 1 << (i % 64)
+	default:
+		if s.seen&(1<<i) != 0 {
+			return false
+		}
+		s.seen |= 1 << i
+	}
+	return true
+}
+
+// markOneof notes that a member of a oneof was set, and reports whether it is the first.
+func (s *objectState) markOneof(i int32) bool {
+	if i >= 64 {
+		if _, ok := s.many[i]; ok {
+			return false
+		}
+		if s.many == nil {
+			s.many = make(map[int32]struct{})
+		}
+		s.many[i] = struct{}{}
+		return true
+	}
+	if s.oneofs&(1<<uint(i)) != 0 {
+		return false
+	}
+	s.oneofs |= 1 << uint(i)
+	return true
+}
+
+// otherMember deals with a member that is no field of the message: an extension, "@type", or unknown. It returns the
+// extension field, or reports that the value was passed over.
+func (d *reader) otherMember(start, p int, out []byte, m *program, name []byte, typed bool, s *objectState) (*field, int, []byte, bool) {
+	if typed && string(name) == "@type" {
+		if s.typed {
+			p, out = d.fail(start, out, "\"@type\" once")
+			return nil, p, out, false
+		}
+		s.typed = true
+		p = d.skip(d.space(p), d.depth)
+		return nil, p, out, true
+	}
+	if n := len(name); n > 2 && name[0] == '[' && name[n-1] == ']' && m.wkt != wktEmpty {
+		f, err := m.extensionByName(name[1 : n-1])
+		if err != nil {
+			d.err = &SyntaxError{Offset: start, Expected: "an extension of the message", Found: err.Error()}
+			return nil, -1, out, false
+		}
+		if f != nil {
+			return f, p, out, false
+		}
+	}
+	if d.c.opts.DiscardUnknown {
+		p = d.skip(d.space(p), d.depth)
+		return nil, p, out, true
+	}
+	p, out = d.fail(start, out, "a field of "+string(m.md.FullName()))
+	return nil, p, out, false
+}
+
+// missing says which required field is not set.
+func (d *reader) missing(p int, out []byte, m *program, s *objectState) (int, []byte) {
+	names := ""
+	for i := range m.fields {
+		f := &m.fields[i]
+		if !f.required {
+			continue
+		}
+		set := s.seen&(1<<uint(i)) != 0
+		if m.wide {
+			set = d.bits[s.wide+i/64]&(1<<uint(i%64)) != 0
+		}
+		if !set {
+			names += " " + f.name
+		}
+	}
+	d.err = &SyntaxError{
+		Offset:   p - 1,
+		Expected: fmt.Sprintf("all required fields of %s (missing:%s)", m.md.FullName(), names),
+	}
+	return -1, out
+}
+
+// fieldValue reads the value of a member and appends the field.
+func (d *reader) fieldValue(p int, out []byte, f *field) (int, []byte) {
+	switch f.shape {
+	case shapeList:
+		return d.list(p, out, f)
+	case shapeMap:
+		return d.mapValue(p, out, f)
+	default:
+		return d.value(p, out, f)
+	}
+}
+
+// value reads one value and appends it with its tag.
+func (d *reader) value(p int, out []byte, f *field) (int, []byte) {
+	switch f.kind {
+	case kindString:
+		if f.implicit && p+1 < len(d.in) && d.in[p] == '"' && d.in[p+1] == '"' {
+			return p + 2, out
+		}
+		return d.str(p, appendTag(out, f.tag))
+	case kindMessage, kindGroup:
+		return d.delimited(p, out, f)
+	case kindBytes:
+		before := len(out)
+		p, out = d.bytes(p, appendTag(out, f.tag))
+		if f.implicit && p >= 0 && out[len(out)-1] == 0 && len(out) == before+varintSize(uint64(f.tag))+1 {
+			out = out[:before]
+		}
+		return p, out
+	default:
+		v, q := d.scalar(p, f)
+		if q < 0 || v == 0 && f.implicit {
+			return q, out
+		}
+		if d.dropped {
+			d.dropped = false
+			return q, out
+		}
+		return q, appendBits(appendTag(out, f.tag), f, v)
+	}
+}
+
+// scalar reads a number, bool or enum value and returns what the wire says for it. An unknown enum name that is to be
+// ignored gives zero and sets dropped.
+func (d *reader) scalar(p int, f *field) (uint64, int) {
+	switch f.kind {
+	case kindInt32:
+		v, q := d.signed(p, 32)
+		return uint64(v), q
+	case kindInt64:
+		v, q := d.signed(p, 64)
+		return uint64(v), q
+	case kindUint32, kindFixed32:
+		return d.unsigned(p, 32)
+	case kindUint64, kindFixed64:
+		return d.unsigned(p, 64)
+	case kindBool:
+		return d.boolean(p)
+	case kindEnum:
+		return d.enum(p, f)
+	case kindSint32:
+		v, q := d.signed(p, 32)
+		return zigzag(v) & 0xffffffff, q
+	case kindSint64:
+		v, q := d.signed(p, 64)
+		return zigzag(v), q
+	case kindSfixed32:
+		v, q := d.signed(p, 32)
+		return uint64(uint32(v)), q
+	case kindSfixed64:
+		v, q := d.signed(p, 64)
+		return uint64(v), q
+	case kindFloat:
+		return d.float32(p)
+	case kindDouble:
+		return d.float64(p)
+	case kindNull:
+		if d.is(p, 'n') {
+			return 0, d.literal(p, "null")
+		}
+		return d.enum(p, f)
+	}
+	_, _ = d.fail(p, nil, "a scalar")
+	return 0, -1
+}
+
+// boolean reads true or false.
+func (d *reader) boolean(p int) (uint64, int) {
+	switch {
+	case d.is(p, 't'):
+		return 1, d.literal(p, "true")
+	case d.is(p, 'f'):
+		return 0, d.literal(p, "false")
+	}
+	p, _ = d.fail(p, nil, "true or false")
+	return 0, p
+}
+
+// literal reads a word that JSON knows.
+func (d *reader) literal(p int, word string) int {
+	end := p + len(word)
+	if end > len(d.in) || string(d.in[p:end]) != word || end < len(d.in) && isWordByte(d.in[end]) {
+		p, _ = d.fail(p, nil, word)
+		return p
+	}
+	return end
+}
+
+// enum reads the name or the number of an enum value.
+func (d *reader) enum(p int, f *field) (uint64, int) {
+	if !d.is(p, '"') {
+		if !d.is(p, '-') && (p >= len(d.in) || d.in[p] < '0' || d.in[p] > '9') {
+			p, _ = d.fail(p, nil, "a value of "+string(f.fd.Enum().FullName()))
+			return 0, p
+		}
+		v, q := d.signed(p, 32)
+		return uint64(v), q
+	}
+	name, q := d.text(p)
+	if q < 0 {
+		return 0, q
+	}
+	if n, ok := f.enum.names.find(name); ok {
+		return uint64(int64(n)), q
+	}
+	if d.c.opts.DiscardUnknown {
+		d.dropped = true
+		return 0, q
+	}
+	p, _ = d.fail(p, nil, "a value of "+string(f.fd.Enum().FullName()))
+	return 0, p
+}

@@ -1,0 +1,127 @@
+package transcode
+
+import (
+	"bytes"
+	"hash/maphash"
+	"math"
+)
+
+// parseMapKey returns what the wire says for a map key of an integer or bool kind, and whether the text is one. The
+// forms are those of strconv in base ten: a sign and leading zeros are allowed, a fraction or an exponent is not.
+func parseMapKey(text []byte, k kind) (uint64, bool) {
+	switch k {
+	case kindBool:
+		return uint64(boolBit(string(text) == "true")), string(text) == "true" || string(text) == "false"
+	case kindUint32, kindFixed32:
+		v, ok := parseDigits(text)
+		return v, ok && v <= math.MaxUint32
+	case kindUint64, kindFixed64:
+		return parseDigits(text)
+	}
+	negative := false
+	if len(text) > 0 && (text[0] == '-' || text[0] == '+') {
+		negative = text[0] == '-'
+		text = text[1:]
+	}
+	m, ok := parseDigits(text)
+	size := uint(64)
+	if k == kindInt32 || k == kindSint32 || k == kindSfixed32 {
+		size = 32
+	}
+	limit := uint64(1) << (size - 1)
+	if !negative {
+		limit--
+	}
+	if !ok || m > limit {
+		return 0, false
+	}
+	v := int64(m)
+	if negative {
+		v = -v
+	}
+	switch k {
+	case kindSint32:
+		return zigzag(v) & math.MaxUint32, true
+	case kindSint64:
+		return zigzag(v), true
+	case kindSfixed32:
+		return uint64(uint32(v)), true
+	default:
+		return uint64(v), true
+	}
+}
+
+func parseDigits(text []byte) (v uint64, ok bool) {
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		if v, ok = appendDigit(v, c-'0'); !ok {
+			return 0, false
+		}
+	}
+	return v, len(text) > 0
+}
+
+func boolBit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// fewKeys is up to how many keys are compared with one another; more go through a hash table.
+const fewKeys = 8
+
+// duplicate returns the index of a key that stands among keys before, or -1. The bytes of string keys are in out. The
+// cost is linear: the hash is seeded, so that nobody can choose keys that collide.
+func (d *reader) duplicate(keys []mapKey, out []byte) int {
+	if len(keys) <= fewKeys {
+		for i := range keys {
+			for j := range i {
+				if sameKey(keys[i], keys[j], out) {
+					return i
+				}
+			}
+		}
+		return -1
+	}
+	size := 1
+	for size < 2*len(keys) {
+		size *= 2
+	}
+	if cap(d.table) < size {
+		d.table = make([]int32, size)
+	}
+	table := d.table[:size]
+	clear(table)
+	for i, key := range keys {
+		at := int(d.hash(key, out)) & (size - 1)
+		for table[at] != 0 {
+			if sameKey(key, keys[table[at]-1], out) {
+				return i
+			}
+			at = (at + 1) & (size - 1)
+		}
+		table[at] = int32(i + 1)
+	}
+	return -1
+}
+
+func sameKey(a, b mapKey, out []byte) bool {
+	if a.size != b.size {
+		return false
+	}
+	if a.size < 0 {
+		return a.at == b.at
+	}
+	n := uint64(a.size)
+	return bytes.Equal(out[a.at:a.at+n], out[b.at:b.at+n])
+}
+
+func (d *reader) hash(k mapKey, out []byte) uint64 {
+	if k.size < 0 {
+		return maphash.Comparable(d.c.seed, k.at)
+	}
+	return maphash.Bytes(d.c.seed, out[k.at:k.at+uint64(k.size)])
+}

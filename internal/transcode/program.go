@@ -1,0 +1,177 @@
+package transcode
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// Wire types of the protobuf encoding.
+const (
+	wireVarint     = 0
+	wireFixed64    = 1
+	wireBytes      = 2
+	wireStartGroup = 3
+	wireEndGroup   = 4
+	wireFixed32    = 5
+)
+
+// maxFieldNumber is the largest field number that protobuf allows.
+const maxFieldNumber = 1<<29 - 1
+
+// A kind says how one value is read and written in both formats.
+type kind uint8
+
+const (
+	kindBool kind = iota
+	kindInt32
+	kindSint32
+	kindUint32
+	kindInt64
+	kindSint64
+	kindUint64
+	kindSfixed32
+	kindFixed32
+	kindSfixed64
+	kindFixed64
+	kindFloat
+	kindDouble
+	kindEnum
+	kindNull // the enum google.protobuf.NullValue
+	kindString
+	kindBytes
+	kindMessage
+	kindGroup // a message between start and end tags: proto2 groups, editions' DELIMITED
+)
+
+// A shape says whether a field holds one value, a list or a map.
+type shape uint8
+
+const (
+	shapeSingular shape = iota
+	shapeList
+	shapeMap
+)
+
+// A program is all that is needed to convert one message type, compiled from its descriptor when it is first used.
+type program struct {
+	compiler *Compiler
+	md       protoreflect.MessageDescriptor
+
+	mu    sync.Mutex // held while compiling
+	ready atomic.Bool
+	err   error // why the type cannot be converted
+
+	wkt      wellKnown
+	fields   []field // in declaration order
+	dense    []uint16
+	sparse   map[int32]*field
+	names    nameTable // index in fields, by JSON name and by proto name
+	required int
+	oneofs   int  // with more than one member
+	wide     bool // too many fields for a bit set of one word
+	ranges   bool // has extension ranges
+
+	// indexed says that wire of this type is indexed before it is written as JSON: because the fields are not declared
+	// in the order of their numbers, or because wire in another order was seen before.
+	indexed atomic.Bool
+
+	extensions extensionCache
+}
+
+// A field is what is known of one field. Those of a map's entry and extensions are fields too.
+type field struct {
+	kind     kind
+	shape    shape
+	wire     uint8 // wire type of one value
+	implicit bool  // no presence: the zero value is not written
+	required bool
+	keepNull bool // JSON null is a value, not an absence
+	utf8     bool // wire with invalid UTF-8 is malformed
+	packable bool // the wire may hold many values in one field
+	fixed    uint8
+	keySize  uint8 // length of key if it fits keyWords
+
+	tag   uint32 // of one value
+	pack  uint32 // of a packed list; zero where the list is not written packed
+	num   int32
+	index int32 // in declaration order; extensions come after all
+	oneof int32 // among the oneofs with more than one member; -1 for none
+
+	match, mask uint64 // the first eight bytes of `name":`
+	quoted      string // `name":`
+
+	msg      *program
+	enum     *enumTable
+	mapKey   *field
+	mapValue *field
+
+	keyWords [40]byte
+	key      string // `,"name":`
+	zero     string // `,"name":0`, where EmitDefaults writes it
+	name     string // as in key
+	fd       protoreflect.FieldDescriptor
+}
+
+// extensionIndex is the index of all extensions: they are written after the message's own fields, by full name.
+const extensionIndex = 1 << 20
+
+// byNumber returns the field of a number, or nil. Extensions are not found here.
+func (p *program) byNumber(num uint64) *field {
+	if num < uint64(len(p.dense)) {
+		if i := p.dense[num]; i != 0 {
+			return &p.fields[i-1]
+		}
+		return nil
+	}
+	if p.sparse == nil {
+		return nil
+	}
+	return p.sparse[int32(num)]
+}
+
+// byName returns the field of a JSON or proto name, or nil. Extensions are not found here.
+func (p *program) byName(name []byte) *field {
+	if i, ok := p.names.find(name); ok {
+		return &p.fields[i]
+	}
+	return nil
+}
+
+// use compiles the program when it is first used. Its error, if any, stays.
+func (p *program) use() error {
+	if !p.ready.Load() {
+		p.mu.Lock()
+		if !p.ready.Load() {
+			p.compile()
+			p.ready.Store(true)
+		}
+		p.mu.Unlock()
+	}
+	return p.err
+}
+
+// An enumTable holds the values of an enum.
+type enumTable struct {
+	names  nameTable        // number by name
+	texts  []string         // JSON by number from low on; empty where there is no such value
+	low    int32            //
+	sparse map[int32]string // JSON by number, for those that texts does not reach
+}
+
+// text returns the JSON of an enum number: its quoted name, or nothing for a number without a name.
+func (t *enumTable) text(n int32) string {
+	if i := int64(n) - int64(t.low); i >= 0 && i < int64(len(t.texts)) {
+		return t.texts[i]
+	}
+	return t.sparse[n]
+}
+
+// An extensionCache keeps the extensions of one message type that were asked for and found. It is bounded by the
+// schema: what is not found is not kept.
+type extensionCache struct {
+	mu       sync.RWMutex
+	byNumber map[int32]*field
+	byName   map[string]*field
+}

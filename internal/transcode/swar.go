@@ -1,0 +1,59 @@
+package transcode
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// Strings are scanned eight bytes at a time ("SIMD within a register"). A mask has the high bit of a byte set where the
+// byte is of interest; only the lowest set bit is exact, because a borrow may leak upwards from there, and only the
+// lowest is ever used.
+
+const (
+	eachByte = 0x0101010101010101
+	highBits = 0x8080808080808080
+)
+
+// load64 reads eight bytes at b[i] so that b[i] is the lowest byte.
+func load64(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[i:]) }
+
+// load32 reads four bytes at b[i] so that b[i] is the lowest byte.
+func load32(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[i:]) }
+
+func store64(b []byte, i int, x uint64) { binary.LittleEndian.PutUint64(b[i:], x) }
+
+func store32(b []byte, i int, x uint32) { binary.LittleEndian.PutUint32(b[i:], x) }
+
+// specials marks the bytes that cannot be copied between a JSON string and a proto string as they are: controls, the
+// quote, the backslash, and everything that is not ASCII (its UTF-8 must be checked).
+func specials(x uint64) uint64 {
+	return ((x - 0x20*eachByte) | ((x ^ '"'*eachByte) - eachByte) | ((x ^ '\\'*eachByte) - eachByte) | x) & highBits
+}
+
+// specialsASCII is specials but for bytes that are not ASCII.
+func specialsASCII(x uint64) uint64 {
+	return ((x - 0x20*eachByte) | ((x ^ '"'*eachByte) - eachByte) | ((x ^ '\\'*eachByte) - eachByte)) &^ x & highBits
+}
+
+// firstByte is the index of the lowest marked byte.
+func firstByte(mask uint64) int { return bits.TrailingZeros64(mask) >> 3 }
+
+// lowBytes keeps the n lowest bytes of a word, for n from 0 to 8.
+func lowBytes(x uint64, n int) uint64 {
+	if n >= 8 {
+		return x
+	}
+	return x & (1<<(uint(n)*8) - 1)
+}
+
+// eightDigits reports whether all eight bytes are decimal digits.
+func eightDigits(x uint64) bool {
+	return (x&0xf0f0f0f0f0f0f0f0)|(((x+0x0606060606060606)&0xf0f0f0f0f0f0f0f0)>>4) == 0x3333333333333333
+}
+
+// parseEight is the number that eight decimal digits write.
+func parseEight(x uint64) uint64 {
+	x = (x & 0x0f0f0f0f0f0f0f0f) * (1 + 10<<8) >> 8
+	x = (x & 0x00ff00ff00ff00ff) * (1 + 100<<16) >> 16
+	return (x & 0x0000ffff0000ffff) * (1 + 10000<<32) >> 32
+}

@@ -1,0 +1,161 @@
+package transcode
+
+import (
+	"bytes"
+	"time"
+)
+
+// The range of google.protobuf.Timestamp, in seconds: from year 1 to 9999.
+const (
+	minTimestamp = -62135596800
+	maxTimestamp = 253402300799
+)
+
+// parseTimestamp reads an RFC 3339 time. The usual form is read by hand; all else that package time takes for RFC 3339
+// (protojson does as it does) is left to it.
+func parseTimestamp(s []byte) (seconds int64, nanos int32, ok bool) {
+	if seconds, nanos, ok = parseUTC(s); !ok {
+		t, err := time.Parse(time.RFC3339Nano, string(s))
+		if err != nil {
+			return 0, 0, false
+		}
+		point, zone := bytes.LastIndexByte(s, '.'), bytes.LastIndexAny(s, "Z-+")
+		if point >= 0 && zone >= point && zone-point > len(".999999999") {
+			return 0, 0, false
+		}
+		seconds, nanos = t.Unix(), int32(t.Nanosecond())
+	}
+	return seconds, nanos, seconds >= minTimestamp && seconds <= maxTimestamp
+}
+
+// parseUTC reads a time in the form that ProtoJSON writes, "2006-01-02T15:04:05.999999999Z" with up to nine digits.
+func parseUTC(s []byte) (seconds int64, nanos int32, ok bool) {
+	n := len(s)
+	if n < len("2006-01-02T15:04:05Z") || n > len("2006-01-02T15:04:05.999999999Z") || s[n-1] != 'Z' {
+		return 0, 0, false
+	}
+	// The three words of date and time, with the separators turned to zeros so that all eight are digits.
+	a, b, c := load64(s, 0), load64(s, 8), uint64(load32(s, 16))
+	const (
+		sepA = uint64('-')<<32 | uint64('-')<<56
+		sepB = uint64('T')<<16 | uint64(':')<<40
+		sepC = uint64(':')
+		mskA = uint64(0xff)<<32 | uint64(0xff)<<56
+		mskB = uint64(0xff)<<16 | uint64(0xff)<<40
+		mskC = uint64(0xff)
+	)
+	if a&mskA != sepA || b&mskB != sepB || c&mskC != sepC {
+		return 0, 0, false
+	}
+	c &= 0xffffff // the seconds' two digits; the fourth byte is the point or the Z
+	a = a&^mskA | '0'<<32 | '0'<<56
+	b = b&^mskB | '0'<<16 | '0'<<40
+	c = c&^mskC | '0' | 0x3030303030<<24
+	if !eightDigits(a) || !eightDigits(b) || !eightDigits(c) {
+		return 0, 0, false
+	}
+	digit := func(w uint64, i int) int { return int(w>>(8*uint(i))) & 0xf }
+	year := digit(a, 0)*1000 + digit(a, 1)*100 + digit(a, 2)*10 + digit(a, 3)
+	month := digit(a, 5)*10 + digit(a, 6)
+	day := digit(b, 0)*10 + digit(b, 1)
+	hour := digit(b, 3)*10 + digit(b, 4)
+	minute := digit(b, 6)*10 + digit(b, 7)
+	second := digit(c, 1)*10 + digit(c, 2)
+	if month < 1 || month > 12 || day < 1 || day > daysIn(month, year) || hour > 23 || minute > 59 || second > 59 {
+		return 0, 0, false
+	}
+	if n > 20 {
+		if s[19] != '.' || n == 21 {
+			return 0, 0, false
+		}
+		fraction := s[20 : n-1]
+		for _, c := range fraction {
+			if c < '0' || c > '9' {
+				return 0, 0, false
+			}
+			nanos = nanos*10 + int32(c-'0')
+		}
+		nanos *= int32(pow10[9-len(fraction)])
+	}
+	return int64(daysSince1970(year, month, day))*86400 + int64(hour*3600+minute*60+second), nanos, true
+}
+
+func daysIn(month, year int) int {
+	switch month {
+	case 2:
+		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
+			return 29
+		}
+		return 28
+	case 4, 6, 9, 11:
+		return 30
+	}
+	return 31
+}
+
+// daysSince1970 counts the days of the proleptic Gregorian calendar, in years that start in March so that the leap day
+// is the last.
+func daysSince1970(year, month, day int) int {
+	if month <= 2 {
+		year--
+		month += 12
+	}
+	return 365*year + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 + day - 1 - 719468
+}
+
+// appendTimestamp appends the quoted time with 0, 3, 6 or 9 digits of a second.
+func appendTimestamp(out []byte, seconds int64, nanos int32) []byte {
+	days := uint64(seconds-minTimestamp) / 86400
+	rest := uint64(seconds-minTimestamp) % 86400
+	// Days since 0000-03-01, which is 306 days before 0001-01-01.
+	days += 306
+	era := days / 146097
+	dayOfEra := days % 146097
+	yearOfEra := (dayOfEra - dayOfEra/1460 + dayOfEra/36524 - dayOfEra/146096) / 365
+	dayOfYear := dayOfEra - (365*yearOfEra + yearOfEra/4 - yearOfEra/100)
+	month := (5*dayOfYear + 2) / 153
+	day := dayOfYear - (153*month+2)/5 + 1
+	year := yearOfEra + era*400
+	if month += 3; month > 12 {
+		month -= 12
+		year++
+	}
+	var buf [22]byte
+	buf[0] = '"'
+	putPair(&buf, 1, year/100)
+	putPair(&buf, 3, year%100)
+	buf[5] = '-'
+	putPair(&buf, 6, month)
+	buf[8] = '-'
+	putPair(&buf, 9, day)
+	buf[11] = 'T'
+	putPair(&buf, 12, rest/3600)
+	buf[14] = ':'
+	putPair(&buf, 15, rest/60%60)
+	buf[17] = ':'
+	putPair(&buf, 18, rest%60)
+	buf[20], buf[21] = 'Z', '"'
+	if nanos == 0 {
+		return append(out, buf[:]...)
+	}
+	out = append(out, buf[:20]...)
+	out = appendFraction(out, uint64(nanos))
+	return append(out, 'Z', '"')
+}
+
+func putPair(buf *[22]byte, i int, v uint64) {
+	buf[i], buf[i+1] = digitPairs[2*v], digitPairs[2*v+1]
+}
+
+// appendFraction appends nanoseconds as a fraction of 3, 6 or 9 digits.
+func appendFraction(out []byte, nanos uint64) []byte {
+	out = append(out, '.')
+	switch {
+	case nanos%1_000_000 == 0:
+		return appendPadded(out, nanos/1_000_000, 3)
+	case nanos%1000 == 0:
+		return appendPadded(out, nanos/1000, 6)
+	default:
+		return appendPadded(out, nanos, 9)
+	}
+}

@@ -1,0 +1,86 @@
+package transcode
+
+import "math/bits"
+
+// varintSize is the number of bytes that v takes as a varint.
+func varintSize(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
+
+// putVarint writes v at the start of b, which has room, and returns its size.
+func putVarint(b []byte, v uint64) int {
+	i := 0
+	for v >= 0x80 {
+		b[i] = byte(v) | 0x80
+		v >>= 7
+		i++
+	}
+	b[i] = byte(v)
+	return i + 1
+}
+
+func appendVarint(out []byte, v uint64) []byte {
+	for v >= 0x80 {
+		out = append(out, byte(v)|0x80)
+		v >>= 7
+	}
+	return append(out, byte(v))
+}
+
+func appendTag(out []byte, tag uint32) []byte {
+	if tag < 0x80 {
+		return append(out, byte(tag))
+	}
+	return appendVarint(out, uint64(tag))
+}
+
+func appendFixed32(out []byte, v uint32) []byte {
+	return append(out, byte(v), byte(v>>8), byte(v>>16), byte(v>>24))
+}
+
+func appendFixed64(out []byte, v uint64) []byte {
+	return append(out, byte(v), byte(v>>8), byte(v>>16), byte(v>>24), byte(v>>32), byte(v>>40), byte(v>>48), byte(v>>56))
+}
+
+// appendBits appends a number in the wire type of f.
+func appendBits(out []byte, f *field, v uint64) []byte {
+	switch f.wire {
+	case wireFixed32:
+		return appendFixed32(out, uint32(v))
+	case wireFixed64:
+		return appendFixed64(out, v)
+	default:
+		return appendVarint(out, v)
+	}
+}
+
+func zigzag(v int64) uint64 { return uint64(v)<<1 ^ uint64(v>>63) }
+
+func unzigzag(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }
+
+// readVarint reads the varint at in[p] that ends before end, and returns its value and the position after it, which
+// is negative if the varint is cut or too long.
+func readVarint(in []byte, p, end int) (uint64, int) {
+	if p < end && in[p] < 0x80 {
+		return uint64(in[p]), p + 1
+	}
+	return readLongVarint(in, p, end)
+}
+
+func readLongVarint(in []byte, p, end int) (uint64, int) {
+	in = in[:end]
+	var v uint64
+	for shift := uint(0); shift < 64; shift += 7 {
+		if uint(p) >= uint(len(in)) {
+			return 0, -1
+		}
+		c := in[p]
+		p++
+		v |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			if shift == 63 && c > 1 {
+				return 0, -1
+			}
+			return v, p
+		}
+	}
+	return 0, -1
+}

@@ -1,0 +1,191 @@
+package transcode
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// An occurrence is one place where a field stands on the wire.
+type occurrence struct {
+	f     *field
+	order uint64 // index of the field, then the place among all occurrences
+	tag   uint32
+	at    int // where the value begins
+	next  int // and where it ends
+}
+
+func (o *occurrence) seq() uint64 { return o.order & 0xffffffff }
+
+// oneofState says which member of a oneof was set last, and since when.
+type oneofState struct {
+	f     *field
+	since uint64
+}
+
+// indexed writes the fields of a message that stands in w.spans[from:to], whatever their order. It notes all occurrences
+// first, brings them in the order in which fields are declared, and merges what stands in several places. Each field
+// is written behind a comma; skip is 1 if the first is to go without.
+func (w *writer) indexed(out []byte, m *program, from, to, skip int) ([]byte, bool) {
+	base, oneofs := len(w.found), len(w.oneofs)
+	for range m.oneofs {
+		w.oneofs = append(w.oneofs, oneofState{})
+	}
+	if !w.index(m, from, to, base, oneofs) {
+		return out, false
+	}
+	out, ok := w.writeIndexed(out, m, base, oneofs, skip)
+	w.found = w.found[:base]
+	w.oneofs = w.oneofs[:oneofs]
+	return out, ok
+}
+
+// index notes the occurrences of known fields in the spans, and sorts them.
+func (w *writer) index(m *program, from, to, base, oneofs int) bool {
+	c := cursor{span: from, to: to}
+	sorted, extended := true, false
+	last := uint64(0)
+	for seq := uint64(0); w.advance(&c); {
+		f := m.byNumber(c.tag >> 3)
+		if f == nil && m.ranges {
+			var err error
+			if f, err = m.extensionByNumber(int32(c.tag >> 3)); err != nil {
+				_, ok := w.malformed(c.at, nil, err.Error())
+				return ok
+			}
+		}
+		if f == nil || uint32(c.tag) != f.tag && !(f.packable && c.tag&7 == wireBytes) {
+			continue
+		}
+		if f.oneof >= 0 {
+			if s := &w.oneofs[oneofs+int(f.oneof)]; s.f != f {
+				*s = oneofState{f, seq}
+			}
+		}
+		extended = extended || f.index == extensionIndex
+		order := uint64(f.index)<<32 | seq
+		sorted = sorted && order >= last
+		last = order
+		w.found = append(w.found, occurrence{f: f, order: order, tag: uint32(c.tag), at: c.at, next: c.p})
+		seq++
+	}
+	if w.err != nil {
+		return false
+	}
+	if !sorted || extended {
+		slices.SortFunc(w.found[base:], compareOccurrences)
+	}
+	return true
+}
+
+// compareOccurrences orders by the declaration of the fields, extensions last and by their full names, and then by place.
+func compareOccurrences(a, b occurrence) int {
+	if a.f.index == extensionIndex && b.f.index == extensionIndex && a.f != b.f {
+		return cmp.Compare(a.f.fd.FullName(), b.f.fd.FullName())
+	}
+	return cmp.Compare(a.order, b.order)
+}
+
+// writeIndexed writes the fields noted from base on.
+func (w *writer) writeIndexed(out []byte, m *program, base, oneofs, skip int) ([]byte, bool) {
+	last := -1
+	required := 0
+	end := len(w.found)
+	for i, j := base, base; i < end; i = j {
+		f := w.found[i].f
+		for j = i + 1; j < end && w.found[j].f == f; j++ {
+		}
+		if f.oneof >= 0 {
+			s := w.oneofs[oneofs+int(f.oneof)]
+			for i < j && (s.f != f || w.found[i].seq() < s.since) {
+				o := w.found[i]
+				if !w.validateField(f, uint64(o.tag), o.at, o.next) {
+					return w.within(f.name, out)
+				}
+				i++
+			}
+			if i == j {
+				continue
+			}
+		}
+		if f.required {
+			required++
+		}
+		if w.c.opts.EmitDefaults {
+			before := min(int(f.index), len(m.fields))
+			out, skip = appendZeros(out, m.fields[min(last+1, before):before], skip)
+		}
+		last = int(f.index)
+		size := len(out)
+		out, ok := w.occurrences(out, f, i, j, skip)
+		if !ok {
+			return w.within(f.name, out)
+		}
+		if len(out) > size {
+			skip = 0
+		}
+	}
+	if w.c.opts.EmitDefaults {
+		out, _ = appendZeros(out, m.fields[min(last+1, len(m.fields)):], skip)
+	}
+	if required < m.required && w.inAny == 0 {
+		return w.malformed(len(w.in), out, fmt.Sprintf("all required fields of %s", m.md.FullName()))
+	}
+	return out, true
+}
+
+// occurrences writes the field that stands at w.found[i:j].
+func (w *writer) occurrences(out []byte, f *field, i, j, skip int) ([]byte, bool) {
+	switch {
+	case f.shape == shapeList:
+		return w.listOf(out, f, i, j, skip)
+	case f.shape == shapeMap:
+		base := len(w.entries)
+		for ; i < j; i++ {
+			from, to := w.payload(w.found[i].at, w.found[i].next)
+			if !w.entry(f, from, to) {
+				return out, false
+			}
+		}
+		return w.mapEntries(appendKey(out, f, skip), f, base)
+	case f.msg != nil && j-i > 1:
+		base := len(w.spans)
+		for ; i < j; i++ {
+			w.spans = append(w.spans, w.content(f, w.found[i].at, w.found[i].next))
+		}
+		out, ok := w.merged(appendKey(out, f, skip), f.msg, base, len(w.spans))
+		w.spans = w.spans[:base]
+		return out, ok
+	}
+	for ; i < j-1; i++ {
+		if !w.validateField(f, uint64(w.found[i].tag), w.found[i].at, w.found[i].next) {
+			return out, false
+		}
+	}
+	out, _, ok := w.singular(out, f, w.found[i].at, w.found[i].next, skip)
+	return out, ok
+}
+
+// listOf writes the repeated field that stands at w.found[i:j].
+func (w *writer) listOf(out []byte, f *field, i, j, skip int) ([]byte, bool) {
+	before := len(out)
+	out = append(appendKey(out, f, skip), '[')
+	first := len(out)
+	for start := i; i < j; i++ {
+		o := w.found[i]
+		var ok bool
+		if o.tag != f.tag {
+			out, _, ok = w.packed(out, f, o.at, o.next)
+		} else {
+			out, _, ok = w.oneElement(out, f, o.at, o.next, i-start)
+		}
+		if !ok {
+			return out, false
+		}
+	}
+	if len(out) == first {
+		return w.absent(out[:before], f, skip), true
+	}
+	out[len(out)-1] = ']' // the comma behind the last element
+	return out, true
+}

@@ -1,0 +1,77 @@
+package transcode
+
+import "strconv"
+
+// list writes the run of a repeated field whose first tag was read before p. The run ends where another field begins.
+func (w *writer) list(out []byte, f *field, p, end int, tag uint64, skip int) ([]byte, int, bool) {
+	before := len(out)
+	out = append(appendKey(out, f, skip), '[')
+	first := len(out)
+	for i := 0; ; i++ {
+		var ok bool
+		if uint32(tag) != f.tag {
+			out, p, ok = w.packed(out, f, p, end)
+		} else {
+			out, p, ok = w.oneElement(out, f, p, end, i)
+		}
+		if !ok {
+			return out, p, false
+		}
+		if p >= end {
+			break
+		}
+		// The tag of the next element is mostly a byte, and the same as the last.
+		if tag < 0x80 && w.in[p] == byte(tag) {
+			p++
+			continue
+		}
+		next, q := w.tag(p, end)
+		if q < 0 {
+			return out, p, false
+		}
+		if uint32(next) != f.tag && (!f.packable || next != uint64(f.num)<<3|wireBytes) {
+			break
+		}
+		tag, p = next, q
+	}
+	if len(out) == first {
+		return w.absent(out[:before], f, skip), p, true
+	}
+	out[len(out)-1] = ']' // the comma behind the last element
+	return out, p, true
+}
+
+// oneElement writes the element of a list at p, with a comma behind it.
+func (w *writer) oneElement(out []byte, f *field, p, end, index int) ([]byte, int, bool) {
+	if !w.element(out) {
+		out, ok := w.tooMany(out)
+		return out, p, ok
+	}
+	out, p, ok := w.value(out, f, p, end)
+	if !ok {
+		prependPath(w.err, strconv.Itoa(index))
+		return out, p, false
+	}
+	return append(out, ','), p, true
+}
+
+// packed writes the elements of a packed field at p, with a comma behind each.
+func (w *writer) packed(out []byte, f *field, p, end int) ([]byte, int, bool) {
+	p, to := w.payload(p, end)
+	if to < 0 {
+		return out, p, false
+	}
+	for p < to {
+		if !w.element(out) {
+			out, ok := w.tooMany(out)
+			return out, p, ok
+		}
+		v, q := w.bits(f, p, to)
+		if q < 0 {
+			return out, p, false
+		}
+		p = q
+		out = append(w.c.appendScalar(out, f, v), ',')
+	}
+	return out, p, true
+}
