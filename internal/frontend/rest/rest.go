@@ -1,9 +1,27 @@
 // Package rest answers plain HTTP: google.api.http routes and POST /package.Service/Method with JSON, all four kinds of RPC. It
 // is not the Connect, gRPC-Web or gRPC protocol: those have packages of their own beside it.
+//
+// # The way of a request
+//
+// Serve finds the binding (route.go), turns path and query into wire bytes (bind.go, query.go) and the body too (body.go, form.go,
+// mask.go), and appends one to the other: protobuf's merge rule makes of that the request message. Which way it goes on depends on the
+// kind of the method and on the client:
+//
+//   - one message each way: unary.go;
+//   - many messages back: stream.go, written by a framing (framing.go) that Accept chose;
+//   - many messages there: upload.go, split into messages by split.go;
+//   - all of these over WebSocket: websocket.go.
+//
+// docs/http.md has the semantics for those who call such an API.
 package rest
 
 import (
+	"errors"
 	"net/http"
+	"strconv"
+	"strings"
+
+	"google.golang.org/grpc/codes"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
@@ -24,9 +42,123 @@ func New(opts frontend.Options) *Handler {
 // or otherwise. A request that fails later gets the terminal error of its framing here; where the framing
 // has none, Serve panics with http.ErrAbortHandler.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) error {
-	panic("to be built")
+	info.Protocol = "rest"
+	x := &exchange{h: h, opts: &h.opts, w: w, r: r, info: info}
+	defer x.release()
+	err := x.serve(t)
+	if err != nil {
+		info.Fail(asError(err))
+		return asError(err)
+	}
+	return nil
+}
+
+func (x *exchange) serve(t *frontend.Table) error {
+	found, err := x.route(t)
+	if err != nil || !found {
+		return err
+	}
+	if x.websocket {
+		return x.serveWebSocket()
+	}
+	switch desc := &x.method.StreamDesc; {
+	case desc.ClientStreams:
+		return x.serveUpload()
+	case desc.ServerStreams:
+		return x.serveStream()
+	default:
+		return x.serveUnary()
+	}
+}
+
+// exchange is one request and its answer.
+type exchange struct {
+	h    *Handler
+	opts *frontend.Options
+	w    http.ResponseWriter
+	r    *http.Request
+	info *frontend.Info
+
+	method  *frontend.Method
+	binding *frontend.Binding
+	rpc     frontend.Binding // what binding points to when the method was called by its name
+	vars    []string         // the values of binding.Vars
+	scratch [4]string        // room for vars
+
+	websocket bool
+	suffix    *[]byte // the wire form of query and path, which follows that of each body; nil when there is none
+	masked    bool    // the query has an update_mask
+}
+
+// release gives back what was borrowed for the request.
+func (x *exchange) release() {
+	if x.suffix != nil {
+		frontend.PutBuffer(x.suffix)
+	}
+}
+
+// start begins the RPC.
+func (x *exchange) start() (*frontend.Call, error) {
+	md, err := x.opts.NewMetadata(x.r)
+	if err != nil {
+		return nil, err
+	}
+	return x.opts.Start(x.r.Context(), x.method, frontend.CallSettings{
+		Header:     x.r.Header,
+		Metadata:   md,
+		Timeout:    x.binding.Timeout,
+		Idempotent: x.binding.Idempotent || x.method.Idempotent,
+	}, x.info)
+}
+
+// failed adds to the error of a call the metadata that came with it.
+func (x *exchange) failed(call *frontend.Call, err error) error {
+	e := asError(err)
+	if e.Header == nil {
+		e.Header = make(http.Header)
+	}
+	retry := e.Header.Get("Retry-After")
+	x.opts.WriteHeader(e.Header, call.Header())
+	if retry != "" {
+		e.Header.Set("Retry-After", retry)
+	}
+	if frontend.WantsTrailers(x.r.Header) {
+		x.opts.WriteTrailer(e.Header, call.Trailer())
+	}
+	return e
 }
 
 // WriteError answers a request with the error as google.rpc.Status in JSON. An error that is not a *frontend.Error is INTERNAL, and
 // its text is not shown.
-func WriteError(w http.ResponseWriter, r *http.Request, err error) { panic("to be built") }
+func WriteError(w http.ResponseWriter, _ *http.Request, err error) {
+	e := asError(err)
+	body := frontend.GetBuffer(0)
+	defer frontend.PutBuffer(body)
+	*body = frontend.AppendStatusJSON(*body, e.Status, e.Types)
+	h := w.Header()
+	trailers := false
+	for key, values := range e.Header {
+		h[key] = values
+		trailers = trailers || strings.HasPrefix(key, http.TrailerPrefix)
+	}
+	h.Set("Content-Type", "application/json")
+	// A cache or a browser must not make anything else of it.
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Del("Content-Encoding")
+	h.Del("Etag")
+	if trailers {
+		h.Del("Content-Length")
+	} else {
+		h.Set("Content-Length", strconv.Itoa(len(*body)))
+	}
+	w.WriteHeader(e.HTTP())
+	_, _ = w.Write(*body) // Nobody is left to tell when the client is gone.
+}
+
+func asError(err error) *frontend.Error {
+	var e *frontend.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return frontend.Errorf(codes.Internal, "the request failed in the gateway").WithCause(err)
+}

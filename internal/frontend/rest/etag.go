@@ -1,0 +1,49 @@
+package rest
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"strings"
+)
+
+// notModified sets the ETag of the answer to a GET or HEAD, and reports whether the client has that answer already. An ETag that the
+// upstream sent stands; ours is made of a hash of the body, and strong: equal tags, equal bytes.
+func (x *exchange) notModified(h http.Header, body []byte) bool {
+	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
+		return false
+	}
+	tag := h.Get("Etag")
+	if tag == "" {
+		sum := sha256.Sum256(body)
+		tag = `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
+		h["Etag"] = []string{tag}
+	}
+	return matchesTag(x.r.Header["If-None-Match"], tag)
+}
+
+// matchesTag implements the weak comparison that If-None-Match asks for (RFC 9110, section 13.1.2).
+func matchesTag(lines []string, tag string) bool {
+	tag = strings.TrimPrefix(tag, "W/")
+	for _, line := range lines {
+		if strings.TrimSpace(line) == "*" {
+			return true
+		}
+		for line != "" {
+			line = strings.TrimLeft(line, " \t,")
+			line = strings.TrimPrefix(line, "W/")
+			if line == "" || line[0] != '"' {
+				break
+			}
+			end := strings.IndexByte(line[1:], '"')
+			if end < 0 {
+				break
+			}
+			if line[:end+2] == tag {
+				return true
+			}
+			line = line[end+2:]
+		}
+	}
+	return false
+}

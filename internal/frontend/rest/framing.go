@@ -1,0 +1,113 @@
+package rest
+
+import (
+	"strconv"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+)
+
+// framing is how the messages of a response stream stand in its body. n counts messages from 1.
+type framing interface {
+	// name is for Info.Framing.
+	name() string
+	// appendMessage appends a message, with what separates it from the one before. contentType, where not empty, is that of the response.
+	appendMessage(dst []byte, x *exchange, wire []byte, n uint64) (out []byte, contentType string, err error)
+	// appendEnd appends what comes behind the n messages of a stream that succeeded.
+	appendEnd(dst []byte, n uint64) []byte
+	// appendError appends the terminal error; ok is false where the framing has none and the connection must be aborted.
+	appendError(dst []byte, err *frontend.Error) (out []byte, ok bool)
+	// heartbeat is what is sent on a quiet stream; "" for nothing.
+	heartbeat() string
+	// mediaType is the Content-Type unless a message has one.
+	mediaType() string
+}
+
+// ndjson has one message a line. A failure is a last line {"error":…}.
+type ndjson struct{}
+
+func (ndjson) name() string      { return "ndjson" }
+func (ndjson) mediaType() string { return typeNDJSON }
+func (ndjson) heartbeat() string { return "" }
+
+func (ndjson) appendMessage(dst []byte, x *exchange, wire []byte, _ uint64) ([]byte, string, error) {
+	dst, err := x.appendResponse(dst, wire)
+	return append(dst, '\n'), "", err
+}
+
+func (ndjson) appendEnd(dst []byte, _ uint64) []byte { return dst }
+
+func (ndjson) appendError(dst []byte, err *frontend.Error) ([]byte, bool) {
+	dst = append(dst, `{"error":`...)
+	dst = frontend.AppendStatusJSON(dst, err.Status, err.Types)
+	return append(dst, "}\n"...), true
+}
+
+// sse is the event stream of the HTML standard. A failure is an event of the type "error".
+type sse struct{}
+
+func (sse) name() string      { return "sse" }
+func (sse) mediaType() string { return typeSSE }
+func (sse) heartbeat() string { return ":\n\n" }
+
+func (sse) appendMessage(dst []byte, x *exchange, wire []byte, n uint64) ([]byte, string, error) {
+	dst = append(dst, "id: "...)
+	dst = strconv.AppendUint(dst, n, 10)
+	dst = append(dst, "\ndata: "...)
+	dst, err := x.appendResponse(dst, wire)
+	return append(dst, "\n\n"...), "", err
+}
+
+func (sse) appendEnd(dst []byte, _ uint64) []byte { return dst }
+
+func (sse) appendError(dst []byte, err *frontend.Error) ([]byte, bool) {
+	dst = append(dst, "event: error\ndata: "...)
+	dst = frontend.AppendStatusJSON(dst, err.Status, err.Types)
+	return append(dst, "\n\n"...), true
+}
+
+// jsonArray is one JSON array. It has no place for a failure: its closing bracket must never come then.
+type jsonArray struct{}
+
+func (jsonArray) name() string      { return "json" }
+func (jsonArray) mediaType() string { return typeJSON }
+func (jsonArray) heartbeat() string { return "" }
+
+func (jsonArray) appendMessage(dst []byte, x *exchange, wire []byte, n uint64) ([]byte, string, error) {
+	if n == 1 {
+		dst = append(dst, '[')
+	} else {
+		dst = append(dst, ',')
+	}
+	dst, err := x.appendResponse(dst, wire)
+	return dst, "", err
+}
+
+func (jsonArray) appendEnd(dst []byte, n uint64) []byte {
+	if n == 0 {
+		dst = append(dst, '[')
+	}
+	return append(dst, ']')
+}
+
+func (jsonArray) appendError(dst []byte, _ *frontend.Error) ([]byte, bool) { return dst, false }
+
+// raw is the data of google.api.HttpBody messages, one behind the other. The first one says the content type.
+type raw struct{}
+
+func (raw) name() string      { return "raw" }
+func (raw) mediaType() string { return "application/octet-stream" }
+func (raw) heartbeat() string { return "" }
+
+func (raw) appendMessage(dst []byte, x *exchange, wire []byte, _ uint64) ([]byte, string, error) {
+	contentType, data, ok := parseHTTPBody(wire, x.responsePath())
+	if !ok {
+		return dst, "", frontend.Errorf(codes.Internal, "the upstream's answer cannot be decoded").WithCause(errBadWire)
+	}
+	return append(dst, data...), string(contentType), nil
+}
+
+func (raw) appendEnd(dst []byte, _ uint64) []byte { return dst }
+
+func (raw) appendError(dst []byte, _ *frontend.Error) ([]byte, bool) { return dst, false }

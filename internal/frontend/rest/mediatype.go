@@ -1,0 +1,106 @@
+package rest
+
+import (
+	"net/http"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/frontend/negotiate"
+)
+
+const (
+	typeJSON   = "application/json"
+	typeNDJSON = "application/x-ndjson"
+	typeSSE    = "text/event-stream"
+)
+
+// Newline-delimited JSON has no registered name, and goes by several.
+const (
+	typeNDJSON2 = "application/ndjson"
+	typeJSONL   = "application/jsonl"
+	typeJSONL2  = "application/x-jsonlines"
+)
+
+// checkJSONType refuses a request body that is not JSON in UTF-8. No Content-Type at all is JSON.
+func checkJSONType(h http.Header) error {
+	value := h.Get("Content-Type")
+	media, err := negotiate.ParseContentType(value)
+	if err != nil || !isJSON(media.Type) || !media.UTF8() {
+		return unsupportedType(value, typeJSON)
+	}
+	return nil
+}
+
+// streamType tells a body that may be one array of messages (JSON) from one that is a sequence of them (NDJSON).
+func streamType(h http.Header) (array bool, err error) {
+	value := h.Get("Content-Type")
+	media, err := negotiate.ParseContentType(value)
+	if err != nil || !isNDJSON(media.Type) && !isJSON(media.Type) || !media.UTF8() {
+		return false, unsupportedType(value, typeNDJSON+", "+typeJSON)
+	}
+	return !isNDJSON(media.Type), nil
+}
+
+// isJSON takes application/json and every type with the suffix +json (RFC 6839), except those of the RPC protocols, which are framed.
+func isJSON(media string) bool {
+	if strings.HasPrefix(media, "application/grpc") || strings.HasPrefix(media, "application/connect") {
+		return false
+	}
+	return media == typeJSON || media == "text/json" || strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json")
+}
+
+func isNDJSON(media string) bool {
+	switch media {
+	case typeNDJSON, typeNDJSON2, typeJSONL, typeJSONL2:
+		return true
+	}
+	return false
+}
+
+func unsupportedType(value, want string) error {
+	return frontend.Errorf(codes.InvalidArgument, "Content-Type %q is not supported; want %s in UTF-8", clip(value), want).
+		WithHTTP(http.StatusUnsupportedMediaType).WithHeader("Accept", want)
+}
+
+// checkAccept refuses early what could not be answered: everything but JSON, except that raw content is of any type.
+func (x *exchange) checkAccept() error {
+	accept := x.r.Header["Accept"]
+	if len(accept) == 0 || x.responseIsRaw() {
+		return nil
+	}
+	if _, ok := negotiate.Accept(accept, unaryOffers); !ok {
+		return notAcceptable(typeJSON)
+	}
+	return nil
+}
+
+// unaryOffers and streamOffers are what an answer can be made of, the best first; the other names of a type stand behind all types.
+var (
+	unaryOffers  = []string{typeJSON}
+	streamOffers = []string{typeNDJSON, typeSSE, typeJSON, typeNDJSON2, typeJSONL, typeJSONL2}
+)
+
+// chooseFraming picks the framing that the client accepts. NDJSON is the default.
+func (x *exchange) chooseFraming() (framing, error) {
+	if x.responseIsRaw() {
+		return raw{}, nil
+	}
+	chosen, ok := negotiate.Accept(x.r.Header["Accept"], streamOffers)
+	switch {
+	case !ok:
+		return nil, notAcceptable(typeNDJSON, typeSSE, typeJSON)
+	case chosen == typeSSE:
+		return sse{}, nil
+	case chosen == typeJSON:
+		return jsonArray{}, nil
+	default:
+		return ndjson{}, nil
+	}
+}
+
+func notAcceptable(offers ...string) error {
+	return frontend.Errorf(codes.InvalidArgument, "nothing that Accept allows can be made of this; there is: %s", strings.Join(offers, ", ")).
+		WithHTTP(http.StatusNotAcceptable)
+}

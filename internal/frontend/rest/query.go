@@ -1,0 +1,130 @@
+package rest
+
+import (
+	"bytes"
+	"net/url"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/transcode"
+)
+
+// bindQuery appends the wire form of the query parameters. Parameters are separated by `&` only, `+` is a space, and a parameter
+// without `=` is one with an empty value.
+func (x *exchange) bindQuery(dst []byte) ([]byte, error) {
+	q := queryBinder{x: x}
+	if b := x.binding; b.Body != nil {
+		// What the body may set of a oneof, the query may not set differently.
+		_ = q.bound.claim(b.Body, "")
+	}
+	for raw := range strings.SplitSeq(x.r.URL.RawQuery, "&") {
+		if raw == "" {
+			continue
+		}
+		name, value, err := splitParameter(raw)
+		if err != nil {
+			return dst, err
+		}
+		if dst, err = q.bind(dst, name, value); err != nil {
+			return dst, err
+		}
+	}
+	return dst, nil
+}
+
+func splitParameter(raw string) (name, value string, err error) {
+	name, value, _ = strings.Cut(raw, "=")
+	decodedName, err := url.QueryUnescape(name)
+	if err != nil {
+		return "", "", frontend.Errorf(codes.InvalidArgument, "query parameter %q: bad percent-encoding in the name", clip(name))
+	}
+	decodedValue, err := url.QueryUnescape(value)
+	if err != nil {
+		return "", "", frontend.Errorf(codes.InvalidArgument, "query parameter %q: bad percent-encoding in the value", clip(decodedName))
+	}
+	return decodedName, decodedValue, nil
+}
+
+// queryBinder binds the parameters of one query.
+type queryBinder struct {
+	x     *exchange
+	bound boundFields
+}
+
+func (q *queryBinder) bind(dst []byte, name, value string) ([]byte, error) {
+	b := q.x.binding
+	if b.BodyAll {
+		return dst, q.unknown(name, "the request is taken from the body, which leaves no field to the query")
+	}
+	f, err := q.x.method.Request.Field(name)
+	if err != nil {
+		return dst, q.unknown(name, reason(err))
+	}
+	path := f.Path()
+	if b.Body != nil && hasPrefix(path, b.Body.Path()) {
+		return dst, q.unknown(name, "the field is taken from the body")
+	}
+	for i, v := range b.Vars {
+		if sameField(path, v.Path()) {
+			return dst, q.agree(v, name, value, q.x.vars[i])
+		}
+	}
+	if problem := q.bound.claim(f, mapKey(name)); problem != "" {
+		return dst, badParameter(name, problem)
+	}
+	if isUpdateMask(path) {
+		q.x.masked = true
+	}
+	out, err := f.AppendText(dst, value)
+	if err != nil {
+		return dst, badParameter(name, reason(err))
+	}
+	return out, nil
+}
+
+// agree compares the value of a field that the path gives too. Different texts may be the same value, such as 1 and 01.
+func (q *queryBinder) agree(f *transcode.Field, name, value, inPath string) error {
+	if value == inPath {
+		return nil
+	}
+	fromQuery, err := f.AppendText(nil, value)
+	if err != nil {
+		return badParameter(name, reason(err))
+	}
+	fromPath, err := f.AppendText(nil, inPath)
+	if err == nil && bytes.Equal(fromQuery, fromPath) {
+		return nil
+	}
+	return badParameter(name, "the path says otherwise")
+}
+
+func (q *queryBinder) unknown(name, why string) error {
+	if q.x.opts.QueryIgnoreUnknown {
+		return nil
+	}
+	return badParameter(name, why)
+}
+
+func badParameter(name, why string) error {
+	return frontend.Errorf(codes.InvalidArgument, "query parameter %q: %s", clip(name), why)
+}
+
+// mapKey is the key of labels[key].
+func mapKey(name string) string {
+	_, key, _ := strings.Cut(name, "[")
+	return key
+}
+
+func isUpdateMask(path []protoreflect.FieldDescriptor) bool {
+	return path[0].Name() == "update_mask" && isFieldMask(path[0])
+}
+
+func isFieldMask(fd protoreflect.FieldDescriptor) bool {
+	return fd.Message() != nil && fd.Message().FullName() == "google.protobuf.FieldMask" && !fd.IsList()
+}
+
+// reason is an error of the transcoder as the client may read it: those speak of the input and the schema only.
+func reason(err error) string { return clip(err.Error()) }

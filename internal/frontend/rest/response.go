@@ -1,0 +1,44 @@
+package rest
+
+import (
+	"errors"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+)
+
+// errBadWire says that a message of the upstream is no protobuf.
+var errBadWire = errors.New("malformed google.api.HttpBody")
+
+// appendResponse appends the JSON of a response message, or of the field of it that response_body names.
+func (x *exchange) appendResponse(dst, wire []byte) ([]byte, error) {
+	var err error
+	if f := x.binding.ResponseBody; f != nil {
+		dst, err = f.WireToJSON(dst, wire)
+	} else {
+		dst, err = x.method.Response.WireToJSON(dst, wire)
+	}
+	if err != nil {
+		// The schema and the upstream disagree, or the message has no JSON form; either way the client is not to blame.
+		return dst, frontend.Errorf(codes.Internal, "the upstream's answer cannot be written as JSON").WithCause(err)
+	}
+	return dst, nil
+}
+
+// responsePath leads to the HttpBody in the response; nil when the response is one.
+func (x *exchange) responsePath() []protoreflect.FieldDescriptor {
+	if x.binding.ResponseBody == nil {
+		return nil
+	}
+	return x.binding.ResponseBody.Path()
+}
+
+// rawType is the Content-Type of raw content. Without one a browser would guess, which is how uploads become scripts.
+func rawType(contentType []byte) string {
+	if len(contentType) == 0 {
+		return "application/octet-stream"
+	}
+	return string(contentType)
+}

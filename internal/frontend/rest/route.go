@@ -1,0 +1,122 @@
+package rest
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+)
+
+// pendingRetry is the Retry-After, in seconds, while a schema is not known yet: the pool tries every few hundred milliseconds.
+const pendingRetry = "1"
+
+// route finds the binding of the request. found is false when the request was answered already (OPTIONS).
+func (x *exchange) route(t *frontend.Table) (found bool, err error) {
+	if t == nil {
+		return false, pending("the gateway is starting")
+	}
+	path := x.r.URL.EscapedPath()
+	x.websocket = !x.opts.NoWebSocket && isWebSocket(x.r)
+	if m := t.Methods[path]; m != nil {
+		return x.routeByName(m)
+	}
+	if t.Router != nil {
+		for _, method := range x.candidates() {
+			b, vars, ok, err := t.Router.Match(method, path, x.scratch[:0])
+			if err != nil {
+				return false, frontend.Errorf(codes.InvalidArgument, "bad percent-encoding in the path").WithCause(err)
+			}
+			if ok {
+				x.binding, x.method, x.vars = b, b.Method, vars
+				x.info.Method, x.info.Route = b.Method, b.Template.String()
+				return true, nil
+			}
+		}
+	}
+	return false, x.unrouted(t, path)
+}
+
+// routeByName is for POST /package.Service/Method.
+func (x *exchange) routeByName(m *frontend.Method) (found bool, err error) {
+	const allow = "OPTIONS, POST"
+	switch {
+	case x.r.Method == http.MethodPost || x.websocket:
+		x.rpc = frontend.Binding{Method: m, HTTPMethod: http.MethodPost, BodyAll: true}
+		x.binding, x.method, x.info.Method = &x.rpc, m, m
+		return true, nil
+	case x.r.Method == http.MethodOptions:
+		return false, x.options(allow)
+	default:
+		return false, notAllowed(x.r.Method, allow)
+	}
+}
+
+// candidates are the methods under which the request may be routed, the best first. HEAD is a GET whose body net/http drops. A WebSocket
+// always begins with a GET, but most streams are bound to a POST.
+func (x *exchange) candidates() []string {
+	switch {
+	case x.websocket:
+		return []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+	case x.r.Method == http.MethodHead:
+		return []string{http.MethodHead, http.MethodGet}
+	default:
+		return []string{x.r.Method}
+	}
+}
+
+// unrouted says why there is no binding, or answers OPTIONS, which needs none.
+func (x *exchange) unrouted(t *frontend.Table, path string) error {
+	var allowed []string
+	if t.Router != nil {
+		allowed = t.Router.Allowed(path)
+	}
+	switch {
+	case len(allowed) == 0 && t.Pending != "":
+		return pending(t.Pending)
+	case len(allowed) == 0:
+		return frontend.Errorf(codes.NotFound, "no route for %s %s", x.r.Method, clip(path))
+	}
+	allow := allowHeader(allowed)
+	if x.r.Method == http.MethodOptions {
+		return x.options(allow)
+	}
+	return notAllowed(x.r.Method, allow)
+}
+
+func (x *exchange) options(allow string) error {
+	x.w.Header().Set("Allow", allow)
+	x.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// allowHeader adds what every path answers.
+func allowHeader(methods []string) string {
+	all := append(make([]string, 0, len(methods)+2), methods...)
+	if slices.Contains(all, http.MethodGet) {
+		all = append(all, http.MethodHead)
+	}
+	all = append(all, http.MethodOptions)
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), ", ")
+}
+
+func notAllowed(method, allow string) *frontend.Error {
+	return frontend.Errorf(codes.Unimplemented, "method %s is not allowed here; allowed: %s", clip(method), allow).
+		WithHTTP(http.StatusMethodNotAllowed).WithHeader("Allow", allow)
+}
+
+func pending(why string) *frontend.Error {
+	return frontend.Errorf(codes.Unavailable, "%s", why).WithHeader("Retry-After", pendingRetry)
+}
+
+// clip keeps what a client sent from filling its error.
+func clip(s string) string {
+	const most = 200
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}

@@ -1,0 +1,124 @@
+package rest
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+)
+
+// drainWrite is how long a client may take to read what was written before the server stopped.
+const drainWrite = 5 * time.Second
+
+// serveStream answers a method with one message there and many back.
+func (x *exchange) serveStream() error {
+	f, err := x.chooseFraming()
+	if err != nil {
+		return err
+	}
+	wire, err := x.requestWire()
+	if err != nil {
+		return err
+	}
+	call, err := x.start()
+	if err != nil {
+		frontend.PutBuffer(wire)
+		return err
+	}
+	defer call.Close()
+	_ = call.Send(frontend.NewMessage(wire))
+	return x.writeStream(call, f, nil)
+}
+
+// writeStream writes the response messages of a call, framed, as they come.
+func (x *exchange) writeStream(call *frontend.Call, f framing, override func(error) error) error {
+	x.info.Framing = f.name()
+	defer x.boundWrites()()
+	p := newPump(x, call, f, false)
+	defer p.stop()
+	return p.run(&httpSink{x: x, call: call, f: f, rc: http.NewResponseController(x.w)}, override)
+}
+
+// boundWrites sees to it that a client that does not read cannot hold up the exit of the server.
+func (x *exchange) boundWrites() (stop func()) {
+	done := make(chan struct{})
+	cancel := x.opts.Drain.AfterFunc(func() {
+		defer close(done)
+		_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(x.opts.CloseDelay + drainWrite))
+	})
+	return func() {
+		// Once the handler has returned, the ResponseWriter is not ours.
+		if !cancel() {
+			<-done
+		}
+	}
+}
+
+// httpSink writes a stream to a response body.
+type httpSink struct {
+	x    *exchange
+	call *frontend.Call
+	f    framing
+	rc   *http.ResponseController
+}
+
+func (s *httpSink) open(with opening) {
+	h := s.x.w.Header()
+	s.x.opts.WriteHeader(h, with.header)
+	contentType := with.kind
+	if contentType == "" {
+		contentType = s.f.mediaType()
+	}
+	h["Content-Type"] = []string{contentType}
+	if _, ok := h["Cache-Control"]; !ok && s.f.heartbeat() != "" {
+		h["Cache-Control"] = []string{"no-cache"} // As the HTML standard asks of event streams.
+	}
+	h["X-Accel-Buffering"] = []string{"no"} // For an nginx in front, which would collect the messages.
+	s.x.w.WriteHeader(http.StatusOK)
+}
+
+func (s *httpSink) write(batch []byte, _ []int) error {
+	if s.x.r.Method == http.MethodHead {
+		return errNoBody
+	}
+	if _, err := s.x.w.Write(batch); err != nil {
+		return err
+	}
+	return s.flush()
+}
+
+func (s *httpSink) flush() error {
+	// A writer that cannot flush has no buffer, or is a test's.
+	if err := s.rc.Flush(); err != nil && !isUnsupported(err) {
+		return err
+	}
+	return nil
+}
+
+func (s *httpSink) beats() bool { return s.f.heartbeat() != "" }
+
+func (s *httpSink) beat() error { return s.write([]byte(s.f.heartbeat()), nil) }
+
+func (s *httpSink) finish(err *frontend.Error) {
+	tail := frontend.GetBuffer(0)
+	defer frontend.PutBuffer(tail)
+	if err == nil {
+		*tail = s.f.appendEnd(*tail, s.x.info.Received)
+	} else {
+		out, ok := s.f.appendError(*tail, err)
+		if !ok {
+			// What came before is flushed, and the client must see that the rest is missing.
+			panic(http.ErrAbortHandler)
+		}
+		*tail = out
+	}
+	if s.x.r.Method == http.MethodHead {
+		return
+	}
+	if len(*tail) > 0 {
+		_, _ = s.x.w.Write(*tail) // Nobody is left to tell when the client is gone.
+	}
+	if frontend.WantsTrailers(s.x.r.Header) {
+		s.x.opts.WriteTrailer(s.x.w.Header(), s.call.Trailer())
+	}
+}

@@ -1,0 +1,99 @@
+package rest
+
+import (
+	"net/http"
+	"strconv"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+)
+
+// serveUnary answers a method with one message each way.
+func (x *exchange) serveUnary() error {
+	if err := x.checkAccept(); err != nil {
+		return err
+	}
+	wire, err := x.requestWire()
+	if err != nil {
+		return err
+	}
+	call, err := x.start()
+	if err != nil {
+		frontend.PutBuffer(wire)
+		return err
+	}
+	defer call.Close()
+	// An error of sending is told by Recv, and better.
+	_ = call.Send(frontend.NewMessage(wire))
+	return x.answer(call)
+}
+
+// answer waits for the one response message of a call and writes it.
+func (x *exchange) answer(call *frontend.Call) error {
+	msg, err := call.Recv()
+	if err != nil {
+		return x.failed(call, err)
+	}
+	defer msg.Free()
+	wire, free := flat(msg)
+	defer free()
+	if x.responseIsRaw() {
+		contentType, data, ok := parseHTTPBody(wire, x.responsePath())
+		if !ok {
+			return frontend.Errorf(codes.Internal, "the upstream's answer cannot be decoded").WithCause(errBadWire)
+		}
+		x.writeOnce(call, rawType(contentType), data)
+		return nil
+	}
+	body := frontend.GetBuffer(len(wire))
+	defer frontend.PutBuffer(body)
+	*body, err = x.appendResponse(*body, wire)
+	if err != nil {
+		return err
+	}
+	x.writeOnce(call, typeJSON, *body)
+	return nil
+}
+
+// writeOnce writes a whole answer.
+func (x *exchange) writeOnce(call *frontend.Call, contentType string, body []byte) {
+	h := x.w.Header()
+	x.opts.WriteHeader(h, call.Header())
+	h["Content-Type"] = []string{contentType}
+	status := http.StatusOK
+	if x.opts.ETag && x.notModified(h, body) {
+		h.Del("Content-Type")
+		status, body = http.StatusNotModified, nil
+	}
+	trailer := call.Trailer()
+	trailers := frontend.WantsTrailers(x.r.Header) && x.opts.HasTrailer(trailer) && x.r.Method != http.MethodHead && status == http.StatusOK
+	if trailers {
+		x.opts.WriteTrailer(h, trailer)
+	} else if status == http.StatusOK {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
+	x.w.WriteHeader(status)
+	if len(body) > 0 && x.r.Method != http.MethodHead {
+		_, err := x.w.Write(body)
+		if err != nil {
+			x.info.Err = err
+		}
+	}
+}
+
+// flat returns the message in one piece, valid until free and msg.Free are called.
+func flat(msg mem.BufferSlice) (wire []byte, free func()) {
+	switch len(msg) {
+	case 0:
+		return nil, func() {}
+	case 1:
+		return msg[0].ReadOnlyData(), func() {}
+	}
+	n := msg.Len()
+	buf := frontend.GetBuffer(n)
+	*buf = (*buf)[:n]
+	msg.CopyTo(*buf)
+	return *buf, func() { frontend.PutBuffer(buf) }
+}
