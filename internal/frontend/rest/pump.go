@@ -44,6 +44,8 @@ type pump struct {
 type sink interface {
 	// open is called once, before anything else but finish, when it is sure that there is something to say besides an error.
 	open(with opening)
+	// opened reports whether there is nothing to open: the status is on the wire, so that any error must go by finish.
+	opened() bool
 	// write writes whole messages; ends is where each of them ends.
 	write(batch []byte, ends []int) error
 	// beat writes a heartbeat; beats reports whether there are any.
@@ -186,7 +188,7 @@ func (p *pump) take() batch {
 // run writes until the stream is over. The error is not nil only when nothing was written. override, where not nil, may replace the error that
 // ended the RPC by the one behind it.
 func (p *pump) run(s sink, override func(error) error) error {
-	w := writer{p: p, s: s, override: override, idle: newIdleTimer(p.x.opts.Heartbeat, s.beats())}
+	w := writer{p: p, s: s, override: override, idle: newIdleTimer(p.x.opts.Heartbeat, s.beats()), opened: s.opened()}
 	defer w.idle.stop()
 	drain := p.x.opts.Drain.Done()
 	var delay <-chan time.Time

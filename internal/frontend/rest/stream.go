@@ -77,6 +77,8 @@ func (s *httpSink) open(with opening) {
 	s.x.w.WriteHeader(http.StatusOK)
 }
 
+func (s *httpSink) opened() bool { return false }
+
 func (s *httpSink) write(batch []byte, _ []int) error {
 	if s.x.r.Method == http.MethodHead {
 		return errNoBody

@@ -240,7 +240,10 @@ func (s *socket) stop() {
 	s.pings.Wait()
 }
 
-func (s *socket) open(opening) {} // The status went with the handshake; there is no place for header metadata.
+// The status went with the handshake, and there is no place for header metadata.
+func (s *socket) open(opening) {}
+
+func (s *socket) opened() bool { return true }
 
 func (s *socket) write(batch []byte, ends []int) error {
 	kind := websocket.MessageText
