@@ -1,0 +1,64 @@
+package module
+
+import (
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+)
+
+// record puts what happened into the placeholders and the access log, see Handler.
+func record(r *http.Request, info *frontend.Info) {
+	ctx := r.Context()
+	code := frontend.CodeName(info.Code)
+	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Map(func(key string) (any, bool) { return placeholder(key, code, info) })
+	}
+	fields, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields)
+	if !ok {
+		return
+	}
+	fields.Set(zap.String("grpc_code", code))
+	if info.Method != nil {
+		fields.Set(zap.String("grpc_upstream", info.Method.Upstream))
+		fields.Set(zap.String("grpc_method", info.Method.Name))
+	}
+	if info.Route != "" {
+		fields.Set(zap.String("grpc_route", info.Route))
+	}
+	if info.Endpoint != "" {
+		fields.Set(zap.String("grpc_endpoint", info.Endpoint))
+	}
+	if info.Err != nil {
+		fields.Set(zap.String("grpc_error", info.Err.Error()))
+	}
+}
+
+// placeholder is the value of a placeholder of Handler's table. One that does not apply is empty.
+func placeholder(key, code string, info *frontend.Info) (any, bool) {
+	switch key {
+	case "http.grpc_gateway.protocol":
+		return info.Protocol, true
+	case "http.grpc_gateway.upstream":
+		if info.Method == nil {
+			return "", true
+		}
+		return info.Method.Upstream, true
+	case "http.grpc_gateway.method":
+		if info.Method == nil {
+			return "", true
+		}
+		return info.Method.Name, true
+	case "http.grpc_gateway.route":
+		return info.Route, true
+	case "http.grpc_gateway.endpoint":
+		return info.Endpoint, true
+	case "http.grpc_gateway.code":
+		return code, true
+	default:
+		return nil, false
+	}
+}

@@ -1,0 +1,209 @@
+package module
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-grpc/gateway/discovery/etcd"
+)
+
+// appName is the name of the app, and of the directive and the global option of the Caddyfile.
+const appName = "grpc_gateway"
+
+func init() {
+	caddy.RegisterModule(new(App))
+	caddy.RegisterModule(new(Handler))
+	caddy.RegisterModule(new(adminAPI))
+}
+
+// App holds what handlers share: registries and upstreams. It is there even where the config does not mention it, because handlers
+// bring their own upstreams to it.
+//
+// Upstreams outlive configs: a reload that does not change how an upstream connects keeps its connections.
+type App struct {
+	// Etcd clusters by name, for the `etcd` sources of instances to refer to. One that names none refers to `default`.
+	Etcd map[string]*etcd.Cluster `json:"etcd,omitempty"`
+
+	// Upstreams by name, for handlers to refer to.
+	Upstreams map[string]*Upstream `json:"upstreams,omitempty"`
+
+	ctx       caddy.Context
+	log       *zap.Logger
+	upstreams map[string]*upstream // those of Upstreams
+	inline    []*upstream          // those that handlers define
+	handlers  []*Handler
+	releases  []func() // what gives back the references on shared values, in the order in which they were taken
+	started   atomic.Int64
+}
+
+// exitGrace is how long the exit of the process waits for connections and watches to close, beyond the drain timeout.
+const exitGrace = 5 * time.Second
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  appName,
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// Provision makes the upstreams, without any network I/O: they start with the app.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
+	a.log = ctx.Logger()
+	if err := followExit(ctx); err != nil {
+		return err
+	}
+	if err := a.provisionEtcd(ctx); err != nil {
+		return err
+	}
+	a.upstreams = make(map[string]*upstream, len(a.Upstreams))
+	for _, name := range sortedKeys(a.Upstreams) {
+		u := a.Upstreams[name]
+		if u == nil {
+			return fmt.Errorf("upstream %q: expected an object", name)
+		}
+		opened, err := a.open(ctx, name, u)
+		if err != nil {
+			return fmt.Errorf("upstream %q: %w", name, err)
+		}
+		a.upstreams[name] = opened
+	}
+	return nil
+}
+
+// provisionEtcd resolves the secrets of the clusters and loads their certificates.
+func (a *App) provisionEtcd(ctx caddy.Context) error {
+	for _, name := range sortedKeys(a.Etcd) {
+		c := a.Etcd[name]
+		if c == nil {
+			return fmt.Errorf("etcd cluster %q: expected an object", name)
+		}
+		if err := c.Provision(ctx); err != nil {
+			return fmt.Errorf("etcd cluster %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// EtcdCluster implements etcd.ClusterProvider.
+func (a *App) EtcdCluster(name string) (*etcd.Cluster, error) {
+	c, ok := a.Etcd[name]
+	if !ok {
+		return nil, fmt.Errorf("there is no etcd cluster named %q in the app grpc_gateway", name)
+	}
+	return c, nil
+}
+
+// open makes the run-time form of an upstream. What it acquires is given back in Cleanup.
+func (a *App) open(ctx caddy.Context, name string, config *Upstream) (*upstream, error) {
+	u, err := openUpstream(ctx, name, config, func(release func()) { a.releases = append(a.releases, release) })
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := a.Upstreams[name]; !ok {
+		a.inline = append(a.inline, u)
+	}
+	return u, nil
+}
+
+// all returns the upstreams of the app and its handlers: first the named ones, by name.
+func (a *App) all() []*upstream {
+	all := make([]*upstream, 0, len(a.upstreams)+len(a.inline))
+	for _, name := range sortedKeys(a.upstreams) {
+		all = append(all, a.upstreams[name])
+	}
+	return append(all, a.inline...)
+}
+
+// Start begins to watch, to connect and to read schemas, as far as this config brings something new, and returns at once
+// unless an upstream has require_ready.
+func (a *App) Start() error {
+	a.started.Store(time.Now().UnixNano())
+	all := a.all()
+	labelUpstreams(all)
+	for _, u := range all {
+		u.start()
+	}
+	for _, h := range a.handlers {
+		h.routing.start()
+	}
+	if err := a.waitReady(all); err != nil {
+		return err
+	}
+	running.add(a)
+	return nil
+}
+
+// waitReady waits for the upstreams that are required to be ready.
+func (a *App) waitReady(all []*upstream) error {
+	results := make(chan error)
+	waiting := 0
+	for _, u := range all {
+		if u.requireReady <= 0 {
+			continue
+		}
+		waiting++
+		go func() {
+			ctx, cancel := context.WithTimeout(a.ctx, u.requireReady)
+			defer cancel()
+			if err := u.channel.waitReady(ctx); err != nil {
+				results <- fmt.Errorf("upstream %q: no instance was ready within require_ready %s: %w", u.label(), u.requireReady, err)
+				return
+			}
+			results <- nil
+		}()
+	}
+	var errs []error
+	for range waiting {
+		errs = append(errs, <-results)
+	}
+	return errors.Join(errs...)
+}
+
+// Stop leaves everything running: what no later config refers to ends when Cleanup gives the references back, which is after
+// the HTTP servers have stopped.
+func (a *App) Stop() error {
+	running.remove(a)
+	return nil
+}
+
+// Cleanup gives back the references on shared values; those that nobody else holds end in the background, after the calls in flight. When the
+// process exits it waits for that, within limits: by now the HTTP servers have waited for their requests.
+func (a *App) Cleanup() error {
+	running.remove(a)
+	for _, h := range a.handlers {
+		h.routing.stop()
+	}
+	limit := exitGrace
+	for _, u := range a.all() {
+		limit = max(limit, u.channel.drainTimeout()+exitGrace)
+	}
+	for i := len(a.releases) - 1; i >= 0; i-- {
+		a.releases[i]()
+	}
+	a.releases = nil
+	if !caddy.Exiting() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if err := leaving.wait(ctx); err != nil {
+		return fmt.Errorf("waiting for upstreams to close: %w", err)
+	}
+	return nil
+}
+
+// Interface guards.
+var (
+	_ caddy.App            = (*App)(nil)
+	_ caddy.Provisioner    = (*App)(nil)
+	_ caddy.CleanerUpper   = (*App)(nil)
+	_ etcd.ClusterProvider = (*App)(nil)
+)

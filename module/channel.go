@@ -1,0 +1,209 @@
+package module
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/caddy-grpc/gateway/internal/pool"
+)
+
+// defaultDrainTimeout is that of pool.Settings.
+const defaultDrainTimeout = 30 * time.Second
+
+// sharedChannel is the connection pool to the instances of one service, shared by all upstreams that would connect in the same way. It
+// is a grpc.ClientConnInterface for the tables of handlers.
+type sharedChannel struct {
+	key      string
+	name     string // for logs: that of the upstream that came first
+	settings pool.Settings
+	feed     *sharedFeed // holds a reference
+	log      *zap.Logger
+
+	channel atomic.Pointer[pool.Channel] // nil before start
+
+	mu      sync.Mutex // guards what follows, and the change of channel
+	closed  bool
+	onReady map[int]func(addr string) // to be registered at start
+	stops   map[int]func()
+	nextID  int
+}
+
+// channelKey is everything that affects the connections of a channel and nothing else. It has no secrets: tlsID is a hash.
+func channelKey(feedKey string, s pool.Settings, tlsID string) string {
+	s.TLS = nil // it is in tlsID, and cannot be encoded
+	key, err := json.Marshal(struct {
+		Feed     string
+		Settings pool.Settings
+		TLS      string
+	}{feedKey, s, tlsID})
+	if err != nil { // Settings are strings and numbers.
+		panic(err)
+	}
+	return string(key)
+}
+
+// acquireChannel takes a reference on the channel to the feed's instances with these settings.
+func acquireChannel(name string, s pool.Settings, tlsID string, feed *sharedFeed, log *zap.Logger) *sharedChannel {
+	key := channelKey(feed.key, s, tlsID)
+	feed.hold() // for the channel, if it is a new one
+	c, loaded := acquire(channels, key, func() *sharedChannel {
+		return &sharedChannel{
+			key: key, name: name, settings: s, feed: feed, log: log,
+			onReady: make(map[int]func(string)), stops: make(map[int]func()),
+		}
+	})
+	if loaded {
+		feed.release()
+	}
+	return c
+}
+
+func (c *sharedChannel) release() { _, _ = channels.Delete(c.key) } // Destruct returns no error.
+
+// hold takes another reference on a channel that is known to be held.
+func (c *sharedChannel) hold() {
+	acquire(channels, c.key, func() *sharedChannel { return c })
+}
+
+// start begins to connect, if that has not begun. It returns nil after the end, and when the channel cannot be opened.
+func (c *sharedChannel) start() *pool.Channel {
+	if ch := c.channel.Load(); ch != nil {
+		return ch
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ch := c.channel.Load(); ch != nil || c.closed {
+		return ch
+	}
+	feed := c.feed.start()
+	if feed == nil {
+		return nil
+	}
+	ch, err := pool.Open(c.name, c.settings, feed, c.log)
+	if err != nil { // The config was checked, so this is a bug; calls are answered with UNAVAILABLE.
+		c.log.Error("opening the channel", zap.Error(err))
+		return nil
+	}
+	for id, fn := range c.onReady {
+		c.stops[id] = ch.OnEndpointReady(fn)
+	}
+	c.channel.Store(ch)
+	return ch
+}
+
+// onEndpointReady is pool.Channel.OnEndpointReady, also before start.
+func (c *sharedChannel) onEndpointReady(fn func(addr string)) (stop func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	id := c.nextID
+	c.nextID++
+	c.onReady[id] = fn
+	if ch := c.channel.Load(); ch != nil {
+		c.stops[id] = ch.OnEndpointReady(fn)
+	}
+	return func() {
+		c.mu.Lock()
+		stop := c.stops[id]
+		delete(c.stops, id)
+		delete(c.onReady, id)
+		c.mu.Unlock()
+		if stop != nil {
+			stop()
+		}
+	}
+}
+
+// errClosed is what calls get that come after the end.
+func errClosed() error {
+	return status.Error(codes.Unavailable, "the service is not configured any more")
+}
+
+// NewStream implements grpc.ClientConnInterface.
+func (c *sharedChannel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	ch := c.start()
+	if ch == nil {
+		return nil, errClosed()
+	}
+	return ch.NewStream(ctx, desc, method, opts...)
+}
+
+// Invoke implements grpc.ClientConnInterface.
+func (c *sharedChannel) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	ch := c.start()
+	if ch == nil {
+		return errClosed()
+	}
+	return ch.Invoke(ctx, method, args, reply, opts...)
+}
+
+func (c *sharedChannel) waitReady(ctx context.Context) error {
+	ch := c.start()
+	if ch == nil {
+		return errClosed()
+	}
+	return ch.WaitReady(ctx)
+}
+
+// snapshot is the state for operators; ok is false before start.
+func (c *sharedChannel) snapshot() (s pool.Snapshot, ok bool) {
+	ch := c.channel.Load()
+	if ch == nil {
+		return pool.Snapshot{}, false
+	}
+	return ch.Snapshot(), true
+}
+
+// drainTimeout is how long calls may go on after the end was told.
+func (c *sharedChannel) drainTimeout() time.Duration {
+	if c.settings.DrainTimeout > 0 {
+		return c.settings.DrainTimeout
+	}
+	return defaultDrainTimeout
+}
+
+// Destruct implements caddy.Destructor: the channel goes when its calls are done, and then gives back the feed.
+func (c *sharedChannel) Destruct() error {
+	c.mu.Lock()
+	c.closed = true
+	ch := c.channel.Load()
+	c.mu.Unlock()
+	if ch == nil {
+		c.feed.release()
+		return nil
+	}
+	if caddy.Exiting() {
+		leaving.run(func() {
+			c.shutdown(ch, c.drainTimeout())
+			c.feed.release()
+		})
+		return nil
+	}
+	done := ch.Retire()
+	leaving.run(func() {
+		<-done
+		c.feed.release()
+	})
+	return nil
+}
+
+// shutdown closes the channel after its calls, or when the time is over. The HTTP servers have ended, or nearly so: there are no late
+// calls to linger for.
+func (c *sharedChannel) shutdown(ch *pool.Channel, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if err := ch.Shutdown(ctx); err != nil {
+		c.log.Warn("calls were cut off by the exit", zap.Error(err))
+	}
+}
+
+// Interface guard.
+var _ grpc.ClientConnInterface = (*sharedChannel)(nil)

@@ -1,0 +1,255 @@
+package module
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "grpc-gateway",
+		Usage: "routes | upstreams | call",
+		Short: "Shows what the gRPC gateway does, and calls through it",
+		Long: `
+Shows the routes and upstreams of the gRPC gateway, of a running server or of a config file, and makes calls through
+a running one.`,
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.AddCommand(routesCommand(), upstreamsCommand(), callCommand())
+		},
+	})
+}
+
+func routesCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "routes [--config <path> [--adapter <name>]] [--address <admin>] [--json]",
+		Short: "Prints the compiled route tables",
+		Long: `
+Prints which HTTP requests call which RPC at which upstream, and what does not work as it is written.
+
+With --config the tables are compiled from that file, without starting anything. Schemas that come from files are read; where a schema is
+read by reflection, the running server is asked for its tables instead. Without --config that is what is done at once.`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().StringP("config", "c", "", "Config file to compile")
+	cmd.Flags().StringP("adapter", "a", "", "Name of the config adapter")
+	addCommonFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cmd.SilenceUsage = true
+		handlers, err := findRoutes(cmd)
+		if err != nil {
+			return err
+		}
+		return show(cmd, handlers, func(w io.Writer) error { return printRoutes(w, handlers) })
+	}
+	return cmd
+}
+
+func upstreamsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "upstreams [--address <admin>] [--json]",
+		Short: "Prints the pools and endpoints of a running server",
+		Args:  cobra.NoArgs,
+	}
+	addCommonFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cmd.SilenceUsage = true
+		var upstreams []UpstreamView
+		if err := askAdmin(adminAddress(cmd, nil), upstreamsPath, &upstreams); err != nil {
+			return err
+		}
+		return show(cmd, upstreams, func(w io.Writer) error { return printUpstreams(w, upstreams, time.Now()) })
+	}
+	return cmd
+}
+
+func callCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "call [--address <url>] [--header <name: value>]... [--json] <package.Service/Method> [<json>]",
+		Short: "Makes one call through the gateway",
+		Long: `
+Calls a method with a request message in JSON and prints the answer. "-" reads the message from the standard input; the default is an empty
+message. The exit code is 1 when the call fails.`,
+		Args: cobra.RangeArgs(1, 2),
+	}
+	cmd.Flags().String("address", "http://localhost:80", "Address of the site with the gateway")
+	cmd.Flags().StringArrayP("header", "H", nil, "Request header, name: value")
+	cmd.Flags().Duration("timeout", 30*time.Second, "How long to wait for the answer")
+	cmd.Flags().Bool("json", false, "Print HTTP status, headers and body as JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		cmd.SilenceUsage = true
+		return call(cmd, args)
+	}
+	return cmd
+}
+
+func addCommonFlags(cmd *cobra.Command) {
+	cmd.Flags().String("address", "", "Address of the admin API of the running server")
+	cmd.Flags().Bool("json", false, "Print JSON")
+}
+
+// show prints a value as JSON or in words.
+func show(cmd *cobra.Command, v any, words func(io.Writer) error) error {
+	if asJSON, _ := cmd.Flags().GetBool("json"); !asJSON {
+		return words(cmd.OutOrStdout())
+	}
+	out := json.NewEncoder(cmd.OutOrStdout())
+	out.SetIndent("", "\t")
+	return out.Encode(v)
+}
+
+// findRoutes takes the tables from the config file, or the running server.
+func findRoutes(cmd *cobra.Command) ([]HandlerView, error) {
+	file, _ := cmd.Flags().GetString("config")
+	adapter, _ := cmd.Flags().GetString("adapter")
+	if file == "" {
+		var handlers []HandlerView
+		err := askAdmin(adminAddress(cmd, nil), routesPath, &handlers)
+		return handlers, err
+	}
+	raw, _, _, err := caddycmd.LoadConfig(file, adapter)
+	if err != nil {
+		return nil, err
+	}
+	var config *caddy.Config
+	if err := caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(raw), &config); err != nil {
+		return nil, fmt.Errorf("decoding config: %w", err)
+	}
+	handlers, err := routesOf(config)
+	if err != nil {
+		return nil, err
+	}
+	return completeRoutes(cmd, handlers, raw), nil
+}
+
+// completeRoutes asks the running server if the schemas in the config file's reach are not all that is needed.
+func completeRoutes(cmd *cobra.Command, handlers []HandlerView, raw []byte) []HandlerView {
+	complete := true
+	for i := range handlers {
+		complete = complete && handlers[i].Pending == ""
+	}
+	if complete {
+		return handlers
+	}
+	address := adminAddress(cmd, raw)
+	var live []HandlerView
+	if err := askAdmin(address, routesPath, &live); err != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "Some schemas are read by reflection, which only a running server does, and none answers at %s: "+
+			"only the routes from files are known.\n", address)
+		return handlers
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "Some schemas are read by reflection, which only a running server does: "+
+		"these are the routes of the server at %s.\n", address)
+	return live
+}
+
+// adminAddress is the flag's, that of the config, or Caddy's default.
+func adminAddress(cmd *cobra.Command, config []byte) string {
+	if address, _ := cmd.Flags().GetString("address"); address != "" {
+		return address
+	}
+	var parsed struct {
+		Admin struct {
+			Listen string `json:"listen"`
+		} `json:"admin"`
+	}
+	if err := json.Unmarshal(config, &parsed); err == nil && parsed.Admin.Listen != "" {
+		return parsed.Admin.Listen
+	}
+	return caddy.DefaultAdminListen
+}
+
+// askAdmin gets JSON from the admin API.
+func askAdmin(address, path string, into any) error {
+	resp, err := caddycmd.AdminAPIRequest(address, http.MethodGet, path, nil, nil)
+	if err != nil {
+		return fmt.Errorf("asking the admin API at %s: %w", address, err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("reading the answer of the admin API at %s: %w", address, err)
+	}
+	return nil
+}
+
+// call makes one call and prints the answer.
+func call(cmd *cobra.Command, args []string) error {
+	req, err := newCall(cmd, args)
+	if err != nil {
+		return err
+	}
+	timeout, _ := cmd.Flags().GetDuration("timeout")
+	client := http.Client{Timeout: timeout}
+	resp, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("calling: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	answer := callAnswer{Status: resp.StatusCode, Header: resp.Header, Body: body}
+	if !json.Valid(body) {
+		answer.Body, _ = json.Marshal(string(body))
+	}
+	err = show(cmd, answer, func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, strings.TrimSpace(string(body)))
+		return err
+	})
+	if err == nil && resp.StatusCode >= http.StatusBadRequest {
+		err = fmt.Errorf("the call failed: HTTP %s", resp.Status)
+	}
+	return err
+}
+
+// callAnswer is what `call --json` prints.
+type callAnswer struct {
+	Status int             `json:"status"`
+	Header http.Header     `json:"header"`
+	Body   json.RawMessage `json:"body"`
+}
+
+func newCall(cmd *cobra.Command, args []string) (*http.Request, error) {
+	rpc := strings.TrimPrefix(args[0], "/")
+	if err := validateRPC(rpc); err != nil {
+		return nil, err
+	}
+	message := []byte("{}")
+	if len(args) == 2 {
+		message = []byte(args[1])
+	}
+	if string(message) == "-" {
+		var err error
+		if message, err = io.ReadAll(cmd.InOrStdin()); err != nil {
+			return nil, fmt.Errorf("reading the message: %w", err)
+		}
+	}
+	address, _ := cmd.Flags().GetString("address")
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	req, err := http.NewRequestWithContext(cmd.Context(), http.MethodPost, strings.TrimSuffix(address, "/")+"/"+rpc, bytes.NewReader(message))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	headers, _ := cmd.Flags().GetStringArray("header")
+	for _, h := range headers {
+		name, value, ok := strings.Cut(h, ":")
+		if !ok {
+			return nil, errors.New(`header: expected "name: value"`)
+		}
+		req.Header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	return req, nil
+}

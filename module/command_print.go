@@ -1,0 +1,118 @@
+package module
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// printRoutes writes the tables for people.
+func printRoutes(w io.Writer, handlers []HandlerView) error {
+	if len(handlers) == 0 {
+		_, err := fmt.Fprintln(w, "There is no grpc_gateway handler.")
+		return err
+	}
+	for i := range handlers {
+		if err := printHandler(w, &handlers[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printHandler(w io.Writer, h *HandlerView) error {
+	fmt.Fprintf(w, "Handler for %s\n", strings.Join(h.Upstreams, ", "))
+	if h.Pending != "" {
+		fmt.Fprintf(w, "! not complete: %s\n", h.Pending)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "METHOD\tTEMPLATE\tRPC\tUPSTREAM\tFROM\t")
+	for i := range h.Routes {
+		r := &h.Routes[i]
+		note := ""
+		if r.ShadowedBy != "" {
+			note = "shadowed by " + r.ShadowedBy
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Method, r.Template, r.RPC, r.Upstream, r.Source, note)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, p := range h.Problems {
+		fmt.Fprintf(w, "! %s\n", p)
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}
+
+// printUpstreams writes the upstreams for people.
+func printUpstreams(w io.Writer, upstreams []UpstreamView, now time.Time) error {
+	if len(upstreams) == 0 {
+		_, err := fmt.Fprintln(w, "There is no upstream.")
+		return err
+	}
+	for i := range upstreams {
+		if err := printUpstream(w, &upstreams[i], now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printUpstream(w io.Writer, u *UpstreamView, now time.Time) error {
+	fmt.Fprintf(w, "%s  (%s)\n", u.Name, u.Target)
+	fmt.Fprintf(w, "  registry: %s\n", describeRegistry(&u.Registry, now))
+	for _, s := range u.Registry.Skipped {
+		fmt.Fprintf(w, "  ! skipped %s: %s\n", s.ID, s.Reason)
+	}
+	fmt.Fprintf(w, "  schema: %s\n", describeSchema(&u.Schema))
+	fmt.Fprintf(w, "  calls in flight: %d\n", u.Leases)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "  ADDRESS\tSTATE\tSINCE\tCONNS\tIN-FLIGHT\tPICKS\tFAILURES\tWEIGHT\tLAST ERROR")
+	for i := range u.Endpoints {
+		e := &u.Endpoints[i]
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", e.Address, e.State, ago(e.Since, now), e.Connections, e.InFlight, e.Picks,
+			e.Failures, e.Weight, e.LastError)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}
+
+func describeRegistry(r *RegistryView, now time.Time) string {
+	state := "not read yet"
+	switch {
+	case r.Synced && r.Stale:
+		state = "stale"
+	case r.Synced:
+		state = "in sync"
+	}
+	s := fmt.Sprintf("%s, instances: %d", state, r.Instances)
+	if r.LastContact != nil {
+		s += ", last contact " + ago(*r.LastContact, now) + " ago"
+	}
+	if r.Error != "" {
+		s += ", error: " + r.Error
+	}
+	return s
+}
+
+func describeSchema(s *SchemaView) string {
+	out := fmt.Sprintf("%s, services: %s, methods: %d", s.Source, cmp.Or(strings.Join(s.Services, " "), "none known"), s.Methods)
+	if s.LastError != "" {
+		out += ", error: " + s.LastError
+	}
+	return out
+}
+
+func ago(t, now time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return now.Sub(t).Round(time.Second).String()
+}

@@ -1,0 +1,242 @@
+package module
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/frontend/rest"
+)
+
+// Handler puts gRPC services on the web. It answers REST requests by the `google.api.http` rules of their methods and by
+// routes written here, and `POST /<package.Service>/<Method>` with JSON. It is the last handler of its route: a request that
+// matches nothing is answered with a `google.rpc.Status` in JSON and 404.
+//
+// After the handler, these placeholders say what happened:
+//
+// Placeholder | Description
+// ------------|-------------
+// `{http.grpc_gateway.protocol}` | How the request was read: `rest`
+// `{http.grpc_gateway.upstream}` | Name of the upstream
+// `{http.grpc_gateway.method}` | The RPC, `package.Service/Method`
+// `{http.grpc_gateway.route}` | The path template that matched
+// `{http.grpc_gateway.endpoint}` | Address of the instance that was called
+// `{http.grpc_gateway.code}` | The gRPC status code by name, such as `NOT_FOUND`
+//
+// The access log has the same in the fields `grpc_upstream`, `grpc_method`, `grpc_route`, `grpc_endpoint` and `grpc_code`. What
+// went wrong in detail, which no client sees, is in the field `grpc_error`.
+type Handler struct {
+	// The services behind this handler. A call goes to the upstream whose schema has the method; the same method in two
+	// upstreams is refused.
+	Upstreams []HandlerUpstream `json:"upstreams,omitempty"`
+
+	// REST routes besides those that the schema brings. They go before the schema's.
+	Routes []Route `json:"routes,omitempty"`
+
+	// Which methods can be reached at all: patterns for `package.Service` or `package.Service/Method`, where `*` stands for
+	// anything. Default: all but those of `grpc.*` services, such as reflection and health.
+	Expose []string `json:"expose,omitempty"`
+
+	// Which of those cannot be reached after all.
+	Hide []string `json:"hide,omitempty"`
+
+	// Whether `POST /<package.Service>/<Method>` calls methods. Default: true.
+	RPC *bool `json:"rpc,omitempty"`
+
+	// Whether the `google.api.http` rules of the schema become routes. Default: true.
+	Annotations *bool `json:"annotations,omitempty"`
+
+	// Deadline of unary calls where neither the route nor the upstream has one. Default: 5s. Negative: none. A client's
+	// own deadline only shortens it.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	// Largest request body, in bytes. A larger one is answered with 413. Default: 4194304 (4 MiB).
+	MaxRequestSize int64 `json:"max_request_size,omitempty"`
+
+	// How JSON is written and read.
+	JSON *JSONOptions `json:"json,omitempty"`
+
+	// What becomes of query parameters that name no field: `reject_unknown` (default; 400 naming the parameter) or `ignore_unknown`.
+	Query string `json:"query,omitempty"`
+
+	// Which headers go through to the service and back.
+	Metadata *Metadata `json:"metadata,omitempty"`
+
+	// How errors are answered: `status` (default) writes google.rpc.Status as JSON.
+	Errors string `json:"errors,omitempty"`
+
+	app     *App
+	log     *zap.Logger
+	rest    *rest.Handler
+	routing routing
+}
+
+// HandlerUpstream is an upstream of the app grpc_gateway, by its name, or one defined right here.
+type HandlerUpstream struct {
+	// With nothing else: the name of an upstream of the app. With a definition: what the upstream is called
+	// in logs and the admin API; default: what its source of instances is called.
+	Name string `json:"name,omitempty"`
+
+	Upstream
+}
+
+// JSONOptions say how JSON is written and how strictly it is read. The defaults are those of the ProtoJSON specification.
+type JSONOptions struct {
+	// Write field names as in the .proto file, not in lowerCamelCase. Both are read in any case.
+	UseProtoNames bool `json:"use_proto_names,omitempty"`
+
+	// Also write fields that are at their default, and empty lists and maps.
+	EmitDefaults bool `json:"emit_defaults,omitempty"`
+
+	// Write enum values as numbers. Both are read in any case.
+	EnumsAsNumbers bool `json:"enums_as_numbers,omitempty"`
+
+	// Skip unknown fields and unknown enum names in requests. By default they are refused with 400.
+	DiscardUnknown bool `json:"discard_unknown,omitempty"`
+}
+
+// Metadata says which headers go through. Without a rule for a direction its default set goes through: of requests all headers
+// but those that belong to HTTP, the connection or a protocol; of responses all metadata but the reserved.
+type Metadata struct {
+	// Which request headers become metadata.
+	Request []MetadataRule `json:"request,omitempty"`
+
+	// Which response metadata becomes headers.
+	Response []MetadataRule `json:"response,omitempty"`
+}
+
+// MetadataRule is one rule of Metadata.
+type MetadataRule struct {
+	// Name, with `*` for anything. `+name`: besides the default set; `-name`: not this one; without a sign: only
+	// what such rules name.
+	Match string `json:"match"`
+
+	// Another name to give it.
+	As string `json:"as,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.grpc_gateway",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision compiles the handler. It touches neither network nor registry.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.log = ctx.Logger()
+	if err := h.validate(); err != nil {
+		return err
+	}
+	options, err := h.compileOptions()
+	if err != nil {
+		return err
+	}
+	table, err := h.compileTableConfig()
+	if err != nil {
+		return err
+	}
+	h.rest = rest.New(options)
+
+	app, err := ctx.App(appName)
+	if err != nil {
+		return err
+	}
+	h.app = app.(*App)
+	upstreams, err := h.openUpstreams(ctx)
+	if err != nil {
+		return err
+	}
+	if err := h.routing.provision(h.log, table, upstreams); err != nil {
+		return err
+	}
+	h.app.handlers = append(h.app.handlers, h)
+	return nil
+}
+
+func (h *Handler) validate() error {
+	if len(h.Upstreams) == 0 {
+		return errors.New("it has no upstream to call")
+	}
+	for i := range h.Routes {
+		if err := h.Routes[i].Validate(); err != nil {
+			return fmt.Errorf("route %d: %w", i+1, err)
+		}
+	}
+	switch {
+	case h.MaxRequestSize < 0:
+		return errors.New("max_request_size: expected a size above 0")
+	case h.Query != "" && h.Query != "reject_unknown" && h.Query != "ignore_unknown":
+		return fmt.Errorf("query %q: expected reject_unknown or ignore_unknown", h.Query)
+	case h.Errors != "" && h.Errors != "status":
+		return fmt.Errorf("errors %q: expected status", h.Errors)
+	}
+	return nil
+}
+
+// openUpstreams finds the upstreams that the handler refers to and makes those that it defines.
+func (h *Handler) openUpstreams(ctx caddy.Context) ([]*upstream, error) {
+	upstreams := make([]*upstream, 0, len(h.Upstreams))
+	seen := make(map[*sharedChannel]string)
+	for i := range h.Upstreams {
+		u, err := h.openUpstream(ctx, &h.Upstreams[i])
+		if err != nil {
+			return nil, fmt.Errorf("upstream %d: %w", i+1, err)
+		}
+		if other, ok := seen[u.channel]; ok {
+			return nil, fmt.Errorf("upstream %d: %q has the same instances as %q", i+1, u.name, other)
+		}
+		seen[u.channel] = u.name
+		upstreams = append(upstreams, u)
+	}
+	return upstreams, nil
+}
+
+func (h *Handler) openUpstream(ctx caddy.Context, hu *HandlerUpstream) (*upstream, error) {
+	if hu.isReference() {
+		u, ok := h.app.upstreams[hu.Name]
+		if !ok {
+			return nil, fmt.Errorf("there is no upstream named %q in the app grpc_gateway", hu.Name)
+		}
+		return u, nil
+	}
+	if _, ok := h.app.upstreams[hu.Name]; ok {
+		return nil, fmt.Errorf("an upstream named %q is defined in the app grpc_gateway already", hu.Name)
+	}
+	u, err := h.app.open(ctx, hu.Name, &hu.Upstream)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", hu.Name, err)
+	}
+	return u, nil
+}
+
+// ServeHTTP answers the request. It never calls next: what matches nothing is answered with a Status, too.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	var info frontend.Info
+	// Deferred, because a response that breaks off ends in a panic.
+	defer record(r, &info)
+	if err := h.rest.Serve(w, r, h.routing.current(r.Context()), &info); err != nil {
+		rest.WriteError(w, r, err)
+	}
+	return nil
+}
+
+// Cleanup stops following the schemas. The handler may still be serving, which it does from its last table.
+func (h *Handler) Cleanup() error {
+	h.routing.stop()
+	return nil
+}
+
+// Interface guards.
+var (
+	_ caddy.Module                = (*Handler)(nil)
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

@@ -1,0 +1,74 @@
+package module
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+)
+
+// defaultTimeout is the deadline of unary calls where the config has none.
+const defaultTimeout = 5 * time.Second
+
+// compileOptions makes the options that all protocols obey.
+func (h *Handler) compileOptions() (frontend.Options, error) {
+	opts := frontend.Options{
+		MaxRequestSize:     h.MaxRequestSize,
+		Timeout:            max(0, time.Duration(cmp.Or(int64(h.Timeout), int64(defaultTimeout)))),
+		QueryIgnoreUnknown: h.Query == "ignore_unknown",
+		TrustedProxy:       trustedProxy,
+		Drain:              exitDrain,
+	}
+	if h.Metadata == nil {
+		return opts, nil
+	}
+	var err error
+	if opts.RequestMetadata, err = compileRules(h.Metadata.Request, frontend.CompileRequestRules); err != nil {
+		return opts, fmt.Errorf("metadata request: %w", err)
+	}
+	if opts.ResponseMetadata, err = compileRules(h.Metadata.Response, frontend.CompileResponseRules); err != nil {
+		return opts, fmt.Errorf("metadata response: %w", err)
+	}
+	return opts, nil
+}
+
+func compileRules(rules []MetadataRule, compile func([]frontend.Rule) (*frontend.Rules, error)) (*frontend.Rules, error) {
+	parsed := make([]frontend.Rule, len(rules))
+	for i := range rules {
+		var err error
+		if parsed[i], err = rules[i].parse(); err != nil {
+			return nil, err
+		}
+	}
+	return compile(parsed)
+}
+
+func (r *MetadataRule) parse() (frontend.Rule, error) {
+	if r.As == "" {
+		return frontend.ParseRule(r.Match)
+	}
+	return frontend.ParseRule(r.Match, r.As)
+}
+
+// Validate says what is wrong with the rule.
+func (r *MetadataRule) Validate() error {
+	_, err := r.parse()
+	return err
+}
+
+// ValidatePattern says what is wrong with a pattern of Handler.Expose or Hide.
+func ValidatePattern(pattern string) error { return checkPattern(pattern) }
+
+// isReference reports whether this names an upstream of the app and defines nothing.
+func (u *HandlerUpstream) isReference() bool { return reflect.ValueOf(u.Upstream).IsZero() }
+
+// trustedProxy reports whether the server's trusted_proxies hold for the request.
+func trustedProxy(r *http.Request) bool {
+	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	return trusted
+}

@@ -1,0 +1,257 @@
+package module
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-grpc/gateway/internal/pool"
+	"github.com/caddy-grpc/gateway/internal/schema"
+)
+
+const (
+	// defaultRefresh is how often a schema is read again by reflection without a cause.
+	defaultRefresh = time.Minute
+	// fileLoadTimeout bounds the compilation of .proto files while a config loads.
+	fileLoadTimeout = 30 * time.Second
+)
+
+// sharedSchema keeps the schema of one service current, for all upstreams that read it from the same place.
+type sharedSchema struct {
+	key     string
+	source  string // kind of Descriptors
+	loader  schema.Loader
+	refresh time.Duration
+	channel *sharedChannel // which reflection goes through, with a reference; nil for files
+	log     *zap.Logger
+
+	// seed is the schema until the first one is read: that of the files as they were when the config was loaded, or what another config
+	// knows of the same instances. May be nil.
+	seed *schema.Schema
+
+	settled chan struct{} // closed when the first attempt to read is over
+
+	mu        sync.Mutex   // guards what follows
+	live      *schema.Live // nil before start
+	closed    bool
+	stopReady func()
+
+	notify      sync.Mutex // held while subscribers are called
+	isSettled   bool
+	subscribers map[*func()]struct{}
+}
+
+// schemaKey is where a schema is read from and how.
+func schemaKey(d Descriptors, channelKey string) string {
+	if d.Source == DescriptorsReflection {
+		d.Files = []string{channelKey}
+	}
+	key, err := json.Marshal(d)
+	if err != nil { // These are strings and numbers.
+		panic(err)
+	}
+	return string(key)
+}
+
+// acquireSchema takes a reference on the schema that the descriptors stand for. Files that nobody has read yet are read here.
+func acquireSchema(ctx context.Context, d *Descriptors, channel *sharedChannel, log *zap.Logger) (*sharedSchema, error) {
+	var desc Descriptors
+	if d != nil {
+		desc = *d
+	}
+	desc.Source = cmp.Or(desc.Source, DescriptorsReflection)
+	if desc.Source == DescriptorsReflection {
+		desc.Refresh = cmp.Or(desc.Refresh, caddy.Duration(defaultRefresh))
+	}
+	s := &sharedSchema{
+		key:         schemaKey(desc, channel.key),
+		source:      desc.Source,
+		refresh:     max(0, time.Duration(desc.Refresh)),
+		log:         log,
+		settled:     make(chan struct{}),
+		subscribers: make(map[*func()]struct{}),
+	}
+	if err := s.prepare(ctx, desc, channel); err != nil {
+		return nil, fmt.Errorf("descriptors: %w", err)
+	}
+	if s.channel != nil {
+		s.channel.hold()
+	}
+	shared, loaded := acquire(schemas, s.key, func() *sharedSchema { return s })
+	if loaded && s.channel != nil {
+		s.channel.release()
+	}
+	return shared, nil
+}
+
+// prepare makes the loader and finds the seed.
+func (s *sharedSchema) prepare(ctx context.Context, d Descriptors, channel *sharedChannel) (err error) {
+	switch d.Source {
+	case DescriptorsProtoset:
+		s.loader = schema.Protoset(d.Files...)
+	case DescriptorsProto:
+		s.loader = schema.ProtoFiles(d.Files, d.ImportPaths)
+	default:
+		s.channel = channel
+		s.loader = schema.Reflection(channel, schema.ReflectionOptions{})
+		s.seed = knownSchema(channel.feed)
+		return nil
+	}
+	if _, known := schemas.References(s.key); known {
+		return nil // It is followed already, and a file that is being rewritten now is no reason to refuse a config.
+	}
+	ctx, cancel := context.WithTimeout(ctx, fileLoadTimeout)
+	defer cancel()
+	s.seed, err = s.loader.Load(ctx)
+	return err
+}
+
+// knownSchema is what a channel with other settings has learned by reflection of the same instances, nil if there is none. With it an upstream
+// whose settings change has its routes from the first moment.
+func knownSchema(feed *sharedFeed) (known *schema.Schema) {
+	schemas.Range(func(_, v any) bool {
+		if s := v.(*sharedSchema); s.channel != nil && s.channel.feed == feed {
+			known = s.current()
+		}
+		return known == nil
+	})
+	return known
+}
+
+func (s *sharedSchema) release() { _, _ = schemas.Delete(s.key) } // Destruct returns no error.
+
+// fromFiles reports whether the schema does not depend on a running service.
+func (s *sharedSchema) fromFiles() bool { return s.channel == nil }
+
+// start begins to read and to follow the schema, if that has not begun.
+func (s *sharedSchema) start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live != nil || s.closed {
+		return
+	}
+	s.live = schema.NewLive(s.loader, schema.LiveOptions{Refresh: s.refresh, OnReload: s.reloaded, Log: s.log})
+	if s.channel != nil {
+		live := s.live
+		s.stopReady = s.channel.onEndpointReady(func(string) { live.Trigger() })
+	}
+}
+
+func (s *sharedSchema) follower() *schema.Live {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live
+}
+
+// current is the schema in force, nil when none is known.
+func (s *sharedSchema) current() *schema.Schema {
+	live := s.follower()
+	if live == nil {
+		return s.seed
+	}
+	current := live.Current()
+	// The first one read is mostly the seed again. Then tables need not be compiled anew.
+	if current == nil || s.seed != nil && s.seed.Fingerprint() == current.Fingerprint() {
+		return s.seed
+	}
+	return current
+}
+
+// pending says why there is no schema, in words for clients.
+func (s *sharedSchema) pending() string {
+	const unknown = "the methods of the service are not known yet"
+	live := s.follower()
+	if live == nil {
+		return unknown
+	}
+	err := live.Status().Err
+	var (
+		none        *schema.NoReflectionError
+		unavailable *pool.UnavailableError
+	)
+	switch {
+	case err == nil:
+		return unknown
+	case errors.As(err, &none):
+		return "the methods of the service are not known, because it offers no server reflection: " +
+			"its operator can enable reflection, or give the gateway its descriptors"
+	case errors.As(err, &unavailable):
+		return unknown + ": " + unavailable.GRPCStatus().Message()
+	default:
+		return unknown + ": its description could not be read"
+	}
+}
+
+// reloaded is called after each attempt to read.
+func (s *sharedSchema) reloaded(schema.Result) {
+	s.notify.Lock()
+	defer s.notify.Unlock()
+	if !s.isSettled {
+		s.isSettled = true
+		close(s.settled)
+	}
+	for fn := range s.subscribers {
+		(*fn)()
+	}
+}
+
+// subscribe has fn called after each attempt to read, one call at a time. stop waits for a running fn.
+func (s *sharedSchema) subscribe(fn func()) (stop func()) {
+	s.notify.Lock()
+	defer s.notify.Unlock()
+	key := &fn
+	s.subscribers[key] = struct{}{}
+	return func() {
+		s.notify.Lock()
+		defer s.notify.Unlock()
+		delete(s.subscribers, key)
+	}
+}
+
+// SchemaView is the state of a schema as the admin API shows it. Its JSON is public.
+type SchemaView struct {
+	// Source is reflection, protoset or proto.
+	Source string `json:"source"`
+	schema.Status
+}
+
+func (s *sharedSchema) view() SchemaView {
+	v := SchemaView{Source: s.source}
+	if live := s.follower(); live != nil {
+		v.Status = live.Status()
+	}
+	if current := s.current(); !v.Loaded && current != nil {
+		v.Fingerprint, v.Services, v.Methods = current.Fingerprint(), current.Services(), len(current.Methods())
+	}
+	if v.Services == nil {
+		v.Services = []string{}
+	}
+	return v
+}
+
+// Destruct implements caddy.Destructor.
+func (s *sharedSchema) Destruct() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	live, stopReady := s.live, s.stopReady
+	leaving.run(func() {
+		if stopReady != nil {
+			stopReady()
+		}
+		if live != nil {
+			live.Close()
+		}
+		if s.channel != nil {
+			s.channel.release()
+		}
+	})
+	return nil
+}

@@ -1,0 +1,124 @@
+package module
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/internal/pool"
+)
+
+// upstream is the run-time form of an Upstream in one config: what belongs to the config itself, and the shared values that it
+// holds. Immutable but for its label.
+type upstream struct {
+	name         string
+	timeout      time.Duration // of unary calls; 0: not set here, negative: none
+	requireReady time.Duration
+	feed         *sharedFeed
+	channel      *sharedChannel
+	schema       *sharedSchema
+	unique       atomic.Pointer[string]
+}
+
+// label is the upstream's name for logs, metrics and operators, unique in the config once the app has started.
+func (u *upstream) label() string {
+	if s := u.unique.Load(); s != nil {
+		return *s
+	}
+	return u.name
+}
+
+func (u *upstream) start() {
+	u.feed.start()
+	u.channel.start()
+	u.schema.start()
+}
+
+// labelUpstreams makes the labels unique: handlers may define different upstreams by one name. Such get a part of their key, which
+// is the same in the next config.
+func labelUpstreams(all []*upstream) {
+	first := make(map[string]string)
+	clash := make(map[string]bool)
+	for _, u := range all {
+		identity := u.channel.key + u.schema.key
+		if id, ok := first[u.name]; ok && id != identity {
+			clash[u.name] = true
+		}
+		first[u.name] = identity
+	}
+	for _, u := range all {
+		label := u.name
+		if clash[u.name] {
+			label += "-" + hash(u.channel.key + u.schema.key)[:6]
+		}
+		u.unique.Store(&label)
+	}
+}
+
+// openUpstream checks and compiles the config and takes references on the shared values, whose releases it passes to hold. It
+// touches no network, but reads descriptor and certificate files.
+func openUpstream(ctx caddy.Context, name string, config *Upstream, hold func(release func())) (*upstream, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	mod, err := ctx.LoadModule(config, "DiscoverRaw")
+	if err != nil {
+		return nil, fmt.Errorf("discover: %w", err)
+	}
+	source, ok := mod.(discovery.Source)
+	if !ok {
+		return nil, fmt.Errorf("discover: module %T is not a source of instances", mod)
+	}
+	settings, tlsID, err := compileSettings(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	u := &upstream{
+		name:         cmp.Or(name, source.ID()),
+		timeout:      time.Duration(config.Timeout),
+		requireReady: time.Duration(config.RequireReady),
+	}
+	log := caddy.Log().Named("grpc_gateway").With(zap.String("upstream", u.name))
+	u.feed = acquireFeed(source)
+	hold(u.feed.release)
+	u.channel = acquireChannel(u.name, settings, tlsID, u.feed, log)
+	hold(u.channel.release)
+	if u.schema, err = acquireSchema(ctx, config.Descriptors, u.channel, log); err != nil {
+		return nil, err
+	}
+	hold(u.schema.release)
+	return u, nil
+}
+
+// compileSettings makes the settings of the channel. tlsID identifies the TLS settings, contents of certificates included.
+func compileSettings(ctx caddy.Context, u *Upstream) (_ pool.Settings, tlsID string, err error) {
+	s := pool.Settings{
+		Connections:    u.Connections,
+		MaxConnections: u.MaxConnections,
+		Balance:        u.Balance,
+		ConnectTimeout: time.Duration(u.ConnectTimeout),
+		MaxReceiveSize: int(u.MaxReceiveSize),
+		DrainTimeout:   time.Duration(u.DrainTimeout),
+	}
+	if k := u.Keepalive; k != nil {
+		s.KeepaliveTime, s.KeepaliveTimeout, s.PermitWithoutStream = time.Duration(k.Time), time.Duration(k.Timeout), k.PermitWithoutStream
+	}
+	if b := u.Backoff; b != nil {
+		s.BackoffBase, s.BackoffMax = time.Duration(b.Base), time.Duration(b.Max)
+	}
+	if u.TLS != nil {
+		if s.TLS, tlsID, err = compileTLS(ctx, u.TLS); err != nil {
+			return pool.Settings{}, "", fmt.Errorf("tls: %w", err)
+		}
+	}
+	return s, tlsID, nil
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,136 @@
+package module
+
+import (
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/internal/pool"
+)
+
+// UpstreamView is an upstream as the admin API shows it. Its JSON is public.
+type UpstreamView struct {
+	Name string `json:"name"`
+	// Target is the ID of the source of its instances.
+	Target string `json:"target"`
+	// Key names the pool of connections: upstreams with equal keys share it, and it stays over a reload that does not change it.
+	Key string `json:"key"`
+	// Generations is how many upstreams of how many configs hold the pool. It is more than usual while a reload is under way.
+	Generations int          `json:"generations"`
+	Registry    RegistryView `json:"registry"`
+	Schema      SchemaView   `json:"schema"`
+	pool.Snapshot
+}
+
+// RegistryView is the state of a source of instances.
+type RegistryView struct {
+	// Synced is true once a complete list was obtained.
+	Synced bool `json:"synced"`
+	// Stale is true when the list may be out of date: the registry cannot be reached, or it is not sure itself.
+	Stale       bool          `json:"stale"`
+	Revision    int64         `json:"revision,omitempty"`
+	LastContact *time.Time    `json:"last_contact,omitempty"`
+	Error       string        `json:"error,omitempty"`
+	Instances   int           `json:"instances"`
+	Skipped     []SkippedView `json:"skipped,omitempty"`
+}
+
+// SkippedView is an entry of the registry that could not be used.
+type SkippedView struct {
+	ID     string `json:"id"`
+	Reason string `json:"reason"`
+}
+
+// HandlerView is what one handler does, as the admin API shows it. Its JSON is public.
+type HandlerView struct {
+	Upstreams []string `json:"upstreams"`
+	// Pending says why not all routes are known yet.
+	Pending  string      `json:"pending,omitempty"`
+	Routes   []RouteView `json:"routes"`
+	Problems []Problem   `json:"problems,omitempty"`
+}
+
+// view is the upstream as operators see it.
+func (u *upstream) view() UpstreamView {
+	generations, _ := channels.References(u.channel.key)
+	snapshot, ok := u.channel.snapshot()
+	if !ok || snapshot.Endpoints == nil {
+		snapshot.Endpoints = []pool.EndpointSnapshot{}
+	}
+	return UpstreamView{
+		Name:        u.label(),
+		Target:      u.feed.key,
+		Key:         hash(u.channel.key)[:16],
+		Generations: generations,
+		Registry:    registryView(u.feed.state()),
+		Schema:      u.schema.view(),
+		Snapshot:    snapshot,
+	}
+}
+
+func registryView(s discovery.State) RegistryView {
+	v := RegistryView{
+		Synced:    s.Synced,
+		Stale:     s.Stale || s.Synced && s.Err != nil,
+		Revision:  s.Revision,
+		Instances: len(s.Endpoints),
+	}
+	if !s.LastContact.IsZero() {
+		v.LastContact = &s.LastContact
+	}
+	if s.Err != nil {
+		v.Error = s.Err.Error()
+	}
+	for _, skipped := range s.Skipped {
+		v.Skipped = append(v.Skipped, SkippedView(skipped))
+	}
+	return v
+}
+
+// upstreamViews are the upstreams of the config in force, each once.
+func (a *App) upstreamViews() []UpstreamView {
+	views := []UpstreamView{}
+	seen := make(map[string]bool)
+	for _, u := range a.all() {
+		if label := u.label(); !seen[label] {
+			seen[label] = true
+			views = append(views, u.view())
+		}
+	}
+	return views
+}
+
+// handlerViews are the handlers of the config, in the order in which Caddy made them.
+func (a *App) handlerViews() []HandlerView {
+	views := []HandlerView{}
+	for _, h := range a.handlers {
+		views = append(views, h.routing.view())
+	}
+	return views
+}
+
+func (r *routing) view() HandlerView {
+	t := r.table.Load()
+	v := HandlerView{Pending: t.Pending, Routes: t.routes, Problems: t.problems}
+	if v.Routes == nil {
+		v.Routes = []RouteView{}
+	}
+	for _, m := range t.members {
+		v.Upstreams = append(v.Upstreams, m.label)
+	}
+	return v
+}
+
+// routesOf provisions a config, without starting it, and returns its handlers. It is for the command line.
+func routesOf(config *caddy.Config) ([]HandlerView, error) {
+	ctx, err := caddy.ProvisionContext(config)
+	if err != nil {
+		return nil, err
+	}
+	app, err := ctx.App(appName)
+	if err != nil {
+		return nil, err
+	}
+	return app.(*App).handlerViews(), nil
+}
