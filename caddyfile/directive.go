@@ -1,0 +1,195 @@
+package caddyfile
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-grpc/gateway/module"
+)
+
+// parseDirective parses the handler directive:
+//
+//	grpc_gateway [<matcher>] [<target>...] {
+//		upstream <name> { ... }
+//		to       <target>...
+//		route    <METHOD> <template> <package.Service/Method> { ... }
+//		expose   <glob>...
+//		hide     <glob>...
+//		rpc         on | off
+//		annotations on | off
+//		timeout          <duration> | off
+//		max_request_size <size>
+//		json     { use_proto_names | emit_defaults | enums_as_numbers | discard_unknown }
+//		query    reject_unknown | ignore_unknown
+//		metadata { request|response [+|-]<glob> [<as>] }
+//		errors   status
+//	}
+func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	d := h.Dispenser
+	d.Next() // the directive's name
+	p := &directive{helper: h}
+	for _, target := range d.RemainingArgs() {
+		if err := p.addTarget(d, target); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.options().parse(d, "grpc_gateway", "upstream", "to", "route", "expose", "hide"); err != nil {
+		return nil, err
+	}
+	if len(p.handler.Upstreams) == 0 {
+		return nil, d.Err("grpc_gateway has nothing to call: expected a target, such as etcd://127.0.0.1:2379/user.rpc, or an upstream block")
+	}
+	return &p.handler, nil
+}
+
+// directive is the state of parsing one directive.
+type directive struct {
+	helper  httpcaddyfile.Helper
+	handler module.Handler
+}
+
+func (p *directive) options() options {
+	h := &p.handler
+	return options{
+		"upstream":         p.upstream,
+		"to":               p.to,
+		"route":            p.route,
+		"expose":           globs(&h.Expose),
+		"hide":             globs(&h.Hide),
+		"rpc":              onOff(&h.RPC),
+		"annotations":      onOff(&h.Annotations),
+		"timeout":          timeout(&h.Timeout),
+		"max_request_size": size(&h.MaxRequestSize),
+		"json":             p.json,
+		"query":            choice(&h.Query, "reject_unknown", "ignore_unknown"),
+		"metadata":         p.metadata,
+		"errors":           choice(&h.Errors, "status"),
+	}
+}
+
+func (p *directive) to(d *dispenser) error {
+	targets, err := args(d, 1, anyNumber, "at least one target")
+	if err != nil {
+		return err
+	}
+	for _, target := range targets {
+		if err := p.addTarget(d, target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *directive) upstream(d *dispenser) error {
+	name, u, err := parseUpstream(d)
+	if err != nil {
+		return err
+	}
+	return p.add(d, module.HandlerUpstream{Name: name, Upstream: *u})
+}
+
+func (p *directive) add(d *dispenser, u module.HandlerUpstream) error {
+	if slices.ContainsFunc(p.handler.Upstreams, func(other module.HandlerUpstream) bool { return other.Name == u.Name }) {
+		return d.Errf("upstream %q comes twice in grpc_gateway", u.Name)
+	}
+	p.handler.Upstreams = append(p.handler.Upstreams, u)
+	return nil
+}
+
+func (p *directive) json(d *dispenser) error {
+	if _, err := args(d, 0, 0, "a block"); err != nil {
+		return err
+	}
+	j := new(module.JSONOptions)
+	p.handler.JSON = j
+	return options{
+		"use_proto_names":  flag(&j.UseProtoNames),
+		"emit_defaults":    flag(&j.EmitDefaults),
+		"enums_as_numbers": flag(&j.EnumsAsNumbers),
+		"discard_unknown":  flag(&j.DiscardUnknown),
+	}.parse(d, "json")
+}
+
+func (p *directive) metadata(d *dispenser) error {
+	if _, err := args(d, 0, 0, "a block"); err != nil {
+		return err
+	}
+	m := new(module.Metadata)
+	p.handler.Metadata = m
+	return options{
+		"request":  metadataRule(&m.Request),
+		"response": metadataRule(&m.Response),
+	}.parse(d, "metadata", "request", "response")
+}
+
+func metadataRule(to *[]module.MetadataRule) option {
+	return func(d *dispenser) error {
+		name := d.Val()
+		got, err := args(d, 1, 2, "[+|-]<name or pattern> [<as>]")
+		if err != nil {
+			return err
+		}
+		rule := module.MetadataRule{Match: got[0]}
+		if len(got) == 2 {
+			rule.As = got[1]
+		}
+		if err := rule.Validate(); err != nil {
+			return d.Errf("%s: %w", name, err)
+		}
+		*to = append(*to, rule)
+		return nil
+	}
+}
+
+func globs(to *[]string) option {
+	return func(d *dispenser) error {
+		name := d.Val()
+		got, err := args(d, 1, anyNumber, "at least one pattern for package.Service or package.Service/Method")
+		if err != nil {
+			return err
+		}
+		for _, pattern := range got {
+			if err := module.ValidatePattern(pattern); err != nil {
+				return d.Errf("%s: %w", name, err)
+			}
+		}
+		*to = append(*to, got...)
+		return nil
+	}
+}
+
+// route parses
+//
+//	route <METHOD> <template> <package.Service/Method> {
+//		body          * | <field>
+//		response_body <field>
+//		timeout       <duration> | off
+//		idempotent
+//	}
+func (p *directive) route(d *dispenser) error {
+	got, err := args(d, 3, 3, "<METHOD> <template> <package.Service/Method>")
+	if err != nil {
+		return err
+	}
+	r := module.Route{Method: got[0], Template: got[1], RPC: strings.TrimPrefix(got[2], "/")}
+	if err := r.Validate(); err != nil {
+		return d.Errf("route: %w", err)
+	}
+	err = options{
+		"body":          text(&r.Body, "* or the name of a field"),
+		"response_body": text(&r.ResponseBody, "the name of a field"),
+		"timeout":       timeout(&r.Timeout),
+		"idempotent":    flag(&r.Idempotent),
+	}.parse(d, "route")
+	if err != nil {
+		return err
+	}
+	if err := r.Validate(); err != nil {
+		return d.Errf("route: %w", err)
+	}
+	p.handler.Routes = append(p.handler.Routes, r)
+	return nil
+}

@@ -1,0 +1,214 @@
+package caddyfile_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestErrors holds the exact messages: they say what was expected, and where.
+func TestErrors(t *testing.T) {
+	tests := map[string]struct {
+		caddyfile string
+		want      string
+	}{
+		"nothing to call": {
+			":8080\ngrpc_gateway",
+			"grpc_gateway has nothing to call: expected a target, such as etcd://127.0.0.1:2379/user.rpc, or an upstream block, at Caddyfile:2",
+		},
+		"unknown option": {
+			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
+			`unknown option "timeuot" in grpc_gateway: expected one of annotations, errors, expose, hide, json, max_request_size, metadata, query, route, rpc, timeout, to, upstream, at Caddyfile:3`,
+		},
+		"option of a later version": {
+			":8080\ngrpc_gateway h:1 {\n\topenapi /openapi.json\n}",
+			`unknown option "openapi" in grpc_gateway: expected one of annotations, errors, expose, hide, json, max_request_size, metadata, query, route, rpc, timeout, to, upstream, at Caddyfile:3`,
+		},
+		"repeated option": {
+			":8080\ngrpc_gateway h:1 {\n\ttimeout 5s\n\ttimeout 6s\n}",
+			`option "timeout" comes twice in grpc_gateway: the first is in line 3, at Caddyfile:4`,
+		},
+		"no duration": {
+			":8080\ngrpc_gateway h:1 {\n\ttimeout soon\n}",
+			`timeout "soon": expected a duration above 0, such as 5s, or off, at Caddyfile:3`,
+		},
+		"negative duration": {
+			":8080\ngrpc_gateway h:1 {\n\ttimeout -5s\n}",
+			`timeout "-5s": expected a duration above 0, such as 5s, or off, at Caddyfile:3`,
+		},
+		"missing argument": {
+			":8080\ngrpc_gateway h:1 {\n\ttimeout\n}",
+			"timeout: expected a duration, such as 5s, or off, at Caddyfile:3",
+		},
+		"too many arguments": {
+			":8080\ngrpc_gateway h:1 {\n\trpc on off\n}",
+			"rpc: expected on or off, at Caddyfile:3",
+		},
+		"no such choice": {
+			":8080\ngrpc_gateway h:1 {\n\tquery lenient\n}",
+			`query "lenient": expected reject_unknown or ignore_unknown, at Caddyfile:3`,
+		},
+		"errors pass comes later": {
+			":8080\ngrpc_gateway h:1 {\n\terrors pass\n}",
+			`errors "pass": expected status, at Caddyfile:3`,
+		},
+		"no size": {
+			":8080\ngrpc_gateway h:1 {\n\tmax_request_size huge\n}",
+			`max_request_size "huge": expected a size above 0 and below 2GiB, such as 4MiB, at Caddyfile:3`,
+		},
+		"unknown target": {
+			":8080\ngrpc_gateway user",
+			`target "user": expected a URL such as etcd://127.0.0.1:2379/user.rpc, a host:port, or the name of an upstream that the global option grpc_gateway defines, at Caddyfile:2`,
+		},
+		"unknown scheme": {
+			":8080\ngrpc_gateway consul://127.0.0.1:8500/user",
+			`target consul://127.0.0.1:8500/user: there is no source "consul": expected one of dns, etcd, static, at Caddyfile:2`,
+		},
+		"target without a key": {
+			":8080\ngrpc_gateway etcd://127.0.0.1:2379",
+			"target etcd://127.0.0.1:2379: expected a key after the hosts, as in etcd://127.0.0.1:2379/user.rpc, at Caddyfile:2",
+		},
+		"bad address": {
+			":8080\ngrpc_gateway 127.0.0.1:port",
+			`target "127.0.0.1:port" is neither a URL (scheme://host:port/name) nor an address: expected a port from 1 to 65535 in "127.0.0.1:port", at Caddyfile:2`,
+		},
+		"target twice": {
+			":8080\ngrpc_gateway h:1 {\n\tto h:1\n}",
+			`upstream "h:1" comes twice in grpc_gateway, at Caddyfile:3`,
+		},
+		"to nothing": {
+			":8080\ngrpc_gateway {\n\tto\n}",
+			"to: expected at least one target, at Caddyfile:3",
+		},
+		"route with two words": {
+			":8080\ngrpc_gateway h:1 {\n\troute GET /v1/users\n}",
+			"route: expected <METHOD> <template> <package.Service/Method>, at Caddyfile:3",
+		},
+		"route with a bad template": {
+			":8080\ngrpc_gateway h:1 {\n\troute GET /v1/{id user.v1.UserService/GetUser\n}",
+			`route: path template "/v1/{id", column 8: expected ".", "=" or "}", found the end, at Caddyfile:3`,
+		},
+		"route with a bad method": {
+			":8080\ngrpc_gateway h:1 {\n\troute get /v1 user.v1.UserService/GetUser\n}",
+			`route: method "get": expected an HTTP method in upper case, or *, at Caddyfile:3`,
+		},
+		"route to no method": {
+			":8080\ngrpc_gateway h:1 {\n\troute GET /v1 user.v1.UserService\n}",
+			`route: rpc "user.v1.UserService": expected package.Service/Method, at Caddyfile:3`,
+		},
+		"unknown option of a route": {
+			":8080\ngrpc_gateway h:1 {\n\troute GET /v1 a.B/C {\n\t\tretry 3\n\t}\n}",
+			`unknown option "retry" in route: expected one of body, idempotent, response_body, timeout, at Caddyfile:4`,
+		},
+		"json with an argument": {
+			":8080\ngrpc_gateway h:1 {\n\tjson emit_defaults\n}",
+			"json: expected a block, at Caddyfile:3",
+		},
+		"unknown json option": {
+			":8080\ngrpc_gateway h:1 {\n\tjson {\n\t\tpretty\n\t}\n}",
+			`unknown option "pretty" in json: expected one of discard_unknown, emit_defaults, enums_as_numbers, use_proto_names, at Caddyfile:4`,
+		},
+		"bad pattern": {
+			":8080\ngrpc_gateway h:1 {\n\texpose /user\n}",
+			`expose: pattern "/user": expected package.Service or package.Service/Method, with * for anything, at Caddyfile:3`,
+		},
+		"metadata rule with three words": {
+			":8080\ngrpc_gateway h:1 {\n\tmetadata {\n\t\trequest a b c\n\t}\n}",
+			"request: expected [+|-]<name or pattern> [<as>], at Caddyfile:4",
+		},
+		"upstream without a source": {
+			":8080\ngrpc_gateway {\n\tupstream user {\n\t\ttimeout 5s\n\t}\n}",
+			`upstream "user": it has no source of instances: "discover" is required, at Caddyfile:3`,
+		},
+		"upstream without a name": {
+			":8080\ngrpc_gateway {\n\tupstream {\n\t\tdiscover static h:1\n\t}\n}",
+			"upstream: expected a name, at Caddyfile:3",
+		},
+		"upstream twice": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover static h:1\n\t}\n\tupstream a {\n\t\tdiscover static h:2\n\t}\n}",
+			`upstream "a" comes twice in grpc_gateway, at Caddyfile:8`,
+		},
+		"unknown option of an upstream": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tretry 3\n\t}\n}",
+			`unknown option "retry" in upstream: expected one of backoff, balance, connect_timeout, connections, descriptors, discover, drain_timeout, keepalive, max_receive_size, require_ready, timeout, tls, at Caddyfile:4`,
+		},
+		"unknown source": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover consul user\n\t}\n}",
+			"discover consul: there is no such source: expected one of dns, etcd, static, at Caddyfile:4",
+		},
+		"source without arguments": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover\n\t}\n}",
+			"discover: expected a kind of source, such as etcd, static or dns, at Caddyfile:4",
+		},
+		"unknown option of a source": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover etcd user {\n\t\t\thold 60s\n\t\t}\n\t}\n}",
+			`unknown option "hold" of discover etcd: expected cluster or layout, at Caddyfile:5`,
+		},
+		"unknown descriptors": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdescriptors openapi x\n\t}\n}",
+			`descriptors "openapi": expected reflection, protoset or proto, at Caddyfile:4`,
+		},
+		"protoset without a file": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdescriptors protoset\n\t}\n}",
+			"descriptors protoset: expected at least one file, at Caddyfile:4",
+		},
+		"connections upside down": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tconnections 4 2\n\t}\n}",
+			"connections: the maximum 2 is below the minimum 4, at Caddyfile:4",
+		},
+		"no connections": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tconnections 0\n\t}\n}",
+			`connections "0": expected a number above 0, at Caddyfile:4`,
+		},
+		"balance of a later version": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tbalance hash\n\t}\n}",
+			`balance "hash": expected p2c or round_robin, at Caddyfile:4`,
+		},
+		"keepalive with three durations": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tkeepalive 1s 2s 3s\n\t}\n}",
+			"keepalive: expected <time> [<timeout>] [permit_without_stream], at Caddyfile:4",
+		},
+		"backoff upside down": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tbackoff 5s 1s\n\t}\n}",
+			"backoff: the maximum 1s is below the base 5s, at Caddyfile:4",
+		},
+		"unknown option of tls": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\ttls {\n\t\t\tverify off\n\t\t}\n\t}\n}",
+			`unknown option "verify" in tls: expected one of client_auth, curves, insecure_skip_verify, renegotiation, server_name, tls_client_auth, tls_curves, tls_insecure_skip_verify, tls_renegotiation, tls_server_name, tls_trust_pool, trust_pool, at Caddyfile:5`,
+		},
+		"wrong argument in tls": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\ttls {\n\t\t\trenegotiation maybe\n\t\t}\n\t}\n}",
+			"wrong argument count or unexpected line ending after 'maybe', at Caddyfile:5",
+		},
+		"global option unknown": {
+			"{\n\tgrpc_gateway {\n\t\tconsul {\n\t\t}\n\t}\n}\n:8080",
+			`unknown option "consul" in the global option grpc_gateway: expected one of etcd, upstream, at Caddyfile:3`,
+		},
+		"global upstream twice": {
+			"{\n\tgrpc_gateway {\n\t\tupstream a {\n\t\t\tdiscover static h:1\n\t\t}\n\t}\n\tgrpc_gateway {\n\t\tupstream a {\n\t\t\tdiscover static h:1\n\t\t}\n\t}\n}\n:8080",
+			`upstream "a" is defined twice in the global option grpc_gateway, at Caddyfile:10`,
+		},
+		"etcd without endpoints": {
+			"{\n\tgrpc_gateway {\n\t\tetcd {\n\t\t\tdial_timeout 5s\n\t\t}\n\t}\n}\n:8080",
+			`etcd cluster "default" has no endpoints, at Caddyfile:3`,
+		},
+		"etcd twice": {
+			"{\n\tgrpc_gateway {\n\t\tetcd {\n\t\t\tendpoints h:1\n\t\t}\n\t\tetcd {\n\t\t\tendpoints h:1\n\t\t}\n\t}\n}\n:8080",
+			`etcd cluster "default" is defined twice in the global option grpc_gateway, at Caddyfile:6`,
+		},
+		"etcd user without a password": {
+			"{\n\tgrpc_gateway {\n\t\tetcd {\n\t\t\tuser root\n\t\t}\n\t}\n}\n:8080",
+			"user: expected <name> <password>, at Caddyfile:4",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := adapt(t, tt.caddyfile)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if got := strings.TrimPrefix(err.Error(), "parsing caddyfile tokens for 'grpc_gateway': "); got != tt.want {
+				t.Errorf("got:  %s\nwant: %s", got, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,236 @@
+package caddyfile
+
+import (
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/caddy-grpc/gateway/module"
+)
+
+// parseUpstream parses
+//
+//	upstream <name> {
+//		discover         <kind> <argument>... { ... }
+//		descriptors      reflection { refresh <duration> } | protoset <file>... | proto <file>... { import_path <dir>... }
+//		connections      <n> [<max>]
+//		balance          p2c | round_robin
+//		keepalive        <time> [<timeout>] [permit_without_stream]
+//		backoff          <base> [<max>]
+//		connect_timeout  <duration>
+//		timeout          <duration> | off
+//		max_receive_size <size>
+//		tls              { ... }
+//		drain_timeout    <duration>
+//		require_ready    <duration>
+//	}
+func parseUpstream(d *dispenser) (name string, _ *module.Upstream, err error) {
+	name, err = one(d, "a name")
+	if err != nil {
+		return "", nil, err
+	}
+	if isURL(name) || strings.ContainsAny(name, "/ ") {
+		return "", nil, d.Errf("upstream %q: expected a name without slashes and spaces", name)
+	}
+	line := *d // for errors about the block as a whole
+	u := new(module.Upstream)
+	if err := upstreamOptions(u).parse(d, "upstream"); err != nil {
+		return "", nil, err
+	}
+	if err := u.Validate(); err != nil {
+		return "", nil, line.Errf("upstream %q: %w", name, err)
+	}
+	return name, u, nil
+}
+
+func upstreamOptions(u *module.Upstream) options {
+	return options{
+		"discover":         func(d *dispenser) error { return parseDiscover(d, u) },
+		"descriptors":      func(d *dispenser) error { return parseDescriptors(d, u) },
+		"connections":      func(d *dispenser) error { return parseConnections(d, u) },
+		"balance":          choice(&u.Balance, "p2c", "round_robin"),
+		"keepalive":        func(d *dispenser) error { return parseKeepalive(d, u) },
+		"backoff":          func(d *dispenser) error { return parseBackoff(d, u) },
+		"connect_timeout":  duration(&u.ConnectTimeout),
+		"timeout":          timeout(&u.Timeout),
+		"max_receive_size": size(&u.MaxReceiveSize),
+		"tls":              func(d *dispenser) error { return parseTLS(d, &u.TLS) },
+		"drain_timeout":    duration(&u.DrainTimeout),
+		"require_ready":    duration(&u.RequireReady),
+	}
+}
+
+// discoveryNamespace is where the guests live.
+const discoveryNamespace = "http.grpc_gateway.discovery."
+
+// parseDiscover parses `discover <kind> ...`. The guest parses its own line, starting with the kind, which up to its
+// first "+" is the name of the module: `dns+srv` is the guest `dns`.
+func parseDiscover(d *dispenser, u *module.Upstream) error {
+	if !d.NextArg() {
+		return d.Err("discover: expected a kind of source, such as etcd, static or dns")
+	}
+	kind, _, _ := strings.Cut(d.Val(), "+")
+	if _, err := caddy.GetModule(discoveryNamespace + kind); err != nil {
+		return d.Errf("discover %s: there is no such source: expected one of %s", kind, guestNames())
+	}
+	guest, err := caddyfile.UnmarshalModule(d, discoveryNamespace+kind)
+	if err != nil {
+		return err
+	}
+	u.DiscoverRaw = caddyconfig.JSONModuleObject(guest, "source", kind, nil)
+	return nil
+}
+
+func guestNames() string {
+	mods := caddy.GetModules(strings.TrimSuffix(discoveryNamespace, "."))
+	names := make([]string, len(mods))
+	for i, m := range mods {
+		names[i] = m.ID.Name()
+	}
+	return strings.Join(names, ", ")
+}
+
+func parseConnections(d *dispenser, u *module.Upstream) error {
+	got, err := args(d, 1, 2, "<n> [<max>]")
+	if err != nil {
+		return err
+	}
+	if u.Connections, err = parseCount(got[0]); err != nil {
+		return d.Errf("connections %w", err)
+	}
+	if len(got) == 2 {
+		if u.MaxConnections, err = parseCount(got[1]); err != nil {
+			return d.Errf("connections %w", err)
+		}
+		if u.MaxConnections < u.Connections {
+			return d.Errf("connections: the maximum %d is below the minimum %d", u.MaxConnections, u.Connections)
+		}
+	}
+	return nil
+}
+
+func parseKeepalive(d *dispenser, u *module.Upstream) error {
+	const syntax = "<time> [<timeout>] [permit_without_stream]"
+	got, err := args(d, 1, 3, syntax)
+	if err != nil {
+		return err
+	}
+	k := new(module.Keepalive)
+	u.Keepalive = k
+	if n := len(got); n > 1 && got[n-1] == "permit_without_stream" {
+		k.PermitWithoutStream = true
+		got = got[:n-1]
+	}
+	if len(got) > 2 {
+		return d.Errf("keepalive: expected %s", syntax)
+	}
+	if k.Time, err = parseDuration(got[0]); err != nil {
+		return d.Errf("keepalive %w", err)
+	}
+	if len(got) == 2 {
+		if k.Timeout, err = parseDuration(got[1]); err != nil {
+			return d.Errf("keepalive %w", err)
+		}
+	}
+	return nil
+}
+
+func parseBackoff(d *dispenser, u *module.Upstream) error {
+	got, err := args(d, 1, 2, "<base> [<max>]")
+	if err != nil {
+		return err
+	}
+	b := new(module.Backoff)
+	u.Backoff = b
+	if b.Base, err = parseDuration(got[0]); err != nil {
+		return d.Errf("backoff %w", err)
+	}
+	if len(got) == 2 {
+		if b.Max, err = parseDuration(got[1]); err != nil {
+			return d.Errf("backoff %w", err)
+		}
+		if b.Max < b.Base {
+			return d.Errf("backoff: the maximum %s is below the base %s", got[1], got[0])
+		}
+	}
+	return nil
+}
+
+// parseDescriptors parses `descriptors reflection { refresh <duration> }`, `descriptors protoset <file>...` or
+// `descriptors proto <file>... { import_path <dir>... }`.
+func parseDescriptors(d *dispenser, u *module.Upstream) error {
+	got, err := args(d, 1, anyNumber, "reflection, protoset <file>... or proto <file>...")
+	if err != nil {
+		return err
+	}
+	desc := &module.Descriptors{Source: got[0], Files: got[1:]}
+	u.Descriptors = desc
+	opts := options{}
+	switch desc.Source {
+	case module.DescriptorsReflection:
+		if len(desc.Files) > 0 {
+			return d.Err("descriptors reflection: expected no argument")
+		}
+		desc.Files = nil
+		opts["refresh"] = timeout(&desc.Refresh)
+	case module.DescriptorsProtoset, module.DescriptorsProto:
+		if len(desc.Files) == 0 {
+			return d.Errf("descriptors %s: expected at least one file", desc.Source)
+		}
+		if desc.Source == module.DescriptorsProtoset {
+			return noBlock(d, "descriptors protoset")
+		}
+		opts["import_path"] = func(d *dispenser) error {
+			dirs, err := args(d, 1, anyNumber, "at least one directory")
+			desc.ImportPaths = append(desc.ImportPaths, dirs...)
+			return err
+		}
+	default:
+		return d.Errf("descriptors %q: expected reflection, protoset or proto", desc.Source)
+	}
+	return opts.parse(d, "descriptors "+desc.Source, "import_path")
+}
+
+// tlsOptions are what a tls block may have, with the name of the option of reverse_proxy's http transport that each stands for.
+var tlsOptions = map[string]string{
+	"client_auth":          "tls_client_auth",
+	"insecure_skip_verify": "tls_insecure_skip_verify",
+	"curves":               "tls_curves",
+	"server_name":          "tls_server_name",
+	"trust_pool":           "tls_trust_pool",
+	"renegotiation":        "tls_renegotiation",
+}
+
+// parseTLS parses a tls block: the TLS options of reverse_proxy's http transport, by their names with or without
+// the prefix "tls_", and by that very parser.
+func parseTLS(d *dispenser, to **reverseproxy.TLSConfig) error {
+	if _, err := args(d, 0, 0, "no argument, or a block"); err != nil {
+		return err
+	}
+	*to = new(reverseproxy.TLSConfig)
+	transport := &reverseproxy.HTTPTransport{TLS: *to}
+	opts := options{}
+	for short, long := range tlsOptions {
+		parse := func(d *dispenser) error { return parseTransportOption(d, transport, long) }
+		opts[short] = parse
+		opts[long] = parse
+	}
+	return opts.parse(d, "tls")
+}
+
+// parseTransportOption has the transport of reverse_proxy parse one option, under its long name.
+func parseTransportOption(d *dispenser, transport *reverseproxy.HTTPTransport, long string) error {
+	segment := d.NextSegment()
+	name, last := segment[0], segment[len(segment)-1]
+	// transport {
+	//	tls_...
+	// }
+	opening, option, closing := name, name, last
+	opening.Text, option.Text, closing.Text = "{", long, "}"
+	closing.Line = last.Line + last.NumLineBreaks() + 1
+	tokens := append([]caddyfile.Token{name, opening, option}, segment[1:]...)
+	return transport.UnmarshalCaddyfile(caddyfile.NewDispenser(append(tokens, closing)))
+}
