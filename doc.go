@@ -1,0 +1,26 @@
+// Package gateway is a plugin for Caddy that puts gRPC services on the web: it finds their instances in etcd, keeps a pool of
+// connections to them, learns their schema by itself and answers REST requests with JSON.
+//
+// Importing it registers these Caddy modules:
+//
+//	grpc_gateway                          the app: upstreams, shared by handlers
+//	http.handlers.grpc_gateway            the handler, and the Caddyfile directive
+//	http.grpc_gateway.discovery.etcd      finds instances in etcd
+//	http.grpc_gateway.discovery.static    takes instances from the config
+//	http.grpc_gateway.discovery.dns       finds instances in the DNS
+//	admin.api.grpc_gateway                shows operators what is going on
+//
+// and the command "caddy grpc-gateway". Build a Caddy with it by
+//
+//	xcaddy build --with github.com/caddy-grpc/gateway
+//
+// and begin with the shortest useful Caddyfile:
+//
+//	:8080
+//	grpc_gateway etcd://127.0.0.1:2379/user.rpc
+//
+// The documentation is in the directory docs: configuration.md is the reference, operations.md is about running it.
+//
+// The package has no API of its own. Those who write a source of instances implement the contract in package
+// discovery, in the same way as the guests there.
+package gateway

@@ -1,0 +1,10 @@
+package gateway
+
+// What is imported here registers itself with Caddy.
+import (
+	_ "github.com/caddy-grpc/gateway/caddyfile"
+	_ "github.com/caddy-grpc/gateway/discovery/dns"
+	_ "github.com/caddy-grpc/gateway/discovery/etcd"
+	_ "github.com/caddy-grpc/gateway/discovery/static"
+	_ "github.com/caddy-grpc/gateway/module"
+)
