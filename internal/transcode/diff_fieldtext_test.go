@@ -197,6 +197,8 @@ func (p *pair) bindText(f *fieldPath, m protoreflect.Message, text string) error
 		for i := range v.List().Len() {
 			into.Append(v.List().Get(i))
 		}
+	case fd.Message() != nil && fd.Message().FullName() != "google.protobuf.FieldMask":
+		m.Set(fd, v) // not a merge: of a Timestamp of whole seconds no nanoseconds are left from before
 	case fd.Message() != nil:
 		proto.Merge(m.Mutable(fd).Message().Interface(), v.Message().Interface())
 	default:

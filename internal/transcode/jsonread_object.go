@@ -54,7 +54,7 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 		start := p
 		var f *field
 		// Members mostly come in the order of the fields, so the name of the field after the last is tried first.
-		if next < len(m.fields) && len(in)-p > 8 {
+		if next < len(m.fields) && len(in)-p > 8 && !typed {
 			g := &m.fields[next]
 			if (load64(in, p+1)^g.match)&g.mask == 0 {
 				q := p + 1 + len(g.quoted)
@@ -69,9 +69,19 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 			if p < 0 {
 				return p, out
 			}
+			if typed && string(name) == "@type" {
+				if s.typed {
+					return d.fail(start, out, "\"@type\" once")
+				}
+				s.typed = true
+				if p = d.skip(d.space(p), 0); p < 0 {
+					return p, out
+				}
+				goto next
+			}
 			if f = m.byName(name); f == nil {
 				var again bool
-				if f, p, out, again = d.otherMember(start, p, out, m, name, typed, s); p < 0 {
+				if f, p, out, again = d.otherMember(start, p, out, m, name); p < 0 {
 					return p, out
 				}
 				if again {
@@ -171,18 +181,9 @@ func (s *objectState) markOneof(i int32) bool {
 	return true
 }
 
-// otherMember deals with a member that is no field of the message: an extension, "@type", or unknown. It returns the
+// otherMember deals with a member that is no field of the message: an extension, or unknown. It returns the
 // extension field, or reports that the value was passed over.
-func (d *reader) otherMember(start, p int, out []byte, m *program, name []byte, typed bool, s *objectState) (*field, int, []byte, bool) {
-	if typed && string(name) == "@type" {
-		if s.typed {
-			p, out = d.fail(start, out, "\"@type\" once")
-			return nil, p, out, false
-		}
-		s.typed = true
-		p = d.skip(d.space(p), d.depth)
-		return nil, p, out, true
-	}
+func (d *reader) otherMember(start, p int, out []byte, m *program, name []byte) (*field, int, []byte, bool) {
 	if n := len(name); n > 2 && name[0] == '[' && name[n-1] == ']' && m.wkt != wktEmpty {
 		f, err := m.extensionByName(name[1 : n-1])
 		if err != nil {

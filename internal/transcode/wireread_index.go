@@ -117,8 +117,8 @@ func (w *writer) writeIndexed(out []byte, m *program, base, oneofs, skip int) ([
 		}
 		last = int(f.index)
 		size := len(out)
-		out, ok := w.occurrences(out, f, i, j, skip)
-		if !ok {
+		var ok bool
+		if out, ok = w.occurrences(out, f, i, j, skip); !ok {
 			return w.within(f.name, out)
 		}
 		if len(out) > size {

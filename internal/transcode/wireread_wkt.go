@@ -79,14 +79,14 @@ func (w *writer) fieldMask(out []byte, from, to int) ([]byte, bool) {
 	out = append(out, '"')
 	first := len(out)
 	c := cursor{span: from, to: to}
-	for any := false; w.advance(&c); {
+	for more := false; w.advance(&c); {
 		if c.tag != 1<<3|wireBytes {
 			continue
 		}
-		if any {
+		if more {
 			out = append(out, ',')
 		}
-		any = true
+		more = true
 		at, end := w.payload(c.at, c.p)
 		var ok bool
 		if out, ok = appendMaskPath(out, w.in[at:end]); !ok {

@@ -1,0 +1,149 @@
+package transcode
+
+import (
+	"math"
+)
+
+// WireToJSON takes the wire form of the codec's message and appends the JSON value of this field: a
+// response_body. An absent field is written as its default (null for a message). The rest of the message is looked at no
+// more than it takes to find the field. Errors are as of the codec's WireToJSON.
+func (f *Field) WireToJSON(dst, wire []byte) ([]byte, error) {
+	w := f.root.compiler.newWriter(wire, dst)
+	out, ok := w.fieldOf(dst, f)
+	if !ok && w.astray {
+		w.reset(len(dst))
+		w.careful = true
+		out, ok = w.fieldOf(dst, f)
+	}
+	if ok && len(out) > w.limit {
+		out, ok = w.tooLarge(out)
+	}
+	err := w.err
+	w.release()
+	if !ok {
+		f.prependPath(err)
+		return dst, err
+	}
+	return out, nil
+}
+
+// fieldOf writes one field of the input.
+func (w *writer) fieldOf(out []byte, f *Field) ([]byte, bool) {
+	w.spans = append(w.spans, span{0, len(w.in)})
+	base := 0
+	m := f.root
+	for _, g := range f.chain[:len(f.chain)-1] {
+		if !w.find(m, g, base) {
+			return out, false
+		}
+		base = len(w.spans)
+		for i := range w.found {
+			w.spans = append(w.spans, w.content(g, w.found[i].at, w.found[i].next))
+		}
+		if m = g.msg; m.use() != nil {
+			return w.unrepresentable(out, "%v", m.err)
+		}
+	}
+	if !w.find(m, f.last(), base) {
+		return out, false
+	}
+	for i := range w.found {
+		w.found[i].f = f.bare
+	}
+	before := len(out)
+	switch n := len(w.found); {
+	case n == 0:
+	case f.entry:
+		return w.entryOf(out, f)
+	default:
+		var ok bool
+		if out, ok = w.occurrences(out, f.bare, 0, n, 0); !ok {
+			return out, false
+		}
+	}
+	if len(out) == before {
+		out = append(out, f.absent...)
+	}
+	return out, true
+}
+
+// find notes the places where a field of a message stands that is in the spans from base on.
+func (w *writer) find(m *program, f *field, base int) bool {
+	w.found = w.found[:0]
+	c := cursor{span: base, to: len(w.spans)}
+	for w.advance(&c) {
+		g := m.byNumber(c.tag >> 3)
+		if g == nil || uint32(c.tag) != g.tag && !(g.packable && c.tag&7 == wireBytes) {
+			continue
+		}
+		switch {
+		case g == f:
+			w.found = append(w.found, occurrence{f: f, tag: uint32(c.tag), at: c.at, next: c.p})
+		case f.oneof >= 0 && g.oneof == f.oneof:
+			w.found = w.found[:0]
+		}
+	}
+	return w.err == nil
+}
+
+// entryOf writes the value of one entry of the map that was found.
+func (w *writer) entryOf(out []byte, f *Field) ([]byte, bool) {
+	for i := range w.found {
+		from, to := w.payload(w.found[i].at, w.found[i].next)
+		if !w.entry(f.bare, from, to) {
+			return out, false
+		}
+	}
+	for i := len(w.entries) - 1; i >= 0; i-- {
+		e := w.entries[i]
+		if e.keyEnd < 0 && e.key == f.number || e.keyEnd >= 0 && string(w.in[e.key:e.keyEnd]) == f.text {
+			return w.entryValue(out, f.bare.mapValue, e)
+		}
+	}
+	return append(out, f.absent...), true
+}
+
+// absentText is the JSON of the field where it is not set.
+func (f *Field) absentText(c *Compiler) string {
+	g := f.last()
+	switch {
+	case f.entry:
+		g = g.mapValue
+	case g.shape == shapeList:
+		return "[]"
+	case g.shape == shapeMap:
+		return "{}"
+	}
+	if g.msg != nil {
+		return "null"
+	}
+	v := g.fd.Default()
+	switch g.kind {
+	case kindString:
+		text, _ := appendJSONString(nil, []byte(v.String()))
+		return string(text)
+	case kindBytes:
+		return string(appendBase64(nil, v.Bytes()))
+	}
+	var bits uint64
+	switch v := v.Interface().(type) {
+	case bool:
+		bits = uint64(boolBit(v))
+	case float32:
+		bits = uint64(math.Float32bits(v))
+	case float64:
+		bits = math.Float64bits(v)
+	default:
+		switch g.kind {
+		case kindEnum, kindNull:
+			bits = uint64(int64(g.fd.Default().Enum()))
+		case kindUint32, kindFixed32, kindUint64, kindFixed64:
+			bits = g.fd.Default().Uint()
+		case kindSint32, kindSint64:
+			bits = zigzag(g.fd.Default().Int())
+		default:
+			bits = uint64(g.fd.Default().Int())
+		}
+	}
+	return string(c.appendScalar(nil, g, bits))
+}
