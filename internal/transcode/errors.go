@@ -2,6 +2,7 @@ package transcode
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -14,6 +15,8 @@ type SyntaxError struct {
 	Offset   int    // in bytes from the start of the input
 	Expected string // what would have been accepted, or which rule is broken
 	Found    string // what stands there, shortened; may be empty
+
+	trail []string // the segments of Path while they are gathered, the last first
 }
 
 // Error says where the input is wrong, what was expected there and what was found.
@@ -39,6 +42,8 @@ func (e *SyntaxError) Error() string {
 type RangeError struct {
 	Path   string // JSON-pointer-like, "/books/3/published"; empty for the whole message
 	Reason string
+
+	trail []string // as of SyntaxError
 }
 
 // Error says which value has no JSON form and why.
@@ -55,26 +60,43 @@ const maxSegment = 64
 // maxFound bounds how much of the input an error repeats, in bytes.
 const maxFound = 32
 
-// prependSegment puts a member name in front of a path, escaped as RFC 6901 wants it.
-func prependSegment(segment, path string) string {
-	if len(segment) > maxSegment {
-		segment = strings.ToValidUTF8(segment[:maxSegment], "") + "..."
-	}
-	if strings.ContainsAny(segment, "~/") {
-		segment = strings.ReplaceAll(segment, "~", "~0")
-		segment = strings.ReplaceAll(segment, "/", "~1")
-	}
-	return "/" + segment + path
-}
-
-// prependPath puts a segment in front of the path of an error of this package.
-func prependPath(err error, segment string) {
+// within notes on an error of this package that it happened in a member or element. The segments of the path are gathered
+// from the last to the first, and put together by settle.
+func within(err error, segment string) {
 	switch err := err.(type) {
 	case *SyntaxError:
-		err.Path = prependSegment(segment, err.Path)
+		err.trail = append(err.trail, segment)
 	case *RangeError:
-		err.Path = prependSegment(segment, err.Path)
+		err.trail = append(err.trail, segment)
 	}
+}
+
+// settle gives an error its path.
+func settle(err error) error {
+	switch err := err.(type) {
+	case *SyntaxError:
+		err.Path, err.trail = joinPath(err.trail)+err.Path, nil
+	case *RangeError:
+		err.Path, err.trail = joinPath(err.trail)+err.Path, nil
+	}
+	return err
+}
+
+// joinPath makes a JSON pointer (RFC 6901) of segments, the last first.
+func joinPath(trail []string) string {
+	var b strings.Builder
+	for _, segment := range slices.Backward(trail) {
+		if len(segment) > maxSegment {
+			segment = strings.ToValidUTF8(segment[:maxSegment], "") + "..."
+		}
+		if strings.ContainsAny(segment, "~/") {
+			segment = strings.ReplaceAll(segment, "~", "~0")
+			segment = strings.ReplaceAll(segment, "/", "~1")
+		}
+		b.WriteByte('/')
+		b.WriteString(segment)
+	}
+	return b.String()
 }
 
 // describeJSON names the JSON token at p, for the Found part of an error.

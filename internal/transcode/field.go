@@ -61,11 +61,12 @@ func (c *Codec) Field(path string) (*Field, error) {
 	return f, nil
 }
 
-// prependPath puts the fields in front of the path of an error.
-func (f *Field) prependPath(err error) {
+// settle gives an error its path, which starts with the fields.
+func (f *Field) settle(err error) error {
 	for _, g := range slices.Backward(f.chain) {
-		prependPath(err, g.name)
+		within(err, g.name)
 	}
+	return settle(err)
 }
 
 // cutEntry takes "[key]" off the end of a path.
@@ -138,11 +139,13 @@ func (f *Field) within(d *reader, dst []byte, write func(out []byte) ([]byte, bo
 }
 
 // AppendJSON appends the wire form of the field set to the JSON value: a request body bound to a field.
-// Lists and maps are bound whole. As in a message, null sets nothing, unless null is a value of the field's type. Errors are
+// Lists and maps are bound whole. As in a message, null sets nothing, unless null is a value of the field's type. Required fields
+// within need not be set: other parameters may set them. Errors are
 // of type *SyntaxError.
 func (f *Field) AppendJSON(dst, json []byte) ([]byte, error) {
 	d := f.root.compiler.newReader(json, dst)
 	defer d.release()
+	d.partial = 1
 	g := f.last()
 	out, ok := f.within(d, dst, func(out []byte) ([]byte, bool) {
 		p := d.space(0)
@@ -168,8 +171,7 @@ func (f *Field) AppendJSON(dst, json []byte) ([]byte, error) {
 		return out, true
 	})
 	if !ok {
-		f.prependPath(d.err)
-		return dst, d.err
+		return dst, f.settle(d.err)
 	}
 	return out, nil
 }

@@ -33,8 +33,7 @@ func (f *Field) AppendText(dst []byte, value string) ([]byte, error) {
 		return out, err == nil
 	})
 	if !ok {
-		f.prependPath(err)
-		return dst, err
+		return dst, f.settle(err)
 	}
 	return out, nil
 }
@@ -68,9 +67,6 @@ func (d *reader) appendText(out []byte, f *field, text string) ([]byte, error) {
 	}
 	v, ok := scalarOfText(f, text)
 	if !ok {
-		if f.kind == kindEnum && d.c.opts.DiscardUnknown {
-			return out, nil
-		}
 		return out, textError(expectedText(f), text)
 	}
 	return appendBits(appendTag(out, f.tag), f, v), nil

@@ -10,7 +10,7 @@ import (
 func (f *Field) WireToJSON(dst, wire []byte) ([]byte, error) {
 	w := f.root.compiler.newWriter(wire, dst)
 	out, ok := w.fieldOf(dst, f)
-	if !ok && w.astray {
+	if !ok {
 		w.reset(len(dst))
 		w.careful = true
 		out, ok = w.fieldOf(dst, f)
@@ -21,8 +21,7 @@ func (f *Field) WireToJSON(dst, wire []byte) ([]byte, error) {
 	err := w.err
 	w.release()
 	if !ok {
-		f.prependPath(err)
-		return dst, err
+		return dst, f.settle(err)
 	}
 	return out, nil
 }

@@ -10,13 +10,13 @@ import (
 // Methods that read a value take the position of its first byte and the output, and return the position after it and
 // the longer output. On failure they return a negative position, and err says why.
 type reader struct {
-	c     *Compiler
-	in    []byte
-	err   error
-	depth int // levels of messages that may still be opened
-	elems int // elements that may still be read
-	limit int // length that the output may reach
-	inAny int // within how many Any messages, where required fields are not checked
+	c       *Compiler
+	in      []byte
+	err     error
+	depth   int // levels of messages that may still be opened
+	elems   int // elements that may still be read
+	limit   int // length that the output may reach
+	partial int // if positive, required fields need not be set; counts the Any messages around
 
 	patches []patch
 	growth  int // bytes that finish will insert
@@ -45,7 +45,7 @@ func (c *Compiler) newReader(in []byte, dst []byte) *reader {
 	d.depth = c.opts.MaxDepth
 	d.elems = c.opts.MaxElements
 	d.limit = len(dst) + c.opts.MaxOutput
-	d.inAny = 0
+	d.partial = 0
 	d.patches = d.patches[:0]
 	d.growth = 0
 	d.bits = d.bits[:0]
@@ -131,7 +131,7 @@ func (d *reader) fail(p int, out []byte, expected string) (int, []byte) {
 
 // within puts the member that failed in front of the path of the error.
 func (d *reader) within(segment string, out []byte) (int, []byte) {
-	prependPath(d.err, segment)
+	within(d.err, segment)
 	return -1, out
 }
 

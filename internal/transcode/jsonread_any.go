@@ -65,13 +65,13 @@ func (d *reader) any(p int, out []byte) (int, []byte) {
 
 	before, index := len(out), len(d.patches)
 	out = d.open(append(out, 2<<3|wireBytes))
-	d.inAny++
+	d.partial++
 	if m.wkt == notWellKnown {
-		p, out = d.anyMessage(p, out, m)
+		p, out = d.object(p, out, m, true) // the Any's level and the message's are one level of JSON
 	} else {
 		p, out = d.anyValue(p, out, m)
 	}
-	d.inAny--
+	d.partial--
 	if p < 0 {
 		return p, out
 	}
@@ -79,17 +79,6 @@ func (d *reader) any(p int, out []byte) (int, []byte) {
 	if len(out) == before+2 {
 		out = out[:before]
 	}
-	return p, out
-}
-
-// anyMessage reads the members of the message that an Any holds.
-func (d *reader) anyMessage(p int, out []byte, m *program) (int, []byte) {
-	if d.depth <= 0 {
-		return d.fail(p, out, "nesting within the limit of depth")
-	}
-	d.depth--
-	p, out = d.object(p, out, m, true)
-	d.depth++
 	return p, out
 }
 
@@ -104,6 +93,10 @@ func (d *reader) findType(p, q int) (int, bool) {
 
 // anyValue reads an object of "@type" and "value", where the value is the JSON form of a well-known type.
 func (d *reader) anyValue(p int, out []byte, m *program) (int, []byte) {
+	if d.depth <= 0 {
+		return d.fail(p, out, "nesting within the limit of depth")
+	}
+	d.depth--
 	typed, found := false, m.wkt == wktEmpty // some write an Empty without a value
 	seen := false
 	p = d.space(p + 1)
@@ -152,5 +145,6 @@ func (d *reader) anyValue(p int, out []byte, m *program) (int, []byte) {
 	if !found {
 		return d.fail(p, out, "\"value\" in the object")
 	}
+	d.depth++
 	return p + 1, out
 }

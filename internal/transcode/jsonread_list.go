@@ -97,7 +97,7 @@ func (d *reader) mapValue(p int, out []byte, f *field) (int, []byte) {
 		if p, out = d.entry(p, out, f); p < 0 {
 			err := d.err
 			if name, q := d.text(start); q >= 0 {
-				prependPath(err, string(name[:min(len(name), maxSegment+1)]))
+				within(err, string(name[:min(len(name), maxSegment+1)]))
 			}
 			d.err = err
 			return -1, out

@@ -25,7 +25,7 @@ func (d *reader) object(p int, out []byte, m *program, typed bool) (int, []byte)
 			return p, out
 		}
 	}
-	if s.required < m.required && d.inAny == 0 {
+	if s.required < m.required && d.partial == 0 {
 		return d.missing(p, out, m, &s)
 	}
 	d.bits = d.bits[:s.wide]
@@ -256,11 +256,11 @@ func (d *reader) value(p int, out []byte, f *field) (int, []byte) {
 		return p, out
 	default:
 		v, q := d.scalar(p, f)
-		if q < 0 || v == 0 && f.implicit {
-			return q, out
-		}
 		if d.dropped {
 			d.dropped = false
+			return q, out
+		}
+		if q < 0 || v == 0 && f.implicit {
 			return q, out
 		}
 		return q, appendBits(appendTag(out, f.tag), f, v)

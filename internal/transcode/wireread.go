@@ -14,16 +14,15 @@ import (
 //
 // Methods append to the output and return it, and report success; err says why if there is none.
 type writer struct {
-	c     *Compiler
-	in    []byte
-	err   error
-	depth int // levels of messages that may still be opened
-	elems int // elements that may still be written
-	limit int // length that the output may reach
-	inAny int // within how many Any messages, where required fields are not checked
+	c       *Compiler
+	in      []byte
+	err     error
+	depth   int // levels of messages that may still be opened
+	elems   int // elements that may still be written
+	limit   int // length that the output may reach
+	partial int // if positive, required fields need not be set; counts the Any messages around
 
 	careful bool // index every message
-	astray  bool // the pass failed because a message is not canonical
 
 	spans     []span
 	found     []occurrence
@@ -48,8 +47,7 @@ func (w *writer) reset(size int) {
 	w.depth = w.c.opts.MaxDepth
 	w.elems = w.c.opts.MaxElements
 	w.limit = size + w.c.opts.MaxOutput
-	w.inAny = 0
-	w.astray = false
+	w.partial = 0
 	w.spans = w.spans[:0]
 	w.found = w.found[:0]
 	w.entries = w.entries[:0]
@@ -71,10 +69,11 @@ func (w *writer) release() {
 	w.c.writers.Put(w)
 }
 
-// document writes the input as a message: in one pass or, if that fails for the order of the fields, with care.
+// document writes the input as a message: in one pass or, if that fails, with care. That may be for the order of the
+// fields, or for a value that a later one replaces.
 func (w *writer) document(dst []byte, m *program) ([]byte, bool) {
 	out, ok := w.message(dst, m, 0, len(w.in))
-	if !ok && w.astray {
+	if !ok && !w.careful {
 		w.reset(len(dst))
 		w.careful = true
 		out, ok = w.message(dst, m, 0, len(w.in))
@@ -92,7 +91,7 @@ func (w *writer) malformed(p int, out []byte, expected string) ([]byte, bool) {
 }
 
 func (w *writer) within(segment string, out []byte) ([]byte, bool) {
-	prependPath(w.err, segment)
+	within(w.err, segment)
 	return out, false
 }
 
@@ -122,7 +121,6 @@ func (w *writer) tooMany(out []byte) ([]byte, bool) {
 // stray gives the one pass up, because the message is not canonical.
 func (w *writer) stray(out []byte, m *program) ([]byte, bool) {
 	m.indexed.Store(true)
-	w.astray = true
 	return out, false
 }
 
@@ -290,7 +288,7 @@ func (w *writer) fields(out []byte, m *program, p, end, skip int) ([]byte, bool)
 	if w.c.opts.EmitDefaults {
 		out, _ = appendZeros(out, m.fields[last+1:], skip)
 	}
-	if required < m.required && w.inAny == 0 {
+	if required < m.required && w.partial == 0 {
 		return w.malformed(end, out, fmt.Sprintf("all required fields of %s", m.md.FullName()))
 	}
 	return out, true

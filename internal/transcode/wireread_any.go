@@ -34,23 +34,24 @@ func (w *writer) any(out []byte, from, to int) ([]byte, bool) {
 	if err != nil {
 		return w.unrepresentable(out, "google.protobuf.Any: %v", err)
 	}
-	w.inAny++
+	w.partial++
 	out, ok := w.anyContent(out, m, name, value)
-	w.inAny--
+	w.partial--
 	if e, is := w.err.(*SyntaxError); is {
-		w.err = &RangeError{Path: e.Path, Reason: "google.protobuf.Any holds no valid " + string(m.md.FullName()) + ": " + e.Error()}
+		w.err = &RangeError{trail: e.trail, Reason: "google.protobuf.Any holds no valid " + string(m.md.FullName()) + ": " + e.Error()}
 	}
 	return out, ok
 }
 
 func (w *writer) anyContent(out []byte, m *program, url []byte, value span) ([]byte, bool) {
+	if m.wkt == notWellKnown || m.wkt == wktEmpty {
+		return w.object(out, m, value.from, value.to, url) // the Any's level and the message's are one level of JSON
+	}
 	out, ok := w.enter(value.from, out, m)
 	if !ok {
 		return out, false
 	}
-	if m.wkt == notWellKnown || m.wkt == wktEmpty {
-		out, ok = w.object(out, m, value.from, value.to, url)
-	} else if out, ok = appendJSONString(append(out, `{"@type":`...), url); ok {
+	if out, ok = appendJSONString(append(out, `{"@type":`...), url); ok {
 		n := len(w.spans)
 		w.spans = append(w.spans, value)
 		out, ok = w.wellKnown(append(out, `,"value":`...), m, n, n+1)

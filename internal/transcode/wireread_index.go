@@ -128,7 +128,7 @@ func (w *writer) writeIndexed(out []byte, m *program, base, oneofs, skip int) ([
 	if w.c.opts.EmitDefaults {
 		out, _ = appendZeros(out, m.fields[min(last+1, len(m.fields)):], skip)
 	}
-	if required < m.required && w.inAny == 0 {
+	if required < m.required && w.partial == 0 {
 		return w.malformed(len(w.in), out, fmt.Sprintf("all required fields of %s", m.md.FullName()))
 	}
 	return out, true

@@ -49,7 +49,7 @@ func (w *writer) oneElement(out []byte, f *field, p, end, index int) ([]byte, in
 	}
 	out, p, ok := w.value(out, f, p, end)
 	if !ok {
-		prependPath(w.err, strconv.Itoa(index))
+		within(w.err, strconv.Itoa(index))
 		return out, p, false
 	}
 	return append(out, ','), p, true

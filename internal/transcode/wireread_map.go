@@ -173,7 +173,7 @@ func (w *writer) mapEntries(out []byte, f *field, base int) ([]byte, bool) {
 		}
 		key := len(out)
 		if out, ok = w.entryValue(append(out, ':'), f.mapValue, e); !ok {
-			prependPath(w.err, string(out[before+1:key-1]))
+			within(w.err, string(out[before+1:key-1]))
 			return out, false
 		}
 	}

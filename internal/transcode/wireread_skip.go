@@ -112,7 +112,7 @@ func (w *writer) validate(m *program, p, end int) bool {
 			continue
 		}
 		if !w.validateField(f, tag, q, p) {
-			prependPath(w.err, f.name)
+			within(w.err, f.name)
 			return false
 		}
 	}
