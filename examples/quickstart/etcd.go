@@ -19,7 +19,7 @@ func startEtcd(addr string) (endpoint string, stop func(), err error) {
 	}
 	cfg := embed.NewConfig()
 	cfg.Dir = dir
-	cfg.LogLevel = "error"
+	cfg.LogLevel = "fatal" // its error lines at a normal end only confuse
 	cfg.ListenClientUrls = []url.URL{{Scheme: "http", Host: addr}}
 	cfg.AdvertiseClientUrls = cfg.ListenClientUrls
 	cfg.ListenPeerUrls = []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}

@@ -51,13 +51,13 @@ func startGateway(ctx context.Context, binary, caddyfilePath string) (stop func(
 	return func() { _ = caddy.Stop() }, nil
 }
 
-// quietLogs keeps Caddy's log to warnings, so that the demo's own lines can be read.
+// quietLogs keeps Caddy's log to errors, so that the demo's own lines can be read.
 func quietLogs(config []byte) ([]byte, error) {
 	var tree map[string]any
 	if err := json.Unmarshal(config, &tree); err != nil {
 		return nil, fmt.Errorf("read the adapted config: %w", err)
 	}
-	tree["logging"] = map[string]any{"logs": map[string]any{"default": map[string]any{"level": "WARN"}}}
+	tree["logging"] = map[string]any{"logs": map[string]any{"default": map[string]any{"level": "ERROR"}}}
 	return json.Marshal(tree)
 }
 
