@@ -35,7 +35,8 @@ func TestBadInput(t *testing.T) {
 		{"not JSON", "POST", "/v1/echo", "text/plain", `hello`, 415, 3, ""},
 		{"unknown query parameter", "GET", "/v1/echo/a?nope=1", "", "", 400, 3, "nope"},
 		{"bad query value", "GET", "/v1/echo/a?count=x", "", "", 400, 3, "count"},
-		{"bad percent-encoding in the path", "GET", "/v1/echo/%zz", "", "", 400, 0, ""},
+		{"bad percent-encoding in the path", "GET", "/v1/echo/%zz", "", "", 400, 0, ""}, // by Go's server itself
+		{"bytes in the path that are no text", "GET", "/v1/echo/%ff", "", "", 400, 3, "text"},
 		{"unknown path", "GET", "/v1/nothing/here", "", "", 404, 5, ""},
 		{"known path, other method", "PUT", "/v1/echo", "application/json", "{}", 405, 12, ""},
 		{"unknown RPC", "POST", "/gateway.test.v1.Echo/Nope", "application/json", "{}", 404, 5, ""},
@@ -43,7 +44,7 @@ func TestBadInput(t *testing.T) {
 		{"bad timeout header", "TIMEOUT", "/v1/echo", "application/json", `{}`, 400, 3, ""},
 		{"backend error", "POST", "/v1/echo", "application/json", `{"script":{"failCode":9,"failMessage":"not today"}}`, 400, 9, "not today"},
 	}
-	client := kit.H2C()
+	client := kit.H1() // Go's HTTP/2 client would repeat a request with a path that its server refuses
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			method := c.method
