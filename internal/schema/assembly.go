@@ -20,6 +20,7 @@ import (
 // assembly collects the files of one load and builds the schema from them.
 type assembly struct {
 	given map[string]*file
+	fresh []*file // those of given whose imports were not looked at, see freshImports
 
 	// What follows is filled by build.
 	files   *protoregistry.Files
@@ -68,6 +69,7 @@ func (a *assembly) add(f *file) error {
 		}
 	}
 	a.given[path] = f
+	a.fresh = append(a.fresh, f)
 	return nil
 }
 

@@ -8,17 +8,18 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// absent lists the imported files that are neither given nor standard, sorted.
-func (a *assembly) absent() []string {
-	missing := map[string]bool{}
-	for _, f := range a.given {
+// freshImports lists the imports of the files added since it was asked last that are neither given nor standard.
+func (a *assembly) freshImports() []string {
+	var paths []string
+	for _, f := range a.fresh {
 		for _, dep := range f.desc.GetDependency() {
 			if a.given[dep] == nil && standardFile(dep) == nil {
-				missing[dep] = true
+				paths = append(paths, dep)
 			}
 		}
 	}
-	return slices.Sorted(maps.Keys(missing))
+	a.fresh = nil
+	return paths
 }
 
 // lacksImport reports whether a direct import of the file is absent.

@@ -95,7 +95,10 @@ func (r *reflection) Load(ctx context.Context) (*Schema, error) {
 }
 
 func (r *reflection) load(ctx context.Context, method string) (*Schema, error) {
-	c := &reflectionCall{conn: r.conn, method: method, bytesLeft: r.opts.MaxBytes, files: newAssembly(), unknown: map[string]bool{}}
+	c := &reflectionCall{
+		conn: r.conn, method: method, files: newAssembly(), asked: map[string]bool{},
+		bytesLeft: r.opts.MaxBytes, questionsLeft: maxQuestions, declarationsLeft: maxDeclarations,
+	}
 	defer c.close()
 	names, err := c.listServices(ctx)
 	if err != nil {
@@ -127,10 +130,10 @@ func (r *reflection) build(files *assembly, names []string, problems []Problem) 
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q", names, problems)
 	for _, path := range slices.Sorted(maps.Keys(files.given)) {
-		f := files.given[path]
-		// Imports may have been repaired, which follows from the raw files.
-		fmt.Fprintf(h, "%d ", len(f.raw))
-		h.Write(f.raw)
+		// Not the bytes as they came: servers need not write the same file in the same way twice.
+		raw := canonical(files.given[path].desc, true)
+		fmt.Fprintf(h, "%d ", len(raw))
+		h.Write(raw)
 	}
 	input := [sha256.Size]byte(h.Sum(nil))
 	r.mu.Lock()
@@ -143,16 +146,17 @@ func (r *reflection) build(files *assembly, names []string, problems []Problem) 
 
 // reflectionCall is one load over one stream, or over several where the server ends it after each answer.
 type reflectionCall struct {
-	conn      grpc.ClientConnInterface
-	method    string
-	bytesLeft int
+	conn   grpc.ClientConnInterface
+	method string
+
+	bytesLeft, questionsLeft, declarationsLeft int
 
 	stream  grpc.ClientStream
 	answers int // read from stream
 	cancel  context.CancelFunc
 
-	files   *assembly
-	unknown map[string]bool // paths of files that the server does not have
+	files *assembly
+	asked map[string]bool // paths of files
 }
 
 func (c *reflectionCall) open(ctx context.Context) error {
@@ -182,6 +186,9 @@ func (c *reflectionCall) close() {
 func (c *reflectionCall) ask(ctx context.Context, questions []*reflectionpb.ServerReflectionRequest,
 	fn func(*reflectionpb.ServerReflectionRequest, *reflectionpb.ServerReflectionResponse) error,
 ) error {
+	if c.questionsLeft -= len(questions); c.questionsLeft < 0 {
+		return fmt.Errorf("the server's descriptors need more than %d questions", maxQuestions)
+	}
 	for len(questions) > 0 {
 		batch := questions[:min(len(questions), reflectionBatch)]
 		n, err := c.askBatch(ctx, batch, fn)
@@ -254,7 +261,7 @@ func (c *reflectionCall) listServices(ctx context.Context) ([]string, error) {
 		{MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{ListServices: "*"}},
 	}, func(_ *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
 		if e := resp.GetErrorResponse(); e != nil {
-			return fmt.Errorf("list services: %w", status.Error(codes.Code(uint32(e.GetErrorCode())), e.GetErrorMessage()))
+			return fmt.Errorf("list services: %w", answeredError(e))
 		}
 		if resp.GetListServicesResponse() == nil {
 			return fmt.Errorf("list services: the server answered with %T", resp.GetMessageResponse())
@@ -307,10 +314,12 @@ func (c *reflectionCall) fetchSymbols(ctx context.Context, symbols []string, fai
 func (c *reflectionCall) take(resp *reflectionpb.ServerReflectionResponse, failed func(error)) error {
 	switch {
 	case resp.GetErrorResponse() != nil:
-		e := resp.GetErrorResponse()
-		failed(status.Error(codes.Code(uint32(e.GetErrorCode())), e.GetErrorMessage()))
+		failed(answeredError(resp.GetErrorResponse()))
 	case resp.GetFileDescriptorResponse() != nil:
 		for _, raw := range resp.GetFileDescriptorResponse().GetFileDescriptorProto() {
+			if c.declarationsLeft -= countDeclarations(raw, "FileDescriptorProto", c.declarationsLeft); c.declarationsLeft < 0 {
+				return fmt.Errorf("the server's descriptors have more than %d declarations", maxDeclarations)
+			}
 			var conflict *ConflictError
 			if err := c.files.addBytes(raw, "server reflection"); errors.As(err, &conflict) {
 				return err
@@ -324,16 +333,25 @@ func (c *reflectionCall) take(resp *reflectionpb.ServerReflectionResponse, faile
 	return nil
 }
 
+// answeredError is never nil, though a server may call its error OK.
+func answeredError(e *reflectionpb.ErrorResponse) error {
+	code := codes.Code(uint32(e.GetErrorCode()))
+	if code == codes.OK {
+		code = codes.Unknown
+	}
+	return status.Error(code, e.GetErrorMessage())
+}
+
 // fetchImports gets the imported files that the server did not send along, until nothing is missing but what it does not have.
 func (c *reflectionCall) fetchImports(ctx context.Context) error {
 	for {
 		var questions []*reflectionpb.ServerReflectionRequest
-		for _, path := range c.files.absent() {
-			if c.unknown[path] {
+		for _, path := range c.files.freshImports() {
+			// Asked once: whatever the answer, the file is there afterwards or it is missing.
+			if c.asked[path] {
 				continue
 			}
-			// Asked once: whatever the answer, the file is there afterwards or it is missing.
-			c.unknown[path] = true
+			c.asked[path] = true
 			questions = append(questions, &reflectionpb.ServerReflectionRequest{
 				MessageRequest: &reflectionpb.ServerReflectionRequest_FileByFilename{FileByFilename: path},
 			})
@@ -354,9 +372,6 @@ func (c *reflectionCall) fetchImports(ctx context.Context) error {
 // files of several projects are compiled from different roots: the types that are not found are asked for by name, and
 // the files that declare them are imported in the place of the missing ones.
 func (c *reflectionCall) repairImports(ctx context.Context) error {
-	if len(c.files.absent()) == 0 {
-		return nil
-	}
 	if symbols := c.files.unresolved(); len(symbols) > 0 {
 		if err := c.fetchSymbols(ctx, symbols, func(string, error) {}); err != nil {
 			return err

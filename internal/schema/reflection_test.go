@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -279,6 +280,34 @@ func TestReflectionFails(t *testing.T) {
 			_, err := Reflection(&server, tc.opts).Load(testContext(t))
 			wantError(t, err, tc.want...)
 		})
+	}
+}
+
+// An empty message takes two bytes on the wire.
+func TestReflectionOfAMemoryBomb(t *testing.T) {
+	server := &fakeReflection{listed: []string{"x.S"}}
+	server.edit = func(q *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
+		if q.GetListServices() == "" {
+			bomb := bytes.Repeat([]byte{4<<3 | 2, 0}, maxDeclarations+1)
+			resp.MessageResponse = bytesResponse(append(bomb, marshalOrNil(&descriptorpb.FileDescriptorProto{Name: proto.String("x")})...)).MessageResponse
+		}
+		return nil
+	}
+	_, err := Reflection(server, ReflectionOptions{}).Load(testContext(t))
+	wantError(t, err, "more than 1000000 declarations")
+}
+
+func TestCountDeclarations(t *testing.T) {
+	fd := marshal(t, sources(t, fixture)["acme/types.proto"])
+	n := countDeclarations(fd, "FileDescriptorProto", maxDeclarations)
+	if n < 10 || n > 100 {
+		t.Errorf("counted %d in a file with a message of three fields and an enum", n)
+	}
+	if got := countDeclarations(fd, "FileDescriptorProto", 3); got < 4 || got > n {
+		t.Errorf("counted %d where 3 are the limit", got)
+	}
+	for i := range fd {
+		countDeclarations(fd[i:], "FileDescriptorProto", maxDeclarations) // Malformed, which must not matter.
 	}
 }
 

@@ -1,0 +1,52 @@
+package schema
+
+import (
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// Limits of what one server may send in one load. The largest schemas known have some ten thousand types.
+const (
+	maxQuestions    = 100_000   // files and symbols that are asked for
+	maxDeclarations = 1_000_000 // messages, fields, enums, values, methods and the like
+)
+
+// nestedDeclarations says which fields of the descriptor messages hold further ones.
+var nestedDeclarations = map[protoreflect.Name]map[protowire.Number]protoreflect.Name{
+	"FileDescriptorProto":    {4: "DescriptorProto", 5: "EnumDescriptorProto", 6: "ServiceDescriptorProto", 9: "SourceCodeInfo"},
+	"DescriptorProto":        {3: "DescriptorProto", 4: "EnumDescriptorProto"},
+	"EnumDescriptorProto":    {},
+	"ServiceDescriptorProto": {},
+	"SourceCodeInfo":         {},
+}
+
+// countDeclarations counts the submessages and strings of a serialised FileDescriptorProto that become objects in memory. It is asked before
+// the bytes are parsed: an empty message takes two bytes on the wire and several hundred when it is linked. It stops at most; what is malformed
+// is left to the parser.
+func countDeclarations(raw []byte, kind protoreflect.Name, most int) int {
+	n := 0
+	for len(raw) > 0 && n <= most {
+		num, typ, size := protowire.ConsumeTag(raw)
+		if size < 0 {
+			return n
+		}
+		raw = raw[size:]
+		if typ != protowire.BytesType {
+			if size = protowire.ConsumeFieldValue(num, typ, raw); size < 0 {
+				return n
+			}
+			raw = raw[size:]
+			continue
+		}
+		value, size := protowire.ConsumeBytes(raw)
+		if size < 0 {
+			return n
+		}
+		raw = raw[size:]
+		n++
+		if inner, ok := nestedDeclarations[kind][num]; ok {
+			n += countDeclarations(value, inner, most-n)
+		}
+	}
+	return n
+}
