@@ -44,11 +44,11 @@ func stampOf(path string) stamp {
 	if err != nil {
 		return stamp{}
 	}
-	real, err := filepath.EvalSymlinks(path)
+	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return stamp{}
 	}
-	return stamp{info: info, real: real}
+	return stamp{info: info, real: resolved}
 }
 
 func (s stamp) equal(t stamp) bool {
@@ -81,7 +81,10 @@ func (r *reading) end() {
 
 // look takes the stamp before the content is read, so that a change in between is seen as one.
 func (r *reading) look(path string) stamp {
-	path = filepath.Clean(path)
+	// Events have absolute paths. Abs fails only where the working directory is gone, and everything with it.
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s, ok := r.files[path]
@@ -136,9 +139,10 @@ func (t *tracker) watch(ctx context.Context, changed func()) {
 				deadline = now.Add(10 * t.debounce)
 			}
 			timer.Reset(min(t.debounce, deadline.Sub(now)))
-		case <-errs:
-			// Events were lost.
-			timer.Reset(t.debounce)
+		case err := <-errs:
+			if err != nil { // Events were lost.
+				timer.Reset(t.debounce)
+			}
 		case <-timer.C:
 			deadline = time.Time{}
 			interval := t.poll

@@ -196,7 +196,7 @@ func (e *echo) Download(req *testpb.EchoRequest, ss grpc.ServerStreamingServer[h
 // run is one call that follows a Script.
 type run struct {
 	b          *Backend
-	ctx        context.Context //nolint:containedctx // A run lives exactly as long as the call whose context this is.
+	ctx        context.Context
 	setHeader  func(metadata.MD) error
 	setTrailer func(metadata.MD)
 	script     *testpb.Script
@@ -266,7 +266,7 @@ func (r *run) failure() error {
 	if s.GetFailCode() == 0 {
 		return nil
 	}
-	st := status.New(codes.Code(uint32(s.GetFailCode())), s.GetFailMessage()) //nolint:gosec // A test says which code.
+	st := status.New(codes.Code(uint32(s.GetFailCode())), s.GetFailMessage())
 	var details []protoadapt.MessageV1
 	if s.GetFailBadRequest() {
 		details = append(details, &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{
