@@ -81,6 +81,16 @@ func (b *backend) kill() {
 	<-b.stopped
 }
 
+// header is one of the last call's.
+func (b *backend) header(name string) string {
+	if v, ok := b.headers.Load(name); ok {
+		if values, ok := v.([]string); ok && len(values) > 0 {
+			return values[0]
+		}
+	}
+	return ""
+}
+
 func (b *backend) serve(_ any, s grpc.ServerStream) error {
 	b.calls.Add(1)
 	defer b.ended.Add(1)

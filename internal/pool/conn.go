@@ -45,7 +45,7 @@ func (f *fleet) newConn(ep *endpoint) *conn {
 
 // dial lets the connection be set up as soon as it is its turn.
 func (f *fleet) dial(c *conn) {
-	if c.gone || c.queued {
+	if c.gone || c.queued || c.state != connectivity.Idle {
 		return
 	}
 	c.queued = true
@@ -59,11 +59,7 @@ func (f *fleet) dialAt(at time.Time, c *conn) {
 		f.dial(c)
 		return
 	}
-	f.at(at, func() {
-		if c.state == connectivity.Idle {
-			f.dial(c)
-		}
-	})
+	f.at(at, func() { f.dial(c) })
 }
 
 // pump starts queued dials while there is room.
@@ -86,6 +82,8 @@ func (f *fleet) connect(c *conn) {
 		return
 	}
 	c.dialled = time.Now()
+	c.endpoint.dialled = c.dialled
+	c.state = connectivity.Connecting // grpc will say so, too; until then it must not be dialled again
 	c.dialing = true
 	f.dialing++
 	dialled := c.dialled
@@ -188,15 +186,13 @@ func (f *fleet) failed(c *conn, err error) {
 // renew forgets the backoff of connections that are down: somebody registered the endpoint, so it is worth a try. grpc has no
 // way to reset the backoff of one SubConn, so new ones take their place.
 func (f *fleet) renew(ep *endpoint) {
-	at := later(ep.renewed.Add(dialSpacing), time.Now())
 	for _, c := range slices.Clone(ep.conns) {
 		// An attempt that is only just under way is as good as a new one.
 		if c.state == connectivity.Ready || c.queued || c.state == connectivity.Connecting && time.Since(c.dialled) < dialSpacing {
 			continue
 		}
 		f.drop(c)
-		f.dialAt(at, f.newConn(ep))
-		ep.renewed = at
+		f.dialAt(ep.dialled.Add(dialSpacing), f.newConn(ep))
 	}
 }
 

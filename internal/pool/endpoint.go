@@ -31,7 +31,7 @@ type endpoint struct {
 	state         connectivity.State
 	since         time.Time // of state, or of draining
 	connects      uint64    // connections that became READY
-	renewed       time.Time // when it was last dialled because of a registration
+	dialled       time.Time // the last time
 }
 
 // registration is an entry of the registry that led to an endpoint.

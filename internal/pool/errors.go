@@ -97,7 +97,6 @@ func gist(err error) string {
 	var (
 		dns     *net.DNSError
 		netErr  net.Error
-		alert   tls.AlertError
 		record  tls.RecordHeaderError
 		verify  *tls.CertificateVerificationError
 		unknown x509.UnknownAuthorityError
@@ -113,7 +112,7 @@ func gist(err error) string {
 		return "no route to host"
 	case errors.As(err, &verify), errors.As(err, &unknown):
 		return "its certificate is not trusted"
-	case errors.As(err, &alert), errors.As(err, &record):
+	case errors.As(err, &record):
 		return "TLS handshake failed"
 	case errors.As(err, &dns):
 		return "its name cannot be resolved"
@@ -128,6 +127,8 @@ func gist(err error) string {
 // gistOfText does the same for errors of which grpc-go passes on nothing but the text.
 func gistOfText(text string) string {
 	for _, known := range [...]struct{ part, gist string }{
+		{"tls: ", "TLS handshake failed"},
+		{"looked like an HTTP/1.1 header", "it does not speak HTTP/2"},
 		{"too_many_pings", "too many keepalive pings"},
 		{"keepalive ping failed", "keepalive timeout"},
 		{"connection reset", "connection reset"},

@@ -47,6 +47,7 @@ type fakeSub struct {
 	addr   string
 	listen func(balancer.SubConnState)
 	down   bool
+	state  connectivity.State
 }
 
 func newFakeGRPC() *fakeGRPC {
@@ -93,7 +94,20 @@ func (s *fakeSub) Shutdown() {
 }
 
 func (s *fakeSub) become(state connectivity.State, err error) {
+	s.grpc.mu.Lock()
+	s.state = state
+	s.grpc.mu.Unlock()
 	s.listen(balancer.SubConnState{ConnectivityState: state, ConnectionError: err})
+}
+
+// lose breaks the connection if there is one.
+func (s *fakeSub) lose() {
+	s.grpc.mu.Lock()
+	up := s.state == connectivity.Ready
+	s.grpc.mu.Unlock()
+	if up {
+		s.become(connectivity.Idle, nil)
+	}
 }
 
 // refuse is a failed dial.

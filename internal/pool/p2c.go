@@ -70,15 +70,18 @@ func (p *p2c) better(b, a int, now int64) bool {
 	}
 	ea, eb := p.endpoints[a], p.endpoints[b]
 	la, lb := float64(ea.inFlight.Load()), float64(eb.inFlight.Load())
+	wa, wb := 1.0, 1.0
+	if p.weights != nil {
+		wa, wb = float64(p.weights[a]), float64(p.weights[b])
+	}
 	ta, tb := ea.latency.at(now), eb.latency.at(now)
 	if ta > 0 && tb > 0 && (slow(ta, tb) || slow(tb, ta)) {
 		// What the call would wait for: those before it and itself.
-		la, lb = (la+1)*float64(ta), (lb+1)*float64(tb)
+		return (lb+1)*float64(tb)*wa < (la+1)*float64(ta)*wb
 	}
-	if p.weights != nil {
-		la, lb = la*float64(p.weights[b]), lb*float64(p.weights[a])
-	}
-	return lb < la
+	// Less loaded without the call, and not more loaded with it: else a light endpoint that is idle would get calls beyond its
+	// share whenever a heavy one has a few.
+	return lb*wa < la*wb && (lb+1)*wa <= (la+1)*wb
 }
 
 func slow(t, beside int64) bool { return t > slowFactor*beside && t-beside > slowBy }

@@ -66,9 +66,9 @@ func open(name string, s Settings, feed feed, log *zap.Logger, random func() uin
 
 // dialOptions say how connections are made and kept.
 func dialOptions(s Settings, f *fleet) []grpc.DialOption {
-	security := insecure.NewCredentials()
+	security := trackedCredentials{TransportCredentials: insecure.NewCredentials()}
 	if s.TLS != nil {
-		security = credentials.NewTLS(s.TLS)
+		security = trackedCredentials{TransportCredentials: credentials.NewTLS(s.TLS), name: s.TLS.ServerName}
 	}
 	dialer := newDialer()
 	return []grpc.DialOption{
@@ -77,7 +77,7 @@ func dialOptions(s Settings, f *fleet) []grpc.DialOption {
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(), // of what may have been executed; what was never sent is sent again elsewhere
 		grpc.WithIdleTimeout(0),
-		grpc.WithTransportCredentials(trackedCredentials{security}),
+		grpc.WithTransportCredentials(security),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", addr)
 		}),

@@ -101,7 +101,7 @@ func (c *Channel) run() {
 	defer close(c.done)
 	c.fleet.run()
 	c.unsubscribe()
-	c.conn.Close()
+	_ = c.conn.Close()
 	c.fleet.lock()
 	for l := range c.fleet.listeners {
 		l.end()

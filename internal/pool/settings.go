@@ -28,7 +28,7 @@ type Settings struct {
 	MaxReceiveSize              int           // bytes, default 4 MiB
 	DrainTimeout                time.Duration // default 30s
 	Linger                      time.Duration // how long a retired channel waits for late calls; default 5s
-	TLS                         *tls.Config   // nil: plaintext. It is cloned, later changes have no effect
+	TLS                         *tls.Config   // nil: plaintext. It is cloned. Without a ServerName certificates are checked against the one below
 	ServerName                  string        // :authority, default the name in TLS, else the instance's address
 }
 

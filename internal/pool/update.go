@@ -2,7 +2,6 @@ package pool
 
 import (
 	"cmp"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -64,9 +63,12 @@ func (f *fleet) apply() {
 	f.events.changed(what)
 
 	// Hundreds of gateways get the same list at the same time, sorted.
-	rand.Shuffle(len(dial), func(i, j int) { dial[i], dial[j] = dial[j], dial[i] })
+	for i := len(dial) - 1; i > 0; i-- {
+		j := below(uint32(f.random()), i+1)
+		dial[i], dial[j] = dial[j], dial[i]
+	}
 	for _, c := range dial {
-		f.dialAt(c.endpoint.renewed, c)
+		f.dialAt(c.endpoint.dialled.Add(dialSpacing), c)
 	}
 }
 
@@ -101,17 +103,7 @@ func (f *fleet) activate(ep *endpoint) (dial []*conn) {
 	for len(ep.conns) < f.settings.Connections {
 		dial = append(dial, f.newConn(ep))
 	}
-	if len(dial) > 0 {
-		ep.renewed = later(ep.renewed.Add(dialSpacing), time.Now())
-	}
 	return dial
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // unregister removes an entry of the registry, and with the last one of an address the endpoint.

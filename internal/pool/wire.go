@@ -23,10 +23,16 @@ type connKey struct{}
 // trackedCredentials hand on connections that their endpoint knows, so that it can close them.
 type trackedCredentials struct {
 	credentials.TransportCredentials
+
+	// name is what certificates are checked against; "": the authority. grpc itself knows only the one or the other.
+	name string
 }
 
 // ClientHandshake is called by grpc when a connection was dialled.
 func (t trackedCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	if t.name != "" {
+		authority = t.name
+	}
 	secured, info, err := t.TransportCredentials.ClientHandshake(ctx, authority, raw)
 	if err != nil {
 		return nil, nil, err
@@ -39,7 +45,7 @@ func (t trackedCredentials) ClientHandshake(ctx context.Context, authority strin
 
 // Clone keeps the tracking.
 func (t trackedCredentials) Clone() credentials.TransportCredentials {
-	return trackedCredentials{t.TransportCredentials.Clone()}
+	return trackedCredentials{t.TransportCredentials.Clone(), t.name}
 }
 
 // wire is an open connection. It leaves its set when grpc closes it.
@@ -90,6 +96,6 @@ func (s *wireSet) sever() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, w := range s.wires {
-		w.raw.Close()
+		_ = w.raw.Close()
 	}
 }

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"errors"
 	"io"
 	"net"
 	"syscall"
@@ -64,10 +65,10 @@ func (r *readyWire) tryRead(fd uintptr) bool {
 	r.buf = r.pool.Get(r.size)
 	for {
 		r.n, r.err = syscall.Read(int(fd), *r.buf)
-		switch r.err { //nolint:errorlint // a bare errno
-		case syscall.EINTR:
+		if errors.Is(r.err, syscall.EINTR) {
 			continue
-		case syscall.EAGAIN:
+		}
+		if errors.Is(r.err, syscall.EAGAIN) {
 			r.pool.Put(r.buf)
 			r.buf, r.n, r.err = nil, 0, nil
 			return false

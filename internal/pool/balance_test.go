@@ -1,0 +1,261 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/balancer"
+)
+
+// load runs workers in virtual time, each making one unary call after the other for a while, and counts where they go.
+func load(f *fleet, g *fakeGRPC, workers int, during time.Duration, takes func(addr string) time.Duration) map[string]int {
+	var (
+		wg     sync.WaitGroup
+		mu     sync.Mutex
+		counts = make(map[string]int)
+		end    = time.Now().Add(during)
+	)
+	for range workers {
+		wg.Go(func() {
+			for time.Now().Before(end) {
+				l := &lease{Context: context.Background(), channel: &Channel{fleet: f}, unary: true}
+				addr, done, err := g.pick(l)
+				if err != nil {
+					panic(err)
+				}
+				mu.Lock()
+				counts[addr]++
+				mu.Unlock()
+				time.Sleep(takes(addr))
+				done(balancer.DoneInfo{BytesSent: true})
+				l.end(nil)
+			}
+		})
+	}
+	wg.Wait()
+	return counts
+}
+
+func wantShares(t *testing.T, counts map[string]int, weights map[string]uint32, within float64) {
+	t.Helper()
+	var calls, sum float64
+	for addr, w := range weights {
+		calls += float64(counts[addr])
+		sum += float64(w)
+	}
+	for addr, w := range weights {
+		want := calls * float64(w) / sum
+		if got := float64(counts[addr]); math.Abs(got-want) > within*want {
+			t.Errorf("%s got %.0f of %.0f calls, want %.0f within %.0f %%", addr, got, calls, want, 100*within)
+		}
+	}
+}
+
+func TestCallsAreSpreadByWeight(t *testing.T) {
+	equal := make(map[string]uint32)
+	for i := range 10 {
+		equal[fmt.Sprint("host", i)] = 7
+	}
+	tests := []struct {
+		name      string
+		weights   map[string]uint32 // as registered
+		effective map[string]uint32 // nil: as registered
+		alone     bool              // p2c only without concurrency: else it evens out calls in flight more than shares
+	}{
+		{"ten equal", equal, nil, false},
+		{"1:2:5", map[string]uint32{"a": 1, "b": 2, "c": 5}, nil, false},
+		{"100:1", map[string]uint32{"a": 100, "b": 1}, nil, true},
+		{"unknown counts as the mean", map[string]uint32{"a": 2, "b": 4, "c": 0}, map[string]uint32{"a": 2, "b": 4, "c": 3}, false},
+		{"unknown beside equal", map[string]uint32{"a": 3, "b": 3, "c": 0}, map[string]uint32{"a": 1, "b": 1, "c": 1}, false},
+		{"large weights", map[string]uint32{"a": math.MaxUint32, "b": math.MaxUint32 / 2}, nil, false},
+	}
+	for _, policy := range []string{BalanceP2C, BalanceRoundRobin} {
+		for _, workers := range []int{1, 16} {
+			for _, tt := range tests {
+				if tt.alone && policy == BalanceP2C && workers > 1 {
+					continue
+				}
+				t.Run(fmt.Sprintf("%s/%d at a time/%s", policy, workers, tt.name), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						f, g := startFleet(t, Settings{Balance: policy})
+						g.open = true
+						f.weighted(tt.weights)
+						time.Sleep(time.Second)
+						const calls = 20_000
+						counts := load(f, g, workers, calls/time.Duration(workers)*time.Millisecond, func(string) time.Duration { return time.Millisecond })
+						weights := tt.effective
+						if weights == nil {
+							weights = tt.weights
+						}
+						within := 0.10
+						if tt.alone {
+							within = 0.25 // two hundred calls
+						}
+						if policy == BalanceRoundRobin {
+							within = 0.01
+						}
+						wantShares(t, counts, weights, within)
+					})
+				})
+			}
+		}
+	}
+}
+
+func TestRoundRobinTakesTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, g := startFleet(t, Settings{Balance: BalanceRoundRobin})
+		g.open = true
+		f.list("a", "b", "c")
+		time.Sleep(time.Second)
+		seen := make(map[string]int)
+		for i := range 300 {
+			addr, _, err := g.pick(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[addr]++
+			if i%3 == 2 && (seen["a"] != i/3+1 || seen["b"] != i/3+1) {
+				t.Fatalf("after %d calls: %v", i+1, seen)
+			}
+		}
+	})
+}
+
+func TestWeightedRoundRobinIsSmooth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, g := startFleet(t, Settings{Balance: BalanceRoundRobin})
+		g.open = true
+		f.weighted(map[string]uint32{"light": 1, "heavy": 4})
+		time.Sleep(time.Second)
+		run := 0
+		for i := range 1000 {
+			addr, _, err := g.pick(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if addr == "light" {
+				run = 0
+			} else if run++; run > 5 {
+				t.Fatalf("%d calls in a row to the heavy one, at call %d", run, i)
+			}
+		}
+	})
+}
+
+func TestP2CAvoidsTheSlow(t *testing.T) {
+	const slow, fast = 520 * time.Millisecond, 20 * time.Millisecond
+	for _, hosts := range []int{2, 3, 10} {
+		for _, workers := range []int{1, 8, 64} {
+			t.Run(fmt.Sprintf("%d hosts, %d at a time", hosts, workers), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f, g := startFleet(t, Settings{})
+					g.open = true
+					var addrs []string
+					for i := range hosts {
+						addrs = append(addrs, fmt.Sprint("host", i))
+					}
+					f.list(addrs...)
+					time.Sleep(time.Second)
+					counts := load(f, g, workers, 20*time.Second, func(addr string) time.Duration {
+						if addr == "host0" {
+							return slow
+						}
+						return fast
+					})
+					var calls int
+					for _, n := range counts {
+						calls += n
+					}
+					if n, fair := counts["host0"], calls/hosts; n > fair/4 || n == 0 {
+						t.Errorf("the slow one got %d of %d calls, want some but under a quarter of its share of %d", n, calls, fair)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestP2CComesBackToTheRecovered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, g := startFleet(t, Settings{})
+		g.open = true
+		f.list("a", "b")
+		time.Sleep(time.Second)
+		slow := time.Now().Add(20 * time.Second)
+		takes := func(addr string) time.Duration {
+			if addr == "a" && time.Now().Before(slow) {
+				return 500 * time.Millisecond
+			}
+			return 10 * time.Millisecond
+		}
+		load(f, g, 4, 20*time.Second, takes)
+		load(f, g, 4, 2*latencyStale, takes) // time to find out
+		wantShares(t, load(f, g, 4, 20*time.Second, takes), map[string]uint32{"a": 1, "b": 1}, 0.1)
+	})
+}
+
+func TestP2CEvensOutCallsInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, g := startFleet(t, Settings{})
+		g.open = true
+		var addrs []string
+		for i := range 20 {
+			addrs = append(addrs, fmt.Sprint("host", i))
+		}
+		f.list(addrs...)
+		time.Sleep(time.Second)
+		for range 2000 { // streams that never end
+			if _, _, err := g.pick(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, e := range f.snapshot().Endpoints {
+			if e.InFlight < 96 || e.InFlight > 104 {
+				t.Errorf("%s has %d calls in flight, want about 100", e.Address, e.InFlight)
+			}
+		}
+	})
+}
+
+func TestAliasTableDrawsEveryIndexByWeight(t *testing.T) {
+	tests := [][]uint32{{1}, {5, 5}, {1, 2, 5}, {1, 1, 1, 97}, {math.MaxUint32, 1}, {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5}}
+	for _, weights := range tests {
+		t.Run(fmt.Sprint(weights), func(t *testing.T) {
+			// The chance of each index follows from the table without a draw.
+			table := newAliasTable(weights)
+			chance := make([]float64, len(weights))
+			var sum float64
+			for i, slot := range table {
+				keep := float64(slot.keep) / (1<<32 - 1)
+				chance[i] += keep / float64(len(table))
+				chance[slot.other] += (1 - keep) / float64(len(table))
+				sum += float64(weights[i])
+			}
+			for i, w := range weights {
+				if want := float64(w) / sum; math.Abs(chance[i]-want) > 1e-6 {
+					t.Errorf("index %d is drawn with %g, want %g", i, chance[i], want)
+				}
+			}
+		})
+	}
+}
+
+func TestConnectionsOfAnEndpointShareItsCalls(t *testing.T) {
+	ep := &endpoint{}
+	conns := []*conn{{endpoint: ep}, {endpoint: ep}, {endpoint: ep}}
+	ep.ready.Store(&conns)
+	for range 30 {
+		ep.pickConn().inFlight.Add(1)
+	}
+	for i, c := range conns {
+		if n := c.inFlight.Load(); n != 10 {
+			t.Errorf("connection %d has %d calls, want 10", i, n)
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/mem"
+
+	"github.com/caddy-grpc/gateway/discovery"
+)
+
+// BenchmarkCall compares calls through a channel with the same through a bare grpc.ClientConn.
+func BenchmarkCall(b *testing.B) {
+	server := startBackend(b, "")
+	f := &manualFeed{}
+	c := openChannel(b, Settings{}, f)
+	f.list(server.addr)
+	ready(b, c)
+	for _, cc := range []struct {
+		name string
+		conn grpc.ClientConnInterface
+	}{{"bare", bare(b, server.addr)}, {"channel", c}} {
+		b.Run("Invoke/"+cc.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				var reply mem.BufferSlice
+				if err := cc.conn.Invoke(context.Background(), methodEcho, raw("hello"), &reply); err != nil {
+					b.Fatal(err)
+				}
+				reply.Free()
+			}
+		})
+		b.Run("NewStream/"+cc.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				cs, err := cc.conn.NewStream(context.Background(), &grpc.StreamDesc{}, methodEcho)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := cs.SendMsg(raw("hello")); err != nil {
+					b.Fatal(err)
+				}
+				var reply mem.BufferSlice
+				if err := cs.RecvMsg(&reply); err != nil {
+					b.Fatal(err)
+				}
+				reply.Free()
+			}
+		})
+	}
+}
+
+// benchFleet is a fleet with n READY endpoints on a fake grpc.
+func benchFleet(b *testing.B, s Settings, n int, weight func(i int) uint32) (*fleet, *fakeGRPC, []discovery.Endpoint) {
+	b.Helper()
+	f, g := startFleet(b, s)
+	f.events = newEvents(zap.NewNop())
+	g.open = true
+	list := make([]discovery.Endpoint, n)
+	for i := range list {
+		addr := fmt.Sprintf("10.0.%03d.%03d:9001", i/250, i%250)
+		list[i] = discovery.Endpoint{ID: "user.rpc/" + addr, Addr: addr, Weight: weight(i)}
+	}
+	f.onFeed(synced(list...))
+	eventually(b, "all are ready", func() bool {
+		f.lock()
+		defer f.unlock()
+		return len(f.ready) == n
+	})
+	time.Sleep(2 * applyEvery)
+	return f, g, list
+}
+
+func equal(int) uint32     { return 1 }
+func unequal(i int) uint32 { return uint32(i%10) + 1 }
+
+// BenchmarkPick is the policy's part of a call.
+func BenchmarkPick(b *testing.B) {
+	for _, policy := range []string{BalanceP2C, BalanceRoundRobin} {
+		for name, weight := range map[string]func(int) uint32{"equal": equal, "weighted": unequal} {
+			for _, n := range []int{10, 10_000} {
+				b.Run(fmt.Sprintf("%s/%s/%d", policy, name, n), func(b *testing.B) {
+					_, g, _ := benchFleet(b, Settings{Balance: policy}, n, weight)
+					picker := g.state.Picker
+					ctx := &lease{Context: context.Background(), unary: true}
+					b.ReportAllocs()
+					for b.Loop() {
+						res, err := picker.Pick(balancer.PickInfo{Ctx: ctx})
+						if err != nil {
+							b.Fatal(err)
+						}
+						res.Done(balancer.DoneInfo{BytesSent: true})
+					}
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkChange is what one change costs, the new picker included: a list with one endpoint more or less, and a
+// connection that is lost and comes back.
+func BenchmarkChange(b *testing.B) {
+	for name, weight := range map[string]func(int) uint32{"equal": equal, "weighted": unequal} {
+		for _, n := range []int{100, 10_000} {
+			b.Run(fmt.Sprintf("list/%s/%d", name, n), func(b *testing.B) {
+				f, _, list := benchFleet(b, Settings{}, n, weight)
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					f.lock()
+					f.applied = time.Time{}
+					f.flushed = time.Time{}
+					f.unlock()
+					f.onFeed(synced(list[i%2:]...))
+				}
+			})
+			b.Run(fmt.Sprintf("connection/%s/%d", name, n), func(b *testing.B) {
+				f, g, list := benchFleet(b, Settings{}, n, weight)
+				sub := g.sub(list[n/2].Addr)
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					f.lock()
+					f.flushed = time.Time{}
+					f.unlock()
+					state := connectivity.TransientFailure
+					if i%2 == 1 {
+						state = connectivity.Ready
+					}
+					sub.become(state, nil)
+				}
+			})
+		}
+	}
+}
