@@ -237,7 +237,13 @@ func (d *reader) delimited(p int, out []byte, f *field) (int, []byte) {
 	}
 	index := len(d.patches)
 	out = d.open(out)
-	p, out = d.message(p, out, f.msg)
+	if m := f.msg; m.wkt == notWellKnown && m.ready.Load() && m.err == nil && d.depth > 0 {
+		d.depth--
+		p, out = d.object(p, out, m, false)
+		d.depth++
+	} else {
+		p, out = d.message(p, out, m)
+	}
 	if p >= 0 {
 		d.close(index, out)
 	}

@@ -50,8 +50,8 @@ func (d *reader) unsigned(p int, size uint) (uint64, int) {
 	return v, q
 }
 
-// digits reads the plain integer at p that ends as a number or a string does, and reports whether there is one of up to
-// 18 digits. All else is left to oddInteger.
+// digits reads the plain integer at p that ends as a number or a string does, and reports whether there is one below
+// 2^64. All else is left to oddInteger.
 func (d *reader) digits(p int, quoted bool) (uint64, int, bool) {
 	in := d.in
 	start := p
@@ -73,7 +73,11 @@ func (d *reader) digits(p int, quoted bool) (uint64, int, bool) {
 		p++
 	}
 	n := p - start
-	if n == 0 || n > 18 || p >= len(in) || in[start] == '0' && n > 1 {
+	if n == 0 || p >= len(in) || in[start] == '0' && n > 1 {
+		return 0, p, false
+	}
+	// Twenty digits have not gone round 2^64 if they start with a 1 and give a value that looks like it.
+	if n > 19 && (n > 20 || in[start] != '1' || v < 1e19) {
 		return 0, p, false
 	}
 	if quoted {
@@ -85,10 +89,7 @@ func (d *reader) digits(p int, quoted bool) (uint64, int, bool) {
 // oddInteger reads an integer in any form that JSON allows a number: with a fraction of zeros, with an exponent, with
 // escapes if it is a string. It also finds what is no integer.
 func (d *reader) oddInteger(p int, size uint, signed bool) (int64, int) {
-	expected := "an integer of " + strconv.Itoa(int(size)) + " bits"
-	if !signed {
-		expected = "an unsigned integer of " + strconv.Itoa(int(size)) + " bits"
-	}
+	expected := expectedInteger(size, signed)
 	token, q := d.numberText(p, expected)
 	if q < 0 {
 		return 0, q
@@ -109,6 +110,19 @@ func (d *reader) oddInteger(p int, size uint, signed bool) (int64, int) {
 	}
 	p, _ = d.fail(p, nil, expected)
 	return 0, p
+}
+
+func expectedInteger(size uint, signed bool) string {
+	switch {
+	case signed && size == 32:
+		return "an integer of 32 bits"
+	case signed:
+		return "an integer of 64 bits"
+	case size == 32:
+		return "an unsigned integer of 32 bits"
+	default:
+		return "an unsigned integer of 64 bits"
+	}
 }
 
 // numberText returns the text of the number at p, or in the string at p, and the position after it.
@@ -255,6 +269,9 @@ func (d *reader) float32(p int) (uint64, int) {
 
 // float64 reads a double and returns its bits.
 func (d *reader) float64(p int) (uint64, int) {
+	if v, q := d.plainFloat(p); q > 0 {
+		return math.Float64bits(v), q
+	}
 	token, q := d.floatText(p)
 	if q < 0 {
 		return 0, q
@@ -265,6 +282,46 @@ func (d *reader) float64(p int) (uint64, int) {
 		return 0, p
 	}
 	return math.Float64bits(v), q
+}
+
+// plainFloat reads a number without an exponent whose digits and power of ten are exact in floating point. The position
+// is 0 if it is none.
+func (d *reader) plainFloat(p int) (float64, int) {
+	in := d.in
+	negative := p < len(in) && in[p] == '-'
+	if negative {
+		p++
+	}
+	start := p
+	var m uint64
+	for p < len(in) && in[p]-'0' <= 9 {
+		m = m*10 + uint64(in[p]-'0')
+		p++
+	}
+	whole := p - start
+	if whole == 0 || whole > 1 && in[start] == '0' || p >= len(in) {
+		return 0, 0
+	}
+	scale := 0
+	if in[p] == '.' {
+		p++
+		point := p
+		for p < len(in) && in[p]-'0' <= 9 {
+			m = m*10 + uint64(in[p]-'0')
+			p++
+		}
+		if scale = p - point; scale == 0 || p >= len(in) {
+			return 0, 0
+		}
+	}
+	if whole+scale > 18 || m >= 1<<53 || isWordByte(in[p]) {
+		return 0, 0
+	}
+	v := float64(m) / powers64[scale]
+	if negative {
+		v = -v
+	}
+	return v, p
 }
 
 // floatText returns the text of the floating-point number at p, which may be a string that holds one, or one of the

@@ -52,18 +52,10 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 			return d.fail(p, out, "a field name")
 		}
 		start := p
-		var f *field
-		// Members mostly come in the order of the fields, so the name of the field after the last is tried first.
-		if next < len(m.fields) && len(in)-p > 8 && !typed {
-			g := &m.fields[next]
-			if (load64(in, p+1)^g.match)&g.mask == 0 {
-				q := p + 1 + len(g.quoted)
-				if len(g.quoted) <= 8 || q <= len(in) && string(in[p+9:q]) == g.quoted[8:] {
-					f, p = g, q
-				}
-			}
-		}
-		if f == nil {
+		f, q := d.quickMember(p, m, next)
+		if f != nil && !typed {
+			p = q
+		} else {
 			var name []byte
 			name, p = d.memberName(p)
 			if p < 0 {
@@ -93,7 +85,9 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 		if p < len(in) && in[p] <= ' ' {
 			p = d.space(p)
 		}
-		if !d.mark(f, s) {
+		if bit := uint64(1) << (uint(f.index) & 63); !m.wide && f.index < 64 && s.seen&bit == 0 {
+			s.seen |= bit
+		} else if !d.mark(f, s) {
 			p, out = d.fail(start, out, "each field once")
 			return d.within(f.name, out)
 		}
@@ -107,7 +101,12 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 				return d.within(f.name, out)
 			}
 			before := len(out)
-			if p, out = d.fieldValue(p, out, f); p < 0 {
+			if f.shape == shapeSingular {
+				p, out = d.value(p, out, f)
+			} else {
+				p, out = d.fieldValue(p, out, f)
+			}
+			if p < 0 {
 				return d.within(f.name, out)
 			}
 			if f.required && len(out) > before {
@@ -133,6 +132,50 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 			return d.fail(p, out, "',' or '}'")
 		}
 	}
+}
+
+// quickMember finds the field of the member at p and the position of its value, if the name is plain and short and the
+// colon follows at once. Members mostly come in the order of the fields, so the name of the next field is tried first.
+func (d *reader) quickMember(p int, m *program, next int) (*field, int) {
+	in := d.in
+	if len(in)-p <= 40 {
+		return nil, p
+	}
+	x := load64(in, p+1)
+	if next < len(m.fields) {
+		f := &m.fields[next]
+		if (x^f.match)&f.mask == 0 {
+			q := p + 1 + len(f.quoted)
+			if len(f.quoted) <= 8 || q <= len(in) && string(in[p+9:q]) == f.quoted[8:] {
+				return f, q
+			}
+		}
+	}
+	first, last := x, uint64(0)
+	end := p + 1
+	mask := specials(x)
+	if mask != 0 {
+		n := firstByte(mask)
+		first = lowBytes(x, n)
+		end += n
+	} else {
+		for mask == 0 {
+			if end += 8; end > p+25 {
+				return nil, p
+			}
+			mask = specials(load64(in, end))
+		}
+		end += firstByte(mask)
+		last = load64(in, end-8)
+	}
+	if in[end] != '"' || in[end+1] != ':' {
+		return nil, p
+	}
+	i, ok := m.names.lookup(first, last, in[p+1:end])
+	if !ok {
+		return nil, p
+	}
+	return &m.fields[i], end + 2
 }
 
 // mark notes that a field was seen, and reports whether it was seen for the first time.

@@ -64,6 +64,19 @@ func (d *reader) dynamicValue(p int, out []byte, m *program) (int, []byte) {
 
 // timestamp reads an RFC 3339 time and appends the fields of a Timestamp.
 func (d *reader) timestamp(p int, out []byte) (int, []byte) {
+	// The usual lengths, for 0, 3, 6 and 9 digits of a second, are tried before the string is looked into.
+	for _, n := range [...]int{20, 24, 27, 30} {
+		end := p + n + 1
+		if end >= len(d.in) {
+			break
+		}
+		if d.in[end] != '"' || d.in[p] != '"' {
+			continue
+		}
+		if seconds, nanos, ok := parseUTC(d.in[p+1 : end]); ok && seconds >= minTimestamp {
+			return end + 1, appendSeconds(out, seconds, nanos)
+		}
+	}
 	s, q := d.text(p)
 	if q < 0 {
 		return q, out

@@ -75,10 +75,15 @@ func (t *nameTable) slot(first, last uint64, size int) int {
 
 // find returns the number of a name, and whether there is one.
 func (t *nameTable) find(name []byte) (int32, bool) {
+	first, last := nameWords(name)
+	return t.lookup(first, last, name)
+}
+
+// lookup is find for a name whose words are at hand.
+func (t *nameTable) lookup(first, last uint64, name []byte) (int32, bool) {
 	if len(t.slots) == 0 || len(name) == 0 {
 		return 0, false
 	}
-	first, last := nameWords(name)
 	for at := t.slot(first, last, len(name)); ; at++ {
 		s := &t.slots[at&(len(t.slots)-1)]
 		if s.size == 0 {
