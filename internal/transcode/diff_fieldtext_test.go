@@ -181,6 +181,9 @@ func (p *pair) bindText(f *fieldPath, m protoreflect.Message, text string) error
 	if err != nil {
 		return err
 	}
+	if p.discarded(element, text) {
+		return nil
+	}
 	from := fragment.ProtoReflect()
 	for _, fd := range f.fields[:len(f.fields)-1] {
 		from, m = from.Get(fd).Message(), m.Mutable(fd).Message()
@@ -205,6 +208,15 @@ func (p *pair) bindText(f *fieldPath, m protoreflect.Message, text string) error
 		m.Set(fd, v)
 	}
 	return nil
+}
+
+// discarded reports whether the text is an unknown name of an enum value that the options say to ignore: then nothing is set.
+func (p *pair) discarded(fd protoreflect.FieldDescriptor, text string) bool {
+	if !p.opts.DiscardUnknown || fd.Kind() != protoreflect.EnumKind || fd.Enum().Values().ByName(protoreflect.Name(text)) != nil {
+		return false
+	}
+	_, err := strconv.ParseInt(text, 10, 32)
+	return err != nil
 }
 
 func textAsMapKey(key string) (string, error) {
