@@ -1,0 +1,248 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+)
+
+// ws is one WebSocket of a test.
+type ws struct {
+	*websocket.Conn
+	t   testing.TB
+	ctx context.Context
+}
+
+func (w *world) websocket(t testing.TB, path string, headers ...string) *ws {
+	t.Helper()
+	conn, resp, err := w.upgrade(t, path, headers...)
+	if err != nil {
+		t.Fatalf("%v: %v", err, resp)
+	}
+	return conn
+}
+
+func (w *world) upgrade(t testing.TB, path string, headers ...string) (*ws, *http.Response, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	t.Cleanup(cancel)
+	h := http.Header{}
+	for _, line := range headers {
+		k, v, _ := strings.Cut(line, ": ")
+		h.Add(k, v)
+	}
+	conn, resp, err := websocket.Dial(ctx, w.url+path, &websocket.DialOptions{HTTPHeader: h, HTTPClient: w.client(t, "HTTP1").http})
+	if err != nil {
+		return nil, resp, err
+	}
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	return &ws{conn, t, ctx}, resp, nil
+}
+
+func (s *ws) say(frame string) {
+	s.t.Helper()
+	if err := s.Write(s.ctx, websocket.MessageText, []byte(frame)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *ws) hear(part string) {
+	s.t.Helper()
+	kind, frame, err := s.Read(s.ctx)
+	if err != nil || kind != websocket.MessageText || !strings.Contains(string(frame), part) {
+		s.t.Fatalf("got %v %s, %v; want %s", kind, frame, err, part)
+	}
+}
+
+func (s *ws) wantClose(code websocket.StatusCode, reason string) {
+	s.t.Helper()
+	_, frame, err := s.Read(s.ctx)
+	var closed websocket.CloseError
+	if !errors.As(err, &closed) || closed.Code != code || !strings.HasPrefix(closed.Reason, reason) {
+		s.t.Fatalf("got %s, %v; want it closed with %d %s", frame, err, code, reason)
+	}
+}
+
+func TestWebSocketForAllKinds(t *testing.T) {
+	w := newWorld(t, frontend.Options{})
+	t.Run("unary, a route without a body", func(t *testing.T) {
+		s := w.websocket(t, "/v1/echo/hi?count=3")
+		s.hear(`{"text":"hi","request":{"text":"hi","count":3}`)
+		s.wantClose(1000, "")
+	})
+	t.Run("unary, by name", func(t *testing.T) {
+		s := w.websocket(t, "/gateway.test.v1.Echo/Unary")
+		s.say(`{"text":"hi"}`)
+		s.hear(`{"text":"hi"`)
+		s.wantClose(1000, "")
+	})
+	t.Run("server stream", func(t *testing.T) {
+		s := w.websocket(t, "/v1/stream/1000?text=x")
+		for i := range 1000 {
+			s.hear(fmt.Sprintf(`"number":%d,`, i+1))
+		}
+		s.wantClose(1000, "")
+	})
+	t.Run("server stream, a POST route", func(t *testing.T) {
+		s := w.websocket(t, "/v1/stream")
+		s.say(`{"count":2}`)
+		s.hear(`"number":1,`)
+		s.hear(`"number":2,`)
+		s.wantClose(1000, "")
+	})
+	t.Run("client stream", func(t *testing.T) {
+		s := w.websocket(t, "/v1/collect")
+		s.say(`{"text":"a"}`)
+		s.say(`{"text":"b"}`)
+		s.say("")
+		s.hear(`{"text":"a,b"`)
+		s.wantClose(1000, "")
+	})
+	t.Run("bidi, a GET route", func(t *testing.T) {
+		s := w.websocket(t, "/v1/chat?count=1")
+		for i := range 100 {
+			s.say(fmt.Sprintf(`{"text":"%d"}`, i))
+			s.hear(fmt.Sprintf(`{"text":"%d","request":{"text":"%d","count":1}`, i, i))
+		}
+		s.say("")
+		s.wantClose(1000, "")
+	})
+	t.Run("HttpBody", func(t *testing.T) {
+		s := w.websocket(t, "/v1/download/2")
+		for _, want := range []string{"chunk 1\n", "chunk 2\n"} {
+			if kind, frame, err := s.Read(s.ctx); err != nil || kind != websocket.MessageBinary || string(frame) != want {
+				t.Fatalf("got %v %q, %v", kind, frame, err)
+			}
+		}
+		s.wantClose(1000, "")
+	})
+	if info, err := w.lastInfo(1); err != nil || info.Framing != "websocket" || info.Code != 0 || info.Err != nil {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+func TestWebSocketErrors(t *testing.T) {
+	w := newWorld(t, frontend.Options{MaxRequestSize: 1000})
+	t.Run("of the call, before the first message", func(t *testing.T) {
+		s := w.websocket(t, "/v1/stream/3?script.fail_code=5&script.fail_message=gone")
+		s.wantClose(4005, "NOT_FOUND: gone")
+	})
+	t.Run("of the call, after some", func(t *testing.T) {
+		s := w.websocket(t, "/v1/stream/3?script.fail_code=16&script.fail_after=1")
+		s.hear(`"number":1,`)
+		s.wantClose(4016, "UNAUTHENTICATED: ")
+	})
+	t.Run("with a long message", func(t *testing.T) {
+		s := w.websocket(t, "/v1/stream/1?script.fail_code=5&script.fail_message="+strings.Repeat("%C3%A9", 200))
+		s.wantClose(4005, "NOT_FOUND: "+strings.Repeat("é", (maxReason-len("NOT_FOUND: "))/2))
+	})
+	t.Run("of the client's message", func(t *testing.T) {
+		s := w.websocket(t, "/v1/chat")
+		s.say(`{"text":"a"}`)
+		s.hear(`{"text":"a"`)
+		s.say(`{"nonsense":1}`)
+		s.wantClose(4003, "INVALID_ARGUMENT: message 2: ")
+	})
+	t.Run("a message too large", func(t *testing.T) {
+		s := w.websocket(t, "/v1/chat")
+		s.say(`{"text":"` + strings.Repeat("a", 1000) + `"}`)
+		s.wantClose(websocket.StatusMessageTooBig, "")
+	})
+	for _, tc := range []struct {
+		name, path string
+		headers    []string
+		status     int
+	}{
+		{"no route", "/v1/nowhere", nil, 404},
+		{"a bad parameter", "/v1/stream/x", nil, 400},
+		{"a page of another site", "/v1/chat", []string{"Origin: https://evil.example"}, 403},
+		{"no origin at all", "/v1/chat", []string{"Origin: null"}, 403},
+		{"a bad timeout", "/v1/chat", []string{"X-Request-Timeout: -1s"}, 400},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, resp, err := w.upgrade(t, tc.path, tc.headers...)
+			if err == nil || resp.StatusCode != tc.status || resp.Header.Get("Content-Type") != "application/json" {
+				t.Errorf("got %v, %v; want %d", resp, err, tc.status)
+			}
+		})
+	}
+	eventually(t, "all calls have ended", func() bool { return w.backend.InFlight() == 0 })
+}
+
+func TestWebSocketOrigins(t *testing.T) {
+	w := newWorld(t, frontend.Options{WebSocketOrigins: []string{"*.good.example"}})
+	w.websocket(t, "/v1/chat", "Origin: https://app.good.example")
+	w.websocket(t, "/v1/chat", "Origin: "+w.url)
+	if _, resp, err := w.upgrade(t, "/v1/chat", "Origin: https://good.example.evil.example"); err == nil || resp.StatusCode != 403 {
+		t.Errorf("got %v, %v", resp, err)
+	}
+}
+
+func TestWebSocketOff(t *testing.T) {
+	w := newWorld(t, frontend.Options{NoWebSocket: true})
+	if _, resp, err := w.upgrade(t, "/v1/echo/x"); err == nil || resp.StatusCode != 200 {
+		t.Errorf("got %v, %v; want an ordinary answer", resp, err)
+	}
+}
+
+func TestWebSocketClientThatLeaves(t *testing.T) {
+	w := newWorld(t, frontend.Options{})
+	for _, path := range []string{"/v1/stream/1000000?script.interval=0.001s", "/v1/chat"} {
+		for name, leave := range map[string]func(*ws){
+			"politely": func(s *ws) { _ = s.Close(websocket.StatusNormalClosure, "") },
+			"at once":  func(s *ws) { _ = s.CloseNow() },
+		} {
+			t.Run(path+" "+name, func(t *testing.T) {
+				before := w.backend.Calls()
+				s := w.websocket(t, path)
+				eventually(t, "the call arrived", func() bool { return w.backend.Calls() > before })
+				leave(s)
+				eventually(t, "the backend is free", func() bool { return w.backend.InFlight() == 0 })
+			})
+		}
+	}
+}
+
+func TestWebSocketDrain(t *testing.T) {
+	drain := frontend.NewDrain()
+	w := newWorld(t, frontend.Options{Drain: drain})
+	s := w.websocket(t, "/v1/chat")
+	s.say(`{"text":"a"}`)
+	s.hear(`{"text":"a"`)
+	drain.Close()
+	s.wantClose(4014, "UNAVAILABLE: the server is shutting down")
+}
+
+func TestWebSocketPing(t *testing.T) {
+	w := newWorld(t, frontend.Options{Heartbeat: 10 * time.Millisecond})
+	pinged := make(chan struct{}, 100)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, w.url+"/v1/chat", &websocket.DialOptions{
+		HTTPClient: w.client(t, "HTTP1").http,
+		OnPingReceived: func(context.Context, []byte) bool {
+			pinged <- struct{}{}
+			return true
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := conn.CloseRead(ctx)
+	for range 3 {
+		select {
+		case <-pinged:
+		case <-read.Done():
+			t.Fatal("the connection has ended")
+		}
+	}
+	_ = conn.CloseNow()
+}
