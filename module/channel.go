@@ -29,9 +29,11 @@ type sharedChannel struct {
 	log      *zap.Logger
 
 	channel atomic.Pointer[pool.Channel] // nil before start
+	settled atomic.Bool                  // calls no longer wait for the first instance
 
 	mu      sync.Mutex // guards what follows, and the change of channel
 	closed  bool
+	started time.Time
 	onReady map[int]func(addr string) // to be registered at start
 	stops   map[int]func()
 	nextID  int
@@ -96,7 +98,26 @@ func (c *sharedChannel) start() *pool.Channel {
 	for id, fn := range c.onReady {
 		c.stops[id] = ch.OnEndpointReady(fn)
 	}
+	c.started = time.Now()
 	c.channel.Store(ch)
+	return ch
+}
+
+// usable starts the channel and, while it is new, waits for its first instance: a reload that brings a channel hands over to it without a
+// failed call. Later a call without an instance fails at once.
+func (c *sharedChannel) usable(ctx context.Context) *pool.Channel {
+	ch := c.start()
+	if ch == nil || c.settled.Load() {
+		return ch
+	}
+	c.mu.Lock()
+	deadline := c.started.Add(settleTime)
+	c.mu.Unlock()
+	waiting, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	if err := ch.WaitReady(waiting); err == nil || ctx.Err() == nil {
+		c.settled.Store(true)
+	}
 	return ch
 }
 
@@ -129,7 +150,7 @@ func errClosed() error {
 
 // NewStream implements grpc.ClientConnInterface.
 func (c *sharedChannel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	ch := c.start()
+	ch := c.usable(ctx)
 	if ch == nil {
 		return nil, errClosed()
 	}
@@ -138,7 +159,7 @@ func (c *sharedChannel) NewStream(ctx context.Context, desc *grpc.StreamDesc, me
 
 // Invoke implements grpc.ClientConnInterface.
 func (c *sharedChannel) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	ch := c.start()
+	ch := c.usable(ctx)
 	if ch == nil {
 		return errClosed()
 	}
@@ -180,16 +201,18 @@ func (c *sharedChannel) Destruct() error {
 		c.feed.release()
 		return nil
 	}
-	if caddy.Exiting() {
-		leaving.run(func() {
-			c.shutdown(ch, c.drainTimeout())
-			c.feed.release()
-		})
-		return nil
+	draining.add(c)
+	var done <-chan struct{}
+	if !caddy.Exiting() {
+		done = ch.Retire()
 	}
-	done := ch.Retire()
 	leaving.run(func() {
-		<-done
+		if done != nil {
+			<-done
+		} else {
+			c.shutdown(ch, c.drainTimeout())
+		}
+		draining.remove(c)
 		c.feed.release()
 	})
 	return nil

@@ -28,11 +28,14 @@ func (h exitHandler) Handle(context.Context, caddy.Event) error {
 		return nil
 	}
 	exitDrain.Close()
+	all := draining.all()
 	channels.Range(func(_, v any) bool {
-		c := v.(*sharedChannel)
-		time.AfterFunc(h.shutdownDelay()+c.drainTimeout(), c.cut)
+		all = append(all, v.(*sharedChannel))
 		return true
 	})
+	for _, c := range all {
+		time.AfterFunc(h.shutdownDelay()+c.drainTimeout(), func() { c.cut(0) })
+	}
 	return nil
 }
 
@@ -45,10 +48,10 @@ func (h exitHandler) shutdownDelay() time.Duration {
 	return time.Duration(app.(*caddyhttp.App).ShutdownDelay)
 }
 
-// cut ends the channel with the calls that are still in flight.
-func (c *sharedChannel) cut() {
+// cut ends the channel without lingering, and the calls that are still in flight after the limit.
+func (c *sharedChannel) cut(limit time.Duration) {
 	if ch := c.channel.Load(); ch != nil {
-		c.shutdown(ch, 0)
+		c.shutdown(ch, limit)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,8 +17,9 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// settleTime is how long after its start a handler makes requests wait for schemas that are being read for the first time. It
-// covers a reload that brings a new upstream, which is then handed over without a failed request.
+// settleTime is how long after the start requests wait for what is new: for the first instance of a channel to be connected and for a
+// schema to be read for the first time. So a reload that brings a new upstream fails no request, and one that comes with the
+// start finds the gateway ready.
 const settleTime = 3 * time.Second
 
 // routing keeps the table of a handler current. ServeHTTP reads it without a lock.
@@ -59,7 +61,10 @@ func (r *routing) check() error {
 			complete = false
 		}
 	}
-	files := compileTable(r.cfg, members, r.compiler)
+	files, err := r.compile(members)
+	if err != nil {
+		return err
+	}
 	var errs []error
 	for _, p := range files.problems {
 		if p.fatal && (complete || p.Upstream != "") {
@@ -117,10 +122,28 @@ func (r *routing) refresh() {
 	if old != nil && slices.Equal(members, old.members) {
 		return
 	}
-	t := compileTable(r.cfg, members, r.compiler)
+	t, err := r.compile(members)
+	if err != nil {
+		r.log.Error("the routes could not be compiled from the current schemas; the last ones stay", zap.Error(err))
+		if old != nil {
+			return
+		}
+	}
 	r.table.Store(t)
 	r.forget(members)
 	r.report(t, old)
+}
+
+// compile makes a table. Descriptors come from other processes, so that a panic over them is an error here, with a table of nothing.
+func (r *routing) compile(members []member) (t *compiledTable, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			t = compileTable(r.cfg, nil, r.compiler)
+			t.Pending = "the routes of the service could not be compiled"
+		}
+	}()
+	return compileTable(r.cfg, members, r.compiler), nil
 }
 
 // compiler gives the codecs of a schema, which are kept as long as the schema is in the table.

@@ -2,6 +2,8 @@ package module
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
@@ -23,8 +25,9 @@ var (
 	channels = caddy.NewUsagePool() // *sharedChannel by channelKey
 	schemas  = caddy.NewUsagePool() // *sharedSchema by schemaKey
 
-	leaving background
-	running appList
+	leaving  background
+	draining channelSet // those of leaving that are channels with a connection
+	running  appList
 
 	// exitDrain ends streams when the process exits.
 	exitDrain = frontend.NewDrain()
@@ -112,4 +115,31 @@ func (l *appList) newest() *App {
 		return nil
 	}
 	return l.apps[len(l.apps)-1]
+}
+
+// channelSet are channels that no config refers to any more and that still have calls, or wait for late ones.
+type channelSet struct {
+	mu       sync.Mutex
+	channels map[*sharedChannel]struct{}
+}
+
+func (s *channelSet) add(c *sharedChannel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.channels == nil {
+		s.channels = make(map[*sharedChannel]struct{})
+	}
+	s.channels[c] = struct{}{}
+}
+
+func (s *channelSet) remove(c *sharedChannel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.channels, c)
+}
+
+func (s *channelSet) all() []*sharedChannel {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.channels))
 }

@@ -16,10 +16,11 @@ type UpstreamView struct {
 	Target string `json:"target"`
 	// Key names the pool of connections: upstreams with equal keys share it, and it stays over a reload that does not change it.
 	Key string `json:"key"`
-	// Generations is how many upstreams of how many configs hold the pool. It is more than usual while a reload is under way.
+	// Generations is how many users the pool has: upstreams of the config in force and, while a reload is under way, of
+	// the one before, and the schema if it is read by reflection. 0 means that the pool drains and goes.
 	Generations int          `json:"generations"`
 	Registry    RegistryView `json:"registry"`
-	Schema      SchemaView   `json:"schema"`
+	Schema      SchemaView   `json:"schema,omitzero"`
 	pool.Snapshot
 }
 
@@ -88,7 +89,7 @@ func registryView(s discovery.State) RegistryView {
 	return v
 }
 
-// upstreamViews are the upstreams of the config in force, each once.
+// upstreamViews are the upstreams of the config in force, each once, and the pools of earlier ones that still drain.
 func (a *App) upstreamViews() []UpstreamView {
 	views := []UpstreamView{}
 	seen := make(map[string]bool)
@@ -96,6 +97,13 @@ func (a *App) upstreamViews() []UpstreamView {
 		if label := u.label(); !seen[label] {
 			seen[label] = true
 			views = append(views, u.view())
+		}
+	}
+	for _, c := range draining.all() {
+		if snapshot, ok := c.snapshot(); ok {
+			views = append(views, UpstreamView{
+				Name: c.name, Target: c.feed.key, Key: hash(c.key)[:16], Registry: registryView(c.feed.state()), Snapshot: snapshot,
+			})
 		}
 	}
 	return views

@@ -1,0 +1,48 @@
+package module
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// WaitForShared waits until everything that no config refers to has ended, and fails if anything is still referred to.
+func WaitForShared(t testing.TB) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		for _, c := range draining.all() {
+			c.cut(10 * time.Second) // Nobody is late here.
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		err := leaving.wait(ctx)
+		cancel()
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("shared values that do not end: %v", err)
+		}
+	}
+	for name, pool := range map[string]*caddy.UsagePool{"feeds": feeds, "channels": channels, "schemas": schemas} {
+		pool.Range(func(key, _ any) bool {
+			t.Errorf("left over in %s: %s", name, key)
+			return true
+		})
+	}
+	if app := running.newest(); app != nil {
+		t.Error("an app is still among the running ones")
+	}
+}
+
+// SharedCount is how many values are shared at present.
+func SharedCount() (n int) {
+	for _, pool := range []*caddy.UsagePool{feeds, channels, schemas} {
+		pool.Range(func(any, any) bool {
+			n++
+			return true
+		})
+	}
+	return n
+}
