@@ -148,6 +148,7 @@ func TestBadConfigIsRefused(t *testing.T) {
 		"negative duration": {"grpc_gateway 127.0.0.1:1 {\n\ttimeout -5s\n}", "-5s"},
 	}
 	load := kit.StartLoad(kit.H2C(), 100, echoGet(caddy), echoed)
+	time.Sleep(500 * time.Millisecond)
 	for name, c := range bad {
 		t.Run(name, func(t *testing.T) {
 			err := caddy.Reload(kit.Options{Global: cluster(etcd), Site: c.site})
@@ -162,6 +163,7 @@ func TestBadConfigIsRefused(t *testing.T) {
 			}
 		})
 	}
+	time.Sleep(500 * time.Millisecond)
 	kit.NoFailures(t, load.Stop(), 10)
 	if got := backends[0].Accepted(); got != accepted {
 		t.Errorf("connections: %d, before %d", got, accepted)
