@@ -1,6 +1,8 @@
 package schema
 
 import (
+	"strings"
+
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -9,7 +11,16 @@ import (
 const (
 	maxQuestions    = 100_000   // files and symbols that are asked for
 	maxDeclarations = 1_000_000 // messages, fields, enums, values, methods and the like
+	maxText         = 500       // bytes of a name or message of a server's that is shown
 )
+
+// shortened cuts a text to most bytes, for logs and status pages.
+func shortened(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
 
 // nestedDeclarations says which fields of the descriptor messages hold further ones.
 var nestedDeclarations = map[protoreflect.Name]map[protowire.Number]protoreflect.Name{

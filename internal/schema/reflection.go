@@ -285,10 +285,10 @@ func (c *reflectionCall) fetchServices(ctx context.Context, names []string) ([]P
 	var problems []Problem
 	var valid []string
 	for _, name := range names {
-		if protoreflect.FullName(name).IsValid() {
+		if len(name) <= maxText && protoreflect.FullName(name).IsValid() {
 			valid = append(valid, name)
 		} else {
-			problems = append(problems, Problem{Subject: name, Reason: "it is listed, but that is no valid name"})
+			problems = append(problems, Problem{Subject: shortened(name, maxText), Reason: "it is listed, but that is no valid name"})
 		}
 	}
 	err := c.fetchSymbols(ctx, valid, func(symbol string, err error) {
@@ -339,7 +339,7 @@ func answeredError(e *reflectionpb.ErrorResponse) error {
 	if code == codes.OK {
 		code = codes.Unknown
 	}
-	return status.Error(code, e.GetErrorMessage())
+	return status.Error(code, shortened(e.GetErrorMessage(), maxText))
 }
 
 // fetchImports gets the imported files that the server did not send along, until nothing is missing but what it does not have.

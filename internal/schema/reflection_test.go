@@ -194,6 +194,40 @@ func TestReflectionOfUnusualServers(t *testing.T) {
 	}
 }
 
+// largeReflection sends one file that is larger than what gRPC accepts by default.
+type largeReflection struct {
+	reflectionpb.UnimplementedServerReflectionServer
+	fake *fakeReflection
+}
+
+func (l *largeReflection) ServerReflectionInfo(ss reflectionpb.ServerReflection_ServerReflectionInfoServer) error {
+	for {
+		q, err := ss.Recv()
+		if err != nil {
+			return nil
+		}
+		if err := ss.Send(l.fake.answer(q)); err != nil {
+			return err
+		}
+	}
+}
+
+func TestReflectionOfALargeFile(t *testing.T) {
+	files := sources(t, map[string]string{"l.proto": `syntax = "proto3"; package l; message M {} service S { rpc Do(M) returns (M); }`})
+	files["l.proto"].SourceCodeInfo = &descriptorpb.SourceCodeInfo{Location: []*descriptorpb.SourceCodeInfo_Location{
+		{Span: []int32{0, 0, 0}, LeadingComments: proto.String(strings.Repeat("x", 6<<20))},
+	}}
+	server := &largeReflection{fake: &fakeReflection{files: files, listed: []string{"l.S"}}}
+	cc := dialBackend(t, testkit.WithReflection(false, false), testkit.WithRegister(func(r grpc.ServiceRegistrar) {
+		reflectionpb.RegisterServerReflectionServer(r, server)
+	}))
+	s, err := Reflection(cc, ReflectionOptions{}).Load(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantMethods(t, s, "l.S/Do")
+}
+
 // A file is imported as "types.proto" and registered as "acme/types.proto".
 func TestReflectionRepairsImportsByAnotherPath(t *testing.T) {
 	server := &fakeReflection{files: sources(t, fixture), listed: fixtureServices}
@@ -295,6 +329,23 @@ func TestReflectionOfAMemoryBomb(t *testing.T) {
 	}
 	_, err := Reflection(server, ReflectionOptions{}).Load(testContext(t))
 	wantError(t, err, "more than 1000000 declarations")
+}
+
+func TestProblemsAreBounded(t *testing.T) {
+	server := &fakeReflection{files: sources(t, fixture), listed: append(manyNames(1000), "acme.Users", strings.Repeat("long", 1000))}
+	s, err := Reflection(server, ReflectionOptions{}).Load(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantMethods(t, s, fixtureMethods[1:]...)
+	if n := len(s.Problems()); n != maxProblems+1 {
+		t.Errorf("%d problems", n)
+	}
+	for _, p := range s.Problems() {
+		if len(p.String()) > 2*maxText {
+			t.Errorf("a problem of %d bytes", len(p.String()))
+		}
+	}
 }
 
 func TestCountDeclarations(t *testing.T) {

@@ -5,6 +5,7 @@
 package schema
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -40,6 +41,9 @@ type Method struct {
 	// NoSideEffects: idempotency_level is NO_SIDE_EFFECTS, which opens Connect's GET.
 	NoSideEffects bool
 }
+
+// maxProblems is how many problems are kept, for a server that lists thousands of services and describes none.
+const maxProblems = 100
 
 // Problem is something of the source that could not be used. The rest of the schema works without it.
 type Problem struct {
@@ -129,6 +133,9 @@ func (s *Schema) index(services []protoreflect.ServiceDescriptor) {
 	slices.SortFunc(s.methods, func(a, b *Method) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.problems, func(a, b Problem) int { return strings.Compare(a.String(), b.String()) })
 	s.problems = slices.Compact(s.problems)
+	if n := len(s.problems) - maxProblems; n > 0 {
+		s.problems = append(s.problems[:maxProblems:maxProblems], Problem{Subject: "and more", Reason: fmt.Sprintf("%d further problems are not shown", n)})
+	}
 }
 
 func newMethod(md protoreflect.MethodDescriptor) *Method {

@@ -70,13 +70,15 @@ func (l *Live) record(result Result, s *Schema, err error) {
 
 // recordFailure logs an error once, not each time that it is met again.
 func (l *Live) recordFailure(st *Status, now time.Time, err error) {
+	const most = 4096 // Compilers have much to say.
+	text := shortened(err.Error(), most)
 	level := zap.WarnLevel
-	if st.Err != nil && st.LastError == err.Error() {
+	if st.Err != nil && st.LastError == text {
 		level = zap.DebugLevel
 	}
 	if st.Err == nil {
 		st.ErrorSince = now
 	}
-	st.Err, st.LastError = err, err.Error()
-	l.log.Log(level, "reading the schema failed", zap.Error(err), zap.Bool("schema_in_force", st.Loaded))
+	st.Err, st.LastError = err, text
+	l.log.Log(level, "reading the schema failed", zap.String("error", text), zap.Bool("schema_in_force", st.Loaded))
 }
