@@ -204,7 +204,7 @@ func (l *largeReflection) ServerReflectionInfo(ss reflectionpb.ServerReflection_
 	for {
 		q, err := ss.Recv()
 		if err != nil {
-			return nil
+			return err
 		}
 		if err := ss.Send(l.fake.answer(q)); err != nil {
 			return err
