@@ -215,7 +215,7 @@ func (l *largeReflection) ServerReflectionInfo(ss reflectionpb.ServerReflection_
 func TestReflectionOfALargeFile(t *testing.T) {
 	files := sources(t, map[string]string{"l.proto": `syntax = "proto3"; package l; message M {} service S { rpc Do(M) returns (M); }`})
 	files["l.proto"].SourceCodeInfo = &descriptorpb.SourceCodeInfo{Location: []*descriptorpb.SourceCodeInfo_Location{
-		{Span: []int32{0, 0, 0}, LeadingComments: proto.String(strings.Repeat("x", 6<<20))},
+		{Span: []int32{0, 0, 0}, LeadingComments: proto.String(strings.Repeat("x", 5<<20))},
 	}}
 	server := &largeReflection{fake: &fakeReflection{files: files, listed: []string{"l.S"}}}
 	cc := dialBackend(t, testkit.WithReflection(false, false), testkit.WithRegister(func(r grpc.ServiceRegistrar) {
