@@ -9,12 +9,15 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/status"
 )
 
 // settings are what a client is made of, with all secrets resolved.
@@ -43,24 +46,27 @@ type client struct {
 
 	mu      sync.Mutex
 	current *clientv3.Client // nil: none yet
+	made    chan struct{}    // closed when there is one
 }
 
 func newClient(s *settings, log *zap.Logger) *client {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &client{settings: s, log: log, ctx: ctx, cancel: cancel, making: make(chan struct{}, 1)}
+	return &client{settings: s, log: log, ctx: ctx, cancel: cancel, making: make(chan struct{}, 1), made: make(chan struct{})}
 }
 
 // Destruct closes the client; Caddy's UsagePool calls it when the last watch is over.
 func (c *client) Destruct() error {
 	c.cancel()
-	c.discard(c.peek())
+	current, _ := c.peek()
+	c.discard(current)
 	return nil
 }
 
-func (c *client) peek() *clientv3.Client {
+// peek is the present client, or nil and a channel that is closed once there is one.
+func (c *client) peek() (*clientv3.Client, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.current
+	return c.current, c.made
 }
 
 // get returns the etcd client, and makes one if need be.
@@ -71,7 +77,7 @@ func (c *client) get(ctx context.Context) (*clientv3.Client, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if current := c.peek(); current != nil {
+	if current, _ := c.peek(); current != nil {
 		return current, nil
 	}
 	made, err := c.dial(ctx)
@@ -80,6 +86,7 @@ func (c *client) get(ctx context.Context) (*clientv3.Client, error) {
 	}
 	c.mu.Lock()
 	c.current = made
+	close(c.made)
 	c.mu.Unlock()
 	return made, nil
 }
@@ -122,7 +129,7 @@ func (c *client) config(ctx context.Context) clientv3.Config {
 		DialOptions: []grpc.DialOption{
 			grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: s.dialTimeout}),
 			grpc.WithIdleTimeout(0),
-			grpc.WithChainUnaryInterceptor(failFast),
+			grpc.WithChainUnaryInterceptor(failFast, loginOnce),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)),
 		},
 	}
@@ -134,12 +141,23 @@ func failFast(ctx context.Context, method string, req, reply any, cc *grpc.Clien
 	return invoke(ctx, method, req, reply, cc, append(opts, grpc.WaitForReady(false))...)
 }
 
+// loginOnce keeps a failed login from being tried again within itself. Etcd's client sends the present token along with a login; servers
+// up to 3.4 refuse a login with an expired token, which the client takes for a reason to log in, and so on without end. The
+// error is made one that it does not know. The loop then makes a new client, which has no token to send.
+func loginOnce(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	err := invoke(ctx, method, req, reply, cc, opts...)
+	if err != nil && method == etcdserverpb.Auth_Authenticate_FullMethodName && isAuthError(err) {
+		return status.Errorf(codes.Unauthenticated, "etcd refused to renew the login: %s", status.Convert(err).Message())
+	}
+	return err
+}
+
 // discard closes a client, if it is the present one: of several watches that want a new client the first gets it for all.
 func (c *client) discard(old *clientv3.Client) {
 	c.mu.Lock()
 	same := old != nil && c.current == old
 	if same {
-		c.current = nil
+		c.current, c.made = nil, make(chan struct{})
 	}
 	c.mu.Unlock()
 	if same {
@@ -201,16 +219,20 @@ func (s *session) watch(ctx context.Context, prefix string, revision int64) (cli
 }
 
 func (s *session) awaitLink(ctx context.Context, up bool) error {
-	c := s.client.peek()
-	if c == nil { // there is no client, so there is no link, and only making one can change that
-		if !up {
-			return nil
-		}
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	conn := c.ActiveConnection()
 	for {
+		current, made := s.client.peek()
+		if current == nil {
+			if !up {
+				return nil
+			}
+			select {
+			case <-made:
+				continue
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		conn := current.ActiveConnection()
 		state := conn.GetState()
 		if (state == connectivity.Ready) == up {
 			return nil
@@ -218,7 +240,7 @@ func (s *session) awaitLink(ctx context.Context, up bool) error {
 		if up && state == connectivity.Idle {
 			conn.Connect()
 		}
-		if !conn.WaitForStateChange(ctx, state) {
+		if !conn.WaitForStateChange(ctx, state) { // a client that is thrown away changes to SHUTDOWN
 			return ctx.Err()
 		}
 	}

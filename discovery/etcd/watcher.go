@@ -115,21 +115,25 @@ func (w *watcher) handle(ctx context.Context, err error) (wait bool) {
 		return w.compactions > 1
 	}
 	w.fail(err)
-	if !isAuthError(err) {
-		return true
+	if isAuthError(err) {
+		w.logIn(ctx, err)
 	}
+	return true
+}
+
+// logIn gets a new token when etcd did not accept the present one: by a read, after which etcd's client has a new one for the next
+// watch, and if that does not help by a new client.
+func (w *watcher) logIn(ctx context.Context, err error) {
 	w.authFailures++
-	if w.authFailures == 1 { // most likely an expired token: the read gets a new one, the next watch uses it
+	if w.authFailures == 1 {
 		ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 		defer cancel()
-		if err := w.store.ping(ctx, w.prefix); err != nil {
-			w.log.Debug("etcd could not be read to get a new token", zap.Error(err))
+		if err = w.store.ping(ctx, w.prefix); err == nil || !isAuthError(err) {
+			return
 		}
-		return true
 	}
 	w.log.Info("making a new etcd client, because the present one is not let in", zap.Error(err))
 	w.store.renew()
-	return true
 }
 
 // pause waits with backoff. When there is no connection, its return ends the wait.
