@@ -8,8 +8,8 @@ import (
 func TestBackoff(t *testing.T) {
 	for range 100 { // jitter
 		b := Backoff{Base: time.Second, Max: 10 * time.Second}
-		for i, step := range []time.Duration{1, 2, 4, 8, 10, 10} {
-			step *= time.Second
+		for i, seconds := range []int{1, 2, 4, 8, 10, 10} {
+			step := time.Duration(seconds) * time.Second
 			got := b.Next()
 			if least, most := step*8/10, min(step*12/10, b.Max); got < least || got > most {
 				t.Fatalf("wait %d: got %v, want %v to %v", i, got, least, most)

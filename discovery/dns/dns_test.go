@@ -159,8 +159,8 @@ func TestAddresses(t *testing.T) {
 				t.Errorf("got %+v", got)
 			}
 			times := r.times()
-			for i, want := range []time.Duration{1, 2, 4, 8, 16, 30} {
-				want *= time.Second
+			for i, seconds := range []int{1, 2, 4, 8, 16, 30} {
+				want := time.Duration(seconds) * time.Second
 				if step := times[i+2] - times[i+1]; step < want*8/10 || step > want*12/10 {
 					t.Errorf("wait %d was %v, want about %v", i, step, want)
 				}

@@ -162,7 +162,7 @@ func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// Interface guards
+// Interface guards.
 var (
 	_ caddy.Provisioner           = (*Source)(nil)
 	_ caddyfile.Unmarshaler       = (*Source)(nil)

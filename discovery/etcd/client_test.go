@@ -188,7 +188,7 @@ func TestSessionAsksForWhatTheLoopNeeds(t *testing.T) {
 			t.Errorf("got %+v and %+v", created, event)
 		}
 		cancel()
-		for range ch { //nolint:revive // until it is closed
+		for range ch { // until it is closed
 		}
 	}
 	srv.mu.Lock()
@@ -409,7 +409,7 @@ func TestCheckEndpoints(t *testing.T) {
 }
 
 func TestFingerprint(t *testing.T) {
-	print := func(change func(*settings), certificates string) string {
+	fingerprint := func(change func(*settings), certificates string) string {
 		s := &settings{endpoints: []string{"h1:2379", "h2:2379"}, username: "u", password: "p", dialTimeout: 1, keepaliveTime: 2, keepaliveTimeout: 3}
 		change(s)
 		got, err := s.makeFingerprint([]byte(certificates))
@@ -418,19 +418,19 @@ func TestFingerprint(t *testing.T) {
 		}
 		return got
 	}
-	base := print(func(*settings) {}, "")
-	if same := print(func(s *settings) { s.endpoints = []string{"h2:2379", "h1:2379"} }, ""); same != base {
+	base := fingerprint(func(*settings) {}, "")
+	if same := fingerprint(func(s *settings) { s.endpoints = []string{"h2:2379", "h1:2379"} }, ""); same != base {
 		t.Error("the order of endpoints matters")
 	}
 	seen := map[string]string{base: "the base"}
 	for name, got := range map[string]string{
-		"endpoints":   print(func(s *settings) { s.endpoints = s.endpoints[:1] }, ""),
-		"user":        print(func(s *settings) { s.username = "v" }, ""),
-		"password":    print(func(s *settings) { s.password = "q" }, ""),
-		"no password": print(func(s *settings) { s.password = "" }, ""),
-		"timeout":     print(func(s *settings) { s.dialTimeout = 9 }, ""),
-		"keepalive":   print(func(s *settings) { s.keepaliveTimeout = 9 }, ""),
-		"certificate": print(func(*settings) {}, "x"),
+		"endpoints":   fingerprint(func(s *settings) { s.endpoints = s.endpoints[:1] }, ""),
+		"user":        fingerprint(func(s *settings) { s.username = "v" }, ""),
+		"password":    fingerprint(func(s *settings) { s.password = "q" }, ""),
+		"no password": fingerprint(func(s *settings) { s.password = "" }, ""),
+		"timeout":     fingerprint(func(s *settings) { s.dialTimeout = 9 }, ""),
+		"keepalive":   fingerprint(func(s *settings) { s.keepaliveTimeout = 9 }, ""),
+		"certificate": fingerprint(func(*settings) {}, "x"),
 	} {
 		if other, ok := seen[got]; ok {
 			t.Errorf("%s makes no difference to %s", name, other)

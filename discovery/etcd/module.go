@@ -122,7 +122,8 @@ func loadTLS(ctx caddy.Context, t reverseproxy.TLSConfig) (*tls.Config, []byte, 
 	if len(t.CARaw) > 0 {
 		_ = json.Unmarshal(t.CARaw, &authority) // what has no such files is another kind of module
 	}
-	for _, name := range slices.Concat(authority.Files, t.RootCAPEMFiles) {
+	files := slices.Concat(authority.Files, t.RootCAPEMFiles) //nolint:staticcheck // deprecated by Caddy, but still read by it
+	for _, name := range files {
 		content, err := os.ReadFile(name)
 		if err != nil {
 			return nil, nil, err
@@ -305,7 +306,7 @@ func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// Interface guards
+// Interface guards.
 var (
 	_ caddy.Provisioner           = (*Source)(nil)
 	_ caddy.Validator             = (*Source)(nil)

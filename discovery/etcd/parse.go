@@ -238,7 +238,7 @@ func textWeight(s string) uint32 {
 	return uint32(min(f, maxWeight))
 }
 
-func intWeight(n int64) uint32 { return uint32(max(0, min(n, maxWeight))) } //nolint:gosec // in range by construction
+func intWeight(n int64) uint32 { return uint32(max(0, min(n, maxWeight))) }
 
 func merged(m map[string]string, name, value string) map[string]string {
 	out := make(map[string]string, len(m)+1)

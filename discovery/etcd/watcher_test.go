@@ -113,8 +113,8 @@ func TestErrorsKeepTheListAndBackOff(t *testing.T) {
 		if !got.Synced {
 			t.Error("the list is no longer synced")
 		}
-		for i, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
-			want *= time.Second
+		for i, seconds := range []int{1, 2, 4, 8, 16, 30, 30} {
+			want := time.Duration(seconds) * time.Second
 			step := s.seen().watchedAt[i+1] - s.seen().watchedAt[i]
 			if step < want*8/10 || step > min(want*12/10, 30*time.Second) {
 				t.Errorf("wait %d was %v, want about %v", i, step, want)
