@@ -18,7 +18,9 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/caddy-grpc/gateway/discovery"
 )
@@ -453,6 +455,27 @@ func TestIsAuthError(t *testing.T) {
 		"something else":         {errors.New("x"), false},
 	} {
 		if got := isAuthError(c.err); got != c.want {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
+}
+
+func TestIsQuorumError(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"no leader":                     {rpctypes.ErrNoLeader, true},
+		"etcd timed out":                {rpctypes.ErrTimeout, true},
+		"we timed out":                  {context.DeadlineExceeded, true},
+		"the member saw our deadline":   {status.Error(codes.Unknown, "context deadline exceeded"), true},
+		"no connection":                 {status.Error(codes.Unavailable, "connection refused"), true},
+		"no connection for the login":   {&unreachableError{status.Error(codes.Unavailable, "connection refused")}, false},
+		"no permission":                 {rpctypes.ErrPermissionDenied, false},
+		"something else of the member":  {status.Error(codes.Unknown, "broken"), false},
+		"something else of the program": {errors.New("broken"), false},
+	} {
+		if got := isQuorumError(c.err); got != c.want {
 			t.Errorf("%s: got %v", name, got)
 		}
 	}

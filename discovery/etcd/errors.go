@@ -53,6 +53,12 @@ func isQuorumError(err error) bool {
 	if errors.As(err, &unreachable) {
 		return false
 	}
-	c := code(err)
-	return c == codes.Unavailable || c == codes.DeadlineExceeded
+	switch code(err) {
+	case codes.Unavailable, codes.DeadlineExceeded:
+		return true
+	case codes.Unknown: // the member noticed the deadline first: etcd passes the error of its own context on as text
+		return strings.Contains(err.Error(), context.DeadlineExceeded.Error())
+	default:
+		return false
+	}
 }

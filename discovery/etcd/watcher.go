@@ -25,7 +25,7 @@ const (
 	publishEvery     = 50 * time.Millisecond  // at most, so that a burst does not build a list per key
 	stableAfter      = 10 * time.Second       // a watch that lasted so long starts the backoff anew
 	unreachableMax   = 3 * time.Second        // longest wait between tries to make a client
-	leaderlessMax    = 5 * time.Second        // longest wait while a member answers that there is no leader
+	leaderlessMax    = 3 * time.Second        // longest wait while a member answers that there is no leader
 	reconnectSpread  = 300 * time.Millisecond // gateways do not come back in the same instant
 )
 
