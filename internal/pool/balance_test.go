@@ -251,7 +251,8 @@ func TestConnectionsOfAnEndpointShareItsCalls(t *testing.T) {
 	conns := []*conn{{endpoint: ep}, {endpoint: ep}, {endpoint: ep}}
 	ep.ready.Store(&conns)
 	for range 30 {
-		ep.pickConn().inFlight.Add(1)
+		c, _ := ep.pickConn()
+		c.inFlight.Add(1)
 	}
 	for i, c := range conns {
 		if n := c.inFlight.Load(); n != 10 {

@@ -21,11 +21,13 @@ const (
 	dialSpacing = time.Second
 )
 
-// conn is one connection to an endpoint over its life: a SubConn of grpc, which dials again when it is lost. All but inFlight
-// belongs to the fleet's mutex, and sub never changes once it is READY for the first time.
+// conn is one connection to an endpoint over its life: a SubConn of grpc, which dials again when it is lost. The fields up
+// to the blank line are for calls, without a lock; the others belong to the fleet's mutex. sub never changes once it is READY for
+// the first time.
 type conn struct {
 	endpoint *endpoint
 	inFlight atomic.Int64
+	limit    atomic.Uint32 // of concurrent calls; 0: not known, or none
 
 	sub     balancer.SubConn // nil until it is dialled for the first time
 	state   connectivity.State

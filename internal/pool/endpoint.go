@@ -20,8 +20,10 @@ type endpoint struct {
 	lastError atomic.Pointer[string]
 	latency   latency
 	draining  atomic.Bool
-	wires     wireSet     // open connections, also those that grpc has given up and that have calls in flight
-	cut       atomic.Bool // its time to drain is over: what was in flight has been ended
+	growing   atomic.Bool  // another connection is under way, or there are as many as there may be
+	growUntil atomic.Int64 // on the fleet's clock: so long calls that find no room wait for it
+	wires     wireSet      // open connections, also those that grpc has given up and that have calls in flight
+	cut       atomic.Bool  // its time to drain is over: what was in flight has been ended
 
 	registrations []registration
 	weight        uint32 // the largest of its registrations; 0: the registry does not say
@@ -43,23 +45,21 @@ type registration struct {
 // active is false once the last registration is gone.
 func (ep *endpoint) active() bool { return len(ep.registrations) > 0 }
 
-// pickConn gives the READY connection with the fewest calls, nil when there is none.
-func (ep *endpoint) pickConn() *conn {
+// pickConn gives the READY connection with the fewest calls, nil when there is none, and whether it takes one more.
+func (ep *endpoint) pickConn() (best *conn, room bool) {
 	ready := ep.ready.Load()
 	if ready == nil || len(*ready) == 0 {
-		return nil
+		return nil, false
 	}
-	best := (*ready)[0]
-	if len(*ready) == 1 {
-		return best
-	}
+	best = (*ready)[0]
 	fewest := best.inFlight.Load()
 	for _, c := range (*ready)[1:] {
 		if n := c.inFlight.Load(); n < fewest {
 			best, fewest = c, n
 		}
 	}
-	return best
+	limit := best.limit.Load()
+	return best, limit == 0 || fewest < int64(limit)
 }
 
 // add notes a registration and reports whether its ID is new to the endpoint.

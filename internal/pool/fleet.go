@@ -39,6 +39,7 @@ type fleet struct {
 	turn     atomic.Uint64  // of round robin; kept over pickers so that a new one does not start at the first endpoint again
 	work     sync.WaitGroup // goroutines that end by themselves
 	wake     chan struct{}  // the agenda has a new first task
+	growth   chan *endpoint // endpoints that want another connection
 
 	mu        sync.Mutex
 	cc        balancer.ClientConn // nil before the policy is built and after it is closed
@@ -78,6 +79,7 @@ func newFleet(service string, settings Settings, log *zap.Logger, random func() 
 		start:     time.Now(),
 		random:    random,
 		wake:      make(chan struct{}, 1),
+		growth:    make(chan *endpoint, 64),
 		endpoints: make(map[string]*endpoint),
 		weights:   make(weightCount),
 		readiness: make(chan struct{}),
@@ -119,6 +121,8 @@ func (f *fleet) run() {
 		select {
 		case <-timer.C:
 		case <-f.wake:
+		case ep := <-f.growth:
+			f.grow(ep)
 		}
 	}
 }
@@ -177,8 +181,10 @@ func (f *fleet) settle(ep *endpoint) {
 	}
 	if old := ep.ready.Load(); old == nil && len(ready) > 0 || old != nil && !sameConns(*old, ready) {
 		ep.ready.Store(&ready)
-		// Also when other connections remain: a call that found a lost one waits for the next picker.
-		f.changed(false)
+		// Also when other connections remain: a call that found a lost one waits for the next picker. And those that found all
+		// connections full wait for the one that came up.
+		f.changed(len(ready) > 1)
+		f.grown(ep)
 	}
 	if ep.active() && state != ep.state {
 		ep.state, ep.since = state, time.Now()

@@ -34,8 +34,8 @@ func (p *p2c) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	if p.better(b, a, now) {
 		a, b = b, a
 	}
-	// b is a better way out than a's neighbour when a has no connection any more.
-	if p.endpoints[a].pickConn() == nil {
+	// b is a better way out than a's neighbour when a has no connection any more, or no room.
+	if _, room := p.endpoints[a].pickConn(); !room {
 		a = b
 	}
 	return p.take(a, info, now)

@@ -64,17 +64,38 @@ type candidates struct {
 	weights   []uint32    // nil: all equal
 }
 
-// take gives the call to the endpoint, or to the next one that has a connection: an endpoint whose last connection was lost stays
-// among the candidates until the next picker. When none has, the call waits for that picker.
+// fullProbes is how many endpoints without room for another call are asked before one of them gets it nevertheless.
+const fullProbes = 16
+
+// take gives the call to the endpoint, or to the next one that has room: an endpoint whose last connection was lost stays among
+// the candidates until the next picker, and one may have as many streams as the instance allows. When no connection is left, or when
+// another one is about to come up, the call waits for the next picker.
 func (c *candidates) take(chosen int, info balancer.PickInfo, now int64) (balancer.PickResult, error) {
+	var (
+		full   *endpoint
+		fullOn *conn
+		probes int
+	)
 	n := len(c.endpoints)
 	for i := range n {
 		ep := c.endpoints[(chosen+i)%n]
-		if conn := ep.pickConn(); conn != nil {
+		conn, room := ep.pickConn()
+		switch {
+		case room:
 			return c.fleet.take(ep, conn, info, now), nil
+		case conn == nil:
+			continue
+		case full == nil:
+			full, fullOn = ep, conn
+		}
+		if probes++; probes == fullProbes {
+			break
 		}
 	}
-	return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
+	if full == nil || now < full.growUntil.Load() {
+		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
+	}
+	return c.fleet.take(full, fullOn, info, now), nil
 }
 
 // pick is a call's claim on an endpoint, from the pick to the end of the attempt. It is used again for other calls.
@@ -99,7 +120,9 @@ func (f *fleet) take(ep *endpoint, c *conn, info balancer.PickInfo, now int64) b
 	}
 	ep.picks.Add(1)
 	ep.inFlight.Add(1)
-	c.inFlight.Add(1)
+	if n, limit := c.inFlight.Add(1), c.limit.Load(); limit > 0 && nearlyFull(n, limit) {
+		f.wantMore(ep, now)
+	}
 	return balancer.PickResult{SubConn: c.sub, Done: p.done}
 }
 

@@ -38,7 +38,7 @@ func (t trackedCredentials) ClientHandshake(ctx context.Context, authority strin
 		return nil, nil, err
 	}
 	if c, ok := credentials.ClientHandshakeInfoFromContext(ctx).Attributes.Value(connKey{}).(*conn); ok {
-		return track(secured, raw, &c.endpoint.wires), info, nil
+		return track(secured, raw, c), info, nil
 	}
 	return secured, info, nil
 }
@@ -52,14 +52,22 @@ func (t trackedCredentials) Clone() credentials.TransportCredentials {
 type wire struct {
 	net.Conn // what grpc reads and writes, TLS or not
 
-	raw net.Conn // the TCP connection under it
-	set *wireSet
+	raw   net.Conn // the TCP connection under it
+	set   *wireSet
+	limit streamLimit
 }
 
-func track(secured, raw net.Conn, set *wireSet) net.Conn {
-	w := &wire{Conn: secured, raw: raw, set: set}
-	set.add(w)
+func track(secured, raw net.Conn, c *conn) net.Conn {
+	c.limit.Store(0)
+	w := &wire{Conn: secured, raw: raw, set: &c.endpoint.wires, limit: streamLimit{limit: &c.limit}}
+	w.set.add(w)
 	return withReadyReads(w)
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	w.limit.read(p[:n])
+	return n, err
 }
 
 func (w *wire) Close() error {

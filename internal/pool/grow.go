@@ -1,0 +1,86 @@
+package pool
+
+import (
+	"time"
+
+	"google.golang.org/grpc/connectivity"
+)
+
+const (
+	// growWait is how long calls that find every connection full wait for another one. After that they queue in grpc, as they would
+	// without all this.
+	growWait = 250 * time.Millisecond
+	// shrinkAfter is how long a connection that was added is kept at least.
+	shrinkAfter = 5 * time.Minute
+)
+
+// nearlyFull says when an endpoint whose least busy connection has n calls needs another one: before it is full, so that it is
+// there in time.
+func nearlyFull(n int64, limit uint32) bool { return 4*n >= 3*int64(limit) }
+
+// wantMore asks for another connection. It is on the way of a call, so it leaves the work to run.
+func (f *fleet) wantMore(ep *endpoint, now int64) {
+	if !ep.growing.CompareAndSwap(false, true) {
+		return
+	}
+	ep.growUntil.Store(now + int64(growWait))
+	select {
+	case f.growth <- ep:
+	default:
+		ep.growUntil.Store(0)
+		ep.growing.Store(false) // so many want one that the next call may ask again
+	}
+}
+
+// grow adds a connection to an endpoint, up to the configured maximum.
+func (f *fleet) grow(ep *endpoint) {
+	f.lock()
+	defer f.unlock()
+	if !ep.active() || len(ep.conns) >= f.settings.MaxConnections {
+		ep.growUntil.Store(0) // growing stays: there is no use in asking again
+		f.changed(true)       // some may wait
+		return
+	}
+	f.dial(f.newConn(ep))
+	now := time.Now()
+	f.at(now.Add(growWait), func() { f.changed(true) })
+	f.at(now.Add(shrinkAfter), func() { f.shrink(ep) })
+}
+
+// grown lets an endpoint ask for more connections once all it has are up.
+func (f *fleet) grown(ep *endpoint) {
+	for _, c := range ep.conns {
+		if c.state != connectivity.Ready {
+			return
+		}
+	}
+	if len(ep.conns) < f.settings.MaxConnections {
+		ep.growing.Store(false)
+	}
+}
+
+// shrink takes away a connection that was added if the others have room enough for everything, and keeps looking until
+// there are no more than configured.
+func (f *fleet) shrink(ep *endpoint) {
+	if !ep.active() || len(ep.conns) <= f.settings.Connections {
+		return
+	}
+	var (
+		idlest *conn
+		calls  int64
+		room   int64
+	)
+	for _, c := range ep.conns {
+		calls += c.inFlight.Load()
+		room += int64(c.limit.Load())
+		if idlest == nil || c.inFlight.Load() <= idlest.inFlight.Load() {
+			idlest = c
+		}
+	}
+	if 2*calls < room-int64(idlest.limit.Load()) || calls == 0 {
+		f.drop(idlest)
+		f.settle(ep)
+		f.grown(ep)
+	}
+	f.at(time.Now().Add(shrinkAfter), func() { f.shrink(ep) })
+}

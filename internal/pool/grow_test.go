@@ -1,0 +1,188 @@
+package pool
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/connectivity"
+)
+
+func TestConnectionsPerInstance(t *testing.T) {
+	b := startBackend(t, "")
+	f := &manualFeed{}
+	c := openChannel(t, Settings{Connections: 3}, f)
+	f.list(b.addr)
+	eventually(t, "three connections", func() bool {
+		s := c.Snapshot().Endpoints
+		return len(s) == 1 && s[0].Connections == 3
+	})
+	for range 30 {
+		mustEcho(t, c)
+	}
+	if n := b.accepts.Load(); n != 3 {
+		t.Errorf("%d connections were accepted, want 3", n)
+	}
+}
+
+// With 20 streams a connection and four connections, 80 calls run at the same time; grpc alone would let 60 of them wait.
+func TestMoreConnectionsWhereStreamsWouldQueue(t *testing.T) {
+	b := startBackend(t, "", grpc.MaxConcurrentStreams(20))
+	f := &manualFeed{}
+	c := openChannel(t, Settings{}, f)
+	f.list(b.addr)
+	ready(t, c)
+	var wg sync.WaitGroup
+	for range 80 {
+		wg.Go(func() { hang(t, c) }) // comes back once the instance has answered
+	}
+	wg.Wait()
+	if n := b.accepts.Load(); n != 4 {
+		t.Errorf("%d connections were accepted, want 4", n)
+	}
+	if e := c.Snapshot().Endpoints[0]; e.InFlight != 80 || e.Connections != 4 {
+		t.Errorf("snapshot is %+v", e)
+	}
+}
+
+func TestNoMoreConnectionsWithoutNeed(t *testing.T) {
+	b := startBackend(t, "") // a stock server allows any number of streams
+	f := &manualFeed{}
+	c := openChannel(t, Settings{}, f)
+	f.list(b.addr)
+	var wg sync.WaitGroup
+	for range 150 {
+		wg.Go(func() { hang(t, c) })
+	}
+	wg.Wait()
+	if n := b.accepts.Load(); n != 1 {
+		t.Errorf("%d connections were accepted, want 1", n)
+	}
+}
+
+// claim picks n calls that do not end, and says how many had to wait.
+func claim(t *testing.T, g *fakeGRPC, n int) (waiting int) {
+	t.Helper()
+	for range n {
+		if _, _, err := g.pick(t.Context()); err != nil {
+			waiting++
+		}
+	}
+	return waiting
+}
+
+func TestFullConnections(t *testing.T) {
+	const limit = 10
+	setup := func(t *testing.T, s Settings, addrs ...string) (*fleet, *fakeGRPC) {
+		f, g := startFleet(t, s)
+		g.open = true
+		f.list(addrs...)
+		time.Sleep(time.Second)
+		for _, ep := range f.endpoints {
+			for _, c := range ep.conns {
+				c.limit.Store(limit)
+			}
+		}
+		g.mu.Lock()
+		g.open = false // further connections stay under way
+		g.mu.Unlock()
+		return f, g
+	}
+	t.Run("calls wait for the next connection", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			_, g := setup(t, Settings{}, "a")
+			if n := claim(t, g, limit+3); n != 3 {
+				t.Fatalf("%d calls wait, want 3", n)
+			}
+			synctest.Wait()
+			if n := g.dialled("a"); n != 2 {
+				t.Fatalf("dialled %d times, want 2", n)
+			}
+			before := g.pickerCount()
+			g.sub("a").become(connectivity.Ready, nil)
+			synctest.Wait()
+			if g.pickerCount() == before {
+				t.Error("no picker came for those that wait")
+			}
+			if n := claim(t, g, 3); n != 0 {
+				t.Errorf("%d calls still wait", n)
+			}
+		})
+	})
+	t.Run("but not for long", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			_, g := setup(t, Settings{}, "a")
+			claim(t, g, limit+3)
+			before := g.pickerCount()
+			time.Sleep(growWait + time.Millisecond)
+			if g.pickerCount() == before {
+				t.Error("no picker came for those that wait")
+			}
+			if n := claim(t, g, 3); n != 0 {
+				t.Errorf("%d calls still wait", n)
+			}
+		})
+	})
+	t.Run("no more than the maximum", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			_, g := setup(t, Settings{MaxConnections: 1}, "a")
+			claim(t, g, limit)
+			synctest.Wait()
+			if n := claim(t, g, 5); n != 0 {
+				t.Errorf("%d calls wait for a connection that will not come", n)
+			}
+			if n := g.dialled("a"); n != 1 {
+				t.Errorf("dialled %d times, want once", n)
+			}
+		})
+	})
+	t.Run("another instance has room", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f, g := setup(t, Settings{Balance: BalanceRoundRobin}, "a", "b")
+			for f.endpoints["a"].inFlight.Load() < limit {
+				addr, done, err := g.pick(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if addr == "b" {
+					done(balancer.DoneInfo{BytesSent: true})
+				}
+			}
+			for range limit {
+				if addr, _, err := g.pick(t.Context()); addr != "b" {
+					t.Fatalf("picked %q, %v", addr, err)
+				}
+			}
+		})
+	})
+	t.Run("what was added goes again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f, g := setup(t, Settings{}, "a")
+			var ends []func(balancer.DoneInfo)
+			for range limit {
+				_, done, err := g.pick(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				ends = append(ends, done)
+			}
+			synctest.Wait()
+			g.sub("a").become(connectivity.Ready, nil)
+			time.Sleep(shrinkAfter + time.Second)
+			if n := len(f.endpoints["a"].conns); n != 2 {
+				t.Fatalf("%d connections while the calls go on, want 2", n)
+			}
+			for _, end := range ends {
+				end(balancer.DoneInfo{BytesSent: true})
+			}
+			time.Sleep(shrinkAfter)
+			synctest.Wait()
+			if n := len(f.endpoints["a"].conns); n != 1 {
+				t.Errorf("%d connections are left, want 1", n)
+			}
+		})
+	})
+}
