@@ -50,7 +50,7 @@ func wantShares(t *testing.T, counts map[string]int, weights map[string]uint32, 
 	}
 	for addr, w := range weights {
 		want := calls * float64(w) / sum
-		if got := float64(counts[addr]); math.Abs(got-want) > within*want {
+		if got := float64(counts[addr]); math.Abs(got-want) > within*want+2 {
 			t.Errorf("%s got %.0f of %.0f calls, want %.0f within %.0f %%", addr, got, calls, want, 100*within)
 		}
 	}
@@ -58,7 +58,7 @@ func wantShares(t *testing.T, counts map[string]int, weights map[string]uint32, 
 
 func TestCallsAreSpreadByWeight(t *testing.T) {
 	equal := make(map[string]uint32)
-	for i := range 10 {
+	for i := range 5 {
 		equal[fmt.Sprint("host", i)] = 7
 	}
 	tests := []struct {
@@ -67,7 +67,7 @@ func TestCallsAreSpreadByWeight(t *testing.T) {
 		effective map[string]uint32 // nil: as registered
 		alone     bool              // p2c only without concurrency: else it evens out calls in flight more than shares
 	}{
-		{"ten equal", equal, nil, false},
+		{"five equal", equal, nil, false},
 		{"1:2:5", map[string]uint32{"a": 1, "b": 2, "c": 5}, nil, false},
 		{"100:1", map[string]uint32{"a": 100, "b": 1}, nil, true},
 		{"unknown counts as the mean", map[string]uint32{"a": 2, "b": 4, "c": 0}, map[string]uint32{"a": 2, "b": 4, "c": 3}, false},
@@ -86,7 +86,10 @@ func TestCallsAreSpreadByWeight(t *testing.T) {
 						g.open = true
 						f.weighted(tt.weights)
 						time.Sleep(time.Second)
-						const calls = 20_000
+						calls := time.Duration(12_000)
+						if policy == BalanceRoundRobin {
+							calls = 3000
+						}
 						counts := load(f, g, workers, calls/time.Duration(workers)*time.Millisecond, func(string) time.Duration { return time.Millisecond })
 						weights := tt.effective
 						if weights == nil {
@@ -151,7 +154,7 @@ func TestWeightedRoundRobinIsSmooth(t *testing.T) {
 func TestP2CAvoidsTheSlow(t *testing.T) {
 	const slow, fast = 520 * time.Millisecond, 20 * time.Millisecond
 	for _, hosts := range []int{2, 3, 10} {
-		for _, workers := range []int{1, 8, 64} {
+		for _, workers := range []int{1, 8, 32} {
 			t.Run(fmt.Sprintf("%d hosts, %d at a time", hosts, workers), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					f, g := startFleet(t, Settings{})
@@ -162,7 +165,7 @@ func TestP2CAvoidsTheSlow(t *testing.T) {
 					}
 					f.list(addrs...)
 					time.Sleep(time.Second)
-					counts := load(f, g, workers, 20*time.Second, func(addr string) time.Duration {
+					counts := load(f, g, workers, 12*time.Second, func(addr string) time.Duration {
 						if addr == "host0" {
 							return slow
 						}

@@ -19,6 +19,7 @@ func (f *fleet) drain(ep *endpoint) {
 	f.changed(true)
 	ep.draining.Store(true)
 	ep.since = now
+	f.acquit(ep)
 	for i := len(ep.conns) - 1; i >= 0; i-- {
 		if c := ep.conns[i]; c.state != connectivity.Ready {
 			f.drop(c)

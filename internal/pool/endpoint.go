@@ -19,6 +19,7 @@ type endpoint struct {
 	failures  atomic.Uint64
 	lastError atomic.Pointer[string]
 	latency   latency
+	streak    atomic.Int32 // calls that failed in a row
 	draining  atomic.Bool
 	growing   atomic.Bool  // another connection is under way, or there are as many as there may be
 	growUntil atomic.Int64 // on the fleet's clock: so long calls that find no room wait for it
@@ -28,8 +29,15 @@ type endpoint struct {
 	registrations []registration
 	weight        uint32 // the largest of its registrations; 0: the registry does not say
 	conns         []*conn
-	place         int  // in fleet.ready, -1 when not there
-	failing       bool // no READY connection, and the last attempt of each failed
+	place         int       // in fleet.ready, -1 when not there
+	connected     bool      // it has a READY connection
+	lost          time.Time // when it had one for the last time
+	warmFrom      time.Time // when it started slowly
+	ejected       bool
+	ejectedAt     time.Time
+	ejections     int       // in a row
+	pardoned      time.Time // when the last one ended
+	failing       bool      // no READY connection, and the last attempt of each failed
 	state         connectivity.State
 	since         time.Time // of state, or of draining
 	connects      uint64    // connections that became READY

@@ -91,3 +91,8 @@ func (e *events) closed(calls int64) {
 		e.log.Warn("calls ended because the channel was closed: the time to drain is over", zap.Int64("calls", calls))
 	}
 }
+
+func (e *events) ejected(addr, why string, d time.Duration) {
+	e.limited(e.log.Warn, "instance ejected: too many calls in a row failed; it gets no calls for a while",
+		zap.String("instance", addr), zap.String("last_error", why), zap.Duration("for", d))
+}

@@ -39,7 +39,7 @@ type fleet struct {
 	turn     atomic.Uint64  // of round robin; kept over pickers so that a new one does not start at the first endpoint again
 	work     sync.WaitGroup // goroutines that end by themselves
 	wake     chan struct{}  // the agenda has a new first task
-	growth   chan *endpoint // endpoints that want another connection
+	asked    chan func()    // what calls asked for, see ask
 
 	mu        sync.Mutex
 	cc        balancer.ClientConn // nil before the policy is built and after it is closed
@@ -52,7 +52,11 @@ type fleet struct {
 	active    int
 	failing   int // active endpoints that are failing
 	weights   weightCount
-	lastError error // of connecting
+	cold      map[*endpoint]struct{} // ready endpoints that start slowly
+	coldDue   bool                   // a task to look after them is on the agenda
+	ejected   int                    // active endpoints that are ejected
+	ejections uint64                 // ever
+	lastError error                  // of connecting
 
 	queue    connQueue
 	dialing  int
@@ -79,7 +83,8 @@ func newFleet(service string, settings Settings, log *zap.Logger, random func() 
 		start:     time.Now(),
 		random:    random,
 		wake:      make(chan struct{}, 1),
-		growth:    make(chan *endpoint, 64),
+		asked:     make(chan func(), 64),
+		cold:      make(map[*endpoint]struct{}),
 		endpoints: make(map[string]*endpoint),
 		weights:   make(weightCount),
 		readiness: make(chan struct{}),
@@ -121,9 +126,22 @@ func (f *fleet) run() {
 		select {
 		case <-timer.C:
 		case <-f.wake:
-		case ep := <-f.growth:
-			f.grow(ep)
+		case do := <-f.asked:
+			f.lock()
+			do()
+			f.unlock()
 		}
+	}
+}
+
+// ask has run do something with the fleet locked. It is for calls, which must not wait for the lock; false when there are too
+// many that ask, and then another one will.
+func (f *fleet) ask(do func()) bool {
+	select {
+	case f.asked <- do:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -189,7 +207,25 @@ func (f *fleet) settle(ep *endpoint) {
 	if ep.active() && state != ep.state {
 		ep.state, ep.since = state, time.Now()
 	}
-	f.count(ep, ep.active() && len(ready) > 0, ep.active() && failing)
+	f.connected(ep, len(ready) > 0)
+	f.count(ep, ep.active() && ep.connected && !ep.ejected, ep.active() && failing)
+}
+
+// connected notes that an endpoint has got its first connection, or lost its last.
+func (f *fleet) connected(ep *endpoint, yes bool) {
+	if yes == ep.connected {
+		return
+	}
+	ep.connected = yes
+	if !yes {
+		ep.lost = time.Now()
+		return
+	}
+	f.events.connected(ep.addr)
+	f.announce(ep.addr)
+	if time.Since(ep.lost) > coldAfter {
+		ep.warmFrom = time.Now()
+	}
 }
 
 func sameConns(a, b []*conn) bool {
@@ -222,9 +258,8 @@ func (f *fleet) count(ep *endpoint, ready, failing bool) {
 		if len(f.ready) == 1 {
 			close(f.readiness)
 		}
+		f.joinCold(ep)
 		f.changed(false)
-		f.events.connected(ep.addr)
-		f.announce(ep.addr)
 	case !ready && ep.place >= 0:
 		last := len(f.ready) - 1
 		f.ready[ep.place] = f.ready[last]
@@ -232,8 +267,10 @@ func (f *fleet) count(ep *endpoint, ready, failing bool) {
 		f.ready[last] = nil
 		f.ready = f.ready[:last]
 		ep.place = -1
+		delete(f.cold, ep)
 		if last == 0 {
 			f.readiness = make(chan struct{})
+			f.pardon()
 		}
 		f.changed(false)
 	}

@@ -24,18 +24,14 @@ func (f *fleet) wantMore(ep *endpoint, now int64) {
 		return
 	}
 	ep.growUntil.Store(now + int64(growWait))
-	select {
-	case f.growth <- ep:
-	default:
+	if !f.ask(func() { f.grow(ep) }) {
 		ep.growUntil.Store(0)
-		ep.growing.Store(false) // so many want one that the next call may ask again
+		ep.growing.Store(false)
 	}
 }
 
 // grow adds a connection to an endpoint, up to the configured maximum.
 func (f *fleet) grow(ep *endpoint) {
-	f.lock()
-	defer f.unlock()
 	if !ep.active() || len(ep.conns) >= f.settings.MaxConnections {
 		ep.growUntil.Store(0) // growing stays: there is no use in asking again
 		f.changed(true)       // some may wait

@@ -46,18 +46,39 @@ func (l *lease) end(err error) {
 	if ep := l.endpoint.Load(); ep != nil {
 		switch {
 		case err != nil:
-			if failure(status.Code(err)) {
-				ep.failures.Add(1)
-				text := err.Error()
-				ep.lastError.Store(&text)
-			}
+			l.failed(ep, err)
 		case l.unary:
 			// How long a stream takes says nothing about the endpoint.
 			now := l.channel.fleet.clock()
 			ep.latency.observe(now, now-l.picked.Load())
+			fallthrough
+		default:
+			ep.endStreak()
 		}
 	}
 	l.channel.release()
+}
+
+// failed notes an error.
+func (l *lease) failed(ep *endpoint, err error) {
+	code := status.Code(err)
+	if failure(code) {
+		ep.failures.Add(1)
+		text := err.Error()
+		ep.lastError.Store(&text)
+	}
+	switch code {
+	case codes.Unavailable:
+		l.channel.fleet.suspect(ep)
+	case codes.DeadlineExceeded:
+		// Callers with less patience than this prove nothing.
+		if l.channel.fleet.clock()-l.picked.Load() >= int64(patientCall) {
+			l.channel.fleet.suspect(ep)
+		}
+	case codes.Canceled: // the caller's doing
+	default:
+		ep.endStreak() // it answers
+	}
 }
 
 // address of the endpoint that was picked.

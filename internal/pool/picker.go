@@ -22,7 +22,7 @@ func (f *fleet) pickerState() balancer.State {
 // newPicker makes a picker of the policy that is configured. It is the place where further policies go in.
 func (f *fleet) newPicker() balancer.Picker {
 	c := candidates{fleet: f, endpoints: slices.Clone(f.ready)}
-	if !f.weights.uniform() {
+	if !f.weights.uniform() || f.mixed() {
 		c.weights = f.weightsOf(c.endpoints)
 	}
 	switch f.settings.Balance {
@@ -31,16 +31,6 @@ func (f *fleet) newPicker() balancer.Picker {
 	default:
 		return newP2C(c)
 	}
-}
-
-func (f *fleet) weightsOf(endpoints []*endpoint) []uint32 {
-	weights, mean := make([]uint32, len(endpoints)), f.weights.mean()
-	for i, ep := range endpoints {
-		if weights[i] = ep.weight; weights[i] == 0 {
-			weights[i] = mean
-		}
-	}
-	return weights
 }
 
 // waitingPicker has calls wait: a connection may come up.

@@ -28,6 +28,9 @@ type Settings struct {
 	MaxReceiveSize              int           // bytes, default 4 MiB
 	DrainTimeout                time.Duration // default 30s
 	Linger                      time.Duration // how long a retired channel waits for late calls; default 5s
+	EjectFailures               int           // calls in a row that fail before an instance is ejected; default 5, negative: never
+	EjectTime                   time.Duration // for how long, the first time; default 5s
+	EjectMaxPercent             int           // of the instances, 1 to 100; default 50. At least one is never ejected
 	TLS                         *tls.Config   // nil: plaintext. It is cloned. Without a ServerName certificates are checked against the one below
 	ServerName                  string        // :authority, default the name in TLS, else the instance's address
 }
@@ -67,6 +70,14 @@ func (s Settings) withDefaults() (Settings, error) {
 	duration("drain timeout", &s.DrainTimeout, 30*time.Second)
 	duration("linger", &s.Linger, 5*time.Second)
 	number("max receive size", &s.MaxReceiveSize, 4<<20)
+	if s.EjectFailures == 0 {
+		s.EjectFailures = 5
+	}
+	duration("eject time", &s.EjectTime, 5*time.Second)
+	number("eject max percent", &s.EjectMaxPercent, 50)
+	if s.EjectMaxPercent > 100 {
+		errs = append(errs, fmt.Errorf("eject max percent is %d, expected 1 to 100", s.EjectMaxPercent))
+	}
 	switch s.Balance {
 	case "":
 		s.Balance = BalanceP2C

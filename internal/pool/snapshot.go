@@ -15,6 +15,7 @@ type Snapshot struct {
 	Picks     uint64             `json:"picks"`              // calls given to instances, those that are gone included
 	Failures  uint64             `json:"failures"`           // of those, how many ended with UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL or DATA_LOSS
 	Connects  uint64             `json:"connects"`           // connections made since the start
+	Ejections uint64             `json:"ejections"`          // instances ejected since the start
 	LastError string             `json:"last_error,omitempty"`
 	Endpoints []EndpointSnapshot `json:"endpoints"` // by address
 }
@@ -42,7 +43,7 @@ func (f *fleet) snapshot() Snapshot {
 	f.lock()
 	defer f.unlock()
 	s := Snapshot{
-		Picks: f.past.picks, Failures: f.past.failures, Connects: f.connects,
+		Picks: f.past.picks, Failures: f.past.failures, Connects: f.connects, Ejections: f.ejections,
 		Endpoints: make([]EndpointSnapshot, 0, len(f.endpoints)),
 	}
 	if f.lastError != nil {
@@ -75,8 +76,11 @@ func (ep *endpoint) snapshot() EndpointSnapshot {
 	if text := ep.lastError.Load(); text != nil {
 		s.LastError = *text
 	}
-	if !ep.active() {
+	switch {
+	case !ep.active():
 		s.State = "draining"
+	case ep.ejected:
+		s.State = "ejected"
 	}
 	return s
 }

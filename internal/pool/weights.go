@@ -36,6 +36,33 @@ func (w weightCount) mean() uint32 {
 	return uint32(max(1, (sum+n/2)/n))
 }
 
+const (
+	// largestWeight bounds weights as pickers use them. Larger ones are scaled down, with the others.
+	largestWeight = 1 << 16
+	// fullWarmth is the factor of an endpoint that is warm.
+	fullWarmth = 100
+)
+
+// weightsOf are the weights of ready endpoints as they count now.
+func (f *fleet) weightsOf(endpoints []*endpoint) []uint32 {
+	weights, mean := make([]uint32, len(endpoints)), f.weights.mean()
+	var largest uint32
+	for i, ep := range endpoints {
+		if weights[i] = ep.weight; weights[i] == 0 {
+			weights[i] = mean
+		}
+		largest = max(largest, weights[i])
+	}
+	scale, cold := 1+(largest-1)/largestWeight, f.mixed()
+	for i, ep := range endpoints {
+		weights[i] = max(1, weights[i]/scale)
+		if cold {
+			weights[i] *= f.warmth(ep)
+		}
+	}
+	return weights
+}
+
 // aliasTable draws indexes with given weights in constant time (Walker's method, in Vose's form).
 type aliasTable []aliasSlot
 
