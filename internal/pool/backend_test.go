@@ -43,7 +43,8 @@ type backend struct {
 	accepts atomic.Int64
 	calls   atomic.Int64
 	ended   atomic.Int64 // calls whose handler returned
-	headers sync.Map     // of the last call, by name
+	fails   atomic.Pointer[failing]
+	headers sync.Map // of the last call, by name
 	stopped chan struct{}
 }
 
@@ -99,6 +100,9 @@ func (b *backend) serve(_ any, s grpc.ServerStream) error {
 	for k, v := range md {
 		b.headers.Store(k, v)
 	}
+	if fails := b.fails.Load(); fails != nil {
+		return fails.serve(s)
+	}
 	if method == methodFail {
 		return status.Error(codes.Unavailable, "out of order")
 	}
@@ -111,9 +115,7 @@ func (b *backend) serve(_ any, s grpc.ServerStream) error {
 		if err != nil {
 			return err
 		}
-		err = s.SendMsg(msg)
-		msg.Free()
-		if err != nil {
+		if err := s.SendMsg(msg); err != nil {
 			return err
 		}
 		if method == methodHang {
@@ -324,3 +326,22 @@ func wantUnavailable(t *testing.T, err error, reason Reason, message string) {
 }
 
 var bidi = &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
+
+// failing is a way to fail.
+type failing struct {
+	code     codes.Code
+	messages int    // sent first
+	pushback string // grpc-retry-pushback-ms
+}
+
+func (f *failing) serve(s grpc.ServerStream) error {
+	if f.pushback != "" {
+		s.SetTrailer(metadata.Pairs("grpc-retry-pushback-ms", f.pushback))
+	}
+	for range f.messages {
+		if err := s.SendMsg(raw("message")); err != nil {
+			return err
+		}
+	}
+	return status.Error(f.code, "out of order")
+}

@@ -14,11 +14,9 @@ type codec struct {
 
 func newCodec() codec { return codec{messages: encoding.GetCodecV2(proto.Name)} }
 
-// Marshal takes a reference of its own to a raw message: grpc frees it once the message is written (or will not be
-// replayed any more), and the caller's reference stays the caller's to free.
+// Marshal hands a raw message on with the sender's reference: grpc frees it once it is written, or will not be replayed any more.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	if raw, ok := v.(mem.BufferSlice); ok {
-		raw.Ref()
 		return raw, nil
 	}
 	return c.messages.Marshal(v)

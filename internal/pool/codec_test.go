@@ -3,8 +3,10 @@ package pool
 import (
 	"bytes"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
@@ -30,29 +32,41 @@ func TestRawAndProtoMessagesShareAChannel(t *testing.T) {
 	}
 }
 
-// The caller's reference stays the caller's, so a message may be sent twice and freed once.
-func TestSenderKeepsItsReference(t *testing.T) {
+// With and without retries grpc frees what is sent: a buffer of which the sender keeps no reference is used again.
+func TestSentMessagesAreFreed(t *testing.T) {
 	b := startBackend(t, "")
 	f := &manualFeed{}
 	c := openChannel(t, Settings{}, f)
 	f.list(b.addr)
-	data := bytes.Repeat([]byte("0123456789"), 1000)
-	pooled := mem.DefaultBufferPool()
-	buf := pooled.Get(len(data))
-	copy(*buf, data)
-	msg := mem.BufferSlice{mem.NewBuffer(buf, pooled)}
-	for range 3 {
-		var reply mem.BufferSlice
-		if err := c.Invoke(t.Context(), methodEcho, msg, &reply); err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(reply.Materialize(), data) {
-			t.Error("the reply is not what was sent")
-		}
-		reply.Free()
+	for name, opts := range map[string][]grpc.CallOption{"once": nil, "may be retried": {Idempotent()}} {
+		t.Run(name, func(t *testing.T) {
+			pool := &countingPool{}
+			data := bytes.Repeat([]byte("0123456789"), 1000)
+			for range 3 {
+				var reply mem.BufferSlice
+				if err := c.Invoke(t.Context(), methodEcho, mem.BufferSlice{mem.Copy(data, pool)}, &reply, opts...); err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(reply.Materialize(), data) {
+					t.Error("the reply is not what was sent")
+				}
+				reply.Free()
+			}
+			eventually(t, "all buffers come back", func() bool { return pool.out.Load() == 0 })
+		})
 	}
-	msg.Free() // panics if it had been freed
 }
+
+// countingPool knows how many of its buffers are out.
+type countingPool struct{ out atomic.Int64 }
+
+func (p *countingPool) Get(n int) *[]byte {
+	p.out.Add(1)
+	buf := make([]byte, n)
+	return &buf
+}
+
+func (p *countingPool) Put(*[]byte) { p.out.Add(-1) }
 
 func TestMaxReceiveSize(t *testing.T) {
 	b := startBackend(t, "")

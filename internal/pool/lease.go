@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"io"
+	"slices"
 	"sync/atomic"
 
 	"google.golang.org/grpc"
@@ -19,6 +20,7 @@ type lease struct {
 	channel  *Channel
 	endpoint atomic.Pointer[endpoint] // the last one picked
 	picked   atomic.Int64             // when, on the fleet's clock
+	tried    []*endpoint              // by earlier attempts
 	ended    atomic.Bool
 	unary    bool
 }
@@ -79,6 +81,11 @@ func (l *lease) failed(ep *endpoint, err error) {
 	default:
 		ep.endStreak() // it answers
 	}
+}
+
+// triedAt tells whether an earlier attempt went to the endpoint.
+func (l *lease) triedAt(ep *endpoint) bool {
+	return l != nil && slices.Contains(l.tried, ep)
 }
 
 // address of the endpoint that was picked.

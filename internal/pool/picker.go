@@ -54,38 +54,40 @@ type candidates struct {
 	weights   []uint32    // nil: all equal
 }
 
-// fullProbes is how many endpoints without room for another call are asked before one of them gets it nevertheless.
+// fullProbes is how many endpoints that are not fit for the call are asked before one of them gets it nevertheless.
 const fullProbes = 16
 
-// take gives the call to the endpoint, or to the next one that has room: an endpoint whose last connection was lost stays among
-// the candidates until the next picker, and one may have as many streams as the instance allows. When no connection is left, or when
-// another one is about to come up, the call waits for the next picker.
+// take gives the call to the endpoint, or to the next one that is fit for it: an endpoint whose last connection was lost stays
+// among the candidates until the next picker, one may have as many streams as the instance allows, and a retry goes elsewhere if
+// it can. When no connection is left, or when another one is about to come up, the call waits for the next picker.
 func (c *candidates) take(chosen int, info balancer.PickInfo, now int64) (balancer.PickResult, error) {
 	var (
-		full   *endpoint
-		fullOn *conn
-		probes int
+		unfit   *endpoint
+		unfitOn *conn
+		full    = true // the unfit one is so for want of room
+		probes  int
 	)
+	l := leaseFrom(info.Ctx)
 	n := len(c.endpoints)
 	for i := range n {
 		ep := c.endpoints[(chosen+i)%n]
 		conn, room := ep.pickConn()
 		switch {
-		case room:
-			return c.fleet.take(ep, conn, info, now), nil
+		case room && !l.triedAt(ep):
+			return c.fleet.take(ep, conn, l, now), nil
 		case conn == nil:
 			continue
-		case full == nil:
-			full, fullOn = ep, conn
+		case unfit == nil || room && full:
+			unfit, unfitOn, full = ep, conn, !room
 		}
 		if probes++; probes == fullProbes {
 			break
 		}
 	}
-	if full == nil || now < full.growUntil.Load() {
+	if unfit == nil || full && now < unfit.growUntil.Load() {
 		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
 	}
-	return c.fleet.take(full, fullOn, info, now), nil
+	return c.fleet.take(unfit, unfitOn, l, now), nil
 }
 
 // pick is a call's claim on an endpoint, from the pick to the end of the attempt. It is used again for other calls.
@@ -97,14 +99,14 @@ type pick struct {
 }
 
 // take makes a claim. grpc calls Done exactly once.
-func (f *fleet) take(ep *endpoint, c *conn, info balancer.PickInfo, now int64) balancer.PickResult {
+func (f *fleet) take(ep *endpoint, c *conn, l *lease, now int64) balancer.PickResult {
 	p, _ := f.picks.Get().(*pick)
 	if p == nil {
 		p = &pick{fleet: f}
 		p.done = p.end
 	}
 	p.endpoint, p.conn = ep, c
-	if l := leaseFrom(info.Ctx); l != nil {
+	if l != nil {
 		l.endpoint.Store(ep)
 		l.picked.Store(now)
 	}

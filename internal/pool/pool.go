@@ -21,8 +21,8 @@ import (
 )
 
 // Channel is one pool. It satisfies grpc.ClientConnInterface; messages of type mem.BufferSlice (sent) and *mem.BufferSlice
-// (received) pass through raw, others go through the proto codec. The caller keeps its reference to what it sends, and frees
-// what it receives. Safe for concurrent use.
+// (received) pass through raw, others go through the proto codec. What is sent is freed by grpc, what is received by the receiver.
+// Safe for concurrent use.
 type Channel struct {
 	fleet       *fleet
 	conn        *grpc.ClientConn
@@ -31,6 +31,7 @@ type Channel struct {
 	retiring    atomic.Bool
 	lingered    atomic.Bool // the last lease to be returned closes the channel
 	cut         atomic.Bool // the channel was closed under its calls
+	budget      retryBudget
 	done        chan struct{}
 }
 
@@ -101,39 +102,47 @@ func dialOptions(s Settings, f *fleet) []grpc.DialOption {
 // Errors have a gRPC status with a message that names no address. An *UnavailableError says that nothing was sent, and why; a
 // *LostError that the connection was lost under the call.
 func (c *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	s := &stream{}
-	if !c.begin(&s.lease, ctx, !desc.ClientStreams && !desc.ServerStreams) {
-		return nil, c.closedError()
+	if c.retries(desc, opts) {
+		r, err := c.newRetryStream(ctx, desc, method, opts)
+		if err != nil {
+			return nil, err
+		}
+		return r, nil
+	}
+	s, _, err := c.newStream(ctx, desc, method, nil, opts)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// newStream makes one attempt at a call, if possible at none of the endpoints that were tried before. The lease is the stream's,
+// also when there is an error.
+func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method string, tried []*endpoint, opts []grpc.CallOption) (*stream, *lease, error) {
+	s := &stream{lease: lease{Context: ctx, channel: c, tried: tried, unary: !desc.ClientStreams && !desc.ServerStreams}}
+	if !c.acquire() {
+		return nil, &s.lease, c.closedError()
 	}
 	options := append(append(s.options[:0], opts...), grpc.OnFinish(s.lease.end))
 	cs, err := c.conn.NewStream(&s.lease, desc, method, options...)
 	if err != nil {
 		s.lease.end(err)
-		return nil, s.lease.explain(err)
+		return nil, &s.lease, s.lease.explain(err)
 	}
 	s.ClientStream = cs
-	return s, nil
+	return s, &s.lease, nil
 }
 
 // Invoke is a unary call, see NewStream.
 func (c *Channel) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	s := &stream{}
-	if !c.begin(&s.lease, ctx, true) {
-		return c.closedError()
+	s, err := c.NewStream(ctx, &grpc.StreamDesc{}, method, opts...)
+	if err != nil {
+		return err
 	}
-	options := append(append(s.options[:0], opts...), grpc.OnFinish(s.lease.end))
-	err := c.conn.Invoke(&s.lease, method, args, reply, options...)
-	s.lease.end(err)
-	return s.lease.explain(err)
-}
-
-// begin takes a lease for a call.
-func (c *Channel) begin(l *lease, ctx context.Context, unary bool) bool { //nolint:revive // the lease is the receiver, as it were
-	if !c.acquire() {
-		return false
+	if err := s.SendMsg(args); err != nil {
+		return err
 	}
-	l.Context, l.channel, l.unary = ctx, c, unary
-	return true
+	return s.RecvMsg(reply)
 }
 
 // WaitReady waits until an endpoint is READY, or ctx is done (with an error that says why there is none).
@@ -149,5 +158,6 @@ func (c *Channel) Snapshot() Snapshot {
 	s := c.fleet.snapshot()
 	s.Leases = int(c.leases.Load() &^ closedBit)
 	s.Retiring = c.retiring.Load()
+	s.Retries = c.budget.used.Load()
 	return s
 }

@@ -28,6 +28,9 @@ type Settings struct {
 	MaxReceiveSize              int           // bytes, default 4 MiB
 	DrainTimeout                time.Duration // default 30s
 	Linger                      time.Duration // how long a retired channel waits for late calls; default 5s
+	RetryAttempts               int           // of idempotent calls, the first one included; default 3, 1: no retries
+	RetryBackoffBase            time.Duration // before the first retry, doubling; default 20ms
+	RetryBackoffMax             time.Duration // default 200ms
 	EjectFailures               int           // calls in a row that fail before an instance is ejected; default 5, negative: never
 	EjectTime                   time.Duration // for how long, the first time; default 5s
 	EjectMaxPercent             int           // of the instances, 1 to 100; default 50. At least one is never ejected
@@ -70,6 +73,9 @@ func (s Settings) withDefaults() (Settings, error) {
 	duration("drain timeout", &s.DrainTimeout, 30*time.Second)
 	duration("linger", &s.Linger, 5*time.Second)
 	number("max receive size", &s.MaxReceiveSize, 4<<20)
+	number("retry attempts", &s.RetryAttempts, 3)
+	duration("retry backoff base", &s.RetryBackoffBase, 20*time.Millisecond)
+	duration("retry backoff max", &s.RetryBackoffMax, max(200*time.Millisecond, s.RetryBackoffBase))
 	if s.EjectFailures == 0 {
 		s.EjectFailures = 5
 	}

@@ -16,6 +16,7 @@ func TestSettingsHaveDefaults(t *testing.T) {
 		KeepaliveTime: 5*time.Minute + 10*time.Second, KeepaliveTimeout: 20 * time.Second,
 		BackoffBase: 200 * time.Millisecond, BackoffMax: 5 * time.Second, ConnectTimeout: 5 * time.Second,
 		MaxReceiveSize: 4 << 20, DrainTimeout: 30 * time.Second, Linger: 5 * time.Second,
+		RetryAttempts: 3, RetryBackoffBase: 20 * time.Millisecond, RetryBackoffMax: 200 * time.Millisecond,
 		EjectFailures: 5, EjectTime: 5 * time.Second, EjectMaxPercent: 50,
 	}
 	if got != want {

@@ -15,6 +15,7 @@ type Snapshot struct {
 	Picks     uint64             `json:"picks"`              // calls given to instances, those that are gone included
 	Failures  uint64             `json:"failures"`           // of those, how many ended with UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL or DATA_LOSS
 	Connects  uint64             `json:"connects"`           // connections made since the start
+	Retries   uint64             `json:"retries"`            // calls made again at another instance
 	Ejections uint64             `json:"ejections"`          // instances ejected since the start
 	LastError string             `json:"last_error,omitempty"`
 	Endpoints []EndpointSnapshot `json:"endpoints"` // by address

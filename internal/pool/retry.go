@@ -1,0 +1,292 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// Idempotent is an option for calls that may be executed more than once. Those that send one message are made again at another
+// instance when they end with UNAVAILABLE before the first message of the response has arrived, up to Settings.RetryAttempts, while
+// the budget lasts. Calls without it are never made again once anything was sent. Options that give results (grpc.Header,
+// grpc.OnFinish) see every attempt.
+func Idempotent() grpc.CallOption { return idempotent{} }
+
+type idempotent struct{ grpc.EmptyCallOption }
+
+// retries tells whether a call may be made again.
+func (c *Channel) retries(desc *grpc.StreamDesc, opts []grpc.CallOption) bool {
+	if desc.ClientStreams || c.fleet.settings.RetryAttempts < 2 {
+		return false
+	}
+	for _, o := range opts {
+		if _, ok := o.(idempotent); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// retryBudget bounds retries to a part of the calls, so that they do not bring down what is left when much has failed: a fifth of
+// the idempotent calls, and a hundred on top for a start and for lulls.
+type retryBudget struct {
+	spent atomic.Int64 // in parts of a retry; not below 0
+	used  atomic.Uint64
+}
+
+const (
+	retryCost    = 5
+	retryCredit  = 1 // of each call
+	retryReserve = 100 * retryCost
+)
+
+func (b *retryBudget) call() {
+	if b.spent.Load() > 0 {
+		b.spent.Add(-retryCredit)
+	}
+}
+
+func (b *retryBudget) take() bool {
+	if b.spent.Add(retryCost) > retryReserve {
+		b.spent.Add(-retryCost)
+		return false
+	}
+	b.used.Add(1)
+	return true
+}
+
+// attempts makes a call again as long as that makes sense.
+type attempts struct {
+	channel *Channel
+	made    int
+	tried   []*endpoint // these are asked last
+}
+
+// again decides whether a call that ended with err is made again, and waits until it is time.
+func (a *attempts) again(ctx context.Context, l *lease, err error, trailer metadata.MD) bool {
+	a.made++
+	if ep := l.endpoint.Load(); ep != nil {
+		a.tried = append(a.tried, ep)
+	}
+	s := &a.channel.fleet.settings
+	var u *UnavailableError
+	switch {
+	case a.made >= s.RetryAttempts, status.Code(err) != codes.Unavailable, ctx.Err() != nil:
+		return false
+	case errors.As(err, &u) && u.Reason != Unreachable:
+		return false // that there is no instance is an answer
+	}
+	wait, ok := a.wait(s, trailer)
+	if !ok || !a.channel.budget.take() {
+		return false
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// wait is how long to wait before the next attempt: what the server asks for (gRPC's proposal A6), else an exponential
+// backoff with full jitter above its half.
+func (a *attempts) wait(s *Settings, trailer metadata.MD) (time.Duration, bool) {
+	if asked := trailer.Get("grpc-retry-pushback-ms"); len(asked) > 0 {
+		ms, err := strconv.Atoi(asked[0])
+		return time.Duration(ms) * time.Millisecond, err == nil && ms >= 0 && len(asked) == 1
+	}
+	d := s.RetryBackoffMax
+	if shift := a.made - 1; shift < 30 {
+		d = min(d, s.RetryBackoffBase<<shift)
+	}
+	return d/2 + time.Duration(below(uint32(a.channel.fleet.random()), int(d/2)+1)), true
+}
+
+// retryStream is a call that is made again where that is allowed. Until the first message of the response has arrived, or the call
+// has failed for good, it keeps what was sent.
+type retryStream struct {
+	attempts
+
+	ctx    context.Context
+	desc   *grpc.StreamDesc
+	method string
+	opts   []grpc.CallOption
+
+	mu      sync.Mutex
+	current *stream
+	request any
+	closed  bool            // CloseSend was called
+	settled bool            // there are no more attempts
+	first   mem.BufferSlice // the first message of the response, until it is received
+	waiting bool            // there is one
+	err     error           // instead of it
+}
+
+// newRetryStream makes the first attempt, and more if no instance takes it.
+func (c *Channel) newRetryStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts []grpc.CallOption) (*retryStream, error) {
+	c.budget.call()
+	r := &retryStream{attempts: attempts{channel: c}, ctx: ctx, desc: desc, method: method, opts: opts}
+	if !c.acquire() {
+		return nil, c.closedError()
+	}
+	defer c.release()
+	if err := r.start(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// start makes an attempt. Those that no instance takes count, too.
+func (r *retryStream) start() error {
+	for {
+		s, l, err := r.channel.newStream(r.ctx, r.desc, r.method, r.tried, r.opts)
+		if err == nil {
+			r.current = s
+			return nil
+		}
+		if !r.again(r.ctx, l, err, nil) {
+			return err
+		}
+	}
+}
+
+// send sends the request in the current attempt.
+func (r *retryStream) send() error {
+	if raw, ok := r.request.(mem.BufferSlice); ok {
+		raw.Ref() // grpc frees it, and it may be needed again
+	}
+	return r.current.SendMsg(r.request)
+}
+
+// settle waits for the first message of the response, or for the error that is final.
+func (r *retryStream) settle() {
+	if r.settled {
+		return
+	}
+	// The attempts have a lease each, and this one is for the time between them.
+	if r.channel.acquire() {
+		defer r.channel.release()
+	}
+	for {
+		var msg mem.BufferSlice
+		err := r.current.RecvMsg(&msg)
+		if err == nil {
+			r.done(msg, nil)
+			return
+		}
+		if err == io.EOF || !r.again(r.ctx, &r.current.lease, err, r.current.Trailer()) { //nolint:errorlint // streams end with the bare io.EOF
+			r.done(nil, err)
+			return
+		}
+		if err := r.restart(); err != nil {
+			r.done(nil, err)
+			return
+		}
+	}
+}
+
+func (r *retryStream) restart() error {
+	if err := r.start(); err != nil {
+		return err
+	}
+	if err := r.send(); err != nil {
+		return err
+	}
+	if r.closed {
+		return r.current.CloseSend()
+	}
+	return nil
+}
+
+// done ends the attempts.
+func (r *retryStream) done(first mem.BufferSlice, err error) {
+	r.settled, r.first, r.waiting, r.err = true, first, err == nil, err
+	if raw, ok := r.request.(mem.BufferSlice); ok {
+		raw.Free()
+	}
+	r.request = nil
+}
+
+// SendMsg sends the one message of the call.
+func (r *retryStream) SendMsg(m any) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.request != nil || r.settled {
+		return status.Error(codes.Internal, "a second message was sent in a call that has one")
+	}
+	r.request = m
+	return r.send()
+}
+
+// CloseSend tells the instance that no more messages come.
+func (r *retryStream) CloseSend() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	return r.current.CloseSend()
+}
+
+// Header waits until the call is settled, so that it is the header of the attempt that counts.
+func (r *retryStream) Header() (metadata.MD, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.settle()
+	return r.current.Header()
+}
+
+// RecvMsg receives the next message.
+func (r *retryStream) RecvMsg(m any) error {
+	r.mu.Lock()
+	r.settle()
+	s, first, waiting, err := r.current, r.first, r.waiting, r.err
+	r.first, r.waiting = nil, false
+	r.mu.Unlock()
+	switch {
+	case err != nil:
+		return err
+	case !waiting:
+		return s.RecvMsg(m)
+	}
+	if raw, ok := m.(*mem.BufferSlice); ok {
+		*raw = first
+		return nil
+	}
+	defer first.Free()
+	if err := newCodec().Unmarshal(first, m); err != nil {
+		return status.Errorf(codes.Internal, "unmarshalling the received message: %v", err)
+	}
+	return nil
+}
+
+// Trailer is that of the last attempt.
+func (r *retryStream) Trailer() metadata.MD {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.current.Trailer()
+}
+
+// Context is that of the last attempt.
+func (r *retryStream) Context() context.Context {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.current.Context()
+}
+
+// Endpoint is the address of the instance that has the call, or had its last attempt.
+func (r *retryStream) Endpoint() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.current.Endpoint()
+}

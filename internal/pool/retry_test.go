@@ -1,0 +1,244 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+func TestRetries(t *testing.T) {
+	unary, serverStream := &grpc.StreamDesc{}, &grpc.StreamDesc{ServerStreams: true}
+	safe := []grpc.CallOption{Idempotent()}
+	tests := []struct {
+		name     string
+		settings Settings
+		fails    failing // at every instance
+		desc     *grpc.StreamDesc
+		opts     []grpc.CallOption
+		calls    int64
+		retries  uint64
+	}{
+		{"safe", Settings{}, failing{code: codes.Unavailable}, unary, safe, 3, 2},
+		{"unsafe", Settings{}, failing{code: codes.Unavailable}, unary, nil, 1, 0},
+		{"safe, five attempts", Settings{RetryAttempts: 5}, failing{code: codes.Unavailable}, unary, safe, 5, 4},
+		{"safe, switched off", Settings{RetryAttempts: 1}, failing{code: codes.Unavailable}, unary, safe, 1, 0},
+		{"safe, another code", Settings{}, failing{code: codes.Internal}, unary, safe, 1, 0},
+		{"safe, the server says no", Settings{}, failing{code: codes.Unavailable, pushback: "-1"}, unary, safe, 1, 0},
+		{"safe, the server says when", Settings{}, failing{code: codes.Unavailable, pushback: "1"}, unary, safe, 3, 2},
+		{"server stream", Settings{}, failing{code: codes.Unavailable}, serverStream, safe, 3, 2},
+		{"server stream that has begun", Settings{}, failing{code: codes.Unavailable, messages: 1}, serverStream, safe, 1, 0},
+		{"client stream", Settings{}, failing{code: codes.Unavailable}, bidi, safe, 1, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.settings.RetryBackoffBase = time.Millisecond
+			a, b := startBackend(t, ""), startBackend(t, "")
+			a.fails.Store(&tt.fails)
+			b.fails.Store(&tt.fails)
+			f := &manualFeed{}
+			c := openChannel(t, tt.settings, f)
+			f.list(a.addr, b.addr)
+			eventually(t, "both are ready", func() bool { return readyEndpoints(c) == 2 })
+			cs, err := c.NewStream(t.Context(), tt.desc, methodEcho, tt.opts...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = cs.SendMsg(raw("x"))
+			_ = cs.CloseSend()
+			for err == nil {
+				var msg mem.BufferSlice
+				if err = cs.RecvMsg(&msg); err == nil {
+					msg.Free()
+				}
+			}
+			if st := status.Convert(err); st.Code() != tt.fails.code || st.Message() != "out of order" {
+				t.Errorf("error is %v, want the instance's own", err)
+			}
+			if n := a.calls.Load() + b.calls.Load(); n != tt.calls {
+				t.Errorf("%d calls were made, want %d", n, tt.calls)
+			}
+			if n := c.Snapshot().Retries; n != tt.retries {
+				t.Errorf("%d retries are counted, want %d", n, tt.retries)
+			}
+			eventually(t, "leases are returned", func() bool { return c.Snapshot().Leases == 0 })
+		})
+	}
+}
+
+func TestRetriesGoElsewhere(t *testing.T) {
+	for _, policy := range []string{BalanceP2C, BalanceRoundRobin} {
+		t.Run(policy, func(t *testing.T) {
+			a, b, good := startBackend(t, ""), startBackend(t, ""), startBackend(t, "")
+			for _, bad := range []*backend{a, b} {
+				bad.fails.Store(&failing{code: codes.Unavailable})
+			}
+			f := &manualFeed{}
+			c := openChannel(t, Settings{Balance: policy, RetryBackoffBase: time.Millisecond, EjectFailures: -1}, f)
+			f.list(a.addr, b.addr, good.addr)
+			eventually(t, "all are ready", func() bool { return readyEndpoints(c) == 3 })
+			for i := range 50 {
+				// Three attempts are enough if none goes to the same instance twice.
+				cs, err := c.NewStream(t.Context(), &grpc.StreamDesc{}, methodEcho, Idempotent())
+				if err != nil {
+					t.Fatal(err)
+				}
+				text := fmt.Sprint("request ", i)
+				if err := cs.SendMsg(raw(text)); err != nil {
+					t.Fatal(err)
+				}
+				if md, err := cs.Header(); err != nil || len(md.Get("content-type")) == 0 {
+					t.Errorf("header is %v, %v", md, err)
+				}
+				var reply mem.BufferSlice
+				if err := cs.RecvMsg(&reply); err != nil || string(reply.Materialize()) != text {
+					t.Errorf("reply is %q, %v; want %q", reply.Materialize(), err, text)
+				}
+				reply.Free()
+				if got := endpointOf(cs); got != good.addr {
+					t.Errorf("endpoint is %s, want %s", got, good.addr)
+				}
+			}
+			if a.calls.Load() == 0 || b.calls.Load() == 0 {
+				t.Error("the bad ones were never asked")
+			}
+		})
+	}
+}
+
+func TestRetriedRequestIsTheSame(t *testing.T) {
+	bad, good := startBackend(t, ""), startBackend(t, "")
+	bad.fails.Store(&failing{code: codes.Unavailable})
+	f := &manualFeed{}
+	c := openChannel(t, Settings{Balance: BalanceRoundRobin, RetryBackoffBase: time.Millisecond, EjectFailures: -1}, f)
+	f.list(bad.addr, good.addr)
+	eventually(t, "both are ready", func() bool { return readyEndpoints(c) == 2 })
+	for i := range 20 {
+		text := fmt.Sprint("request ", i)
+		var reply mem.BufferSlice
+		if err := c.Invoke(t.Context(), methodEcho, raw(text), &reply, Idempotent()); err != nil || string(reply.Materialize()) != text {
+			t.Errorf("reply is %q, %v; want %q", reply.Materialize(), err, text)
+		}
+		reply.Free()
+		message := &wrapperspb.StringValue{}
+		if err := c.Invoke(t.Context(), methodEcho, wrapperspb.String(text), message, Idempotent()); err != nil || message.GetValue() != text {
+			t.Errorf("reply is %v, %v; want %q", message, err, text)
+		}
+	}
+}
+
+func TestRetriesStayWithinTheirBudget(t *testing.T) {
+	var b retryBudget
+	retries := 0
+	for range 10_000 {
+		b.call()
+		for range 2 {
+			if b.take() {
+				retries++
+			}
+		}
+	}
+	if retries < 2000 || retries > 2101 {
+		t.Errorf("%d retries for 10,000 calls that fail, want a fifth and a hundred", retries)
+	}
+	for range 1000 {
+		b.call()
+	}
+	if !b.take() {
+		t.Error("the budget does not recover")
+	}
+}
+
+func TestAnEmptyServiceIsNotRetried(t *testing.T) {
+	f := &manualFeed{}
+	c := openChannel(t, Settings{RetryBackoffBase: time.Hour}, f)
+	f.list()
+	_, err := c.NewStream(t.Context(), &grpc.StreamDesc{}, methodEcho, Idempotent())
+	wantUnavailable(t, err, NoInstances, "the service has no instances")
+}
+
+func TestCancelledWhileWaitingForARetry(t *testing.T) {
+	b := startBackend(t, "")
+	b.fails.Store(&failing{code: codes.Unavailable})
+	f := &manualFeed{}
+	c := openChannel(t, Settings{RetryBackoffBase: time.Hour}, f)
+	f.list(b.addr)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := c.Invoke(ctx, methodEcho, raw("x"), &mem.BufferSlice{}, Idempotent()); err == nil {
+		t.Error("no error")
+	}
+	if n := c.Snapshot().Leases; n != 0 {
+		t.Errorf("%d leases are left", n)
+	}
+}
+
+// Instances are killed and restarted under load. Safe calls never fail, unsafe ones are never executed twice.
+func TestKilledInstancesUnderLoad(t *testing.T) {
+	backends := []*backend{startBackend(t, ""), startBackend(t, ""), startBackend(t, "")}
+	var addrs []string
+	for _, b := range backends {
+		addrs = append(addrs, b.addr)
+	}
+	f := &manualFeed{}
+	c := openChannel(t, Settings{BackoffBase: 10 * time.Millisecond}, f)
+	f.list(addrs...)
+	eventually(t, "all are ready", func() bool { return readyEndpoints(c) == 3 })
+	var (
+		wg                     sync.WaitGroup
+		stop                   = make(chan struct{})
+		safe, unsafe, failures atomic.Int64
+	)
+	work := func(count *atomic.Int64, opts ...grpc.CallOption) {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			count.Add(1)
+			var reply mem.BufferSlice
+			err := c.Invoke(t.Context(), methodEcho, raw("x"), &reply, opts...)
+			reply.Free()
+			switch {
+			case err == nil:
+			case len(opts) > 0:
+				t.Errorf("a safe call failed: %v", err)
+			case status.Code(err) != codes.Unavailable:
+				t.Errorf("an unsafe call failed with %v", err)
+			default:
+				failures.Add(1)
+			}
+		}
+	}
+	for range 4 {
+		wg.Go(func() { work(&safe, Idempotent()) })
+		wg.Go(func() { work(&unsafe) })
+	}
+	var executed int64
+	for i := range 6 {
+		time.Sleep(100 * time.Millisecond)
+		b := backends[i%3]
+		b.kill()
+		executed += b.calls.Load()
+		backends[i%3] = startBackend(t, b.addr)
+		eventually(t, "it is back", func() bool { return readyEndpoints(c) == 3 })
+	}
+	close(stop)
+	wg.Wait()
+	for _, b := range backends {
+		executed += b.calls.Load()
+	}
+	if most := safe.Load() + unsafe.Load() + int64(c.Snapshot().Retries); executed > most {
+		t.Errorf("%d executions of %d calls and retries", executed, most)
+	}
+	t.Logf("%d safe calls, %d unsafe ones of which %d failed, %d retries", safe.Load(), unsafe.Load(), failures.Load(), c.Snapshot().Retries)
+}
