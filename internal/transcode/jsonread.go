@@ -24,6 +24,7 @@ type reader struct {
 	bits    []uint64 // sets of fields seen, of messages too wide for one word
 	keys    []mapKey // keys of the maps being read
 	table   []int32  // hash table for keys
+	lost    []byte   // bytes of the keys of ignored entries
 	name    []byte   // scratch for member names and strings with escapes
 	dropped bool     // the value just read is an unknown enum name to be ignored
 	frame   int      // counts messages, for extSeen
@@ -50,6 +51,7 @@ func (c *Compiler) newReader(in []byte, dst []byte) *reader {
 	d.growth = 0
 	d.bits = d.bits[:0]
 	d.keys = d.keys[:0]
+	d.lost = d.lost[:0]
 	d.dropped = false
 	d.frame = 0
 	d.types = d.types[:0]
@@ -67,6 +69,7 @@ func (d *reader) release() {
 	d.bits = keep(d.bits)
 	d.keys = keep(d.keys)
 	d.table = keep(d.table)
+	d.lost = keep(d.lost)
 	d.name = keep(d.name)
 	d.types = keep(d.types)
 	if len(d.extSeen) > 64 {

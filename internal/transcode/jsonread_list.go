@@ -74,6 +74,7 @@ func (d *reader) elements(p int, out []byte, f *field) (int, []byte) {
 type mapKey struct {
 	at   uint64
 	size int
+	lost bool // the entry was ignored, and the bytes of its key stand in reader.lost
 }
 
 // mapValue reads an object and appends the entries of a map field.
@@ -115,7 +116,7 @@ func (d *reader) mapValue(p int, out []byte, f *field) (int, []byte) {
 		key := d.keys[first+k]
 		found := string(appendUint(nil, key.at))
 		if key.size >= 0 {
-			found = excerpt(out[key.at:], min(key.size, maxFound+1))
+			found = excerpt(d.keyBytes(key, out), min(key.size, maxFound+1))
 		}
 		d.err = &SyntaxError{Offset: p, Expected: "each map key once", Found: found + " again"}
 		return -1, out
@@ -124,7 +125,8 @@ func (d *reader) mapValue(p int, out []byte, f *field) (int, []byte) {
 	return p + 1, out
 }
 
-// entry reads a key and its value, and appends the entry. An entry whose value is to be ignored is none.
+// entry reads a key and its value, and appends the entry. An entry whose value is to be ignored is none, though its key
+// must not be that of an entry before.
 func (d *reader) entry(p int, out []byte, f *field) (int, []byte) {
 	before, index, growth, keys := len(out), len(d.patches), d.growth, len(d.keys)
 	out = d.open(appendTag(out, f.tag))
@@ -141,7 +143,12 @@ func (d *reader) entry(p int, out []byte, f *field) (int, []byte) {
 	}
 	if len(out) == size {
 		d.cancel(index, growth)
-		d.keys = d.keys[:keys]
+		key := &d.keys[keys]
+		if key.size >= 0 {
+			d.lost = append(d.lost, d.keyBytes(*key, out)...)
+			key.at = uint64(len(d.lost) - key.size)
+		}
+		key.lost = true
 		return p, out[:before]
 	}
 	d.close(index, out)

@@ -73,13 +73,13 @@ func boolBit(b bool) int {
 // fewKeys is up to how many keys are compared with one another; more go through a hash table.
 const fewKeys = 8
 
-// duplicate returns the index of a key that stands among keys before, or -1. The bytes of string keys are in out. The
-// cost is linear: the hash is seeded, so that nobody can choose keys that collide.
+// duplicate returns the index of a key that is the same as that of an entry before, or -1. The cost is linear: the hash is
+// seeded, so that nobody can choose keys that collide.
 func (d *reader) duplicate(keys []mapKey, out []byte) int {
 	if len(keys) <= fewKeys {
 		for i := range keys {
 			for j := range i {
-				if sameKey(keys[i], keys[j], out) {
+				if !keys[j].lost && d.sameKey(keys[i], keys[j], out) {
 					return i
 				}
 			}
@@ -98,30 +98,36 @@ func (d *reader) duplicate(keys []mapKey, out []byte) int {
 	for i, key := range keys {
 		at := int(d.hash(key, out)) & (size - 1)
 		for table[at] != 0 {
-			if sameKey(key, keys[table[at]-1], out) {
+			if d.sameKey(key, keys[table[at]-1], out) {
 				return i
 			}
 			at = (at + 1) & (size - 1)
 		}
-		table[at] = int32(i + 1)
+		if !key.lost {
+			table[at] = int32(i + 1)
+		}
 	}
 	return -1
 }
 
-func sameKey(a, b mapKey, out []byte) bool {
-	if a.size != b.size {
-		return false
+// keyBytes are the bytes of a string key.
+func (d *reader) keyBytes(k mapKey, out []byte) []byte {
+	if k.lost {
+		out = d.lost
 	}
+	return out[k.at : k.at+uint64(k.size)]
+}
+
+func (d *reader) sameKey(a, b mapKey, out []byte) bool {
 	if a.size < 0 {
 		return a.at == b.at
 	}
-	n := uint64(a.size)
-	return bytes.Equal(out[a.at:a.at+n], out[b.at:b.at+n])
+	return a.size == b.size && bytes.Equal(d.keyBytes(a, out), d.keyBytes(b, out))
 }
 
 func (d *reader) hash(k mapKey, out []byte) uint64 {
 	if k.size < 0 {
 		return maphash.Comparable(d.c.seed, k.at)
 	}
-	return maphash.Bytes(d.c.seed, out[k.at:k.at+uint64(k.size)])
+	return maphash.Bytes(d.c.seed, d.keyBytes(k, out))
 }

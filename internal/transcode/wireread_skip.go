@@ -1,6 +1,9 @@
 package transcode
 
-import "unicode/utf8"
+import (
+	"math"
+	"unicode/utf8"
+)
 
 // maxGroups is how deeply groups that are passed over may be nested, as in protowire.
 const maxGroups = 10_000
@@ -50,8 +53,10 @@ func (w *writer) group(p, end int, num uint64) (int, int) {
 	stack := append(few[:0], open{num, p})
 	for {
 		at := p
-		tag, q := w.tag(p, end)
-		if q < 0 {
+		// Field numbers are not checked as closely as in messages: the group may be unknown.
+		tag, q := readVarint(w.in, p, end)
+		if q < 0 || tag>>3 == 0 || tag>>3 > math.MaxInt32 {
+			w.malformed(p, nil, "a field tag")
 			return -1, -1
 		}
 		p = q
