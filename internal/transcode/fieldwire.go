@@ -39,8 +39,9 @@ func (w *writer) fieldOf(out []byte, f *Field) ([]byte, bool) {
 		for i := range w.found {
 			w.spans = append(w.spans, w.content(g, w.found[i].at, w.found[i].next))
 		}
-		if m = g.msg; m.use() != nil {
-			return w.unrepresentable(out, "%v", m.err)
+		m = g.msg
+		if err := m.use(); err != nil {
+			return w.unrepresentable(out, "%v", err)
 		}
 	}
 	if !w.find(m, f.last(), base) {

@@ -69,68 +69,66 @@ func parseFloat32(b []byte) (float32, bool) {
 
 // appendFloat64 appends the JSON form of a double: the shortest decimal that reads back as the same value, with an
 // exponent below 1e-6 and from 1e21 on, as encoding/json and protojson write it.
+//
+// Most numbers in JSON have few digits behind the point, and need not go through strconv. If a double is m/10^scale, rounded,
+// with m below 2^50, then m is found by multiplying and rounding, as the errors of both are far less than a half; and
+// as decimals of that scale lie several units in the last place apart, no other of them, and so none of a lesser
+// scale, reads back as the same value. It is the shortest once the zeros at its end are gone.
 func appendFloat64(out []byte, v float64) []byte {
-	if abs := math.Abs(v); abs < 1e15 && abs >= 1e-3 {
-		if out, ok := appendShortDecimal(out, v, abs); ok {
-			return out
-		}
+	abs := math.Abs(v)
+	scale := 0
+	switch {
+	case abs < 1e-3 || abs >= 1e15:
+		return appendFloat(out, v, 64)
+	case abs < 1e9:
+		scale = 6
+	case abs < 1e12:
+		scale = 3
 	}
-	return appendFloat(out, v, 64)
+	m := math.RoundToEven(abs * powers64[scale])
+	if m/powers64[scale] != abs {
+		return appendFloat(out, v, 64)
+	}
+	if v < 0 {
+		out = append(out, '-')
+	}
+	return appendDecimal(out, uint64(m), scale)
 }
 
-// appendFloat32 is appendFloat64 for a float.
+// appendFloat32 is appendFloat64 for a float. With three digits behind the point and below 4000, m is below 2^22, and the
+// second rounding, from a quotient in double precision, cannot go another way than one rounding would: no such decimal
+// lies that close to the middle between two floats.
 func appendFloat32(out []byte, v float32) []byte {
-	if abs := math.Abs(float64(v)); abs < 1<<24 && abs == math.Trunc(abs) && abs > 0 {
-		if v < 0 {
-			out = append(out, '-')
-		}
-		return appendUint(out, uint64(abs))
+	abs := math.Abs(float64(v))
+	if abs < 1e-3 || abs >= 4000 {
+		return appendFloat(out, float64(v), 32)
 	}
-	return appendFloat(out, float64(v), 32)
+	m := math.RoundToEven(abs * 1000)
+	if float64(float32(m/1000)) != abs {
+		return appendFloat(out, float64(v), 32)
+	}
+	if v < 0 {
+		out = append(out, '-')
+	}
+	return appendDecimal(out, uint64(m), 3)
 }
 
-// appendShortDecimal writes numbers of up to fifteen digits with up to maxScale of them after the point. It looks for
-// the least scale at which the number is m/10^scale with an integer m below 2^50. As m and the power are exact, the
-// quotient is rounded as a parser would round the decimal; and as decimals of that scale lie several units in the
-// last place apart, no other of them, and none of a lesser scale, reads back as the same value. So it is the
-// shortest, as strconv defines it.
-func appendShortDecimal(out []byte, v, abs float64) ([]byte, bool) {
-	const maxScale = 6
-	for scale := 0; scale <= maxScale; scale++ {
-		m := math.RoundToEven(abs * powers64[scale])
-		if m >= 1<<50 {
-			return out, false
-		}
-		if m/powers64[scale] != abs {
-			continue
-		}
-		if v < 0 {
-			out = append(out, '-')
-		}
-		if scale == 0 {
-			return appendUint(out, uint64(m)), true
-		}
-		unit := pow10[scale]
-		out = appendUint(out, uint64(m)/unit)
-		out = append(out, '.')
-		return appendPadded(out, uint64(m)%unit, scale), true
+// appendDecimal appends m * 10^-scale without zeros at the end, for a scale up to 8.
+func appendDecimal(out []byte, m uint64, scale int) []byte {
+	unit := pow10[scale]
+	whole, fraction := m/unit, m%unit
+	out = appendUint(out, whole)
+	if fraction == 0 {
+		return out
 	}
-	return out, false
+	out = appendPadded(append(out, '.'), fraction, scale)
+	for out[len(out)-1] == '0' {
+		out = out[:len(out)-1]
+	}
+	return out
 }
 
 var pow10 = [...]uint64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
-
-// appendPadded appends v in exactly n digits.
-func appendPadded(out []byte, v uint64, n int) []byte {
-	for i := n - 1; i > 0; i-- {
-		if v < pow10[i] {
-			out = append(out, '0')
-		} else {
-			break
-		}
-	}
-	return appendUint(out, v)
-}
 
 func appendFloat(out []byte, v float64, size int) []byte {
 	switch {

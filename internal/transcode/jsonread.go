@@ -215,7 +215,7 @@ func (d *reader) message(p int, out []byte, m *program) (int, []byte) {
 	if d.depth <= 0 {
 		return d.fail(p, out, "nesting within the limit of depth")
 	}
-	if !m.ready.Load() || m.err != nil {
+	if !m.ready.Load() {
 		if err := m.use(); err != nil {
 			d.err = &SyntaxError{Offset: p, Expected: "a message type that can be converted", Found: err.Error()}
 			return -1, out
@@ -240,7 +240,7 @@ func (d *reader) delimited(p int, out []byte, f *field) (int, []byte) {
 	}
 	index := len(d.patches)
 	out = d.open(out)
-	if m := f.msg; m.wkt == notWellKnown && m.ready.Load() && m.err == nil && d.depth > 0 {
+	if m := f.msg; m.wkt == notWellKnown && m.ready.Load() && d.depth > 0 {
 		d.depth--
 		p, out = d.object(p, out, m, false)
 		d.depth++

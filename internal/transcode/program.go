@@ -59,9 +59,10 @@ type program struct {
 	compiler *Compiler
 	md       protoreflect.MessageDescriptor
 
-	mu    sync.Mutex // held while compiling
-	ready atomic.Bool
-	err   error // why the type cannot be converted
+	mu       sync.Mutex  // held while compiling
+	compiled bool        // with or without success
+	ready    atomic.Bool // compiled with success
+	err      error       // why the type cannot be converted
 
 	wkt      wellKnown
 	fields   []field // in declaration order
@@ -141,13 +142,15 @@ func (p *program) byName(name []byte) *field {
 
 // use compiles the program when it is first used. Its error, if any, stays.
 func (p *program) use() error {
-	if !p.ready.Load() {
-		p.mu.Lock()
-		if !p.ready.Load() {
-			p.compile()
-			p.ready.Store(true)
-		}
-		p.mu.Unlock()
+	if p.ready.Load() {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.compiled {
+		p.compile()
+		p.compiled = true
+		p.ready.Store(p.err == nil)
 	}
 	return p.err
 }

@@ -129,7 +129,7 @@ func (w *writer) enter(p int, out []byte, m *program) ([]byte, bool) {
 	if w.depth <= 0 {
 		return w.malformed(p, out, "nesting within the limit of depth")
 	}
-	if !m.ready.Load() || m.err != nil {
+	if !m.ready.Load() {
 		if err := m.use(); err != nil {
 			return w.unrepresentable(out, "%v", err)
 		}
@@ -154,6 +154,33 @@ func (w *writer) message(out []byte, m *program, p, end int) ([]byte, bool) {
 	}
 	w.depth++
 	return out, ok
+}
+
+// plainMessage is message, with a short way for what is most common: a canonical message that has no JSON form of its own, and
+// a Timestamp.
+func (w *writer) plainMessage(out []byte, m *program, p, end int) ([]byte, bool) {
+	if w.depth <= 0 || w.careful || !m.ready.Load() || m.indexed.Load() {
+		return w.message(out, m, p, end)
+	}
+	switch m.wkt {
+	case notWellKnown:
+		w.depth--
+		out, ok := w.fields(append(out, '{'), m, p, end, 1)
+		w.depth++
+		return append(out, '}'), ok
+	case wktTimestamp:
+		if p < end && w.in[p] == 1<<3|wireVarint {
+			seconds, q := readVarint(w.in, p+1, end)
+			nanos := uint64(0)
+			if q > 0 && q < end && w.in[q] == 2<<3|wireVarint {
+				nanos, q = readVarint(w.in, q+1, end)
+			}
+			if q == end {
+				return w.timestamp(out, int64(seconds), int32(nanos))
+			}
+		}
+	}
+	return w.message(out, m, p, end)
 }
 
 // object writes the fields between p and end as an object, with the type URL first if the object stands for an Any.
@@ -222,6 +249,7 @@ func (w *writer) fields(out []byte, m *program, p, end, skip int) ([]byte, bool)
 	last := -1
 	required := 0
 	var oneofs uint64
+	defaults := w.c.opts.EmitDefaults
 	for p < end {
 		start := p
 		tag := uint64(in[p])
@@ -255,7 +283,7 @@ func (w *writer) fields(out []byte, m *program, p, end, skip int) ([]byte, bool)
 		if i <= last {
 			return w.stray(out, m)
 		}
-		if w.c.opts.EmitDefaults {
+		if defaults {
 			out, skip = appendZeros(out, m.fields[last+1:i], skip)
 		}
 		last = i
@@ -285,7 +313,7 @@ func (w *writer) fields(out []byte, m *program, p, end, skip int) ([]byte, bool)
 			skip = 0
 		}
 	}
-	if w.c.opts.EmitDefaults {
+	if defaults {
 		out, _ = appendZeros(out, m.fields[last+1:], skip)
 	}
 	if required < m.required && w.partial == 0 {
@@ -362,7 +390,7 @@ func (w *writer) value(out []byte, f *field, p, end int) ([]byte, int, bool) {
 		case kindBytes:
 			out = appendBase64(out, w.in[from:to])
 		default:
-			out, ok = w.message(out, f.msg, from, to)
+			out, ok = w.plainMessage(out, f.msg, from, to)
 		}
 		return out, to, ok
 	case kindGroup:
