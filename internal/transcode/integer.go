@@ -2,18 +2,6 @@ package transcode
 
 import "math/bits"
 
-// digitPairs holds "00" to "99".
-const digitPairs = "00010203040506070809" +
-	"10111213141516171819" +
-	"20212223242526272829" +
-	"30313233343536373839" +
-	"40414243444546474849" +
-	"50515253545556575859" +
-	"60616263646566676869" +
-	"70717273747576777879" +
-	"80818283848586878889" +
-	"90919293949596979899"
-
 // digits8 returns the eight decimal digits of v, which is below 10^8, one in each byte and the first in the lowest. The
 // number is halved three times, in all lanes at once; the multiplications with a shift divide by 100 and by 10.
 func digits8(v uint64) uint64 {

@@ -23,6 +23,7 @@ const maxFieldNumber = 1<<29 - 1
 // A kind says how one value is read and written in both formats.
 type kind uint8
 
+// The numbers, bools and enums come first.
 const (
 	kindBool kind = iota
 	kindInt32

@@ -105,18 +105,20 @@ func daysSince1970(year, month, day int) int {
 
 // appendTimestamp appends the quoted time with 0, 3, 6 or 9 digits of a second.
 func appendTimestamp(out []byte, seconds int64, nanos int32) []byte {
-	days := uint64(seconds-minTimestamp) / 86400
-	rest := uint64(seconds-minTimestamp) % 86400
-	// Days since 0000-03-01, which is 306 days before 0001-01-01.
-	days += 306
-	era := days / 146097
-	dayOfEra := days % 146097
-	yearOfEra := (dayOfEra - dayOfEra/1460 + dayOfEra/36524 - dayOfEra/146096) / 365
-	dayOfYear := dayOfEra - (365*yearOfEra + yearOfEra/4 - yearOfEra/100)
-	month := (5*dayOfYear + 2) / 153
-	day := dayOfYear - (153*month+2)/5 + 1
-	year := yearOfEra + era*400
-	if month += 3; month > 12 {
+	since := uint64(seconds - minTimestamp)
+	days := since / 86400
+	rest := since % 86400
+	// The calendar by Neri and Schneider ("Euclidean affine functions and their application to calendar algorithms", 2022),
+	// from days since 0000-03-01, which is 306 days before 0001-01-01: years start in March, so that the leap day is last.
+	n := 4*(days+306) + 3
+	century := n / 146097
+	n = n%146097/4*4 + 3
+	product := n * 2939745
+	year := 100*century + product>>32
+	dayOfYear := product & 0xffffffff / 2939745 / 4
+	n = 2141*dayOfYear + 197913
+	month, day := n>>16, n&0xffff/2141+1
+	if dayOfYear >= 306 {
 		month -= 12
 		year++
 	}

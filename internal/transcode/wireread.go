@@ -354,22 +354,29 @@ func appendKey(out []byte, f *field, skip int) []byte {
 
 // singular writes the field at p, whose wire type is right. A zero without presence is not written, or as the default.
 func (w *writer) singular(out []byte, f *field, p, end, skip int) ([]byte, int, bool) {
-	if f.implicit {
-		switch f.kind {
-		case kindString, kindBytes:
-			if p < end && w.in[p] == 0 {
-				return w.absent(out, f, skip), p + 1, true
+	if f.kind < kindString {
+		var v uint64
+		q := p + 1
+		if f.fixed == 0 && p < end && w.in[p] < 0x80 {
+			v = uint64(w.in[p])
+		} else if v, q = w.bits(f, p, end); q < 0 {
+			return out, p, false
+		}
+		if f.implicit && f.isZero(v) {
+			return w.absent(out, f, skip), q, true
+		}
+		return w.c.appendScalar(appendKey(out, f, skip), f, v), q, true
+	}
+	if f.implicit && p < end && w.in[p] == 0 {
+		return w.absent(out, f, skip), p + 1, true
+	}
+	if f.kind == kindString && p < end && w.in[p] < 0x80 {
+		if from, to := p+1, p+1+int(w.in[p]); to <= end {
+			out, ok := appendJSONString(appendKey(out, f, skip), w.in[from:to])
+			if !ok {
+				out, ok = w.invalid(out, f, from)
 			}
-		case kindMessage, kindGroup:
-		default:
-			v, q := w.bits(f, p, end)
-			if q < 0 {
-				return out, p, false
-			}
-			if f.isZero(v) {
-				return w.absent(out, f, skip), q, true
-			}
-			return w.c.appendScalar(appendKey(out, f, skip), f, v), q, true
+			return out, to, ok
 		}
 	}
 	return w.value(appendKey(out, f, skip), f, p, end)
@@ -456,6 +463,11 @@ func (w *writer) str(out []byte, f *field, from, to int) ([]byte, bool) {
 	if ok {
 		return out, true
 	}
+	return w.invalid(out, f, from)
+}
+
+// invalid notes that the string from there on is no UTF-8.
+func (w *writer) invalid(out []byte, f *field, from int) ([]byte, bool) {
 	if f.utf8 {
 		return w.malformed(from, out, "valid UTF-8")
 	}

@@ -9,7 +9,9 @@ func (w *writer) list(out []byte, f *field, p, end int, tag uint64, skip int) ([
 	first := len(out)
 	for i := 0; ; i++ {
 		var ok bool
-		if uint32(tag) != f.tag {
+		if f.kind == kindString {
+			out, p, ok = w.stringElement(out, f, p, end, i)
+		} else if uint32(tag) != f.tag {
 			out, p, ok = w.packed(out, f, p, end)
 		} else {
 			out, p, ok = w.oneElement(out, f, p, end, i)
@@ -53,6 +55,21 @@ func (w *writer) oneElement(out []byte, f *field, p, end, index int) ([]byte, in
 		return out, p, false
 	}
 	return append(out, ','), p, true
+}
+
+// stringElement is oneElement for a string.
+func (w *writer) stringElement(out []byte, f *field, p, end, index int) ([]byte, int, bool) {
+	if p >= end || w.in[p] >= 0x80 || p+1+int(w.in[p]) > end || !w.element(out) {
+		return w.oneElement(out, f, p, end, index)
+	}
+	to := p + 1 + int(w.in[p])
+	out, ok := appendJSONString(out, w.in[p+1:to])
+	if !ok {
+		out, ok = w.invalid(out, f, p+1)
+		within(w.err, strconv.Itoa(index))
+		return out, p, ok
+	}
+	return append(out, ','), to, true
 }
 
 // packed writes the elements of a packed field at p, with a comma behind each.
