@@ -88,9 +88,6 @@ func (p *pair) compareFieldJSON(f fieldPath, value string) error {
 	if wantErr == nil && !json.Valid([]byte(value)) {
 		wantErr = errors.New("is not one value")
 	}
-	if wantErr == nil {
-		wantErr = f.checkRequired(want.ProtoReflect())
-	}
 	switch {
 	case gotErr != nil && wantErr == nil && !p.mayRefuseJSON(whole):
 		return fmt.Errorf("%s: refused: %w\noracle accepts: %s", f.path, gotErr, p.show(want))
@@ -103,36 +100,6 @@ func (p *pair) compareFieldJSON(f fieldPath, value string) error {
 		return fmt.Errorf("%s: %w", f.path, err)
 	}
 	return nil
-}
-
-// checkRequired reports required fields that are missing within the value of the field.
-func (f *fieldPath) checkRequired(m protoreflect.Message) error {
-	for _, fd := range f.fields[:len(f.fields)-1] {
-		m = m.Get(fd).Message()
-	}
-	only := m.New()
-	if fd := f.last(); m.Has(fd) {
-		only.Set(fd, m.Get(fd))
-	}
-	// The message around the value may lack required fields: they are looked for in its fields, one by one.
-	var err error
-	only.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case fd.IsMap() && fd.MapValue().Message() != nil:
-			v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
-				err = errors.Join(err, proto.CheckInitialized(v.Message().Interface()))
-				return true
-			})
-		case fd.IsList() && fd.Message() != nil:
-			for i := range v.List().Len() {
-				err = errors.Join(err, proto.CheckInitialized(v.List().Get(i).Message().Interface()))
-			}
-		case fd.Message() != nil && !fd.IsMap():
-			err = proto.CheckInitialized(v.Message().Interface())
-		}
-		return true
-	})
-	return err
 }
 
 // sameFragment is sameMessage without a look at required fields, which a fragment need not have.
@@ -160,7 +127,7 @@ func (p *pair) sameFragment(wire []byte, want proto.Message) error {
 	return nil
 }
 
-// partialOracle parses JSON without a look at required fields above the one that is bound.
+// partialOracle parses JSON without a look at required fields: other parts of the same message may come from elsewhere.
 type partialOracle struct{ *pair }
 
 func (p *pair) partial() partialOracle { return partialOracle{p} }

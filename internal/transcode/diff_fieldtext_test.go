@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
@@ -156,7 +157,8 @@ func (p *pair) compareFieldText(f fieldPath, body []byte, text string) error {
 	return nil
 }
 
-// bindText sets the field in a message to what the text says, by way of protojson. An element of a list is appended.
+// bindText sets the field in a message to what the text says, by way of protojson. An element of a list is appended. An unknown
+// name of an enum value is refused whatever the options say: those are about JSON.
 func (p *pair) bindText(f *fieldPath, m protoreflect.Message, text string) error {
 	fd := f.last()
 	element := fd
@@ -177,14 +179,12 @@ func (p *pair) bindText(f *fieldPath, m protoreflect.Message, text string) error
 	case fd.IsList():
 		value = "[" + value + "]"
 	}
-	fragment, err := p.partial().fromJSON(f.wrap(value))
-	if err != nil {
+	fragment := dynamicpb.NewMessage(p.md)
+	opts := protojson.UnmarshalOptions{AllowPartial: true, Resolver: p.schema.types}
+	if err := opts.Unmarshal(f.wrap(value), fragment); err != nil {
 		return err
 	}
-	if p.discarded(element, text) {
-		return nil
-	}
-	from := fragment.ProtoReflect()
+	from := protoreflect.Message(fragment)
 	for _, fd := range f.fields[:len(f.fields)-1] {
 		from, m = from.Get(fd).Message(), m.Mutable(fd).Message()
 	}
@@ -208,15 +208,6 @@ func (p *pair) bindText(f *fieldPath, m protoreflect.Message, text string) error
 		m.Set(fd, v)
 	}
 	return nil
-}
-
-// discarded reports whether the text is an unknown name of an enum value that the options say to ignore: then nothing is set.
-func (p *pair) discarded(fd protoreflect.FieldDescriptor, text string) bool {
-	if !p.opts.DiscardUnknown || fd.Kind() != protoreflect.EnumKind || fd.Enum().Values().ByName(protoreflect.Name(text)) != nil {
-		return false
-	}
-	_, err := strconv.ParseInt(text, 10, 32)
-	return err != nil
 }
 
 func textAsMapKey(key string) (string, error) {
