@@ -232,12 +232,12 @@ func (p *pair) canonicalAny(m protoreflect.Message) error {
 	value := m.Descriptor().Fields().ByNumber(2)
 	typ, err := p.schema.types.FindMessageByURL(url)
 	if err != nil {
-		return nil //nolint:nilerr // Its content stays as it is.
+		return nil //nolint:nilerr // its content stays as it is
 	}
 	inner := typ.New().Interface()
 	opts := proto.UnmarshalOptions{Resolver: p.schema.types, AllowPartial: true, DiscardUnknown: true}
 	if err := opts.Unmarshal(m.Get(value).Bytes(), inner); err != nil {
-		return fmt.Errorf("parse the %s in an Any: %w", url, err)
+		return nil //nolint:nilerr // its content stays as it is
 	}
 	content, err := p.canonical(inner)
 	if err != nil {
