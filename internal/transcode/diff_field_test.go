@@ -105,7 +105,7 @@ func (p *pair) compareFieldJSON(f fieldPath, value string) error {
 // sameFragment is sameMessage without a look at required fields, which a fragment need not have.
 func (p *pair) sameFragment(wire []byte, want proto.Message) error {
 	got := dynamicpb.NewMessage(p.md)
-	opts := proto.UnmarshalOptions{Resolver: p.schema.types, AllowPartial: true}
+	opts := proto.UnmarshalOptions{Resolver: p.schema.types, AllowPartial: true, DiscardUnknown: true}
 	if err := opts.Unmarshal(wire, got); err != nil {
 		return fmt.Errorf("wrote %x, which is no message: %w", wire, err)
 	}

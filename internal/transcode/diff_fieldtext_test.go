@@ -125,7 +125,7 @@ func genText(t *tape, s *schema, f *fieldPath) string {
 
 func (p *pair) compareFieldText(f fieldPath, body []byte, text string) error {
 	merged := dynamicpb.NewMessage(p.md)
-	unmarshal := proto.UnmarshalOptions{Resolver: p.schema.types, AllowPartial: true}
+	unmarshal := proto.UnmarshalOptions{Resolver: p.schema.types, AllowPartial: true, DiscardUnknown: true}
 	if unmarshal.Unmarshal(body, merged) != nil {
 		return nil // bodies that are no messages are judged elsewhere
 	}
@@ -157,8 +157,9 @@ func (p *pair) compareFieldText(f fieldPath, body []byte, text string) error {
 	return nil
 }
 
-// bindText sets the field in a message to what the text says, by way of protojson. An element of a list is appended. An unknown
-// name of an enum value is refused whatever the options say: those are about JSON.
+// bindText sets the field in a message to what the text says, by way of protojson. Elements of lists and the
+// paths of a FieldMask, which is one, are appended. An unknown name of an enum value is refused whatever the options say: those
+// are about JSON.
 func (p *pair) bindText(f *fieldPath, m protoreflect.Message, text string) error {
 	fd := f.last()
 	element := fd
@@ -202,7 +203,7 @@ func (p *pair) bindText(f *fieldPath, m protoreflect.Message, text string) error
 		}
 	case fd.Message() != nil && fd.Message().FullName() != "google.protobuf.FieldMask":
 		m.Set(fd, v) // not a merge: of a Timestamp of whole seconds no nanoseconds are left from before
-	case fd.Message() != nil:
+	case fd.Message() != nil && fd.Message().FullName() == "google.protobuf.FieldMask":
 		proto.Merge(m.Mutable(fd).Message().Interface(), v.Message().Interface())
 	default:
 		m.Set(fd, v)
