@@ -60,25 +60,32 @@ const maxSegment = 64
 // maxFound bounds how much of the input an error repeats, in bytes.
 const maxFound = 32
 
-// within notes on an error of this package that it happened in a member or element. The segments of the path are gathered
-// from the last to the first, and put together by settle.
-func within(err error, segment string) {
-	switch err := err.(type) {
-	case *SyntaxError:
-		err.trail = append(err.trail, segment)
-	case *RangeError:
-		err.trail = append(err.trail, segment)
+// A located error gathers its path on the way out of the members and elements that it happened in: the segments come
+// from the last to the first, and are put together once by settle.
+type located interface {
+	error
+	within(segment string)
+	settle()
+}
+
+func (e *SyntaxError) within(segment string) { e.trail = append(e.trail, segment) }
+
+func (e *RangeError) within(segment string) { e.trail = append(e.trail, segment) }
+
+func (e *SyntaxError) settle() { e.Path, e.trail = joinPath(e.trail)+e.Path, nil }
+
+func (e *RangeError) settle() { e.Path, e.trail = joinPath(e.trail)+e.Path, nil }
+
+// within notes that an error happened in a member or element. There is none if a pass was given up.
+func within(err located, segment string) {
+	if err != nil {
+		err.within(segment)
 	}
 }
 
-// settle gives an error its path.
-func settle(err error) error {
-	switch err := err.(type) {
-	case *SyntaxError:
-		err.Path, err.trail = joinPath(err.trail)+err.Path, nil
-	case *RangeError:
-		err.Path, err.trail = joinPath(err.trail)+err.Path, nil
-	}
+// settled returns an error with its path in place.
+func settled(err located) error {
+	err.settle()
 	return err
 }
 

@@ -20,11 +20,11 @@ func (p *program) extensionByNumber(num int32) (*field, error) {
 		return f, nil
 	}
 	xt, err := p.compiler.types.FindExtensionByNumber(p.md.FullName(), protoreflect.FieldNumber(num))
-	if err != nil && !errors.Is(err, protoregistry.NotFound) {
-		return nil, fmt.Errorf("resolve extension %d of %s: %w", num, p.md.FullName(), err)
-	}
-	if err != nil || xt == nil {
+	switch {
+	case errors.Is(err, protoregistry.NotFound):
 		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("resolve extension %d of %s: %w", num, p.md.FullName(), err)
 	}
 	return p.keepExtension(xt.TypeDescriptor()), nil
 }
@@ -42,11 +42,11 @@ func (p *program) extensionByName(name []byte) (*field, error) {
 		return f, nil
 	}
 	xt, err := p.compiler.types.FindExtensionByName(protoreflect.FullName(name))
-	if err != nil && !errors.Is(err, protoregistry.NotFound) {
-		return nil, fmt.Errorf("resolve extension [%s]: %w", name, err)
-	}
-	if err != nil || xt == nil {
+	switch {
+	case errors.Is(err, protoregistry.NotFound):
 		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("resolve extension [%s]: %w", name, err)
 	}
 	fd := xt.TypeDescriptor()
 	if !p.md.ExtensionRanges().Has(fd.Number()) || fd.ContainingMessage().FullName() != p.md.FullName() {

@@ -1,6 +1,7 @@
 package transcode
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -63,10 +64,14 @@ func (c *Codec) Field(path string) (*Field, error) {
 
 // settle gives an error its path, which starts with the fields.
 func (f *Field) settle(err error) error {
-	for _, g := range slices.Backward(f.chain) {
-		within(err, g.name)
+	var l located
+	if !errors.As(err, &l) {
+		return err
 	}
-	return settle(err)
+	for _, g := range slices.Backward(f.chain) {
+		l.within(g.name)
+	}
+	return settled(l)
 }
 
 // cutEntry takes "[key]" off the end of a path.

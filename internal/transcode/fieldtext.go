@@ -178,7 +178,7 @@ func (d *reader) appendMessageText(out []byte, f *field, text string) ([]byte, e
 	var seconds int64
 	var nanos int32
 	var err error
-	ok := false
+	var ok bool
 	switch f.msg.wkt {
 	case wktTimestamp:
 		if seconds, nanos, ok = parseTimestamp([]byte(text)); !ok {

@@ -73,7 +73,7 @@ func (w *writer) find(m *program, f *field, base int) bool {
 	c := cursor{span: base, to: len(w.spans)}
 	for w.advance(&c) {
 		g := m.byNumber(c.tag >> 3)
-		if g == nil || uint32(c.tag) != g.tag && !(g.packable && c.tag&7 == wireBytes) {
+		if g == nil || !g.takes(c.tag) {
 			continue
 		}
 		switch {

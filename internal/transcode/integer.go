@@ -22,17 +22,16 @@ func appendUint(out []byte, v uint64) []byte {
 	out = grow(out, 24)
 	at := len(out)
 	buf := out[at : at+24]
-	n := 0
 	if v >= 1e8 {
-		high := v / 1e8
-		v %= 1e8
-		if high >= 1e8 {
+		var n int
+		if high := v / 1e8; high >= 1e8 {
 			n = putDigits(buf, 0, high/1e8)
 			store64(buf, n, digits8(high%1e8)+asciiZeros)
 			n += 8
 		} else {
 			n = putDigits(buf, 0, high)
 		}
+		v %= 1e8
 		store64(buf, n, digits8(v)+asciiZeros)
 		return out[:at+n+8]
 	}

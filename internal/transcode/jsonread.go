@@ -12,7 +12,7 @@ import (
 type reader struct {
 	c       *Compiler
 	in      []byte
-	err     error
+	err     located
 	depth   int // levels of messages that may still be opened
 	elems   int // elements that may still be read
 	limit   int // length that the output may reach
@@ -99,11 +99,11 @@ func (d *reader) end(p int, out []byte) ([]byte, bool) {
 		return out, false
 	}
 	if p = d.space(p); p < len(d.in) {
-		p, out = d.fail(p, out, "the end of the input")
+		_, out = d.fail(p, out, "the end of the input")
 		return out, false
 	}
 	if len(out)+d.growth > d.limit {
-		p, out = d.tooLarge(p, out)
+		_, out = d.tooLarge(p, out)
 		return out, false
 	}
 	return d.finish(out), true

@@ -56,29 +56,11 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 		if f != nil && !typed {
 			p = q
 		} else {
-			var name []byte
-			name, p = d.memberName(p)
-			if p < 0 {
+			if f, p, out = d.namedMember(p, out, m, typed, s); p < 0 {
 				return p, out
 			}
-			if typed && string(name) == "@type" {
-				if s.typed {
-					return d.fail(start, out, "\"@type\" once")
-				}
-				s.typed = true
-				if p = d.skip(d.space(p), 0); p < 0 {
-					return p, out
-				}
-				goto next
-			}
-			if f = m.byName(name); f == nil {
-				var again bool
-				if f, p, out, again = d.otherMember(start, p, out, m, name); p < 0 {
-					return p, out
-				}
-				if again {
-					goto next
-				}
+			if f == nil {
+				goto next // it was passed over
 			}
 		}
 		next = int(f.index) + 1
@@ -88,7 +70,7 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 		if bit := uint64(1) << (uint(f.index) & 63); !m.wide && f.index < 64 && s.seen&bit == 0 {
 			s.seen |= bit
 		} else if !d.mark(f, s) {
-			p, out = d.fail(start, out, "each field once")
+			_, out = d.fail(start, out, "each field once")
 			return d.within(f.name, out)
 		}
 		if p < len(in) && in[p] == 'n' && !f.keepNull {
@@ -97,7 +79,7 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 			}
 		} else {
 			if f.oneof >= 0 && !s.markOneof(f.oneof) {
-				p, out = d.fail(start, out, "one field of oneof "+string(f.fd.ContainingOneof().Name()))
+				_, out = d.fail(start, out, "one field of oneof "+string(f.fd.ContainingOneof().Name()))
 				return d.within(f.name, out)
 			}
 			before := len(out)
@@ -224,25 +206,40 @@ func (s *objectState) markOneof(i int32) bool {
 	return true
 }
 
-// otherMember deals with a member that is no field of the message: an extension, or unknown. It returns the
-// extension field, or reports that the value was passed over.
-func (d *reader) otherMember(start, p int, out []byte, m *program, name []byte) (*field, int, []byte, bool) {
+// namedMember reads the name of a member and returns its field and the position of its value. A member that is no field
+// and may be there is passed over as a whole, and there is no field.
+func (d *reader) namedMember(p int, out []byte, m *program, typed bool, s *objectState) (*field, int, []byte) {
+	start := p
+	name, p := d.memberName(p)
+	if p < 0 {
+		return nil, p, out
+	}
+	if typed && string(name) == "@type" {
+		if s.typed {
+			p, out = d.fail(start, out, "\"@type\" once")
+			return nil, p, out
+		}
+		s.typed = true
+		return nil, d.skip(d.space(p), 0), out
+	}
+	if f := m.byName(name); f != nil {
+		return f, p, out
+	}
 	if n := len(name); n > 2 && name[0] == '[' && name[n-1] == ']' && m.wkt != wktEmpty {
 		f, err := m.extensionByName(name[1 : n-1])
 		if err != nil {
 			d.err = &SyntaxError{Offset: start, Expected: "an extension of the message", Found: err.Error()}
-			return nil, -1, out, false
+			return nil, -1, out
 		}
 		if f != nil {
-			return f, p, out, false
+			return f, p, out
 		}
 	}
 	if d.c.opts.DiscardUnknown {
-		p = d.skip(d.space(p), d.depth)
-		return nil, p, out, true
+		return nil, d.skip(d.space(p), d.depth), out
 	}
 	p, out = d.fail(start, out, "a field of "+string(m.md.FullName()))
-	return nil, p, out, false
+	return nil, p, out
 }
 
 // missing says which required field is not set.

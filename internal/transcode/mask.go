@@ -13,7 +13,7 @@ func (c *Codec) FieldMask(json []byte) ([]string, error) {
 	var paths []string
 	p := d.maskOf(d.space(0), c.program, "", &paths)
 	if p, _ = d.atEnd(p); p < 0 {
-		return nil, settle(d.err)
+		return nil, settled(d.err)
 	}
 	return paths, nil
 }

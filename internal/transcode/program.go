@@ -116,6 +116,12 @@ type field struct {
 	fd       protoreflect.FieldDescriptor
 }
 
+// takes reports whether a tag with the field's number has a wire type that the field is read from. One with another is
+// unknown.
+func (f *field) takes(tag uint64) bool {
+	return uint32(tag) == f.tag || f.packable && tag&7 == wireBytes
+}
+
 // extensionIndex is the index of all extensions: they are written after the message's own fields, by full name.
 const extensionIndex = 1 << 20
 

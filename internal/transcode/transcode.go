@@ -60,7 +60,7 @@ func (c *Codec) JSONToWire(dst, json []byte) ([]byte, error) {
 	err := d.err
 	d.release()
 	if !ok {
-		return dst, settle(err)
+		return dst, settled(err)
 	}
 	return out, nil
 }
@@ -75,7 +75,7 @@ func (c *Codec) WireToJSON(dst, wire []byte) ([]byte, error) {
 	err := w.err
 	w.release()
 	if !ok {
-		return dst, settle(err)
+		return dst, settled(err)
 	}
 	return out, nil
 }

@@ -16,7 +16,7 @@ import (
 type writer struct {
 	c       *Compiler
 	in      []byte
-	err     error
+	err     located
 	depth   int // levels of messages that may still be opened
 	elems   int // elements that may still be written
 	limit   int // length that the output may reach
@@ -273,7 +273,7 @@ func (w *writer) fields(out []byte, m *program, p, end, skip int) ([]byte, bool)
 			}
 			continue
 		}
-		if uint32(tag) != f.tag && !(f.packable && tag&7 == wireBytes) {
+		if !f.takes(tag) {
 			if p = w.skip(p, end, tag); p < 0 {
 				return w.within(f.name, out)
 			}

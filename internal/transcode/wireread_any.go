@@ -1,6 +1,7 @@
 package transcode
 
 import (
+	"errors"
 	"unicode/utf8"
 )
 
@@ -37,7 +38,7 @@ func (w *writer) any(out []byte, from, to int) ([]byte, bool) {
 	w.partial++
 	out, ok := w.anyContent(out, m, name, value)
 	w.partial--
-	if e, is := w.err.(*SyntaxError); is {
+	if e := (*SyntaxError)(nil); !ok && errors.As(w.err, &e) {
 		w.err = &RangeError{trail: e.trail, Reason: "google.protobuf.Any holds no valid " + string(m.md.FullName()) + ": " + e.Error()}
 	}
 	return out, ok

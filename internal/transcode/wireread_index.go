@@ -54,7 +54,7 @@ func (w *writer) index(m *program, from, to, base, oneofs int) bool {
 				return ok
 			}
 		}
-		if f == nil || uint32(c.tag) != f.tag && !(f.packable && c.tag&7 == wireBytes) {
+		if f == nil || !f.takes(c.tag) {
 			continue
 		}
 		if f.oneof >= 0 {
@@ -91,10 +91,12 @@ func (w *writer) writeIndexed(out []byte, m *program, base, oneofs, skip int) ([
 	last := -1
 	required := 0
 	end := len(w.found)
-	for i, j := base, base; i < end; i = j {
-		f := w.found[i].f
-		for j = i + 1; j < end && w.found[j].f == f; j++ {
+	for next := base; next < end; {
+		i, f := next, w.found[next].f
+		for next < end && w.found[next].f == f {
+			next++
 		}
+		j := next
 		if f.oneof >= 0 {
 			s := w.oneofs[oneofs+int(f.oneof)]
 			for i < j && (s.f != f || w.found[i].seq() < s.since) {

@@ -9,11 +9,12 @@ func (w *writer) list(out []byte, f *field, p, end int, tag uint64, skip int) ([
 	first := len(out)
 	for i := 0; ; i++ {
 		var ok bool
-		if f.kind == kindString {
+		switch {
+		case f.kind == kindString:
 			out, p, ok = w.stringElement(out, f, p, end, i)
-		} else if uint32(tag) != f.tag {
+		case uint32(tag) != f.tag:
 			out, p, ok = w.packed(out, f, p, end)
-		} else {
+		default:
 			out, p, ok = w.oneElement(out, f, p, end, i)
 		}
 		if !ok {
