@@ -133,10 +133,14 @@ func run(b *testing.B, contenders []contender, s *shape, input []byte, jsonSize 
 			buf := make([]byte, 0, 2*max(len(s.json), len(s.wire)))
 			b.SetBytes(int64(jsonSize))
 			b.ReportAllocs()
+			begin := cpuTime()
 			for b.Loop() {
 				if _, err := do(buf, input); err != nil {
 					b.Fatal(err)
 				}
+			}
+			if spent := cpuTime() - begin; spent > 0 {
+				b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N), "cpu-ns/op")
 			}
 		})
 	}

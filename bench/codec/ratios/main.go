@@ -1,5 +1,6 @@
 // Command ratios reads the output of Go benchmarks on standard input, in the form that benchstat reads too, and prints how
-// the codec called "ours" stands to each other: the ratio of the medians of all runs.
+// the codec called "ours" stands to each other: the ratio of the medians of all runs, in processor time if the benchmarks
+// report it as cpu-ns/op.
 package main
 
 import (
@@ -39,7 +40,8 @@ const (
 type benchCase struct {
 	name   string
 	nanos  map[string][]float64 // by codec
-	allocs map[string]float64   // by codec, the most in any run
+	cpu    map[string][]float64 // by codec, if reported
+	allocs map[string][]float64 // by codec
 }
 
 // parse collects the runs of each case, in the order of first appearance.
@@ -61,7 +63,7 @@ func parse(r io.Reader) ([]*benchCase, error) {
 		}
 		c := byName[name]
 		if c == nil {
-			c = &benchCase{name: name, nanos: map[string][]float64{}, allocs: map[string]float64{}}
+			c = &benchCase{name: name, nanos: map[string][]float64{}, cpu: map[string][]float64{}, allocs: map[string][]float64{}}
 			byName[name], cases = c, append(cases, c)
 		}
 		for i := 2; i+1 < len(fields); i += 2 {
@@ -72,8 +74,10 @@ func parse(r io.Reader) ([]*benchCase, error) {
 			switch fields[i+1] {
 			case "ns/op":
 				c.nanos[codec] = append(c.nanos[codec], value)
+			case "cpu-ns/op":
+				c.cpu[codec] = append(c.cpu[codec], value)
 			case "allocs/op":
-				c.allocs[codec] = max(c.allocs[codec], value)
+				c.allocs[codec] = append(c.allocs[codec], value)
 			}
 		}
 	}
@@ -88,18 +92,22 @@ func isNumber(s string) bool {
 // print writes a table with a line for each case.
 func print(w io.Writer, cases []*benchCase) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(tw, "case\truns\tours ns/op\tallocs/op\t")
+	fmt.Fprintf(tw, "case\truns\tours, ns\tallocs/op\t")
 	for _, other := range others {
 		fmt.Fprintf(tw, "%s takes\t", other)
 	}
 	fmt.Fprintf(tw, "ours takes of %s\t\n", sonic)
 	for _, c := range cases {
-		ours := median(c.nanos[us])
-		fmt.Fprintf(tw, "%s\t%d\t%.0f\t%.0f\t", c.name, len(c.nanos[us]), ours, c.allocs[us])
-		for _, other := range others {
-			fmt.Fprintf(tw, "%s\t", ratio(median(c.nanos[other]), ours))
+		times := c.cpu
+		if len(times) == 0 {
+			times = c.nanos
 		}
-		fmt.Fprintf(tw, "%s\t\n", ratio(ours, median(c.nanos[sonic])))
+		ours := median(times[us])
+		fmt.Fprintf(tw, "%s\t%d\t%.0f\t%.0f\t", c.name, len(times[us]), ours, median(c.allocs[us]))
+		for _, other := range others {
+			fmt.Fprintf(tw, "%s\t", ratio(median(times[other]), ours))
+		}
+		fmt.Fprintf(tw, "%s\t\n", ratio(ours, median(times[sonic])))
 	}
 	return tw.Flush()
 }
