@@ -85,7 +85,7 @@ func (p *pair) compareFieldJSON(f fieldPath, value string) error {
 	}
 	whole := f.wrap(value)
 	want, wantErr := p.partial().fromJSON(whole)
-	if wantErr == nil && !json.Valid([]byte(value)) {
+	if wantErr == nil && !oneValue(value) {
 		wantErr = errors.New("is not one value")
 	}
 	switch {
@@ -100,6 +100,27 @@ func (p *pair) compareFieldJSON(f fieldPath, value string) error {
 		return fmt.Errorf("%s: %w", f.path, err)
 	}
 	return nil
+}
+
+// oneValue reports whether a text that makes good JSON within an object is a single value, and no further member follows.
+func oneValue(text string) bool {
+	depth, inString := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\' && inString:
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			depth--
+		case c == ',' && depth == 0:
+			return false
+		}
+	}
+	return depth == 0
 }
 
 // sameFragment is sameMessage without a look at required fields, which a fragment need not have.
