@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -102,8 +103,14 @@ func (p *pair) compareFieldJSON(f fieldPath, value string) error {
 	return nil
 }
 
+// bareExponent matches what protojson takes for a number if anything follows it, and not if nothing does.
+var bareExponent = regexp.MustCompile(`[0-9][eE]$`)
+
 // oneValue reports whether a text that makes good JSON within an object is a single value, and no further member follows.
 func oneValue(text string) bool {
+	if bareExponent.MatchString(text) {
+		return false
+	}
 	depth, inString := 0, false
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
