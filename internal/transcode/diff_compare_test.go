@@ -171,7 +171,7 @@ func jsonDepth(text []byte) int {
 // each level takes two bytes, but a group in unknown fields.
 func (p *pair) mayRefuseWire(wire []byte) bool {
 	msg := dynamicpb.NewMessage(p.md)
-	limited := proto.UnmarshalOptions{Resolver: p.schema.types, RecursionLimit: p.maxDepth()}
+	limited := proto.UnmarshalOptions{Resolver: p.types, RecursionLimit: p.maxDepth()}
 	if limited.Unmarshal(wire, msg) != nil {
 		return true
 	}
@@ -230,12 +230,12 @@ func (p *pair) canonicalAnys(m protoreflect.Message) error {
 func (p *pair) canonicalAny(m protoreflect.Message) error {
 	url := m.Get(m.Descriptor().Fields().ByNumber(1)).String()
 	value := m.Descriptor().Fields().ByNumber(2)
-	typ, err := p.schema.types.FindMessageByURL(url)
+	typ, err := p.types.FindMessageByURL(url)
 	if err != nil {
 		return nil //nolint:nilerr // its content stays as it is
 	}
 	inner := typ.New().Interface()
-	opts := proto.UnmarshalOptions{Resolver: p.schema.types, AllowPartial: true, DiscardUnknown: true}
+	opts := proto.UnmarshalOptions{Resolver: p.types, AllowPartial: true, DiscardUnknown: true}
 	if err := opts.Unmarshal(m.Get(value).Bytes(), inner); err != nil {
 		return nil //nolint:nilerr // its content stays as it is
 	}
@@ -279,7 +279,7 @@ func checkSyntaxError(err error, size int) error {
 
 // show renders a message for an error.
 func (p *pair) show(msg proto.Message) string {
-	text, err := protojson.MarshalOptions{Resolver: p.schema.types, AllowPartial: true}.Marshal(msg)
+	text, err := protojson.MarshalOptions{Resolver: p.types, AllowPartial: true}.Marshal(msg)
 	if err != nil {
 		return fmt.Sprintf("%v (%v)", msg, err)
 	}

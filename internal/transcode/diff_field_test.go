@@ -133,7 +133,7 @@ func oneValue(text string) bool {
 // sameFragment is sameMessage without a look at required fields, which a fragment need not have.
 func (p *pair) sameFragment(wire []byte, want proto.Message) error {
 	got := dynamicpb.NewMessage(p.md)
-	opts := proto.UnmarshalOptions{Resolver: p.schema.types, AllowPartial: true, DiscardUnknown: true}
+	opts := proto.UnmarshalOptions{Resolver: p.types, AllowPartial: true, DiscardUnknown: true}
 	if err := opts.Unmarshal(wire, got); err != nil {
 		return fmt.Errorf("wrote %x, which is no message: %w", wire, err)
 	}
@@ -162,7 +162,7 @@ func (p *pair) partial() partialOracle { return partialOracle{p} }
 
 func (p partialOracle) fromJSON(text []byte) (proto.Message, error) {
 	msg := dynamicpb.NewMessage(p.md)
-	opts := protojson.UnmarshalOptions{AllowPartial: true, DiscardUnknown: p.opts.DiscardUnknown, Resolver: p.schema.types}
+	opts := protojson.UnmarshalOptions{AllowPartial: true, DiscardUnknown: p.opts.DiscardUnknown, Resolver: p.types}
 	return msg, opts.Unmarshal(text, msg)
 }
 

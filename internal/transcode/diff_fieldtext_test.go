@@ -125,7 +125,7 @@ func genText(t *tape, s *schema, f *fieldPath) string {
 
 func (p *pair) compareFieldText(f fieldPath, body []byte, text string) error {
 	merged := dynamicpb.NewMessage(p.md)
-	unmarshal := proto.UnmarshalOptions{Resolver: p.schema.types, AllowPartial: true, DiscardUnknown: true}
+	unmarshal := proto.UnmarshalOptions{Resolver: p.types, AllowPartial: true, DiscardUnknown: true}
 	if unmarshal.Unmarshal(body, merged) != nil {
 		return nil // bodies that are no messages are judged elsewhere
 	}
@@ -181,7 +181,7 @@ func (p *pair) bindText(f *fieldPath, m protoreflect.Message, text string) error
 		value = "[" + value + "]"
 	}
 	fragment := dynamicpb.NewMessage(p.md)
-	opts := protojson.UnmarshalOptions{AllowPartial: true, Resolver: p.schema.types}
+	opts := protojson.UnmarshalOptions{AllowPartial: true, Resolver: p.types}
 	if err := opts.Unmarshal(f.wrap(value), fragment); err != nil {
 		return err
 	}

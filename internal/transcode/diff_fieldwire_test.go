@@ -71,7 +71,7 @@ func (p *pair) fieldAsJSON(f *fieldPath, m protoreflect.Message) ([]byte, error)
 		UseEnumNumbers:    p.opts.EnumsAsNumbers,
 		EmitDefaultValues: p.opts.EmitDefaults || !only.Has(fd),
 		AllowPartial:      true,
-		Resolver:          p.schema.types,
+		Resolver:          p.types,
 	}
 	text, err := opts.Marshal(only)
 	if err != nil {

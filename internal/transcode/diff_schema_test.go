@@ -123,11 +123,16 @@ func optionsOf(bits uint8) transcode.Options {
 	}
 }
 
-const optionBits = 16
+// With the highest bit no types can be resolved: there are no extensions, and an Any holds something only as bytes.
+const (
+	optionBits  = 32
+	withoutType = 16
+)
 
 // A pair is the codec that is judged and the oracle, for one message type and one set of options.
 type pair struct {
 	schema *schema
+	types  transcode.Resolver
 	md     protoreflect.MessageDescriptor
 	opts   transcode.Options
 	ours   *transcode.Codec
@@ -172,10 +177,14 @@ func pairFor(tb testing.TB, md protoreflect.MessageDescriptor, optBits uint8) *p
 	optBits %= optionBits
 	opts := optionsOf(optBits)
 
+	var types transcode.Resolver = s.types
+	if optBits&withoutType != 0 {
+		types = new(protoregistry.Types)
+	}
 	compilers.Lock()
 	compiler := compilers.byOptions[optBits]
 	if compiler == nil {
-		compiler = transcode.NewCompiler(s.types, opts)
+		compiler = transcode.NewCompiler(types, opts)
 		compilers.byOptions[optBits] = compiler
 	}
 	compilers.Unlock()
@@ -184,5 +193,5 @@ func pairFor(tb testing.TB, md protoreflect.MessageDescriptor, optBits uint8) *p
 	if err != nil {
 		tb.Fatalf("compile %s: %v", md.FullName(), err)
 	}
-	return &pair{schema: s, md: md, opts: opts, ours: ours, oracle: oracle.New(md, s.types, opts)}
+	return &pair{schema: s, types: types, md: md, opts: opts, ours: ours, oracle: oracle.New(md, types, opts)}
 }

@@ -1,0 +1,114 @@
+package transcode_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// nested are messages that hold themselves in each way there is.
+var nested = []hostile{
+	{"message", proto3All, func(n int) []byte { return nest(n, `{"recursiveMessage":`, `{}`, `}`) }},
+	{"group", "judge.editions.Features", func(n int) []byte { return nest(n, `{"delimited":`, `{}`, `}`) }},
+	{"list", "judge.proto2.Needs", func(n int) []byte { return nest(n, `{"id":"a","children":[`, `{"id":""}`, `]}`) }},
+	{"map", "judge.proto3.Maps", func(n int) []byte { return nest(n, `{"byInt32":{"1":`, `{}`, `}}`) }},
+	{"oneof", "judge.proto3.Names", func(n int) []byte { return nest(n, `{"kid":`, `{}`, `}`) }},
+	{"extension", "judge.proto2.Extended", func(n int) []byte {
+		return nest(n, `{"[judge.proto2.Extended.Scope.scoped]":{"back":`, `{}`, `}}`)
+	}},
+	{"struct", structpb, func(n int) []byte { return nest(n, `{"a":`, `{}`, `}`) }},
+	{"list in a struct", structpb, func(n int) []byte { return nest(1, `{"a":`, string(nest(n, `[`, `1`, `]`)), `}`) }},
+	{"any", anypb, func(n int) []byte {
+		return nest(n, `{"@type":"type.googleapis.com/google.protobuf.Any","value":`, `{}`, `}`)
+	}},
+	{"message in any", "judge.proto2.Needs", func(n int) []byte {
+		return nest(n, `{"id":"","any":{"@type":"type.googleapis.com/judge.proto2.Needs","any":`, `{}`, `}}`)
+	}},
+	{"unknown object", proto3All, func(n int) []byte { return nest(n, `{"unknown":`, `{}`, `}`) }},
+}
+
+// TestDepthLimit nests messages up to the limit and beyond. What is read must be of some depth and is limited; and what was
+// written from JSON can be read back.
+func TestDepthLimit(t *testing.T) {
+	for _, h := range nested {
+		t.Run(h.name, func(t *testing.T) {
+			p := pairNamed(t, h.message, 8)
+			deepest := 0
+			for n := range 3 * p.maxDepth() {
+				wire, err := p.ours.JSONToWire(nil, h.make(n))
+				if err != nil {
+					continue
+				}
+				if deepest < n-1 {
+					t.Errorf("depth %d is accepted, but %d is not", n, n-1)
+				}
+				deepest = n
+				if _, err := p.ours.WireToJSON(nil, wire); err != nil {
+					t.Errorf("depth %d was written to wire, and is refused from there: %v", n, err)
+				}
+			}
+			if deepest < p.maxDepth()/4 || deepest > 2*p.maxDepth() {
+				t.Errorf("the limit of %d lets through up to %d levels", p.maxDepth(), deepest)
+			}
+		})
+	}
+}
+
+// TestLengths converts nested messages whose lengths, at each level, are about to need another byte.
+func TestLengths(t *testing.T) {
+	for _, edge := range []int{1 << 7, 1 << 14, 1 << 21} {
+		for size := edge - 12; size <= edge+1; size++ {
+			text := strings.Repeat("x", size)
+			for _, tt := range []struct {
+				message protoreflect.FullName
+				json    string
+			}{
+				{proto3All, fmt.Sprintf(`{"optionalString":%q}`, text)},
+				{proto3All, fmt.Sprintf(`{"optionalNestedMessage":{"corecursive":{"optionalString":%q}},"optionalInt32":1}`, text)},
+				{proto3All, fmt.Sprintf(`{"optionalInt32":1,"mapStringNestedMessage":{"a":{"corecursive":{"optionalString":%q}},"b":{}}}`, text)},
+				{proto3All, fmt.Sprintf(`{"optionalAny":{"@type":"type.googleapis.com/%s","optionalString":%q},"optionalInt32":1}`, proto3All, text)},
+				{"judge.editions.Features", fmt.Sprintf(`{"delimited":{"prefixed":{"withDefault":%q}},"prefixed":{"delimited":{"unchecked":"1"}}}`, text)},
+				{structpb, fmt.Sprintf(`{"a":{"b":[%q,{"c":1}]},"d":2}`, text)},
+			} {
+				p := pairNamed(t, tt.message, 0)
+				if err := p.compareJSON([]byte(tt.json)); err != nil {
+					t.Errorf("%s with a string of %d bytes: %.300s", tt.message, size, err.Error())
+				}
+				wire, err := p.oracle.JSONToWire(nil, []byte(tt.json))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := p.compareWire(wire); err != nil {
+					t.Errorf("%s with a string of %d bytes: %.300s", tt.message, size, err.Error())
+				}
+			}
+			if testing.Short() || edge > 1<<20 {
+				size += 4 // enough to hit each length of the outer levels
+			}
+		}
+	}
+}
+
+// TestConcurrentUse converts with one compiler from many goroutines that compile and convert at the same time. The race
+// detector is what judges.
+func TestConcurrentUse(t *testing.T) {
+	var group sync.WaitGroup
+	for worker := range 4 {
+		group.Go(func() {
+			for i := range 400 {
+				p := pairOf(t, uint8(i), uint8(worker))
+				choices := []byte{byte(i), byte(i >> 8), byte(worker)}
+				if err := p.compareJSON(genJSON(newTape(choices), p.schema, p.md, false)); err != nil {
+					t.Error(err)
+				}
+				if err := p.compareWire(genWire(newTape(choices), p.schema, p.md, scrambled)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+}
