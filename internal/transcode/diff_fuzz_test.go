@@ -54,6 +54,7 @@ var judges = []judge{
 	{"field text", fieldTextTrial},
 	{"field json", fieldJSONTrial},
 	{"field of wire", fieldOfWireTrial},
+	{"field mask", fieldMaskTrial},
 }
 
 // TestDifferential holds the codec to the oracle on generated cases: the same ones each time, or with -diff.for new ones
