@@ -21,7 +21,7 @@ type Error struct {
 
 // Errorf returns an error with the message, which the client will see.
 func Errorf(code codes.Code, format string, args ...any) *Error {
-	return &Error{Status: &spb.Status{Code: int32(code), Message: fmt.Sprintf(format, args...)}} //nolint:gosec // codes are small
+	return &Error{Status: &spb.Status{Code: int32(code), Message: fmt.Sprintf(format, args...)}}
 }
 
 // WithHTTP sets an HTTP status other than the one the code maps to.
@@ -46,7 +46,7 @@ func (e *Error) WithCause(err error) *Error {
 }
 
 // Code is the gRPC code.
-func (e *Error) Code() codes.Code { return codes.Code(e.Status.GetCode()) } //nolint:gosec // a wire value, any number is allowed
+func (e *Error) Code() codes.Code { return codes.Code(e.Status.GetCode()) }
 
 // HTTP is the HTTP status to answer with.
 func (e *Error) HTTP() int {

@@ -75,7 +75,7 @@ func localStatus(st *status.Status, ctxErr error) *spb.Status {
 	case code == codes.Internal && strings.HasPrefix(st.Message(), "cardinality violation"):
 		message = "the upstream did not answer with exactly one message"
 	}
-	return &spb.Status{Code: int32(st.Code()), Message: message} //nolint:gosec // codes are small
+	return &spb.Status{Code: int32(st.Code()), Message: message}
 }
 
 // retryable are the statuses for which Retry-After means something (RFC 9110, section 10.2.3, and RFC 6585).

@@ -69,7 +69,7 @@ func TestPrecedence(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	w.eachVersion(t, func(t *testing.T, c *client) {
 		// The literal "shelves:titles" beats the variable of "{name=shelves/*/books/*}" and of "books/{name}".
-		if a := c.do("GET", "/v1/shelves:titles", nil); a.StatusCode != 200 || !strings.HasPrefix(a.body, `[{"name":`) {
+		if a := c.do("GET", "/v1/shelves:titles", nil); a.StatusCode != http.StatusOK || !strings.HasPrefix(a.body, `[{"name":`) {
 			t.Errorf("literal: %d %s", a.StatusCode, a.body)
 		}
 		book := &testpb.Book{}
@@ -111,7 +111,7 @@ func TestBodyField(t *testing.T) {
 	})
 	w.eachVersion(t, func(t *testing.T, c *client) {
 		// body and response_body are scalars here.
-		if a := c.do("POST", "/v1/echo:text", `"hello"`); a.StatusCode != 200 || a.body != `"hello"` {
+		if a := c.do("POST", "/v1/echo:text", `"hello"`); a.StatusCode != http.StatusOK || a.body != `"hello"` {
 			t.Errorf("scalar body and response_body: %d %s", a.StatusCode, a.body)
 		}
 	})
@@ -124,7 +124,7 @@ func TestPathWinsOverBodyAndQuery(t *testing.T) {
 		{name: "different in the query", method: "GET", path: "/v1/echo/a?text=b", status: 400, message: "the path says otherwise"},
 	})
 	w.eachVersion(t, func(t *testing.T, c *client) {
-		if a := c.do("GET", "/v1/stream/1?count=01", nil); a.StatusCode == 200 {
+		if a := c.do("GET", "/v1/stream/1?count=01", nil); a.StatusCode == http.StatusOK {
 			t.Log("01 is taken as 1")
 		}
 		c.do("PATCH", "/v1/shelves/1/books/2?update_mask=title", `{"name":"shelves/1/books/1","title":"Silas Marner"}`)
@@ -230,13 +230,13 @@ func TestHttpBody(t *testing.T) {
 	binary := string([]byte{0, 1, 2, 0xff, '\n'})
 	w.eachVersion(t, func(t *testing.T, c *client) {
 		a := c.do("POST", "/v1/upload/a.bin", binary, "Content-Type: image/png; x=1")
-		if a.StatusCode != 200 || a.body != binary || a.Header.Get("Content-Type") != "image/png; x=1" || a.Header.Get("X-Filename") != "a.bin" {
+		if a.StatusCode != http.StatusOK || a.body != binary || a.Header.Get("Content-Type") != "image/png; x=1" || a.Header.Get("X-Filename") != "a.bin" {
 			t.Errorf("unary: %d %q %v", a.StatusCode, a.body, a.Header)
 		}
-		if a := c.do("POST", "/v1/upload/a", nil); a.StatusCode != 200 || a.body != "" || a.Header.Get("Content-Type") != "application/octet-stream" {
+		if a := c.do("POST", "/v1/upload/a", nil); a.StatusCode != http.StatusOK || a.body != "" || a.Header.Get("Content-Type") != "application/octet-stream" {
 			t.Errorf("nothing: %d %q %v", a.StatusCode, a.body, a.Header)
 		}
-		if a := c.do("POST", "/v1/upload/a", "x", "Accept: application/json"); a.StatusCode != 200 {
+		if a := c.do("POST", "/v1/upload/a", "x", "Accept: application/json"); a.StatusCode != http.StatusOK {
 			t.Errorf("Accept does not matter: %d", a.StatusCode)
 		}
 		c.do("POST", "/v1/upload/a?content.data=eA", "x").wantError(t, 400, 3, "content.data")
@@ -251,12 +251,12 @@ func TestHttpBody(t *testing.T) {
 		}
 
 		a = c.do("GET", "/v1/download/3", nil)
-		if a.StatusCode != 200 || a.body != "chunk 1\nchunk 2\nchunk 3\n" || a.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
+		if a.StatusCode != http.StatusOK || a.body != "chunk 1\nchunk 2\nchunk 3\n" || a.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
 			t.Errorf("streamed back: %d %q %v", a.StatusCode, a.body, a.Header)
 		}
 		c.do("GET", "/v1/download/3?script.fail_code=5", nil).wantError(t, 404, 5, "")
 		a = c.do("GET", "/v1/download/3?script.fail_code=5&script.fail_after=2", nil)
-		if a.StatusCode != 200 || a.body != "chunk 1\nchunk 2\n" || a.err == nil {
+		if a.StatusCode != http.StatusOK || a.body != "chunk 1\nchunk 2\n" || a.err == nil {
 			t.Errorf("failing in the middle: %d %q %v, want the connection aborted", a.StatusCode, a.body, a.err)
 		}
 	})
@@ -309,7 +309,7 @@ func TestContentType(t *testing.T) {
 			}
 		}
 		// Where no body is taken, its type does not matter.
-		if a := c.do("GET", "/v1/echo/x", nil, "Content-Type: text/plain"); a.StatusCode != 200 {
+		if a := c.do("GET", "/v1/echo/x", nil, "Content-Type: text/plain"); a.StatusCode != http.StatusOK {
 			t.Errorf("GET: %d", a.StatusCode)
 		}
 	})
@@ -319,7 +319,7 @@ func TestAccept(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	w.eachVersion(t, func(t *testing.T, c *client) {
 		for _, ok := range []string{"application/json", "*/*", "application/*;q=0.1", "text/html, application/json;q=0.5", "text/html,application/xhtml+xml,*/*;q=0.8"} {
-			if a := c.do("GET", "/v1/echo/x", nil, "Accept: "+ok); a.StatusCode != 200 || a.Header.Get("Content-Type") != "application/json" {
+			if a := c.do("GET", "/v1/echo/x", nil, "Accept: "+ok); a.StatusCode != http.StatusOK || a.Header.Get("Content-Type") != "application/json" {
 				t.Errorf("%s: %d", ok, a.StatusCode)
 			}
 		}
@@ -342,7 +342,7 @@ func TestAccept(t *testing.T) {
 			if accept == "" {
 				headers = nil
 			}
-			if a := c.do("GET", "/v1/stream/1", nil, headers...); a.StatusCode != 200 || a.Header.Get("Content-Type") != want {
+			if a := c.do("GET", "/v1/stream/1", nil, headers...); a.StatusCode != http.StatusOK || a.Header.Get("Content-Type") != want {
 				t.Errorf("a stream for %q: %d %q, want %q", accept, a.StatusCode, a.Header.Get("Content-Type"), want)
 			}
 		}
@@ -354,34 +354,34 @@ func TestETagAndIfNoneMatch(t *testing.T) {
 	w := newWorld(t, frontend.Options{ETag: true})
 	w.eachVersion(t, func(t *testing.T, c *client) {
 		first := c.do("GET", "/v1/shelves/1/books/1", nil)
-		tag := first.Header.Get("Etag")
-		if first.StatusCode != 200 || len(tag) < 10 || tag[0] != '"' {
+		tag := first.Header.Get("ETag")
+		if first.StatusCode != http.StatusOK || len(tag) < 10 || tag[0] != '"' {
 			t.Fatalf("%d, ETag %q", first.StatusCode, tag)
 		}
 		for _, match := range []string{tag, "W/" + tag, `"other", ` + tag, "*"} {
 			a := c.do("GET", "/v1/shelves/1/books/1", nil, "If-None-Match: "+match)
-			if a.StatusCode != http.StatusNotModified || a.body != "" || a.Header.Get("Etag") != tag {
+			if a.StatusCode != http.StatusNotModified || a.body != "" || a.Header.Get("ETag") != tag {
 				t.Errorf("If-None-Match %s: %d %q %v", match, a.StatusCode, a.body, a.Header)
 			}
 		}
 		if a := c.do("HEAD", "/v1/shelves/1/books/1", nil, "If-None-Match: "+tag); a.StatusCode != http.StatusNotModified {
 			t.Errorf("HEAD: %d", a.StatusCode)
 		}
-		if a := c.do("GET", "/v1/shelves/1/books/1", nil, `If-None-Match: "other", W/"`); a.StatusCode != 200 || a.body != first.body {
+		if a := c.do("GET", "/v1/shelves/1/books/1", nil, `If-None-Match: "other", W/"`); a.StatusCode != http.StatusOK || a.body != first.body {
 			t.Errorf("no match: %d", a.StatusCode)
 		}
-		if a := c.do("GET", "/v1/shelves/1/books/2", nil, "If-None-Match: "+tag); a.StatusCode != 200 || a.Header.Get("Etag") == tag {
+		if a := c.do("GET", "/v1/shelves/1/books/2", nil, "If-None-Match: "+tag); a.StatusCode != http.StatusOK || a.Header.Get("ETag") == tag {
 			t.Errorf("another body: %d %v", a.StatusCode, a.Header)
 		}
-		if a := c.do("POST", "/v1/echo", `{"text":"x"}`, "If-None-Match: *"); a.StatusCode != 200 || a.Header.Get("Etag") != "" {
+		if a := c.do("POST", "/v1/echo", `{"text":"x"}`, "If-None-Match: *"); a.StatusCode != http.StatusOK || a.Header.Get("ETag") != "" {
 			t.Errorf("POST: %d %v", a.StatusCode, a.Header)
 		}
-		if a := c.do("GET", "/v1/shelves/9/books/9", nil, "If-None-Match: *"); a.StatusCode != 404 || a.Header.Get("Etag") != "" {
+		if a := c.do("GET", "/v1/shelves/9/books/9", nil, "If-None-Match: *"); a.StatusCode != http.StatusNotFound || a.Header.Get("ETag") != "" {
 			t.Errorf("an error: %d %v", a.StatusCode, a.Header)
 		}
 	})
 	plain := newWorld(t, frontend.Options{})
-	if a := plain.client(t, "HTTP1").do("GET", "/v1/shelves/1/books/1", nil, "If-None-Match: *"); a.StatusCode != 200 || a.Header.Get("Etag") != "" {
+	if a := plain.client(t, "HTTP1").do("GET", "/v1/shelves/1/books/1", nil, "If-None-Match: *"); a.StatusCode != http.StatusOK || a.Header.Get("ETag") != "" {
 		t.Errorf("it is opt-in: %d %v", a.StatusCode, a.Header)
 	}
 }
@@ -416,11 +416,11 @@ func TestForms(t *testing.T) {
 		c.do("POST", "/v1/echo/x:shout", body, ct).wantEcho(t, &testpb.EchoRequest{Text: "x", Nested: &testpb.Nested{Value: "n", Numbers: []int32{4}}})
 
 		body, ct = build(file("anything", "image/png", binary))
-		if a := c.do("POST", "/v1/upload/f", body, ct); a.StatusCode != 200 || a.body != binary || a.Header.Get("Content-Type") != "image/png" {
+		if a := c.do("POST", "/v1/upload/f", body, ct); a.StatusCode != http.StatusOK || a.body != binary || a.Header.Get("Content-Type") != "image/png" {
 			t.Errorf("into an HttpBody: %d %q %v", a.StatusCode, a.body, a.Header)
 		}
 		body, ct = build(file("filename", "text/plain", "name"), file("content", "image/png", binary))
-		if a := c.do("POST", "/gateway.test.v1.Echo/Upload", body, ct); a.StatusCode != 200 || a.body != binary || a.Header.Get("X-Filename") != "name" {
+		if a := c.do("POST", "/gateway.test.v1.Echo/Upload", body, ct); a.StatusCode != http.StatusOK || a.body != binary || a.Header.Get("X-Filename") != "name" {
 			t.Errorf("into an HttpBody field: %d %q %v", a.StatusCode, a.body, a.Header)
 		}
 
@@ -434,7 +434,7 @@ func TestForms(t *testing.T) {
 			"it has no name":       {text("", "x")},
 		} {
 			body, ct := build(parts...)
-			if a := c.do("POST", "/v1/echo", body, ct); a.StatusCode != 400 || !strings.Contains(a.body, "form: part") {
+			if a := c.do("POST", "/v1/echo", body, ct); a.StatusCode != http.StatusBadRequest || !strings.Contains(a.body, "form: part") {
 				t.Errorf("%s: %d %s", name, a.StatusCode, a.body)
 			}
 		}
@@ -484,12 +484,12 @@ func TestBodyTooLarge(t *testing.T) {
 	w := newWorld(t, frontend.Options{MaxRequestSize: 1000})
 	fits := `{"text":"` + strings.Repeat("a", 989) + `"}`
 	w.eachVersion(t, func(t *testing.T, c *client) {
-		if a := c.do("POST", "/v1/echo", fits); a.StatusCode != 200 {
+		if a := c.do("POST", "/v1/echo", fits); a.StatusCode != http.StatusOK {
 			t.Errorf("%d bytes: %d %s", len(fits), a.StatusCode, a.body)
 		}
 		c.do("POST", "/v1/echo", fits+" ").wantError(t, 413, 8, "larger than 1000 bytes")
 		// Without a Content-Length.
-		if a := c.do("POST", "/v1/echo", struct{ *strings.Reader }{strings.NewReader(fits)}); a.StatusCode != 200 {
+		if a := c.do("POST", "/v1/echo", struct{ *strings.Reader }{strings.NewReader(fits)}); a.StatusCode != http.StatusOK {
 			t.Errorf("%d bytes, chunked: %d %s", len(fits), a.StatusCode, a.body)
 		}
 		c.do("POST", "/v1/echo", struct{ *strings.Reader }{strings.NewReader(fits + " ")}).wantError(t, 413, 8, "larger than 1000 bytes")

@@ -146,14 +146,14 @@ func readAll(r io.Reader, dst []byte, limit int64) ([]byte, error) {
 // bodyError turns an error of reading the body into the one that the client sees.
 func (x *exchange) bodyError(err error) error {
 	var e *frontend.Error
-	var max *http.MaxBytesError
+	var set *http.MaxBytesError
 	switch {
 	case errors.As(err, &e):
 		return e
 	case errors.Is(err, errTooLarge):
 		return tooLarge(x.opts.MaxRequestSize)
-	case errors.As(err, &max):
-		return tooLarge(max.Limit) // A limit that another handler has set.
+	case errors.As(err, &set):
+		return tooLarge(set.Limit) // A limit that another handler has set.
 	case errors.Is(err, errCompressed):
 		return frontend.Errorf(codes.InvalidArgument, "request body: it is not valid %s", x.r.Header.Get("Content-Encoding")).WithCause(err)
 	case x.r.Context().Err() != nil:

@@ -3,6 +3,7 @@ package rest
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -30,7 +31,7 @@ func TestErrorDetails(t *testing.T) {
 	w.eachVersion(t, func(t *testing.T, c *client) {
 		a := c.do("POST", "/v1/echo", `{"script":{"failCode":3,"failMessage":"no","failBadRequest":true}}`)
 		const want = `{"code":3,"message":"no","details":[{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"field":"text","description":"the script says so"}]}]}`
-		if a.StatusCode != 400 || a.body != want {
+		if a.StatusCode != http.StatusBadRequest || a.body != want {
 			t.Errorf("got %d %s\nwant %s", a.StatusCode, a.body, want)
 		}
 	})
@@ -77,7 +78,7 @@ func TestUpstreamLostInTheMiddle(t *testing.T) {
 			t.Fatal(err)
 		}
 		resp, err := c.open(t.Context(), "POST", "/v1/stream", `{"count":3,"script":{"interval":"30s"}}`)
-		for err != nil || resp.StatusCode == 503 {
+		for err != nil || resp.StatusCode == http.StatusServiceUnavailable {
 			// The channel may still be waiting to connect again.
 			time.Sleep(10 * time.Millisecond)
 			resp, err = c.open(t.Context(), "POST", "/v1/stream", `{"count":3,"script":{"interval":"30s"}}`)

@@ -13,7 +13,7 @@ func (x *exchange) notModified(h http.Header, body []byte) bool {
 	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
 		return false
 	}
-	tag := h.Get("Etag")
+	tag := h.Get("ETag")
 	if tag == "" {
 		sum := sha256.Sum256(body)
 		tag = `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -341,19 +340,3 @@ func (a answer) wantEcho(t testing.TB, want *testpb.EchoRequest) {
 		t.Errorf("the backend saw %v\nwant %v", got, want)
 	}
 }
-
-// dialRaw opens a plain connection to the gateway, for what net/http's client does not send.
-func (w *world) dialRaw(t testing.TB, request string) net.Conn {
-	t.Helper()
-	conn, err := net.Dial("tcp", w.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	if _, err := io.WriteString(conn, request); err != nil {
-		t.Fatal(err)
-	}
-	return conn
-}
-

@@ -145,7 +145,7 @@ func WriteError(w http.ResponseWriter, _ *http.Request, err error) {
 	// A cache or a browser must not make anything else of it.
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Del("Content-Encoding")
-	h.Del("Etag")
+	h.Del("ETag")
 	if trailers {
 		h.Del("Content-Length")
 	} else {

@@ -32,7 +32,7 @@ func TestRouteTableNotReady(t *testing.T) {
 		if got := a.Header.Get("Retry-After"); got != "1" {
 			t.Errorf("Retry-After: %q", got)
 		}
-		if a := c.do("GET", "/v1/echo/hi", nil); a.StatusCode != 200 {
+		if a := c.do("GET", "/v1/echo/hi", nil); a.StatusCode != http.StatusOK {
 			t.Errorf("a known route: %d %s", a.StatusCode, a.body)
 		}
 	})
@@ -44,19 +44,19 @@ func TestHEADAndOPTIONS(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	w.eachVersion(t, func(t *testing.T, c *client) {
 		get, head := c.do("GET", "/v1/shelves:titles", nil), c.do("HEAD", "/v1/shelves:titles", nil)
-		if head.StatusCode != 200 || head.body != "" || head.Header.Get("Content-Type") != "application/json" {
+		if head.StatusCode != http.StatusOK || head.body != "" || head.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("HEAD: %d %q %v", head.StatusCode, head.body, head.Header)
 		}
 		if get.Header.Get("Content-Length") == "" || get.Header.Get("Content-Length") != head.Header.Get("Content-Length") {
 			t.Errorf("Content-Length: GET %q, HEAD %q", get.Header.Get("Content-Length"), head.Header.Get("Content-Length"))
 		}
-		if a := c.do("HEAD", "/v1/shelves/9/books/9", nil); a.StatusCode != 404 || a.body != "" {
+		if a := c.do("HEAD", "/v1/shelves/9/books/9", nil); a.StatusCode != http.StatusNotFound || a.body != "" {
 			t.Errorf("HEAD of what is not there: %d %q", a.StatusCode, a.body)
 		}
-		if a := c.do("HEAD", "/v1/stream/3", nil); a.StatusCode != 200 || a.body != "" {
+		if a := c.do("HEAD", "/v1/stream/3", nil); a.StatusCode != http.StatusOK || a.body != "" {
 			t.Errorf("HEAD of a stream: %d %q", a.StatusCode, a.body)
 		}
-		if a := c.do("HEAD", "/v1/stream/0", nil); a.StatusCode != 200 || a.body != "" {
+		if a := c.do("HEAD", "/v1/stream/0", nil); a.StatusCode != http.StatusOK || a.body != "" {
 			t.Errorf("HEAD of an empty stream: %d %q", a.StatusCode, a.body)
 		}
 		for path, allow := range map[string]string{

@@ -27,15 +27,15 @@ func (x *exchange) serveUnary() error {
 	defer call.Close()
 	// An error of sending is told by Recv, and better.
 	_ = call.Send(frontend.NewMessage(wire))
-	return x.answer(call)
-}
-
-// answer waits for the one response message of a call and writes it.
-func (x *exchange) answer(call *frontend.Call) error {
 	msg, err := call.Recv()
 	if err != nil {
 		return x.failed(call, err)
 	}
+	return x.answer(call, msg)
+}
+
+// answer writes the one response message of a call, and frees it.
+func (x *exchange) answer(call *frontend.Call, msg mem.BufferSlice) error {
 	defer msg.Free()
 	wire, free := flat(msg)
 	defer free()
@@ -49,11 +49,12 @@ func (x *exchange) answer(call *frontend.Call) error {
 	}
 	body := frontend.GetBuffer(len(wire))
 	defer frontend.PutBuffer(body)
-	*body, err = x.appendResponse(*body, wire)
+	out, err := x.appendResponse(*body, wire)
 	if err != nil {
 		return err
 	}
-	x.writeOnce(call, typeJSON, *body)
+	*body = out
+	x.writeOnce(call, typeJSON, out)
 	return nil
 }
 

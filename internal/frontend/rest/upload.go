@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -47,12 +46,18 @@ func (x *exchange) serveUpload() error {
 	s := x.startSender(call, read)
 	defer s.stop()
 	if bidi {
+		if x.r.ProtoMajor == 1 {
+			// The sender may have to be stopped when it is too late to say so: see stop.
+			x.w.Header().Set("Connection", "close")
+		}
 		return x.writeStream(call, f, s.explain)
 	}
-	if err := s.explain(x.answer(call)); err != nil {
-		return err
+	msg, err := call.Recv()
+	s.stop()
+	if err != nil {
+		return x.failed(call, s.explain(err))
 	}
-	return nil
+	return x.answer(call, msg)
 }
 
 // reader yields the wire form of one message after the other, without the suffix; io.EOF is the end.
@@ -163,8 +168,9 @@ type sender struct {
 	call *frontend.Call
 	done chan struct{}
 
-	mu  sync.Mutex
-	err error // why it gave up: the client's fault, and so what the client must be told
+	mu   sync.Mutex
+	read bool  // the body has been read to its end
+	err  error // why it gave up: the client's fault, and so what the client must be told
 }
 
 func (x *exchange) startSender(call *frontend.Call, read reader) *sender {
@@ -172,13 +178,17 @@ func (x *exchange) startSender(call *frontend.Call, read reader) *sender {
 	go func() {
 		defer close(s.done)
 		if err := s.send(read); err != nil {
-			s.mu.Lock()
-			s.err = err
-			s.mu.Unlock()
+			s.note(false, err)
 			call.Close()
 		}
 	}()
 	return s
+}
+
+func (s *sender) note(read bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read, s.err = read, err
 }
 
 func (s *sender) send(read reader) error {
@@ -188,12 +198,13 @@ func (s *sender) send(read reader) error {
 		if err != nil {
 			frontend.PutBuffer(wire)
 			if errors.Is(err, io.EOF) {
+				s.note(true, nil)
 				return s.call.CloseSend()
 			}
 			return err
 		}
 		*wire = s.x.appendSuffix(out)
-		if err := s.call.Send(frontend.NewMessage(wire)); err != nil {
+		if s.call.Send(frontend.NewMessage(wire)) != nil {
 			return nil // The RPC is over; receiving tells how.
 		}
 	}
@@ -206,13 +217,14 @@ func (s *sender) explain(err error) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil && (asError(err).Code() == codes.Canceled || errors.Is(err, context.Canceled)) {
+	if s.err != nil && asError(err).Code() == codes.Canceled {
 		return s.err
 	}
 	return err
 }
 
-// stop ends the RPC and waits for the goroutine, which may be waiting for the client: then the body is made to end.
+// stop ends the RPC and waits for the goroutine. It may be waiting for the client; then reading is made to fail. On HTTP/1.1 the connection
+// is no good afterwards: whatever the server reads from it fails too, and with it the context of the next request.
 func (s *sender) stop() {
 	s.call.Close()
 	select {
@@ -220,8 +232,16 @@ func (s *sender) stop() {
 		return
 	default:
 	}
-	if http.NewResponseController(s.x.w).SetReadDeadline(time.Unix(1, 0)) != nil {
-		_ = s.x.r.Body.Close()
+	s.mu.Lock()
+	read := s.read
+	s.mu.Unlock()
+	if !read {
+		if s.x.r.ProtoMajor == 1 {
+			s.x.w.Header().Set("Connection", "close")
+		}
+		if http.NewResponseController(s.x.w).SetReadDeadline(time.Unix(1, 0)) != nil {
+			_ = s.x.r.Body.Close()
+		}
 	}
 	<-s.done
 }

@@ -87,11 +87,11 @@ func (x *exchange) serveWebSocket() error {
 // checkHandshake refuses what is not a proper handshake, or comes from a page that has no business here.
 func (x *exchange) checkHandshake() error {
 	h := x.r.Header
-	if h.Get("Sec-Websocket-Version") != "13" {
+	if h.Get("Sec-WebSocket-Version") != "13" {
 		return frontend.Errorf(codes.InvalidArgument, "only version 13 of the WebSocket protocol is supported").
-			WithHTTP(http.StatusUpgradeRequired).WithHeader("Sec-Websocket-Version", "13")
+			WithHTTP(http.StatusUpgradeRequired).WithHeader("Sec-WebSocket-Version", "13")
 	}
-	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(h.Get("Sec-Websocket-Key")))
+	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(h.Get("Sec-WebSocket-Key")))
 	if err != nil || len(key) != 16 || len(h["Sec-Websocket-Key"]) != 1 {
 		return frontend.Errorf(codes.InvalidArgument, "header Sec-WebSocket-Key: want 16 bytes in base64, once")
 	}

@@ -181,14 +181,14 @@ func TestWebSocketOrigins(t *testing.T) {
 	w := newWorld(t, frontend.Options{WebSocketOrigins: []string{"*.good.example"}})
 	w.websocket(t, "/v1/chat", "Origin: https://app.good.example")
 	w.websocket(t, "/v1/chat", "Origin: "+w.url)
-	if _, resp, err := w.upgrade(t, "/v1/chat", "Origin: https://good.example.evil.example"); err == nil || resp.StatusCode != 403 {
+	if _, resp, err := w.upgrade(t, "/v1/chat", "Origin: https://good.example.evil.example"); err == nil || resp.StatusCode != http.StatusForbidden {
 		t.Errorf("got %v, %v", resp, err)
 	}
 }
 
 func TestWebSocketOff(t *testing.T) {
 	w := newWorld(t, frontend.Options{NoWebSocket: true})
-	if _, resp, err := w.upgrade(t, "/v1/echo/x"); err == nil || resp.StatusCode != 200 {
+	if _, resp, err := w.upgrade(t, "/v1/echo/x"); err == nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("got %v, %v; want an ordinary answer", resp, err)
 	}
 }
