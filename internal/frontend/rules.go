@@ -95,7 +95,7 @@ func compileRules(rules []Rule, into *Rules) (*Rules, error) {
 // target returns the name under which the header or key name (in lower case) is passed on; ok is false when it is not.
 func (r *Rules) target(name string) (string, bool) {
 	as, explicit, ok := r.decide(name)
-	if !ok || !explicit && (r.only || !r.implied(name)) || r.refused(as) {
+	if !ok || as == "" || !explicit && (r.only || !r.implied(name)) || r.refused(as) {
 		return "", false
 	}
 	return as, true

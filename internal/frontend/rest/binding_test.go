@@ -222,6 +222,7 @@ func TestQueryDecoding(t *testing.T) {
 		{name: "bad encoding in the value", method: "GET", path: "/v1/echo?text=%zz", status: 400, message: "bad percent-encoding in the value"},
 		{name: "bad encoding in the name", method: "GET", path: "/v1/echo?te%xt=a", status: 400, message: "bad percent-encoding in the name"},
 		{name: "not UTF-8", method: "GET", path: "/v1/echo?text=%ff", status: 400, message: "text"},
+		{name: "a name that is not UTF-8", method: "GET", path: "/v1/echo?labels[%ff]=a", status: 400, message: "the name is not UTF-8"},
 	})
 }
 

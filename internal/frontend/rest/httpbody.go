@@ -1,6 +1,8 @@
 package rest
 
 import (
+	"strings"
+
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -52,6 +54,7 @@ func appendContent(dst []byte, path []protoreflect.FieldDescriptor, contentType 
 	if contentType == "" && len(data) == 0 {
 		return dst
 	}
+	contentType = strings.ToValidUTF8(contentType, "\uFFFD") // A protobuf string must be, and what follows it is broken anyway.
 	size := 0
 	if contentType != "" {
 		size += protowire.SizeTag(httpBodyContentType) + protowire.SizeBytes(len(contentType))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -39,11 +40,14 @@ func splitParameter(raw string) (name, value string, err error) {
 	name, value, _ = strings.Cut(raw, "=")
 	decodedName, err := url.QueryUnescape(name)
 	if err != nil {
-		return "", "", frontend.Errorf(codes.InvalidArgument, "query parameter %q: bad percent-encoding in the name", clip(name))
+		return "", "", badParameter(name, "bad percent-encoding in the name")
 	}
 	decodedValue, err := url.QueryUnescape(value)
 	if err != nil {
-		return "", "", frontend.Errorf(codes.InvalidArgument, "query parameter %q: bad percent-encoding in the value", clip(decodedName))
+		return "", "", badParameter(decodedName, "bad percent-encoding in the value")
+	}
+	if !utf8.ValidString(decodedName) {
+		return "", "", badParameter(decodedName, "the name is not UTF-8")
 	}
 	return decodedName, decodedValue, nil
 }

@@ -1,0 +1,107 @@
+package frontend
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	spb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
+	"github.com/caddy-grpc/gateway/internal/transcode"
+)
+
+func anyOf(t testing.TB, m proto.Message) *anypb.Any {
+	t.Helper()
+	a, err := anypb.New(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func TestAppendStatusJSON(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		st    *spb.Status
+		types transcode.Resolver
+		want  string
+	}{
+		{"nothing", nil, nil, `{"code":0,"message":""}`},
+		{"a message", &spb.Status{Code: 5, Message: "no \"x\"\n\u2028<é\x00"}, nil, "{\"code\":5,\"message\":\"no \\\"x\\\"\\n\u2028<é\\u0000\"}"},
+		{"not UTF-8", &spb.Status{Code: 5, Message: "a\xffb"}, nil, "{\"code\":5,\"message\":\"a\uFFFDb\"}"},
+		{"a usual detail, without the upstream's types", &spb.Status{Details: []*anypb.Any{anyOf(t, &errdetails.ErrorInfo{Reason: "r", Domain: "d"})}}, nil,
+			`{"code":0,"message":"","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"r","domain":"d"}]}`},
+		{"a well-known type", &spb.Status{Details: []*anypb.Any{anyOf(t, durationpb.New(1500000000))}}, nil,
+			`{"code":0,"message":"","details":[{"@type":"type.googleapis.com/google.protobuf.Duration","value":"1.500s"}]}`},
+		{"a type of the upstream", &spb.Status{Details: []*anypb.Any{anyOf(t, &testpb.GetBookRequest{Name: "n"})}}, protoregistry.GlobalTypes,
+			`{"code":0,"message":"","details":[{"@type":"type.googleapis.com/gateway.test.v1.GetBookRequest","name":"n"}]}`},
+		{"an unknown type", &spb.Status{Details: []*anypb.Any{anyOf(t, &testpb.GetBookRequest{Name: "n"})}}, nil,
+			`{"code":0,"message":"","details":[{"@type":"type.googleapis.com/gateway.test.v1.GetBookRequest","value":"CgFu"}]}`},
+		{"a broken one", &spb.Status{Details: []*anypb.Any{{TypeUrl: "type.googleapis.com/google.rpc.ErrorInfo", Value: []byte{0xff}}, {}}}, nil,
+			`{"code":0,"message":"","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","value":"/w=="},{}]}`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := string(AppendStatusJSON([]byte("x"), tc.st, tc.types)); got != "x"+tc.want {
+				t.Errorf("got  %s\nwant x%s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestError(t *testing.T) {
+	cause := errors.New("dial tcp 10.0.0.1:1")
+	e := Errorf(codes.Unavailable, "%s is away", "it").WithCause(cause).WithHeader("retry-after", "1")
+	if e.HTTP() != http.StatusServiceUnavailable || e.Header.Get("Retry-After") != "1" || !errors.Is(e, cause) {
+		t.Errorf("got %+v", e)
+	}
+	if got := e.Error(); got != "UNAVAILABLE: it is away: dial tcp 10.0.0.1:1" {
+		t.Errorf("for the log: %s", got)
+	}
+	if got := string(AppendStatusJSON(nil, e.Status, nil)); strings.Contains(got, "10.0.0.1") {
+		t.Errorf("for the client: %s", got)
+	}
+	if got := Errorf(codes.InvalidArgument, "x").WithHTTP(http.StatusUnsupportedMediaType).HTTP(); got != http.StatusUnsupportedMediaType {
+		t.Errorf("HTTP status %d", got)
+	}
+	if got := CodeName(77); got != "CODE(77)" {
+		t.Errorf("an unknown code: %s", got)
+	}
+}
+
+func FuzzAppendJSONString(f *testing.F) {
+	f.Add("a\"\\\x00\x1f\x7f\xff\u2028é😀")
+	f.Fuzz(func(t *testing.T, s string) {
+		var back string
+		if err := json.Unmarshal(AppendJSONString(nil, s), &back); err != nil {
+			t.Fatal(err)
+		}
+		if utf8.ValidString(s) && back != s {
+			t.Fatalf("%q came back as %q", s, back)
+		}
+	})
+}
+
+func TestBuffersHaveACap(t *testing.T) {
+	b := GetBuffer(10)
+	if len(*b) != 0 || cap(*b) < 10 {
+		t.Errorf("len %d, cap %d", len(*b), cap(*b))
+	}
+	huge := make([]byte, 0, maxRetained+1)
+	PutBuffer(&huge)
+	if got := GetBuffer(maxRetained); cap(*got) > maxRetained {
+		t.Error("a huge buffer was kept")
+	}
+	if got := GetBuffer(smallBuffer + 1); cap(*got) < smallBuffer+1 {
+		t.Errorf("cap %d", cap(*got))
+	}
+}

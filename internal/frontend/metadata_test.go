@@ -1,0 +1,100 @@
+package frontend
+
+import (
+	"crypto/tls"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestForwarded(t *testing.T) {
+	for _, tc := range []struct {
+		name, remote string
+		trusted, tls bool
+		want         [3]string // for, host, proto
+	}{
+		{"a client", "192.0.2.1:5", false, false, [3]string{"192.0.2.1", "h", "http"}},
+		{"over TLS", "192.0.2.1:5", false, true, [3]string{"192.0.2.1", "h", "https"}},
+		{"IPv6 with a zone", "[fe80::1%eth0]:5", false, false, [3]string{"fe80::1", "h", "http"}},
+		{"a trusted proxy", "192.0.2.1:5", true, false, [3]string{"1.1.1.1, 2.2.2.2, 192.0.2.1", "claimed", "claimed-proto"}},
+		{"a Unix socket", "@", false, false, [3]string{"", "", ""}},
+		{"a trusted Unix socket", "@", true, false, [3]string{"1.1.1.1, 2.2.2.2", "claimed", "claimed-proto"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodGet, "http://h/", nil)
+			r.RemoteAddr = tc.remote
+			if tc.tls {
+				r.TLS = &tls.ConnectionState{}
+			}
+			r.Header = http.Header{"X-Forwarded-For": {"1.1.1.1", "2.2.2.2"}, "X-Forwarded-Host": {"first", "claimed"}, "X-Forwarded-Proto": {"claimed-proto"}}
+			o := Options{TrustedProxy: func(*http.Request) bool { return tc.trusted }}.WithDefaults()
+			md, err := o.NewMetadata(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, k := range []string{"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"} {
+				if got := strings.Join(md[k], "|"); got != tc.want[i] {
+					t.Errorf("%s: got %q, want %q", k, got, tc.want[i])
+				}
+			}
+		})
+	}
+}
+
+func TestNewMetadataSharesAndNeverWrites(t *testing.T) {
+	r := httptest.NewRequest(http.MethodGet, "http://h/", nil)
+	r.Header = http.Header{"X-A": {"1", "b\xffd", "3"}, "X-B": {"2"}}
+	rules, err := CompileRequestRules([]Rule{{'+', "x-b", "x-a"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{RequestMetadata: rules}.WithDefaults()
+	md, err := o.NewMetadata(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := slices.Sorted(slices.Values(md["x-a"]))
+	if !slices.Equal(got, []string{"1", "2", "3"}) {
+		t.Errorf("x-a: %q", md["x-a"])
+	}
+	if !slices.Equal(r.Header["X-A"], []string{"1", "b\xffd", "3"}) || !slices.Equal(r.Header["X-B"], []string{"2"}) {
+		t.Errorf("the header was written to: %q", r.Header)
+	}
+}
+
+func TestWantsTrailers(t *testing.T) {
+	for value, want := range map[string]bool{"trailers": true, "gzip;q=0.5, Trailers": true, "trailers;q=1": true, "": false, "gzip": false, "xtrailers": false} {
+		if got := WantsTrailers(http.Header{"Te": {value}}); got != want {
+			t.Errorf("TE: %s: %v", value, got)
+		}
+	}
+}
+
+func FuzzNewMetadata(f *testing.F) {
+	f.Add("X-A", "b", "192.0.2.1:5")
+	f.Add("X-Bin", "AP8=", "@")
+	f.Add("Cookie", "$Version=1; a=b;;", "[::1%x]:1")
+	f.Add("Connection", "x, close", "nonsense")
+	f.Fuzz(func(t *testing.T, key, value, remote string) {
+		r := httptest.NewRequest(http.MethodGet, "http://h/", nil)
+		r.RemoteAddr = remote
+		r.Header = http.Header{http.CanonicalHeaderKey(key): {value}, "Connection": {value}}
+		o := Options{TrustedProxy: func(*http.Request) bool { return true }}.WithDefaults()
+		md, err := o.NewMetadata(r)
+		if err != nil {
+			return
+		}
+		for k, values := range md {
+			if k != strings.ToLower(k) || !validKey(k) || refusedRequest(k) || hopByHop(k) {
+				t.Errorf("key %q", k)
+			}
+			for _, v := range values {
+				if !strings.HasSuffix(k, "-bin") && !validValue(v) {
+					t.Errorf("%s: %q", k, v)
+				}
+			}
+		}
+	})
+}

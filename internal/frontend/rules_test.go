@@ -1,0 +1,117 @@
+package frontend
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestParseRule(t *testing.T) {
+	for _, tc := range []struct {
+		line string
+		want Rule
+		err  string
+	}{
+		{"authorization", Rule{0, "authorization", ""}, ""},
+		{"+X-*", Rule{'+', "X-*", ""}, ""},
+		{"-cookie", Rule{'-', "cookie", ""}, ""},
+		{"+Grpc-Metadata-* *", Rule{'+', "Grpc-Metadata-*", "*"}, ""},
+		{"*", Rule{0, "*", ""}, ""},
+		{"", Rule{}, "want [+|-]<glob> [<as>]"},
+		{"a b c", Rule{}, "want [+|-]<glob> [<as>]"},
+		{"+", Rule{}, "the header name is empty"},
+		{"-cookie crumb", Rule{}, "no other name"},
+		{"x a*b*c", Rule{}, "more than one *"},
+		{"x y-*", Rule{}, "the glob has none"},
+		{"x:y", Rule{}, "a name has letters"},
+		{"x ü", Rule{}, "no metadata key"},
+	} {
+		r, err := ParseRule(strings.Fields(tc.line)...)
+		switch {
+		case tc.err == "" && (err != nil || r != tc.want):
+			t.Errorf("%q: got %+v, %v", tc.line, r, err)
+		case tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)):
+			t.Errorf("%q: got %v, want %s", tc.line, err, tc.err)
+		}
+	}
+}
+
+func TestRulesOfTheProtocolCannotBeSet(t *testing.T) {
+	for _, r := range []Rule{{'+', "te", ""}, {0, "content-type", ""}, {'+', "x", "grpc-timeout"}, {'+', "User-Agent", ""}} {
+		if _, err := CompileRequestRules([]Rule{r}); err == nil || !strings.Contains(err.Error(), "belongs to the protocol") {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	for _, r := range []Rule{{'+', "content-length", ""}, {0, "x", "transfer-encoding"}} {
+		if _, err := CompileResponseRules([]Rule{r}); err == nil || !strings.Contains(err.Error(), "belongs to the protocol") {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	if _, err := CompileRequestRules([]Rule{{'?', "x", ""}}); err == nil {
+		t.Error("an unknown sign is taken")
+	}
+}
+
+func TestRulesDecide(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		rules []Rule
+		want  map[string]string // "" for dropped
+	}{
+		{"none: the default set", nil, map[string]string{"x-a": "x-a", "accept": "", "authorization": "authorization", "grpc-x": ""}},
+		{"plus adds", []Rule{{'+', "Accept", ""}}, map[string]string{"accept": "accept", "accept-language": "", "x-a": "x-a"}},
+		{"minus takes away", []Rule{{'-', "x-*", ""}}, map[string]string{"x-a": "", "authorization": "authorization"}},
+		{"without a sign only that", []Rule{{0, "x-*", ""}}, map[string]string{"x-a": "x-a", "authorization": ""}},
+		{"the last that matches decides", []Rule{{'-', "x-*", ""}, {'+', "x-ok", ""}}, map[string]string{"x-a": "", "x-ok": "x-ok"}},
+		{"another name", []Rule{{'+', "x-a", "y"}}, map[string]string{"x-a": "y"}},
+		{"a star stands for what matched", []Rule{{'+', "p-*-s", "q-*"}}, map[string]string{"p-mid-s": "q-mid"}},
+		{"nothing becomes what is reserved", []Rule{{'+', "p-*", "*"}}, map[string]string{"p-": "", "p-te": "", "p-grpc-status": "", "p-x": "x"}},
+		{"everything but what is reserved", []Rule{{'+', "*", ""}}, map[string]string{"accept": "accept", "te": "", "content-type": "", "grpc-timeout": ""}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r, err := CompileRequestRules(tc.rules)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, want := range tc.want {
+				if got, ok := r.target(name); got != want || ok != (want != "") {
+					t.Errorf("%s: got %q, %v; want %q", name, got, ok, want)
+				}
+			}
+		})
+	}
+}
+
+func FuzzRules(f *testing.F) {
+	for _, seed := range [][3]string{{"+x-*", "y-*", "x-a"}, {"-a*b*c", "", "abbc"}, {"*", "*", ""}, {"a*a*a*a*b", "", "aaaaaaaaaaaaaaaaaaaa"}, {"*-bin", "", "x-bin"}} {
+		f.Add(seed[0], seed[1], seed[2])
+	}
+	f.Fuzz(func(t *testing.T, glob, as, name string) {
+		words := []string{glob}
+		if as != "" {
+			words = append(words, as)
+		}
+		rule, err := ParseRule(words...)
+		if err != nil {
+			return
+		}
+		// Matching against the obvious way to do it.
+		glob = strings.ToLower(rule.Glob)
+		obvious := regexp.MustCompile(`(?s)^` + strings.ReplaceAll(regexp.QuoteMeta(glob), `\*`, `(.*?)`) + `$`)
+		match := obvious.FindStringSubmatch(name)
+		star, ok := matchGlob(glob, name)
+		if ok != (match != nil) {
+			t.Fatalf("%q against %q: %v", glob, name, ok)
+		}
+		if ok && len(match) > 1 && star != match[1] {
+			t.Fatalf("%q against %q: the first * is %q, want %q", glob, name, star, match[1])
+		}
+		rules, err := CompileRequestRules([]Rule{rule})
+		if err != nil {
+			return
+		}
+		if as, ok := rules.target(name); ok && refusedRequest(as) {
+			t.Fatalf("%q is passed on as %q", name, as)
+		}
+	})
+}
