@@ -36,9 +36,11 @@ func (o *Options) addForwarded(md metadata.MD, r *http.Request) {
 		}
 		return strings.Join(values, ", ")
 	}
+	room := make([]string, 0, 3) // for all three values
 	set := func(name, value string) {
 		if value != "" && validValue(value) && o.RequestMetadata.keeps(name) {
-			md[name] = []string{value}
+			room = append(room, value)
+			md[name] = room[len(room)-1 : len(room) : len(room)]
 		}
 	}
 	forwardedFor := prior("X-Forwarded-For", false)

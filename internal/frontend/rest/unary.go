@@ -44,7 +44,7 @@ func (x *exchange) answer(call *frontend.Call, msg mem.BufferSlice) error {
 		if !ok {
 			return frontend.Errorf(codes.Internal, "the upstream's answer cannot be decoded").WithCause(errBadWire)
 		}
-		x.writeOnce(call, rawType(contentType), data)
+		x.writeOnce(call, []string{rawType(contentType)}, data)
 		return nil
 	}
 	body := frontend.GetBuffer(len(wire))
@@ -54,15 +54,18 @@ func (x *exchange) answer(call *frontend.Call, msg mem.BufferSlice) error {
 		return err
 	}
 	*body = out
-	x.writeOnce(call, typeJSON, out)
+	x.writeOnce(call, jsonHeader, out)
 	return nil
 }
 
+// jsonHeader is the Content-Type of most answers; nobody writes to it.
+var jsonHeader = []string{typeJSON}
+
 // writeOnce writes a whole answer.
-func (x *exchange) writeOnce(call *frontend.Call, contentType string, body []byte) {
+func (x *exchange) writeOnce(call *frontend.Call, contentType []string, body []byte) {
 	h := x.w.Header()
 	x.opts.WriteHeader(h, call.Header())
-	h["Content-Type"] = []string{contentType}
+	h["Content-Type"] = contentType
 	status := http.StatusOK
 	if x.opts.ETag && x.notModified(h, body) {
 		h.Del("Content-Type")

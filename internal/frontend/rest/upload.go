@@ -204,10 +204,15 @@ func (s *sender) send(read reader) error {
 			return err
 		}
 		*wire = s.x.appendSuffix(out)
-		if s.call.Send(frontend.NewMessage(wire)) != nil {
-			return nil // The RPC is over; receiving tells how.
+		if !s.deliver(wire) {
+			return nil
 		}
 	}
+}
+
+// deliver reports whether the RPC goes on. If not, receiving tells how it ended.
+func (s *sender) deliver(wire *[]byte) bool {
+	return s.call.Send(frontend.NewMessage(wire)) == nil
 }
 
 // explain replaces the error of a call that ended because its sender gave up by the sender's own.

@@ -59,19 +59,21 @@ func (x *exchange) serveWebSocket() error {
 	}
 	defer call.Close()
 	// The origin was checked above, where its error is ours to word.
-	conn, err := websocket.Accept(x.w, x.r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	upgrade := &corkedUpgrade{ResponseWriter: x.w}
+	conn, err := websocket.Accept(upgrade, x.r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
 		x.info.Fail(frontend.Errorf(codes.Internal, "the upgrade to WebSocket failed").WithCause(err))
 		return nil // The library has answered.
 	}
 	conn.SetReadLimit(x.opts.MaxRequestSize)
 	x.info.Framing = "websocket"
-	s := &socket{x: x, conn: conn, call: call, done: make(chan struct{})}
+	s := &socket{x: x, conn: conn, wire: upgrade.conn, call: call, done: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(x.r.Context()))
 	defer s.stop()
 	go s.receive()
 	cancelDrain := x.opts.Drain.AfterFunc(func() {
-		time.AfterFunc(x.opts.CloseDelay+drainWrite, s.cancel)
+		// A client that does not read cannot hold up the exit.
+		_ = upgrade.conn.SetWriteDeadline(time.Now().Add(x.opts.CloseDelay + drainWrite))
 	})
 	defer cancelDrain()
 
@@ -132,6 +134,7 @@ func (socketJSON) appendMessage(dst []byte, x *exchange, wire []byte, _ uint64) 
 type socket struct {
 	x      *exchange
 	conn   *websocket.Conn
+	wire   *corkedConn // what is under conn
 	call   *frontend.Call
 	ctx    context.Context // of reading and writing; when it is done, the connection is closed
 	cancel context.CancelFunc
@@ -250,6 +253,9 @@ func (s *socket) write(batch []byte, ends []int) error {
 	if s.x.responseIsRaw() {
 		kind = websocket.MessageBinary
 	}
+	if len(ends) > 1 {
+		s.wire.cork()
+	}
 	start := 0
 	for _, end := range ends {
 		if err := s.conn.Write(s.ctx, kind, batch[start:end]); err != nil {
@@ -257,7 +263,7 @@ func (s *socket) write(batch []byte, ends []int) error {
 		}
 		start = end
 	}
-	return nil
+	return s.wire.uncork()
 }
 
 func (s *socket) beats() bool { return true }

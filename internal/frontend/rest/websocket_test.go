@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -245,4 +247,37 @@ func TestWebSocketPing(t *testing.T) {
 		}
 	}
 	_ = conn.CloseNow()
+}
+
+func TestWebSocketFramesLeaveInOneWrite(t *testing.T) {
+	conn := &countingConn{}
+	c := &corkedConn{Conn: conn}
+	_, _ = c.Write([]byte("a"))
+	c.cork()
+	for range 100 {
+		_, _ = c.Write([]byte("b"))
+	}
+	if len(conn.writes) != 1 {
+		t.Errorf("%d writes while it is corked", len(conn.writes)-1)
+	}
+	if err := c.uncork(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = c.Write([]byte("c"))
+	if want := []string{"a", strings.Repeat("b", 100), "c"}; !slices.Equal(conn.writes, want) {
+		t.Errorf("got %q", conn.writes)
+	}
+	if c.held != nil {
+		t.Error("an idle connection holds a buffer")
+	}
+}
+
+type countingConn struct {
+	net.Conn
+	writes []string
+}
+
+func (c *countingConn) Write(p []byte) (int, error) {
+	c.writes = append(c.writes, string(p))
+	return len(p), nil
 }

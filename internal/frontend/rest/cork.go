@@ -1,0 +1,66 @@
+package rest
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+)
+
+// corkedUpgrade hands a corkedConn to whoever hijacks the connection.
+type corkedUpgrade struct {
+	http.ResponseWriter
+	conn *corkedConn // nil before Hijack
+}
+
+// Hijack implements http.Hijacker.
+func (u *corkedUpgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(u.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, fmt.Errorf("hijack: %w", err)
+	}
+	u.conn = &corkedConn{Conn: conn}
+	rw.Writer.Reset(u.conn)
+	return u.conn, rw, nil
+}
+
+// corkedConn can hold back what is written, so that many WebSocket frames, each of which the library flushes, leave in one write.
+type corkedConn struct {
+	net.Conn
+	mu     sync.Mutex
+	corked bool
+	held   []byte
+}
+
+// Write implements net.Conn.
+func (c *corkedConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.corked {
+		c.held = append(c.held, p...)
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// cork holds back what is written from now on.
+func (c *corkedConn) cork() {
+	c.mu.Lock()
+	c.corked = true
+	c.mu.Unlock()
+}
+
+// uncork writes what was held back.
+func (c *corkedConn) uncork() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.corked = false
+	held := c.held
+	c.held = nil // An idle connection holds no buffer.
+	if len(held) == 0 {
+		return nil
+	}
+	_, err := c.Conn.Write(held)
+	return err
+}
