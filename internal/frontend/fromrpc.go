@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -14,26 +15,43 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// localRetry is the Retry-After, in seconds, when no instance could be reached: connecting is tried again within a few seconds at most.
+const localRetry = "1"
+
 // failed turns the error of a gRPC call into the one that the client may see.
 //
-// A status that the upstream sent passes as it is. One that our own side made up (a refused connection, a lost one, the
-// deadline) has addresses and Go errors in its text: the client gets the code and a text of ours, the log gets the rest.
+// A status that the upstream sent passes as it is, and so does one that the channel worded. One that gRPC made up (a refused
+// connection, a lost one, the deadline) has addresses and Go errors in its text: the client gets the code and a text
+// of ours, the log gets the rest.
 func (c *Call) failed(err error) *Error {
 	st := status.Convert(err)
 	e := &Error{Status: st.Proto(), Types: c.method.Types, cause: err}
+	local := false
 	switch parent := c.parent.Err(); {
 	case parent != nil && !errors.Is(parent, context.DeadlineExceeded):
 		// Whatever gRPC made of it: the client left, and nobody reads this.
 		e.Status = &spb.Status{Code: int32(codes.Canceled), Message: "the client went away"}
+	case isWorded(err):
+		local = true
 	case c.fromUpstream(st):
 		e.cause = nil
 	default:
+		local = true
 		e.Status = localStatus(st, c.ctx.Err())
 	}
 	if d, ok := retryDelay(e.Status); ok && e.retryable() {
 		e.Header = http.Header{"Retry-After": {d}}
+	} else if local && e.Code() == codes.Unavailable {
+		e.Header = http.Header{"Retry-After": {localRetry}}
 	}
 	return e
+}
+
+// isWorded reports whether the error is one of the channel's own, with a status whose message is fit for strangers, and not of gRPC's type.
+func isWorded(err error) bool {
+	// Not errors.As: an error that wraps one has a text of its own, which is in its status.
+	_, ok := err.(interface{ GRPCStatus() *status.Status })
+	return ok && reflect.TypeOf(err) != reflect.TypeOf(status.Error(codes.Unknown, ""))
 }
 
 // fromUpstream reports whether the status came over the wire. gRPC does not say, but it can be told: a status without a message
