@@ -174,7 +174,7 @@ func (p *directive) route(d *dispenser) error {
 	if err != nil {
 		return err
 	}
-	r := module.Route{Method: got[0], Template: got[1], RPC: strings.TrimPrefix(got[2], "/")}
+	r := module.Route{Method: got[0], Template: undoShorthands(got[1]), RPC: strings.TrimPrefix(got[2], "/")}
 	if err := r.Validate(); err != nil {
 		return d.Errf("route: %w", err)
 	}

@@ -23,10 +23,12 @@ func init() {
 		Long: `
 Shows the routes and upstreams of the gRPC gateway, of a running server or of a config file, and makes calls through
 a running one.`,
-		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(routesCommand(), upstreamsCommand(), callCommand())
-		},
+		CobraFunc: addCommands,
 	})
+}
+
+func addCommands(cmd *cobra.Command) {
+	cmd.AddCommand(routesCommand(), upstreamsCommand(), callCommand())
 }
 
 func routesCommand() *cobra.Command {

@@ -6,15 +6,14 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/spf13/cobra"
 )
 
 // WaitForShared waits until everything that no config refers to has ended, and fails if anything is still referred to.
 func WaitForShared(t testing.TB) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		for _, c := range draining.all() {
-			c.cut(10 * time.Second) // Nobody is late here.
-		}
+		HurryDraining()
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 		err := leaving.wait(ctx)
 		cancel()
@@ -45,4 +44,18 @@ func SharedCount() (n int) {
 		})
 	}
 	return n
+}
+
+// HurryDraining has channels that drain not linger for late calls.
+func HurryDraining() {
+	for _, c := range draining.all() {
+		c.cut(10 * time.Second)
+	}
+}
+
+// Command is `caddy grpc-gateway`.
+func Command() *cobra.Command {
+	cmd := &cobra.Command{Use: "grpc-gateway"}
+	addCommands(cmd)
+	return cmd
 }

@@ -236,6 +236,18 @@ func (s *sharedSchema) view() SchemaView {
 	return v
 }
 
+// linger lets the first attempt to read come to its end: the handler of a config that was replaced at once may have requests that
+// wait for it.
+func (s *sharedSchema) linger() {
+	if caddy.Exiting() {
+		return
+	}
+	select {
+	case <-s.settled:
+	case <-time.After(settleTime):
+	}
+}
+
 // Destruct implements caddy.Destructor.
 func (s *sharedSchema) Destruct() error {
 	s.mu.Lock()
@@ -247,6 +259,7 @@ func (s *sharedSchema) Destruct() error {
 			stopReady()
 		}
 		if live != nil {
+			s.linger()
 			live.Close()
 		}
 		if s.channel != nil {

@@ -140,5 +140,6 @@ func routesOf(config *caddy.Config) ([]HandlerView, error) {
 	if err != nil {
 		return nil, err
 	}
-	return app.(*App).handlerViews(), nil
+	views := app.(*App).handlerViews()
+	return views, app.(*App).Cleanup()
 }

@@ -1,0 +1,55 @@
+package caddyfile
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+// Before a directive is parsed, Caddy replaces its shorthand placeholders in all words: the path template /v1/files/{path} arrives as
+// /v1/files/{http.request.uri.path}. Templates have variables there, not placeholders, so that is undone. Where two shorthands
+// stand for the same placeholder, as {file} and {path.file} do, the simpler one is assumed; {path.file=*} says the other.
+
+// shorthandNames are Caddy's shorthands that could be the name of a field.
+var shorthandNames = []string{
+	"host", "hostport", "port", "orig_method", "orig_uri", "orig_path", "orig_dir", "orig_file", "orig_query", "method", "uri", "path",
+	"dir", "file", "query", "remote", "remote_host", "remote_port", "scheme", "uuid", "tls_cipher", "tls_version", "tls_client_fingerprint",
+	"tls_client_issuer", "tls_client_serial", "tls_client_subject", "tls_client_certificate_pem", "tls_client_certificate_der_base64",
+	"upstream_hostport", "client_ip",
+}
+
+// shorthandPrefixes are those that a name follows, as in {query.page}.
+var shorthandPrefixes = []string{
+	"header", "cookie", "labels", "path", "file", "query", "re", "vars", "rp", "resp", "err", "file_match",
+}
+
+var longPlaceholder = regexp.MustCompile(`\{http\.[^{}=]*\}`)
+
+// undoShorthands gives back the template as it was written.
+func undoShorthands(template string) string {
+	return longPlaceholder.ReplaceAllStringFunc(template, func(long string) string {
+		for _, name := range shorthandNames {
+			if short := "{" + name + "}"; expandShorthand(short) == long {
+				return short
+			}
+		}
+		for _, prefix := range shorthandPrefixes {
+			before, after, _ := strings.Cut(expandShorthand("{"+prefix+".x}"), "x}")
+			if rest, ok := strings.CutPrefix(long, before); ok && after == "" {
+				if short := "{" + prefix + "." + rest; expandShorthand(short) == long {
+					return short
+				}
+			}
+		}
+		return long
+	})
+}
+
+// expandShorthand does what Caddy does.
+func expandShorthand(word string) string {
+	segment := caddyfile.Segment{{Text: word}}
+	httpcaddyfile.NewShorthandReplacer().ApplyToSegment(&segment)
+	return segment[0].Text
+}
