@@ -48,4 +48,7 @@ type Table struct {
 	// Pending is not empty while an upstream's schema is not known yet: then an unknown path is
 	// 503, with this message, and not 404.
 	Pending string
+	// Fallback finds where calls of methods go that no schema describes; nil where there is no such place. The Method that it returns
+	// has neither Desc nor codecs, and both directions stream, so that messages pass as they are. Only gRPC and gRPC-Web ask.
+	Fallback func(path string) *Method
 }

@@ -1,0 +1,105 @@
+// Package connect answers clients of the Connect protocol (https://connectrpc.com/docs/protocol), version 1: unary calls by POST and
+// GET, and streams. Messages in binary pass as they are; those in JSON are converted. It is not for plain JSON clients: package rest is.
+package connect
+
+import (
+	"net/http"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/frontend/envelope"
+	"github.com/caddy-grpc/gateway/internal/frontend/relay"
+)
+
+const (
+	unaryTypes  = "application/proto, application/json"
+	streamTypes = "application/connect+proto, application/connect+json"
+)
+
+// Handler serves the Connect protocol. Safe for concurrent use.
+type Handler struct {
+	opts frontend.Options
+}
+
+// New returns a handler with the options.
+func New(opts frontend.Options) *Handler {
+	return &Handler{opts: opts.WithDefaults()}
+}
+
+// Serve answers one request by the table and notes in info what happened. The error is always nil: what goes wrong is answered as
+// Connect wants it, or by 405 or 415 where the request is no Connect.
+func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) error {
+	info.Protocol = frontend.Connect.String()
+	kind, ok := parseType(r.Header.Get("Content-Type"))
+	if ok && kind.stream {
+		h.serveStream(w, r, t, info, kind)
+		return nil
+	}
+	x := &unary{opts: &h.opts, w: w, r: r, info: info, json: kind.json}
+	if err := x.serve(t, ok); err != nil {
+		e := relay.AsError(err)
+		info.Fail(e)
+		x.fail(nil, nil, e)
+	}
+	return nil
+}
+
+// kind is a content type.
+type kind struct{ stream, json bool }
+
+// parseType reads a content type. ok is false for one that is not Connect's, or has a charset that JSON cannot have.
+func parseType(value string) (k kind, ok bool) {
+	name, parameters, _ := strings.Cut(value, ";")
+	switch strings.ToLower(strings.TrimSpace(name)) {
+	case "application/proto":
+		return kind{}, true
+	case "application/json":
+		return kind{json: true}, utf8Only(parameters)
+	case "application/connect+proto":
+		return kind{stream: true}, true
+	case "application/connect+json":
+		return kind{stream: true, json: true}, utf8Only(parameters)
+	default:
+		return kind{}, false
+	}
+}
+
+func utf8Only(parameters string) bool {
+	for p := range strings.SplitSeq(parameters, ";") {
+		key, value, _ := strings.Cut(strings.TrimSpace(p), "=")
+		if strings.EqualFold(key, "charset") && !strings.EqualFold(strings.Trim(value, `"`), "utf-8") && !strings.EqualFold(value, "utf8") {
+			return false
+		}
+	}
+	return true
+}
+
+// checkVersion refuses versions of the protocol that are not known. A client need not say one.
+func checkVersion(version string) error {
+	if version != "" && version != "1" {
+		return frontend.Errorf(codes.InvalidArgument, "Connect-Protocol-Version %.20q is not supported; supported: 1", version)
+	}
+	return nil
+}
+
+// lookup finds the method of a request. Without a schema nobody can tell a unary method from a stream, which look different in Connect.
+func lookup(t *frontend.Table, r *http.Request, info *frontend.Info) (*frontend.Method, error) {
+	m, err := t.Lookup(r.URL.Path, false)
+	if err != nil {
+		return nil, err
+	}
+	info.Method = m
+	return m, nil
+}
+
+// coding is the compression that a header names.
+func coding(name, accept string) (envelope.Coding, error) {
+	c, ok := envelope.ParseCoding(strings.ToLower(strings.TrimSpace(name)))
+	if !ok {
+		return c, frontend.Errorf(codes.Unimplemented, "messages compressed by %.50q are not supported; supported: %s", name, envelope.Supported).
+			WithHeader(accept, envelope.Supported)
+	}
+	return c, nil
+}

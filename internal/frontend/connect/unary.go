@@ -1,0 +1,245 @@
+package connect
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/frontend/envelope"
+	"github.com/caddy-grpc/gateway/internal/frontend/relay"
+)
+
+// minCompressed is the size in bytes below which an answer is not compressed: it costs more than it saves.
+const minCompressed = 512
+
+// unary is one request without envelopes and its answer.
+type unary struct {
+	opts   *frontend.Options
+	w      http.ResponseWriter
+	r      *http.Request
+	info   *frontend.Info
+	method *frontend.Method
+	json   bool
+}
+
+// serve makes the call. typed says that the content type is Connect's. The error is for the client, who has no answer yet.
+func (x *unary) serve(t *frontend.Table, typed bool) error {
+	m, err := lookup(t, x.r, x.info)
+	if err != nil {
+		return err
+	}
+	x.method = m
+	get := x.r.Method == http.MethodGet
+	allow := http.MethodPost
+	if safe(m) {
+		allow = "GET, POST"
+	}
+	switch {
+	case get && !safe(m) || !get && x.r.Method != http.MethodPost:
+		frontend.HTTPError(x.w, x.info, frontend.OnlyPOST(x.r.Method, allow))
+		return nil
+	case m.StreamDesc.ClientStreams || m.StreamDesc.ServerStreams:
+		frontend.HTTPError(x.w, x.info, frontend.UnsupportedType(x.r.Header.Get("Content-Type"), streamTypes))
+		return nil
+	case !get && !typed:
+		frontend.HTTPError(x.w, x.info, frontend.UnsupportedType(x.r.Header.Get("Content-Type"), unaryTypes))
+		return nil
+	}
+	var msg *[]byte
+	if get {
+		msg, err = x.readQuery()
+	} else {
+		msg, err = x.readBody()
+	}
+	if err != nil {
+		return err
+	}
+	return x.call(msg)
+}
+
+// safe reports whether a method may be called by GET.
+func safe(m *frontend.Method) bool {
+	if m.Desc == nil {
+		return false
+	}
+	opts, ok := m.Desc.Options().(*descriptorpb.MethodOptions)
+	return ok && opts.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS
+}
+
+// call calls the method and answers.
+func (x *unary) call(msg *[]byte) error {
+	md, err := x.opts.NewMetadata(x.r)
+	if err != nil {
+		frontend.PutBuffer(msg)
+		return err
+	}
+	call, err := x.opts.Start(x.r.Context(), x.method, frontend.CallSettings{
+		Header: x.r.Header, Metadata: md, Idempotent: x.r.Method == http.MethodGet,
+	}, x.info)
+	if err != nil {
+		frontend.PutBuffer(msg)
+		return err
+	}
+	defer call.Close()
+	_ = call.Send(frontend.NewMessage(msg)) // An error of sending is told by Recv, and better.
+	answer, err := call.Recv()
+	if err != nil {
+		e := relay.AsError(err)
+		x.info.Fail(e)
+		x.fail(call.Header(), call.Trailer(), e)
+		return nil
+	}
+	buf := frontend.GetBuffer(answer.Len())
+	defer frontend.PutBuffer(buf)
+	*buf, err = relay.AppendMessage(*buf, x.method, answer, x.json)
+	answer.Free()
+	if err != nil {
+		return err
+	}
+	x.answer(call.Header(), call.Trailer(), *buf)
+	return nil
+}
+
+func (x *unary) answer(header, trailer metadata.MD, body []byte) {
+	h := x.w.Header()
+	x.writeMetadata(header, trailer)
+	contentType := "application/proto"
+	if x.json {
+		contentType = "application/json"
+	}
+	h["Content-Type"] = []string{contentType}
+	if x.r.Method == http.MethodGet {
+		h.Add("Vary", "Accept-Encoding") // Answers to GET may be cached.
+	}
+	x.write(http.StatusOK, body)
+}
+
+// fail answers with an error, which is always JSON.
+func (x *unary) fail(header, trailer metadata.MD, err *frontend.Error) {
+	h := x.w.Header()
+	x.writeMetadata(header, trailer)
+	for key, values := range err.Header {
+		h[key] = values
+	}
+	h["Content-Type"] = []string{"application/json"}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	body := frontend.GetBuffer(0)
+	defer frontend.PutBuffer(body)
+	*body = appendError(*body, err)
+	x.write(err.HTTP(), *body)
+}
+
+// write writes status and body, compressed where the client takes it and it is worth it.
+func (x *unary) write(status int, body []byte) {
+	h := x.w.Header()
+	if len(body) >= minCompressed {
+		if c := envelope.Accepted(x.r.Header["Accept-Encoding"]); c != envelope.Identity {
+			small := frontend.GetBuffer(len(body) / 2)
+			defer frontend.PutBuffer(small)
+			*small = c.Compress(*small, body)
+			body = *small
+			h["Content-Encoding"] = []string{c.String()}
+		}
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	x.w.WriteHeader(status)
+	if _, err := x.w.Write(body); err != nil && x.info.Err == nil {
+		x.info.Err = err
+	}
+}
+
+// writeMetadata writes metadata to the header: trailers, too, with a prefix, because not all clients can see HTTP's own.
+func (x *unary) writeMetadata(header, trailer metadata.MD) {
+	h := x.w.Header()
+	x.opts.WriteHeader(h, header)
+	x.opts.VisitMetadata(trailer, func(name string, values []string) {
+		key := http.CanonicalHeaderKey("Trailer-" + name)
+		h[key] = append(h[key], values...)
+	})
+}
+
+// readBody reads the message of a POST.
+func (x *unary) readBody() (*[]byte, error) {
+	if err := checkVersion(x.r.Header.Get("Connect-Protocol-Version")); err != nil {
+		return nil, err
+	}
+	c, err := coding(x.r.Header.Get("Content-Encoding"), "Accept-Encoding")
+	if err != nil {
+		return nil, err
+	}
+	if x.r.ContentLength > x.opts.MaxRequestSize {
+		return nil, x.tooLarge()
+	}
+	body := relay.NewBody(x.w, x.r)
+	stop, err := body.Bound()
+	if err != nil {
+		return nil, err
+	}
+	// What a header promises is not allocated before it comes.
+	buf := frontend.GetBuffer(int(min(max(0, x.r.ContentLength), 64<<10)) + 1)
+	out, err := x.readAll(body, *buf)
+	*buf = out
+	stop()
+	if err != nil {
+		frontend.PutBuffer(buf)
+		return nil, body.Error(err)
+	}
+	return x.decode(buf, c)
+}
+
+func (x *unary) tooLarge() error {
+	return frontend.Errorf(codes.ResourceExhausted, "the request message is larger than %d bytes", x.opts.MaxRequestSize)
+}
+
+// readAll appends what r has, up to the limit.
+func (x *unary) readAll(r io.Reader, dst []byte) ([]byte, error) {
+	for {
+		if int64(len(dst)) > x.opts.MaxRequestSize {
+			return dst, x.tooLarge()
+		}
+		if len(dst) == cap(dst) {
+			dst = append(dst, 0)[:len(dst)]
+		}
+		n, err := r.Read(dst[len(dst):cap(dst)])
+		dst = dst[:len(dst)+n]
+		if errors.Is(err, io.EOF) && int64(len(dst)) <= x.opts.MaxRequestSize {
+			return dst, nil
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return dst, err
+		}
+	}
+}
+
+// decode makes the wire form of a message, whose buffer it takes over.
+func (x *unary) decode(msg *[]byte, c envelope.Coding) (*[]byte, error) {
+	if c != envelope.Identity {
+		plain := frontend.GetBuffer(4 * len(*msg))
+		out, err := c.Decompress(*plain, *msg, x.opts.MaxRequestSize)
+		*plain = out
+		frontend.PutBuffer(msg)
+		switch {
+		case errors.Is(err, envelope.ErrTooLarge):
+			frontend.PutBuffer(plain)
+			return nil, x.tooLarge()
+		case err != nil:
+			frontend.PutBuffer(plain)
+			return nil, frontend.Errorf(codes.InvalidArgument, "the request message is not valid %s", c).WithCause(err)
+		}
+		msg = plain
+	}
+	if !x.json {
+		return msg, nil
+	}
+	defer frontend.PutBuffer(msg)
+	if x.method.Request == nil || x.method.Response == nil {
+		return nil, frontend.Errorf(codes.Unimplemented, "the method has no JSON form")
+	}
+	return relay.FromJSON(x.method, *msg)
+}

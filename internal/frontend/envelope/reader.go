@@ -1,0 +1,180 @@
+package envelope
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+)
+
+// readSize is how much is read at a time where it is not known how much will come.
+const readSize = 4 << 10
+
+// growth bounds what is allocated for a message before its bytes are there: a prefix of five bytes must not cost megabytes.
+const growth = 64 << 10
+
+// Reader takes messages from a stream of envelopes. It is for one goroutine.
+//
+// It reads to the end of its source and never past it, and not more than the limit asks for.
+type Reader struct {
+	src    io.Reader
+	limit  int64
+	coding Coding
+
+	buf *[]byte // nil when nothing was read ahead, so that an idle stream holds no buffer before its first message
+	pos int     // in *buf
+	end error   // what reading ended with
+}
+
+// NewReader returns a Reader of messages of at most limit bytes, before and after decompression. coding is what compressed messages
+// are compressed with.
+func NewReader(src io.Reader, limit int64, coding Coding) *Reader {
+	return &Reader{src: src, limit: limit, coding: coding}
+}
+
+// Close gives back the buffer. The source stays open.
+func (r *Reader) Close() {
+	if r.buf != nil {
+		frontend.PutBuffer(r.buf)
+		r.buf = nil
+	}
+	if r.end == nil {
+		r.end = io.ErrClosedPipe
+	}
+}
+
+// More waits until there is something to read, and reports whether there is: false is the end. The error is the source's.
+func (r *Reader) More() (bool, error) {
+	for r.ahead() == 0 {
+		if err := r.fill(); err != nil {
+			if errors.Is(err, io.EOF) {
+				return false, nil
+			}
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// Next returns the payload of the next message, decompressed, in a buffer that the caller gives back with frontend.PutBuffer or sends.
+//
+// io.EOF is the end. A *frontend.Error says what is wrong with an envelope; any other error is the source's.
+func (r *Reader) Next() (*[]byte, error) {
+	more, err := r.More()
+	if err != nil {
+		return nil, err
+	}
+	if !more {
+		return nil, io.EOF
+	}
+	for r.ahead() < HeaderSize {
+		if err := r.fill(); err != nil {
+			return nil, truncated(err)
+		}
+	}
+	head := (*r.buf)[r.pos : r.pos+HeaderSize]
+	flags, size := head[0], int64(binary.BigEndian.Uint32(head[1:]))
+	r.pos += HeaderSize
+	switch {
+	case flags&^Compressed != 0:
+		return nil, frontend.Errorf(codes.Internal, "a message has the flags 0x%02x, which requests cannot have", flags)
+	case flags&Compressed != 0 && r.coding == Identity:
+		return nil, frontend.Errorf(codes.Internal, "a message is compressed, and no header says with what")
+	case size > r.limit:
+		return nil, tooLarge(r.limit)
+	}
+	msg, err := r.payload(int(size))
+	if err != nil {
+		return nil, err
+	}
+	if flags&Compressed == 0 {
+		return msg, nil
+	}
+	return r.decompress(msg)
+}
+
+func tooLarge(limit int64) *frontend.Error {
+	return frontend.Errorf(codes.ResourceExhausted, "a message is larger than %d bytes", limit)
+}
+
+func truncated(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return frontend.Errorf(codes.InvalidArgument, "the request ends within a message").WithCause(err)
+	}
+	return err
+}
+
+// ahead is how many bytes were read ahead.
+func (r *Reader) ahead() int {
+	if r.buf == nil {
+		return 0
+	}
+	return len(*r.buf) - r.pos
+}
+
+// fill reads more into the buffer.
+func (r *Reader) fill() error {
+	if r.end != nil {
+		return r.end
+	}
+	if r.buf == nil {
+		r.buf = frontend.GetBuffer(readSize)
+		r.pos = 0
+	}
+	b := *r.buf
+	if r.pos > 0 {
+		b = b[:copy(b, b[r.pos:])]
+		r.pos = 0
+	}
+	n, err := r.src.Read(b[len(b):cap(b)])
+	*r.buf = b[:len(b)+n]
+	r.end = err
+	if n > 0 {
+		return nil // An error comes again with the next read.
+	}
+	return err
+}
+
+// payload takes the next size bytes.
+func (r *Reader) payload(size int) (*[]byte, error) {
+	msg := frontend.GetBuffer(min(size, growth))
+	out := *msg
+	n := min(size, r.ahead())
+	out = append(out, (*r.buf)[r.pos:r.pos+n]...)
+	r.pos += n
+	for len(out) < size && r.end == nil {
+		if len(out) == cap(out) {
+			bigger := make([]byte, len(out), min(size, 2*cap(out)))
+			copy(bigger, out)
+			out = bigger
+		}
+		n, err := r.src.Read(out[len(out):min(size, cap(out))])
+		out = out[:len(out)+n]
+		r.end = err
+	}
+	*msg = out
+	if len(out) < size {
+		frontend.PutBuffer(msg)
+		return nil, truncated(r.end)
+	}
+	return msg, nil
+}
+
+// decompress replaces a message by its plain form.
+func (r *Reader) decompress(msg *[]byte) (*[]byte, error) {
+	defer frontend.PutBuffer(msg)
+	plain := frontend.GetBuffer(min(4*len(*msg), growth))
+	out, err := r.coding.Decompress(*plain, *msg, r.limit)
+	*plain = out
+	if err == nil {
+		return plain, nil
+	}
+	frontend.PutBuffer(plain)
+	if errors.Is(err, ErrTooLarge) {
+		return nil, tooLarge(r.limit)
+	}
+	return nil, frontend.Errorf(codes.InvalidArgument, "a message is not valid %s", r.coding).WithCause(err)
+}

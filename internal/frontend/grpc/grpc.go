@@ -1,0 +1,126 @@
+// Package grpc answers gRPC clients (gRPC over HTTP/2, which HTTP/3 has the means for, too). Messages pass as they are: they are decoded
+// only for clients that speak JSON (application/grpc+json). It is not a gRPC server: the methods are those of the table.
+package grpc
+
+import (
+	"net/http"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/frontend/envelope"
+	"github.com/caddy-grpc/gateway/internal/frontend/relay"
+)
+
+const (
+	contentType = "application/grpc"
+	supported   = "application/grpc, application/grpc+proto, application/grpc+json"
+)
+
+// Handler serves the gRPC protocol. Safe for concurrent use.
+type Handler struct {
+	opts frontend.Options
+}
+
+// New returns a handler with the options.
+func New(opts frontend.Options) *Handler {
+	return &Handler{opts: opts.WithDefaults()}
+}
+
+// Serve answers one request by the table and notes in info what happened. The error is always nil: what goes wrong is answered as gRPC
+// wants it, in the status, or by 405, 415 or 505 where the request is no gRPC.
+func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) error {
+	info.Protocol = frontend.GRPC.String()
+	p := &protocol{opts: &h.opts, w: w}
+	subtype, ok := parseType(r.Header.Get("Content-Type"))
+	switch {
+	case r.ProtoMajor < 2:
+		frontend.HTTPError(w, info, frontend.Errorf(codes.Unknown, "gRPC needs HTTP/2 or HTTP/3; gRPC-Web and Connect do not").
+			WithHTTP(http.StatusHTTPVersionNotSupported))
+		return nil
+	case r.Method != http.MethodPost:
+		frontend.HTTPError(w, info, frontend.OnlyPOST(r.Method, http.MethodPost))
+		return nil
+	case !ok:
+		frontend.HTTPError(w, info, frontend.UnsupportedType(r.Header.Get("Content-Type"), supported))
+		return nil
+	}
+	p.contentType = contentType + subtype
+	x := &relay.Exchange{Options: &h.opts, W: w, R: r, Info: info, Protocol: p, JSON: subtype == "+json"}
+	if err := p.prepare(x, t); err != nil {
+		e := relay.AsError(err)
+		info.Fail(e)
+		p.Refuse(nil, e)
+		return nil
+	}
+	x.Serve()
+	return nil
+}
+
+// parseType returns what the content type has behind application/grpc: "", "+proto" or "+json".
+func parseType(value string) (subtype string, ok bool) {
+	value, _, _ = strings.Cut(value, ";")
+	value = strings.ToLower(strings.TrimSpace(value))
+	subtype, ok = strings.CutPrefix(value, contentType)
+	return subtype, ok && (subtype == "" || subtype == "+proto" || subtype == "+json")
+}
+
+// protocol is the answering side of one request.
+type protocol struct {
+	opts        *frontend.Options
+	w           http.ResponseWriter
+	contentType string
+	response    envelope.Coding
+}
+
+// prepare finds the method and settles the compression.
+func (p *protocol) prepare(x *relay.Exchange, t *frontend.Table) error {
+	m, err := t.Lookup(x.R.URL.Path, !x.JSON)
+	if err != nil {
+		return err
+	}
+	x.Method, x.Info.Method = m, m
+	var ok bool
+	name := x.R.Header.Get("Grpc-Encoding")
+	if x.Request, ok = envelope.ParseCoding(name); !ok {
+		return frontend.Errorf(codes.Unimplemented, "messages compressed by %.50q are not supported; supported: %s", name, envelope.Supported).
+			WithHeader("Grpc-Accept-Encoding", envelope.Supported)
+	}
+	// Compressed is what the client compresses itself: all clients accept gzip, but few have asked for its price.
+	if x.Request != envelope.Identity && envelope.Accepted(x.R.Header["Grpc-Accept-Encoding"]) == x.Request {
+		x.Response = x.Request
+		p.response = x.Request
+	}
+	return nil
+}
+
+// Header implements relay.Protocol.
+func (p *protocol) Header(h http.Header) {
+	h["Content-Type"] = []string{p.contentType}
+	if p.response != envelope.Identity {
+		h["Grpc-Encoding"] = []string{p.response.String()}
+	}
+}
+
+// End implements relay.Protocol: the status is in the trailers.
+func (p *protocol) End(dst []byte, h http.Header, trailer metadata.MD, err *frontend.Error) []byte {
+	p.opts.WriteTrailer(h, trailer)
+	frontend.GRPCStatus(err, func(name, value string) {
+		h[http.TrailerPrefix+http.CanonicalHeaderKey(name)] = []string{value}
+	})
+	return dst
+}
+
+// Refuse implements relay.Protocol: with nothing but an error to say, header and trailers are one block ("Trailers-Only").
+func (p *protocol) Refuse(trailer metadata.MD, err *frontend.Error) {
+	h := p.w.Header()
+	for key, values := range err.Header {
+		h[key] = values
+	}
+	p.opts.WriteHeader(h, trailer)
+	h["Content-Type"] = []string{p.contentType}
+	frontend.GRPCStatus(err, func(name, value string) { h[http.CanonicalHeaderKey(name)] = []string{value} })
+	p.w.WriteHeader(http.StatusOK)
+}

@@ -1,0 +1,168 @@
+// Package grpcweb answers gRPC-Web clients, binary and text, over any version of HTTP. Messages pass as they are, as with gRPC. It sends no
+// CORS headers, without which browsers let only pages of the same origin call: those are package cors's.
+package grpcweb
+
+import (
+	"net/http"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/frontend/envelope"
+	"github.com/caddy-grpc/gateway/internal/frontend/relay"
+)
+
+const (
+	typeBinary = "application/grpc-web"
+	typeText   = "application/grpc-web-text"
+	supported  = "application/grpc-web+proto, application/grpc-web+json, application/grpc-web-text+proto"
+)
+
+// Handler serves the gRPC-Web protocol. Safe for concurrent use.
+type Handler struct {
+	opts frontend.Options
+}
+
+// New returns a handler with the options.
+func New(opts frontend.Options) *Handler {
+	return &Handler{opts: opts.WithDefaults()}
+}
+
+// Serve answers one request by the table and notes in info what happened. The error is always nil: what goes wrong is answered as
+// gRPC-Web wants it, in the trailer frame, or by 405 or 415 where the request is no gRPC-Web.
+func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) error {
+	info.Protocol = frontend.GRPCWeb.String()
+	kind, ok := parseType(r.Header.Get("Content-Type"))
+	switch {
+	case r.Method != http.MethodPost:
+		frontend.HTTPError(w, info, frontend.OnlyPOST(r.Method, http.MethodPost))
+		return nil
+	case !ok:
+		frontend.HTTPError(w, info, frontend.UnsupportedType(r.Header.Get("Content-Type"), supported))
+		return nil
+	}
+	p := &protocol{opts: &h.opts, w: w, contentType: kind.name}
+	x := &relay.Exchange{Options: &h.opts, W: w, R: r, Info: info, Protocol: p, JSON: kind.json}
+	if kind.text {
+		x.Source = &textReader{src: relay.NewBody(w, r)}
+	}
+	// What is asked for decides, not what is sent: a page that cannot show streams of bytes may still post them.
+	if wantsText(kind, r.Header["Accept"]) {
+		p.contentType = typeText + "+proto"
+		p.text = true
+		x.Encode = appendText
+	}
+	if err := p.prepare(x, t); err != nil {
+		e := relay.AsError(err)
+		info.Fail(e)
+		p.Refuse(nil, e)
+		return nil
+	}
+	x.Serve()
+	return nil
+}
+
+// kind is a content type.
+type kind struct {
+	name       string // as answers have it
+	text, json bool
+}
+
+func parseType(value string) (kind, bool) {
+	value, _, _ = strings.Cut(value, ";")
+	value = strings.ToLower(strings.TrimSpace(value))
+	switch value {
+	case typeBinary, typeBinary + "+proto":
+		return kind{name: typeBinary + "+proto"}, true
+	case typeBinary + "+json":
+		return kind{name: value, json: true}, true
+	case typeText, typeText + "+proto":
+		return kind{name: typeText + "+proto", text: true}, true
+	default:
+		return kind{}, false
+	}
+}
+
+// wantsText reports whether the answer is to be text. Clients that send text want text, unless Accept has the binary type alone.
+func wantsText(k kind, accept []string) bool {
+	all := strings.ToLower(strings.Join(accept, ","))
+	text := strings.Contains(all, typeText)
+	binary := strings.Contains(strings.ReplaceAll(all, typeText, ""), typeBinary)
+	if k.json {
+		return false
+	}
+	return text && !binary || k.text && (text || !binary)
+}
+
+// protocol is the answering side of one request.
+type protocol struct {
+	opts        *frontend.Options
+	w           http.ResponseWriter
+	contentType string
+	text        bool
+	response    envelope.Coding
+}
+
+// prepare finds the method and settles the compression.
+func (p *protocol) prepare(x *relay.Exchange, t *frontend.Table) error {
+	m, err := t.Lookup(x.R.URL.Path, !x.JSON)
+	if err != nil {
+		return err
+	}
+	x.Method, x.Info.Method = m, m
+	var ok bool
+	name := x.R.Header.Get("Grpc-Encoding")
+	if x.Request, ok = envelope.ParseCoding(name); !ok {
+		return frontend.Errorf(codes.Unimplemented, "messages compressed by %.50q are not supported; supported: %s", name, envelope.Supported).
+			WithHeader("Grpc-Accept-Encoding", envelope.Supported)
+	}
+	p.response = envelope.Accepted(x.R.Header["Grpc-Accept-Encoding"])
+	x.Response = p.response
+	return nil
+}
+
+// Header implements relay.Protocol.
+func (p *protocol) Header(h http.Header) {
+	h["Content-Type"] = []string{p.contentType}
+	if p.response != envelope.Identity {
+		h["Grpc-Encoding"] = []string{p.response.String()}
+	}
+	h["X-Accel-Buffering"] = []string{"no"} // For an nginx in front, which would collect the messages.
+}
+
+// End implements relay.Protocol: the trailers are a frame of the body, as HTTP/1.1 header lines with names in lower case.
+func (p *protocol) End(dst []byte, _ http.Header, trailer metadata.MD, err *frontend.Error) []byte {
+	start := len(dst)
+	dst = envelope.Begin(dst)
+	line := func(name, value string) {
+		dst = append(dst, name...)
+		dst = append(dst, ": "...)
+		dst = append(dst, value...)
+		dst = append(dst, "\r\n"...)
+	}
+	frontend.GRPCStatus(err, line)
+	p.opts.VisitMetadata(trailer, func(name string, values []string) {
+		for _, v := range values {
+			line(strings.ToLower(name), v)
+		}
+	})
+	envelope.Finish(dst, start, envelope.WebTrailers)
+	return dst
+}
+
+// Refuse implements relay.Protocol. The trailers are in the body then, too: in the header, scripts of other origins could not see them.
+func (p *protocol) Refuse(trailer metadata.MD, err *frontend.Error) {
+	h := p.w.Header()
+	for key, values := range err.Header {
+		h[key] = values
+	}
+	p.Header(h)
+	p.w.WriteHeader(http.StatusOK)
+	body := p.End(nil, h, trailer, err)
+	if p.text {
+		body = appendText(nil, body)
+	}
+	_, _ = p.w.Write(body) // Nobody is left to tell when the client is gone.
+}

@@ -1,0 +1,277 @@
+// Package relay moves the messages of one RPC between a client's HTTP request and the upstream, for the protocols that put their
+// messages in envelopes: gRPC, gRPC-Web and the streams of Connect. What these differ in (headers, and how the end is told) stands
+// behind Protocol. Connect's unary calls have no envelopes and are not its business, but use its Body.
+//
+// # Who does what
+//
+// A unary call is done by the handler's goroutine alone. Where requests stream, a second one (sender.go) reads the body and
+// sends; where responses stream, another (pump.go) receives, while the handler's own writes. Each blocks where its other side does
+// not keep up, so that a slow reader on either end stops the writer on the other, and what waits is bounded.
+package relay
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/frontend/envelope"
+)
+
+// Protocol is what differs between the protocols. All calls come from the handler's goroutine.
+type Protocol interface {
+	// Header sets what the header of a response has besides metadata.
+	Header(h http.Header)
+	// End appends the terminal frame, if there is one, to dst, or sets the trailers in h. A nil error is success.
+	End(dst []byte, h http.Header, trailer metadata.MD, err *frontend.Error) []byte
+	// Refuse answers a request of which nothing has been answered yet and that brings no header metadata back.
+	Refuse(trailer metadata.MD, err *frontend.Error)
+}
+
+// Exchange is one call.
+type Exchange struct {
+	Options  *frontend.Options
+	W        http.ResponseWriter
+	R        *http.Request
+	Info     *frontend.Info
+	Method   *frontend.Method
+	Protocol Protocol
+
+	// JSON says that the client's messages are JSON. The method then has codecs.
+	JSON bool
+	// Source is the request body as a stream of envelopes, nil for that of R as it is.
+	Source io.Reader
+	// Request is what the client compresses with, Response what it gets.
+	Request, Response envelope.Coding
+	// Encode, where not nil, appends what has to be written in place of a run of whole envelopes.
+	Encode func(dst, src []byte) []byte
+}
+
+// Serve makes the call and answers, whatever happens.
+func (x *Exchange) Serve() {
+	if err := x.serve(); err != nil {
+		x.refuse(nil, err)
+	}
+}
+
+func (x *Exchange) serve() error {
+	md, err := x.Options.NewMetadata(x.R)
+	if err != nil {
+		return err
+	}
+	body := NewBody(x.W, x.R)
+	if x.Source == nil {
+		x.Source = body
+	}
+	in := envelope.NewReader(x.Source, x.Options.MaxRequestSize, x.Request)
+	settings := frontend.CallSettings{Header: x.R.Header, Metadata: md}
+	if x.Method.StreamDesc.ClientStreams {
+		return x.serveUpload(in, body, settings)
+	}
+	msg, err := x.readOnly(in, body)
+	in.Close()
+	if err != nil {
+		return err
+	}
+	call, err := x.Options.Start(x.R.Context(), x.Method, settings, x.Info)
+	if err != nil {
+		frontend.PutBuffer(msg)
+		return err
+	}
+	defer call.Close()
+	_ = call.Send(frontend.NewMessage(msg)) // An error of sending is told by Recv, and better.
+	if x.Method.StreamDesc.ServerStreams {
+		x.pump(call, nil)
+	} else {
+		x.answer(call)
+	}
+	return nil
+}
+
+// readOnly reads the one message of a request that has to have just one: no more and no less is sent to the upstream.
+func (x *Exchange) readOnly(in *envelope.Reader, body *Body) (*[]byte, error) {
+	stop, err := body.Bound()
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	msg, err := x.read(in)
+	if errors.Is(err, io.EOF) {
+		return nil, frontend.Errorf(codes.Unimplemented, "the method takes one message, and the request has none")
+	}
+	if err != nil {
+		return nil, body.Error(err)
+	}
+	more, err := in.More()
+	if err == nil && !more {
+		return msg, nil
+	}
+	frontend.PutBuffer(msg)
+	if err != nil {
+		return nil, body.Error(err)
+	}
+	return nil, frontend.Errorf(codes.Unimplemented, "the method takes one message, and the request has several")
+}
+
+// read takes the wire form of the next message.
+func (x *Exchange) read(in *envelope.Reader) (*[]byte, error) {
+	msg, err := in.Next()
+	if err != nil || !x.JSON {
+		return msg, err
+	}
+	defer frontend.PutBuffer(msg)
+	return FromJSON(x.Method, *msg)
+}
+
+// FromJSON makes the wire form of a request message.
+func FromJSON(m *frontend.Method, text []byte) (*[]byte, error) {
+	wire := frontend.GetBuffer(len(text))
+	out, err := m.Request.JSONToWire(*wire, text)
+	if err != nil {
+		frontend.PutBuffer(wire)
+		return nil, frontend.Errorf(codes.InvalidArgument, "request message: %s", err)
+	}
+	*wire = out
+	return wire, nil
+}
+
+// AppendMessage appends a response message as the client wants it.
+func AppendMessage(dst []byte, m *frontend.Method, msg mem.BufferSlice, json bool) ([]byte, error) {
+	if !json {
+		for _, part := range msg {
+			dst = append(dst, part.ReadOnlyData()...)
+		}
+		return dst, nil
+	}
+	wire, free := flat(msg)
+	defer free()
+	out, err := m.Response.WireToJSON(dst, wire)
+	if err != nil {
+		return dst, frontend.Errorf(codes.Internal, "the upstream's answer has no JSON form").WithCause(err)
+	}
+	return out, nil
+}
+
+// flat returns the message in one piece, valid until free is called and the message is freed.
+func flat(msg mem.BufferSlice) (wire []byte, free func()) {
+	switch len(msg) {
+	case 0:
+		return nil, func() {}
+	case 1:
+		return msg[0].ReadOnlyData(), func() {}
+	}
+	n := msg.Len()
+	buf := frontend.GetBuffer(n)
+	*buf = (*buf)[:n]
+	msg.CopyTo(*buf)
+	return *buf, func() { frontend.PutBuffer(buf) }
+}
+
+// answer writes the response of a unary call.
+func (x *Exchange) answer(call *frontend.Call) {
+	msg, err := call.Recv()
+	if err != nil {
+		x.fail(call, err)
+		return
+	}
+	buf := frontend.GetBuffer(envelope.HeaderSize + msg.Len() + 64)
+	defer frontend.PutBuffer(buf)
+	out, err := x.appendMessage(*buf, msg)
+	msg.Free()
+	*buf = out
+	if err != nil {
+		x.fail(call, err)
+		return
+	}
+	x.open(call.Header())
+	*buf = x.Protocol.End(*buf, x.W.Header(), call.Trailer(), nil)
+	x.Info.Err = x.write(*buf)
+}
+
+// appendMessage appends a response message in its envelope.
+func (x *Exchange) appendMessage(dst []byte, msg mem.BufferSlice) ([]byte, error) {
+	start := len(dst)
+	out, err := AppendMessage(envelope.Begin(dst), x.Method, msg, x.JSON)
+	if err != nil {
+		return dst, err
+	}
+	return envelope.Seal(out, start, 0, x.Response), nil
+}
+
+// open writes the header.
+func (x *Exchange) open(header metadata.MD) {
+	h := x.W.Header()
+	x.Options.WriteHeader(h, header)
+	x.Protocol.Header(h)
+	x.W.WriteHeader(http.StatusOK)
+}
+
+// write writes whole envelopes.
+func (x *Exchange) write(envelopes []byte) error {
+	if len(envelopes) == 0 {
+		return nil
+	}
+	if x.Encode != nil {
+		text := frontend.GetBuffer(len(envelopes)/3*4 + 8)
+		defer frontend.PutBuffer(text)
+		*text = x.Encode(*text, envelopes)
+		envelopes = *text
+	}
+	_, err := x.W.Write(envelopes)
+	return err
+}
+
+// fail answers with the error of a call of which nothing has been answered yet.
+func (x *Exchange) fail(call *frontend.Call, err error) {
+	header := call.Header()
+	if header == nil {
+		x.refuse(call.Trailer(), err)
+		return
+	}
+	e := AsError(err)
+	x.Info.Fail(e)
+	x.open(header)
+	buf := frontend.GetBuffer(0)
+	defer frontend.PutBuffer(buf)
+	*buf = x.Protocol.End(*buf, x.W.Header(), call.Trailer(), e)
+	_ = x.write(*buf) // Nobody is left to tell when the client is gone.
+}
+
+func (x *Exchange) refuse(trailer metadata.MD, err error) {
+	e := AsError(err)
+	x.Info.Fail(e)
+	x.Protocol.Refuse(trailer, e)
+}
+
+// AsError makes an error that a client may see of any error.
+func AsError(err error) *frontend.Error {
+	var e *frontend.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return frontend.Errorf(codes.Internal, "the request failed in the gateway").WithCause(err)
+}
+
+// drainWrite is how long the writing of what is left may take when the server stops.
+const drainWrite = 5 * time.Second
+
+// boundWrites sees to it that a client that does not read cannot hold up the exit of the server.
+func (x *Exchange) boundWrites() (stop func()) {
+	done := make(chan struct{})
+	cancel := x.Options.Drain.AfterFunc(func() {
+		defer close(done)
+		_ = http.NewResponseController(x.W).SetWriteDeadline(time.Now().Add(x.Options.CloseDelay + drainWrite))
+	})
+	return sync.OnceFunc(func() {
+		// Once the handler has returned, the ResponseWriter is not ours.
+		if !cancel() {
+			<-done
+		}
+	})
+}

@@ -1,0 +1,95 @@
+package relay
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/frontend/envelope"
+)
+
+// serveUpload makes a call whose requests stream.
+func (x *Exchange) serveUpload(in *envelope.Reader, body *Body, settings frontend.CallSettings) error {
+	call, err := x.Options.Start(x.R.Context(), x.Method, settings, x.Info)
+	if err != nil {
+		return err
+	}
+	defer call.Close()
+	if x.R.ProtoMajor == 1 {
+		// The server would otherwise read the whole body before the first byte of the answer.
+		_ = http.NewResponseController(x.W).EnableFullDuplex()
+	}
+	s := &sender{x: x, in: in, body: body, call: call, done: make(chan struct{})}
+	go s.run()
+	defer s.stop()
+	x.pump(call, s)
+	return nil
+}
+
+// sender is the goroutine that reads the request body and sends its messages.
+type sender struct {
+	x    *Exchange
+	in   *envelope.Reader
+	body *Body
+	call *frontend.Call
+	done chan struct{}
+
+	mu  sync.Mutex
+	err error // why it gave up: the client's fault, and so what the client must be told
+}
+
+func (s *sender) run() {
+	defer close(s.done)
+	defer s.in.Close()
+	if err := s.send(); err != nil {
+		s.mu.Lock()
+		s.err = err
+		s.mu.Unlock()
+		s.call.Close()
+	}
+}
+
+func (s *sender) send() error {
+	for {
+		msg, err := s.x.read(s.in)
+		if errors.Is(err, io.EOF) {
+			_ = s.call.CloseSend() // An error is told by Recv, and better.
+			return nil
+		}
+		if err != nil {
+			return s.body.Error(err)
+		}
+		if s.call.Send(frontend.NewMessage(msg)) != nil {
+			return nil // The RPC is over; Recv tells how.
+		}
+	}
+}
+
+// explain replaces the error of a call that ended because its sender gave up by the sender's own.
+func (s *sender) explain(err error) error {
+	if s == nil || err == nil || AsError(err).Code() != codes.Canceled {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	return err
+}
+
+// stop ends the RPC and waits for the goroutine, which may be waiting for the client: then the body is made to end.
+func (s *sender) stop() {
+	s.call.Close()
+	select {
+	case <-s.done:
+		return
+	default:
+	}
+	s.body.Interrupt()
+	<-s.done
+}

@@ -1,0 +1,128 @@
+package frontend
+
+import (
+	"net/http"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+)
+
+// Protocol is how a request is to be read and answered.
+type Protocol uint8
+
+// The protocols. REST is also what is left when a request is none of the others.
+const (
+	REST Protocol = iota
+	Connect
+	GRPC
+	GRPCWeb
+)
+
+// String is the name that Info.Protocol, metrics and logs have.
+func (p Protocol) String() string {
+	switch p {
+	case Connect:
+		return "connect"
+	case GRPC:
+		return "grpc"
+	case GRPCWeb:
+		return "grpcweb"
+	case REST:
+		return "rest"
+	default:
+		return "unknown"
+	}
+}
+
+// Detect says which protocol a request speaks. It looks at nothing but method, path, query and headers:
+//
+//   - application/grpc, with +proto, +json or another subformat, is gRPC; application/grpc-web and application/grpc-web-text are
+//     gRPC-Web; application/connect+… is a Connect stream. That holds whatever the path is, so that a client
+//     which calls a method that is not there gets an error that it understands.
+//   - Of a method's own path (/package.Service/Method) these are Connect calls too: a POST of application/proto, any request with a
+//     Connect-Protocol-Version or Connect-Timeout-Ms, and a GET with the parameters encoding and message. A POST
+//     with Connect-Protocol-Version is a Connect call wherever it goes.
+//   - All else is REST. So a plain POST of JSON to a method's path succeeds with the same answer that Connect would give, and fails
+//     with a google.rpc.Status instead of Connect's error: without the header nobody can tell the two kinds of client
+//     apart, all Connect clients of today send it by default, and those who write curl commands expect the errors of the
+//     REST routes.
+func Detect(t *Table, r *http.Request) Protocol {
+	contentType := ""
+	if v := r.Header["Content-Type"]; len(v) > 0 {
+		contentType = v[0]
+	}
+	if rest, ok := cutPrefixFold(contentType, "application/grpc"); ok {
+		switch {
+		case rest == "" || rest[0] == '+' || rest[0] == ';' || rest[0] == ' ':
+			return GRPC
+		case hasPrefixFold(rest, "-web"):
+			return GRPCWeb
+		}
+	}
+	if hasPrefixFold(contentType, "application/connect+") {
+		return Connect
+	}
+	versioned := len(r.Header["Connect-Protocol-Version"]) > 0
+	if versioned && r.Method == http.MethodPost {
+		return Connect
+	}
+	if t == nil || t.Methods[r.URL.Path] == nil {
+		return REST
+	}
+	switch {
+	case versioned || len(r.Header["Connect-Timeout-Ms"]) > 0:
+		return Connect
+	case r.Method == http.MethodPost && isProto(contentType):
+		return Connect
+	case r.Method == http.MethodGet && hasParameter(r.URL.RawQuery, "encoding") && hasParameter(r.URL.RawQuery, "message"):
+		return Connect
+	}
+	return REST
+}
+
+func isProto(contentType string) bool {
+	rest, ok := cutPrefixFold(contentType, "application/proto")
+	return ok && (rest == "" || rest[0] == ';' || rest[0] == ' ')
+}
+
+func hasParameter(query, name string) bool {
+	for pair := range strings.SplitSeq(query, "&") {
+		if key, _, _ := strings.Cut(pair, "="); key == name {
+			return true
+		}
+	}
+	return false
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	_, ok := cutPrefixFold(s, prefix)
+	return ok
+}
+
+func cutPrefixFold(s, prefix string) (string, bool) {
+	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
+		return s, false
+	}
+	return s[len(prefix):], true
+}
+
+// Lookup finds the method of a path "/package.Service/Method" for the RPC protocols. raw says that the caller can do without
+// a schema, because it passes messages through: then Fallback is asked, too. The error is a *Error: UNIMPLEMENTED, or UNAVAILABLE
+// while a schema is not known yet.
+func (t *Table) Lookup(path string, raw bool) (*Method, error) {
+	if t == nil {
+		return nil, Errorf(codes.Unavailable, "the gateway is starting").WithHeader("Retry-After", "1")
+	}
+	if m := t.Methods[path]; m != nil {
+		return m, nil
+	}
+	if raw && t.Fallback != nil {
+		if m := t.Fallback(path); m != nil {
+			return m, nil
+		}
+	}
+	if t.Pending != "" {
+		return nil, Errorf(codes.Unavailable, "%s", t.Pending).WithHeader("Retry-After", "1")
+	}
+	return nil, Errorf(codes.Unimplemented, "there is no method %.200s", path).WithHTTP(http.StatusNotFound)
+}

@@ -1,0 +1,75 @@
+package frontend
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/textproto"
+	"strconv"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/caddy-grpc/gateway/internal/frontend/negotiate"
+)
+
+// GRPCStatus calls set with the fields by which gRPC tells how a call ended (gRPC over HTTP/2, "Status"): the code, the message
+// where there is one, and the whole google.rpc.Status where it has details. A nil error is OK. Names are in lower case.
+func GRPCStatus(err *Error, set func(name, value string)) {
+	if err == nil {
+		set("grpc-status", "0")
+		return
+	}
+	set("grpc-status", strconv.FormatInt(int64(err.Status.GetCode()), 10))
+	if m := err.Status.GetMessage(); m != "" {
+		set("grpc-message", negotiate.EncodeMessage(m))
+	}
+	if len(err.Status.GetDetails()) == 0 {
+		return
+	}
+	if details, err := proto.Marshal(err.Status); err == nil {
+		set("grpc-status-details-bin", base64.RawStdEncoding.EncodeToString(details))
+	}
+}
+
+// VisitMetadata calls visit with the metadata that a client may see by the response rules, in the form that it has in headers: names
+// canonical, binary values in base64.
+func (o *Options) VisitMetadata(md metadata.MD, visit func(name string, values []string)) {
+	for name, values := range md {
+		as, ok := o.ResponseMetadata.target(name)
+		if !ok || !validKey(as) {
+			continue
+		}
+		key := textproto.CanonicalMIMEHeaderKey(as)
+		h := make(http.Header, 1)
+		o.add(h, key, as, values)
+		if len(h[key]) > 0 {
+			visit(key, h[key])
+		}
+	}
+}
+
+// HTTPError answers a request that is wrong on the level of HTTP, before any protocol: 405, 415 or 505.
+func HTTPError(w http.ResponseWriter, info *Info, err *Error) {
+	info.Fail(err)
+	h := w.Header()
+	for key, values := range err.Header {
+		h[key] = values
+	}
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(err.HTTP())
+	_, _ = w.Write([]byte(err.Status.GetMessage() + "\n")) // Nobody is left to tell when the client is gone.
+}
+
+// OnlyPOST is the error of a request with another method.
+func OnlyPOST(method, allow string) *Error {
+	return Errorf(codes.Unknown, "method %.20s is not allowed here; allowed: %s", method, allow).
+		WithHTTP(http.StatusMethodNotAllowed).WithHeader("Allow", allow)
+}
+
+// UnsupportedType is the error of a content type that a protocol does not have.
+func UnsupportedType(contentType, supported string) *Error {
+	return Errorf(codes.Unknown, "content type %.100q is not supported; supported: %s", contentType, supported).
+		WithHTTP(http.StatusUnsupportedMediaType).WithHeader("Accept-Post", supported)
+}
