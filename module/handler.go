@@ -14,14 +14,14 @@ import (
 )
 
 // Handler puts gRPC services on the web. It answers REST requests by the `google.api.http` rules of their methods and by
-// routes written here, and `POST /<package.Service>/<Method>` with JSON. It is the last handler of its route: a request that
+// routes written here, and `POST /<package.Service>/<Method>` in the protocols Connect, gRPC-Web and gRPC or with plain JSON. It is the last handler of its route: a request that
 // matches nothing is answered with a `google.rpc.Status` in JSON and 404.
 //
 // After the handler, these placeholders say what happened:
 //
 // Placeholder | Description
 // ------------|-------------
-// `{http.grpc_gateway.protocol}` | How the request was read: `rest`
+// `{http.grpc_gateway.protocol}` | How the request was read: `rest`, `connect`, `grpc` or `grpcweb`
 // `{http.grpc_gateway.upstream}` | Name of the upstream
 // `{http.grpc_gateway.method}` | The RPC, `package.Service/Method`
 // `{http.grpc_gateway.route}` | The path template that matched
@@ -70,10 +70,10 @@ type Handler struct {
 	// How errors are answered: `status` (default) writes google.rpc.Status as JSON.
 	Errors string `json:"errors,omitempty"`
 
-	app     *App
-	log     *zap.Logger
-	rest    *rest.Handler
-	routing routing
+	app       *App
+	log       *zap.Logger
+	protocols protocols
+	routing   routing
 }
 
 // HandlerUpstream is an upstream of the app grpc_gateway, by its name, or one defined right here.
@@ -142,7 +142,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	h.rest = rest.New(options)
+	h.protocols = newProtocols(options)
 
 	app, err := ctx.App(appName)
 	if err != nil {
@@ -221,7 +221,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	var info frontend.Info
 	// Deferred, because a response that breaks off ends in a panic.
 	defer record(r, &info)
-	if err := h.rest.Serve(w, r, h.routing.current(r.Context()), &info); err != nil {
+	if err := h.protocols.serve(w, r, h.routing.current(r.Context()), &info); err != nil {
 		rest.WriteError(w, r, err)
 	}
 	return nil

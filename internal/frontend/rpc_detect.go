@@ -42,6 +42,7 @@ func (p Protocol) String() string {
 //   - Of a method's own path (/package.Service/Method) these are Connect calls too: a POST of application/proto, any request with a
 //     Connect-Protocol-Version or Connect-Timeout-Ms, and a GET with the parameters encoding and message. A POST
 //     with Connect-Protocol-Version is a Connect call wherever it goes.
+//     So is a POST of a type that REST could not read either: Connect's 415 names the types of all protocols.
 //   - All else is REST. So a plain POST of JSON to a method's path succeeds with the same answer that Connect would give, and fails
 //     with a google.rpc.Status instead of Connect's error: without the header nobody can tell the two kinds of client
 //     apart, all Connect clients of today send it by default, and those who write curl commands expect the errors of the
@@ -66,13 +67,16 @@ func Detect(t *Table, r *http.Request) Protocol {
 	if versioned && r.Method == http.MethodPost {
 		return Connect
 	}
-	if t == nil || t.Methods[r.URL.Path] == nil {
+	if t == nil {
 		return REST
 	}
+	m := t.Methods[r.URL.Path]
 	switch {
+	case m == nil:
+		return REST
 	case versioned || len(r.Header["Connect-Timeout-Ms"]) > 0:
 		return Connect
-	case r.Method == http.MethodPost && isProto(contentType):
+	case r.Method == http.MethodPost && contentType != "" && !isPlain(contentType, m):
 		return Connect
 	case r.Method == http.MethodGet && hasParameter(r.URL.RawQuery, "encoding") && hasParameter(r.URL.RawQuery, "message"):
 		return Connect
@@ -80,9 +84,18 @@ func Detect(t *Table, r *http.Request) Protocol {
 	return REST
 }
 
-func isProto(contentType string) bool {
-	rest, ok := cutPrefixFold(contentType, "application/proto")
-	return ok && (rest == "" || rest[0] == ';' || rest[0] == ' ')
+// isPlain reports whether REST may be able to read a body of the type: JSON in any of its names, forms, and everything for methods
+// that take google.api.HttpBody.
+func isPlain(contentType string, m *Method) bool {
+	name, _, _ := strings.Cut(strings.ToLower(contentType), ";")
+	name = strings.TrimSpace(name)
+	switch {
+	case name == "application/proto":
+		return false
+	case strings.HasSuffix(name, "json"), name == "multipart/form-data", name == "application/x-www-form-urlencoded":
+		return true
+	}
+	return m.Desc != nil && m.Desc.Input().FullName() == "google.api.HttpBody"
 }
 
 func hasParameter(query, name string) bool {

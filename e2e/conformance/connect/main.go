@@ -259,6 +259,7 @@ func caddyfile(dir string, req request, listen, backend string) (string, error) 
 %s://%s {
 %s
 	grpc_gateway {
+		timeout off
 		upstream conformance {
 			discover static %s
 			descriptors proto connectrpc/conformance/v1/service.proto {

@@ -102,7 +102,7 @@ func tooLarge(limit int64) *frontend.Error {
 
 func truncated(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return frontend.Errorf(codes.InvalidArgument, "the request ends within a message").WithCause(err)
+		return frontend.Errorf(codes.InvalidArgument, "the request ends within a message")
 	}
 	return err
 }
