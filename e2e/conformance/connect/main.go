@@ -1,5 +1,8 @@
 // Command connect is the launcher that the Connect conformance suite starts for each combination of HTTP version, protocol and
-// TLS: it runs the suite's own gRPC server as the backend and a real Caddy with the gateway in front, and says where.
+// TLS: it runs one of the suite's own servers as the backend and a real Caddy with the gateway in front, and says where.
+//
+// The backend is the suite's server on grpc-go. It lacks the method that Connect's GET is tested with, so for the Connect protocol the
+// backend is the suite's reference server. Both are called by gRPC.
 //
 // The suite's messages are internal to its module; the few fields that matter are read and written by number.
 package main
@@ -43,7 +46,7 @@ func run() error {
 	if err != nil {
 		return fmt.Errorf("read the suite's request: %w", err)
 	}
-	backend, host, port, err := startBackend()
+	backend, host, port, err := startBackend(req.protocol)
 	if err != nil {
 		return err
 	}
@@ -62,6 +65,7 @@ func run() error {
 
 // request is what a ServerCompatRequest says.
 type request struct {
+	protocol     uint64
 	tls          bool
 	clientCert   []byte
 	receiveLimit uint64
@@ -72,6 +76,8 @@ func parseRequest(b []byte) (request, error) {
 	var req request
 	err := eachField(b, func(number protowire.Number, value uint64, bytes []byte) error {
 		switch number {
+		case 1:
+			req.protocol = value
 		case 4:
 			req.tls = value != 0
 		case 5:
@@ -154,9 +160,15 @@ func writeMessage(w io.Writer, b []byte) error {
 	return err
 }
 
-// startBackend runs the suite's gRPC server with a receive limit far above the gateway's.
-func startBackend() (cmd *exec.Cmd, host string, port uint64, err error) {
+// protocolConnect is the number of the Connect protocol in the suite.
+const protocolConnect = 1
+
+// startBackend runs a server of the suite's with a receive limit far above the gateway's.
+func startBackend(protocol uint64) (cmd *exec.Cmd, host string, port uint64, err error) {
 	cmd = child(os.Getenv("GRPCSERVER"))
+	if protocol == protocolConnect {
+		cmd = child(os.Getenv("REFERENCESERVER"))
+	}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, "", 0, err
@@ -192,8 +204,18 @@ func startBackend() (cmd *exec.Cmd, host string, port uint64, err error) {
 	return cmd, host, port, err
 }
 
-// startGateway writes the Caddyfile, runs Caddy and waits until it accepts connections.
+// startGateway writes the Caddyfile, runs Caddy and waits until it accepts connections. The port is chosen before, so that
+// another process may get it first; then another one is tried.
 func startGateway(dir string, req request, backend string) (*exec.Cmd, string, error) {
+	for attempt := 1; ; attempt++ {
+		cmd, listen, err := tryGateway(dir, req, backend)
+		if err == nil || attempt == 3 {
+			return cmd, listen, err
+		}
+	}
+}
+
+func tryGateway(dir string, req request, backend string) (*exec.Cmd, string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, "", err
@@ -210,18 +232,45 @@ func startGateway(dir string, req request, backend string) (*exec.Cmd, string, e
 	}
 	cmd := child(os.Getenv("CADDY"), "run", "--config", path, "--adapter", "caddyfile")
 	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	// Caddy says there that it runs, which a connection does not: it may be another process that accepts it.
+	ready, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, "", err
+	}
+	defer ready.Close()
+	cmd.Args = append(cmd.Args, "--pingback", ready.Addr().String())
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, "", err
+	}
 	if err := cmd.Start(); err != nil {
 		return nil, "", fmt.Errorf("start Caddy: %w", err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		conn, err := net.Dial("tcp", listen)
-		if err == nil {
-			conn.Close()
-			return cmd, listen, nil
-		}
+	if err := awaitPing(ready, in); err != nil {
+		end(cmd)
+		return nil, "", fmt.Errorf("start Caddy: %w", err)
 	}
-	end(cmd)
-	return nil, "", fmt.Errorf("caddy does not listen on %s", listen)
+	return cmd, listen, nil
+}
+
+// awaitPing gives Caddy a word on its standard input and waits until it says it back.
+func awaitPing(ready net.Listener, in io.WriteCloser) error {
+	const word = "ready"
+	if _, err := io.WriteString(in, word); err != nil {
+		return err
+	}
+	in.Close()
+	_ = ready.(*net.TCPListener).SetDeadline(time.Now().Add(20 * time.Second))
+	conn, err := ready.Accept()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	got, err := io.ReadAll(conn)
+	if err == nil && string(got) != word {
+		err = fmt.Errorf("it says %q", got)
+	}
+	return err
 }
 
 func caddyfile(dir string, req request, listen, backend string) (string, error) {

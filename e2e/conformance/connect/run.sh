@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the official Connect conformance suite (connectrpc.com/conformance) against the gateway in a real Caddy, in front of
-# the suite's own gRPC server. Further arguments go to the suite, for example --run '**/unary/**' or --trace.
+# the suite's own servers. Further arguments go to the suite, for example --run '**/unary/**' or --trace.
 #
 # There is no list of known failures: every case must pass, and there must be as many cases as the suite has.
 set -euo pipefail
@@ -17,7 +17,7 @@ fi
 (cd "$root" && go build -o .bin/caddy ./cmd/caddy)
 go build -o "$bin/launcher" .
 PROTO_DIR=$(go mod download -json "connectrpc.com/conformance@$version" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')/proto
-export CADDY=$root/.bin/caddy GRPCSERVER=$bin/grpcserver PROTO_DIR
+export CADDY=$root/.bin/caddy GRPCSERVER=$bin/grpcserver REFERENCESERVER=$bin/referenceserver PROTO_DIR
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -46,7 +46,8 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 	p := &protocol{opts: &h.opts, w: w, contentType: kind.name}
 	x := &relay.Exchange{Options: &h.opts, W: w, R: r, Info: info, Protocol: p, JSON: kind.json}
 	if kind.text {
-		x.Source = &textReader{src: relay.NewBody(w, r)}
+		body := relay.NewBody(w, r)
+		x.Source = &textSource{textReader{src: body}, body}
 	}
 	// What is asked for decides, not what is sent: a page that cannot show streams of bytes may still post them.
 	if wantsText(kind, r.Header["Accept"]) {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -17,22 +18,27 @@ import (
 type Body struct {
 	w     http.ResponseWriter
 	r     *http.Request
-	ended bool
+	ended atomic.Bool
 }
 
 // NewBody returns the body of the request that w answers.
 func NewBody(w http.ResponseWriter, r *http.Request) *Body {
-	return &Body{w: w, r: r, ended: r.ContentLength == 0}
+	b := &Body{w: w, r: r}
+	b.ended.Store(r.ContentLength == 0)
+	return b
 }
+
+// Ended reports whether the end was read.
+func (b *Body) Ended() bool { return b.ended.Load() }
 
 // Read implements io.Reader.
 func (b *Body) Read(p []byte) (int, error) {
-	if b.ended {
+	if b.ended.Load() {
 		return 0, io.EOF
 	}
 	n, err := b.r.Body.Read(p)
 	if errors.Is(err, io.EOF) {
-		b.ended = true
+		b.ended.Store(true)
 		if b.r.ProtoMajor == 1 {
 			_ = http.NewResponseController(b.w).SetReadDeadline(time.Time{})
 		}
@@ -47,7 +53,7 @@ func (b *Body) Bound() (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if !ok || b.ended {
+	if !ok || b.Ended() {
 		return func() {}, nil
 	}
 	done := make(chan struct{})

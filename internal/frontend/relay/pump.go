@@ -161,7 +161,7 @@ func (p *pump) run(s *sender) {
 			p.finish(b, opened, s)
 			return
 		}
-		if !opened && (b.header != nil || b.buf != nil) {
+		if !opened && (b.buf != nil || b.header != nil && p.early()) {
 			p.x.open(b.header)
 			opened = true
 		}
@@ -171,6 +171,10 @@ func (p *pump) run(s *sender) {
 		}
 	}
 }
+
+// early reports whether the header may be written before there is a message. On HTTP/1.1 it would cost the connection, see closeEarly,
+// and gain nothing: clients do not look for it before they have sent their request.
+func (p *pump) early() bool { return p.x.R.ProtoMajor > 1 || p.x.body.Ended() }
 
 // flush writes a batch, or the header alone: a client may wait for it before it says anything.
 func (p *pump) flush(b batch, opened bool) error {
@@ -206,6 +210,7 @@ func (p *pump) finish(b batch, opened bool, s *sender) {
 	}
 	if !opened {
 		if e != nil && b.header == nil && len(*b.buf) == 0 {
+			p.x.closeEarly()
 			p.x.Protocol.Refuse(p.call.Trailer(), e)
 			return
 		}

@@ -34,6 +34,13 @@ type Protocol interface {
 	Refuse(trailer metadata.MD, err *frontend.Error)
 }
 
+// Source decodes the body of a request.
+type Source interface {
+	io.Reader
+	// Body is what it reads from.
+	Body() *Body
+}
+
 // Exchange is one call.
 type Exchange struct {
 	Options  *frontend.Options
@@ -46,11 +53,14 @@ type Exchange struct {
 	// JSON says that the client's messages are JSON. The method then has codecs.
 	JSON bool
 	// Source is the request body as a stream of envelopes, nil for that of R as it is.
-	Source io.Reader
+	Source Source
 	// Request is what the client compresses with, Response what it gets.
 	Request, Response envelope.Coding
 	// Encode, where not nil, appends what has to be written in place of a run of whole envelopes.
 	Encode func(dst, src []byte) []byte
+
+	body   *Body
+	duplex bool // answers while it reads, on HTTP/1.1
 }
 
 // Serve makes the call and answers, whatever happens.
@@ -65,16 +75,17 @@ func (x *Exchange) serve() error {
 	if err != nil {
 		return err
 	}
-	body := NewBody(x.W, x.R)
-	if x.Source == nil {
-		x.Source = body
+	x.body = NewBody(x.W, x.R)
+	src := io.Reader(x.body)
+	if x.Source != nil {
+		x.body, src = x.Source.Body(), x.Source
 	}
-	in := envelope.NewReader(x.Source, x.Options.MaxRequestSize, x.Request)
+	in := envelope.NewReader(src, x.Options.MaxRequestSize, x.Request)
 	settings := frontend.CallSettings{Header: x.R.Header, Metadata: md}
 	if x.Method.StreamDesc.ClientStreams {
-		return x.serveUpload(in, body, settings)
+		return x.serveUpload(in, settings)
 	}
-	msg, err := x.readOnly(in, body)
+	msg, err := x.readOnly(in)
 	in.Close()
 	if err != nil {
 		return err
@@ -95,8 +106,8 @@ func (x *Exchange) serve() error {
 }
 
 // readOnly reads the one message of a request that has to have just one: no more and no less is sent to the upstream.
-func (x *Exchange) readOnly(in *envelope.Reader, body *Body) (*[]byte, error) {
-	stop, err := body.Bound()
+func (x *Exchange) readOnly(in *envelope.Reader) (*[]byte, error) {
+	stop, err := x.body.Bound()
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +117,7 @@ func (x *Exchange) readOnly(in *envelope.Reader, body *Body) (*[]byte, error) {
 		return nil, frontend.Errorf(codes.Unimplemented, "the method takes one message, and the request has none")
 	}
 	if err != nil {
-		return nil, body.Error(err)
+		return nil, x.body.Error(err)
 	}
 	more, err := in.More()
 	if err == nil && !more {
@@ -114,7 +125,7 @@ func (x *Exchange) readOnly(in *envelope.Reader, body *Body) (*[]byte, error) {
 	}
 	frontend.PutBuffer(msg)
 	if err != nil {
-		return nil, body.Error(err)
+		return nil, x.body.Error(err)
 	}
 	return nil, frontend.Errorf(codes.Unimplemented, "the method takes one message, and the request has several")
 }
@@ -209,6 +220,7 @@ func (x *Exchange) open(header metadata.MD) {
 	h := x.W.Header()
 	x.Options.WriteHeader(h, header)
 	x.Protocol.Header(h)
+	x.closeEarly()
 	x.W.WriteHeader(http.StatusOK)
 }
 
@@ -243,7 +255,17 @@ func (x *Exchange) fail(call *frontend.Call, err error) {
 	_ = x.write(*buf) // Nobody is left to tell when the client is gone.
 }
 
+// closeEarly is called before the header is written. On HTTP/1.1 a connection whose request is answered before it was read to its end
+// cannot be used again: what is left of the body would be taken for the next request. net/http takes care of that itself, but not in
+// full duplex, where it panics when it finds the end of the body after the handler has returned.
+func (x *Exchange) closeEarly() {
+	if x.R.ProtoMajor == 1 && x.duplex && !x.body.Ended() {
+		x.W.Header().Set("Connection", "close")
+	}
+}
+
 func (x *Exchange) refuse(trailer metadata.MD, err error) {
+	x.closeEarly()
 	e := AsError(err)
 	x.Info.Fail(e)
 	x.Protocol.Refuse(trailer, e)

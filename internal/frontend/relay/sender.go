@@ -13,7 +13,7 @@ import (
 )
 
 // serveUpload makes a call whose requests stream.
-func (x *Exchange) serveUpload(in *envelope.Reader, body *Body, settings frontend.CallSettings) error {
+func (x *Exchange) serveUpload(in *envelope.Reader, settings frontend.CallSettings) error {
 	call, err := x.Options.Start(x.R.Context(), x.Method, settings, x.Info)
 	if err != nil {
 		return err
@@ -21,9 +21,9 @@ func (x *Exchange) serveUpload(in *envelope.Reader, body *Body, settings fronten
 	defer call.Close()
 	if x.R.ProtoMajor == 1 {
 		// The server would otherwise read the whole body before the first byte of the answer.
-		_ = http.NewResponseController(x.W).EnableFullDuplex()
+		x.duplex = http.NewResponseController(x.W).EnableFullDuplex() == nil
 	}
-	s := &sender{x: x, in: in, body: body, call: call, done: make(chan struct{})}
+	s := &sender{x: x, in: in, call: call, done: make(chan struct{})}
 	go s.run()
 	defer s.stop()
 	x.pump(call, s)
@@ -34,16 +34,23 @@ func (x *Exchange) serveUpload(in *envelope.Reader, body *Body, settings fronten
 type sender struct {
 	x    *Exchange
 	in   *envelope.Reader
-	body *Body
 	call *frontend.Call
 	done chan struct{}
 
 	mu  sync.Mutex
 	err error // why it gave up: the client's fault, and so what the client must be told
+
+	panicked any // what reading panicked with
 }
 
 func (s *sender) run() {
 	defer close(s.done)
+	defer func() {
+		// Reading runs code of other handlers and of the server, whose panics must end the request and not the process.
+		if s.panicked = recover(); s.panicked != nil {
+			s.call.Close()
+		}
+	}()
 	defer s.in.Close()
 	if err := s.send(); err != nil {
 		s.mu.Lock()
@@ -61,7 +68,7 @@ func (s *sender) send() error {
 			return nil
 		}
 		if err != nil {
-			return s.body.Error(err)
+			return s.x.body.Error(err)
 		}
 		if s.call.Send(frontend.NewMessage(msg)) != nil {
 			return nil // The RPC is over; Recv tells how.
@@ -87,9 +94,11 @@ func (s *sender) stop() {
 	s.call.Close()
 	select {
 	case <-s.done:
-		return
 	default:
+		s.x.body.Interrupt()
+		<-s.done
 	}
-	s.body.Interrupt()
-	<-s.done
+	if s.panicked != nil {
+		panic(s.panicked)
+	}
 }
