@@ -252,11 +252,11 @@ func (c *Caddy) cleanup(t testing.TB) {
 	if !c.ended {
 		_ = c.cmd.Process.Signal(syscall.SIGTERM)
 		select {
-		case <-c.done:
+		case _ = <-c.done:
 		case <-time.After(45 * time.Second):
 			_ = c.cmd.Process.Signal(syscall.SIGQUIT)
 			t.Error(errors.New("Caddy did not end within 45 s of SIGTERM"))
-			<-c.done
+			_ = <-c.done
 		}
 	}
 	log := c.Log()

@@ -65,7 +65,7 @@ func (i *instance) register(ctx context.Context, key string) error {
 	}
 	i.stop = stop
 	go func() {
-		for range responses { //nolint:revive // the channel must be drained; there is nothing to do with an answer
+		for range responses { // The channel must be drained; there is nothing to do with an answer.
 		}
 	}()
 	return nil

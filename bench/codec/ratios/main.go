@@ -21,7 +21,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "ratios:", err)
 		os.Exit(1)
 	}
-	if err := print(os.Stdout, cases); err != nil {
+	if err := printTable(os.Stdout, cases); err != nil {
 		fmt.Fprintln(os.Stderr, "ratios:", err)
 		os.Exit(1)
 	}
@@ -90,7 +90,7 @@ func isNumber(s string) bool {
 }
 
 // print writes a table with a line for each case.
-func print(w io.Writer, cases []*benchCase) error {
+func printTable(w io.Writer, cases []*benchCase) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(tw, "case\truns\tours, ns\tallocs/op\t")
 	for _, other := range others {
