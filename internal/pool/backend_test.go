@@ -163,6 +163,15 @@ func (m *manualFeed) Subscribe(fn func(discovery.State)) (cancel func()) {
 	}
 }
 
+func (m *manualFeed) State() discovery.State {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.last == nil {
+		return discovery.State{}
+	}
+	return *m.last
+}
+
 func (m *manualFeed) publish(s discovery.State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

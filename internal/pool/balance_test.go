@@ -86,11 +86,11 @@ func TestCallsAreSpreadByWeight(t *testing.T) {
 						g.open = true
 						f.weighted(tt.weights)
 						time.Sleep(time.Second)
-						calls := time.Duration(12_000)
+						calls := 12 * time.Second // one a millisecond
 						if policy == BalanceRoundRobin {
-							calls = 3000
+							calls = 3 * time.Second
 						}
-						counts := load(f, g, workers, calls/time.Duration(workers)*time.Millisecond, func(string) time.Duration { return time.Millisecond })
+						counts := load(f, g, workers, calls/time.Duration(workers), func(string) time.Duration { return time.Millisecond })
 						weights := tt.effective
 						if weights == nil {
 							weights = tt.weights

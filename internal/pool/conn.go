@@ -110,6 +110,7 @@ func (f *fleet) subscribe(c *conn) bool {
 	if addr.ServerName == "" {
 		addr.ServerName = c.endpoint.addr
 	}
+	//nolint:staticcheck // what is deprecated is to give it several addresses
 	sub, err := f.cc.NewSubConn([]resolver.Address{addr}, balancer.NewSubConnOptions{
 		StateListener: func(s balancer.SubConnState) { f.onConnState(c, s) },
 	})

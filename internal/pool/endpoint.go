@@ -13,6 +13,7 @@ import (
 // The fields up to the blank line are read and written by calls without a lock; those after it belong to the fleet's mutex.
 type endpoint struct {
 	addr      string
+	seed      uint64                  // of hashing
 	ready     atomic.Pointer[[]*conn] // READY connections; nil or empty: none
 	inFlight  atomic.Int64
 	picks     atomic.Uint64

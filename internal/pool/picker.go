@@ -28,6 +28,8 @@ func (f *fleet) newPicker() balancer.Picker {
 	switch f.settings.Balance {
 	case BalanceRoundRobin:
 		return newRoundRobin(c)
+	case BalanceHash:
+		return newHashing(c)
 	default:
 		return newP2C(c)
 	}

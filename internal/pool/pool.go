@@ -39,6 +39,7 @@ var _ grpc.ClientConnInterface = (*Channel)(nil)
 
 // feed is what a channel needs of a discovery.Feed.
 type feed interface {
+	State() discovery.State
 	Subscribe(fn func(discovery.State)) (cancel func())
 }
 
@@ -60,6 +61,9 @@ func open(name string, s Settings, feed feed, log *zap.Logger, random func() uin
 	}
 	c := &Channel{fleet: f, conn: conn, done: make(chan struct{})}
 	conn.Connect() // builds the policy, dials nothing yet
+	if s := feed.State(); s.Synced || len(s.Endpoints) > 0 {
+		f.onFeed(s) // Subscribe may take a moment to say so, and calls may come at once
+	}
 	c.unsubscribe = feed.Subscribe(f.onFeed)
 	go c.run()
 	return c, nil

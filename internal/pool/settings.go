@@ -13,13 +13,15 @@ const (
 	BalanceP2C = "p2c"
 	// BalanceRoundRobin gives calls to the endpoints in turn, more often to those with more weight.
 	BalanceRoundRobin = "round_robin"
+	// BalanceHash sends calls with equal keys to the same endpoint, see WithHash.
+	BalanceHash = "hash"
 )
 
 // Settings are everything that affects connections. Two channels with equal feeds and equal keys are the same channel.
 // The zero value of each field means its default.
 type Settings struct {
 	Connections, MaxConnections int           // per instance; default 1, 4
-	Balance                     string        // "p2c" (default), "round_robin"
+	Balance                     string        // "p2c" (default), "round_robin", "hash"
 	KeepaliveTime               time.Duration // default 5m10s; less than 10s counts as 10s (grpc-go's floor)
 	KeepaliveTimeout            time.Duration // default 20s; also the TCP_USER_TIMEOUT, where the system has it
 	PermitWithoutStream         bool
@@ -87,9 +89,9 @@ func (s Settings) withDefaults() (Settings, error) {
 	switch s.Balance {
 	case "":
 		s.Balance = BalanceP2C
-	case BalanceP2C, BalanceRoundRobin:
+	case BalanceP2C, BalanceRoundRobin, BalanceHash:
 	default:
-		errs = append(errs, fmt.Errorf("balance is %q, expected %q or %q", s.Balance, BalanceP2C, BalanceRoundRobin))
+		errs = append(errs, fmt.Errorf("balance is %q, expected %q, %q or %q", s.Balance, BalanceP2C, BalanceRoundRobin, BalanceHash))
 	}
 	if s.TLS != nil {
 		s.TLS = s.TLS.Clone()

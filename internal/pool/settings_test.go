@@ -39,7 +39,7 @@ func TestWrongSettingsAreRefused(t *testing.T) {
 		settings Settings
 		want     string
 	}{
-		"balance":         {Settings{Balance: "random"}, `balance is "random", expected "p2c" or "round_robin"`},
+		"balance":         {Settings{Balance: "random"}, `balance is "random", expected "p2c", "round_robin" or "hash"`},
 		"max connections": {Settings{Connections: 3, MaxConnections: 2}, "max connections is 2, expected at least the 3"},
 		"connections":     {Settings{Connections: -1}, "connections is -1"},
 		"backoff":         {Settings{BackoffBase: time.Second, BackoffMax: time.Millisecond}, "backoff max is 1ms"},

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
@@ -76,7 +78,7 @@ func (f *fleet) apply() {
 func (f *fleet) register(e discovery.Endpoint, what *changes) (dial []*conn) {
 	ep := f.endpoints[e.Addr]
 	if ep == nil {
-		ep = &endpoint{addr: e.Addr, place: -1, since: time.Now()}
+		ep = &endpoint{addr: e.Addr, seed: xxhash.Sum64String(e.Addr), place: -1, since: time.Now()}
 		f.endpoints[e.Addr] = ep
 	}
 	wasActive := ep.active()
