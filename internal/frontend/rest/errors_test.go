@@ -60,7 +60,10 @@ func TestErrorsShowNoInternals(t *testing.T) {
 	c := w.client(t, "HTTP1")
 	w.backend.Stop()
 	a := c.do("GET", "/v1/echo/x", nil)
-	a.wantError(t, 503, 14, `"the upstream is not available"`)
+	a.wantError(t, 503, 14, `"no instance of the service can be reached: connection refused"`)
+	if got := a.Header.Get("Retry-After"); got != "1" {
+		t.Errorf("Retry-After: %q", got)
+	}
 	if info, err := w.lastInfo(1); err == nil || !strings.Contains(info.Err.Error(), addr) {
 		t.Errorf("the log does not get the address: %v", info.Err)
 	}
@@ -87,7 +90,7 @@ func TestUpstreamLostInTheMiddle(t *testing.T) {
 		lines := newLines(resp.Body)
 		lines.next(t)
 		w.backend.Stop()
-		if got := lines.next(t); got != `{"error":{"code":14,"message":"the upstream is not available"}}` {
+		if got := lines.next(t); got != `{"error":{"code":14,"message":"the connection to the instance was lost: connection closed"}}` {
 			t.Errorf("got %s", got)
 		}
 		lines.wantEOF(t)

@@ -13,19 +13,18 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"go.uber.org/zap"
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/encoding"
-	_ "google.golang.org/grpc/encoding/proto"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/httprule"
+	"github.com/caddy-grpc/gateway/internal/pool"
 	"github.com/caddy-grpc/gateway/internal/testkit"
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 	"github.com/caddy-grpc/gateway/internal/transcode"
@@ -33,35 +32,24 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rawCodec moves messages as they are.
-type rawCodec struct{ encoding.CodecV2 }
-
-func (c rawCodec) Marshal(v any) (mem.BufferSlice, error) {
-	if b, ok := v.(mem.BufferSlice); ok {
-		return b, nil
-	}
-	return c.CodecV2.Marshal(v)
-}
-
-func (c rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	if b, ok := v.(*mem.BufferSlice); ok {
-		data.Ref()
-		*b = append((*b)[:0:0], data...)
-		return nil
-	}
-	return c.CodecV2.Unmarshal(data, v)
-}
-
-func dial(t testing.TB, addr string) *grpc.ClientConn {
+// dial opens the channel that the gateway would use.
+func dial(t testing.TB, addr string) grpc.ClientConnInterface {
 	t.Helper()
-	cc, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{encoding.GetCodecV2("proto")})),
-		grpc.WithInitialWindowSize(64<<10), grpc.WithInitialConnWindowSize(1<<20))
+	feed := discovery.NewFeed(testkit.NewSource(t.Name(), addr))
+	channel, err := pool.Open("test", pool.Settings{Linger: time.Nanosecond}, feed, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cc.Close() })
-	return cc
+	t.Cleanup(func() {
+		<-channel.Retire()
+		feed.Close()
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := channel.WaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return channel
 }
 
 // newTable compiles the rules of the test services.

@@ -83,6 +83,11 @@ func (p *pump) receive() {
 	p.mu.Unlock()
 	for {
 		msg, err := p.call.Recv()
+		if err == nil && !p.waitForRoom() {
+			// Nobody will read it, nor what gRPC has taken in behind it; then comes the reason.
+			msg.Free()
+			continue
+		}
 		if err == nil {
 			err = p.add(func(dst []byte, n uint64) ([]byte, string, error) {
 				defer msg.Free()
@@ -105,9 +110,8 @@ func (p *pump) receive() {
 	}
 }
 
-// add frames one message as soon as there is room.
+// add frames one message.
 func (p *pump) add(frame func(dst []byte, n uint64) ([]byte, string, error)) error {
-	p.waitForRoom()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pending == nil {
@@ -131,19 +135,19 @@ func (p *pump) add(frame func(dst []byte, n uint64) ([]byte, string, error)) err
 	return nil
 }
 
-// waitForRoom returns when the writer has caught up, or when the RPC is over, which receiving again will tell.
-func (p *pump) waitForRoom() {
+// waitForRoom waits until the writer has caught up. It reports false when the RPC was ended instead.
+func (p *pump) waitForRoom() bool {
 	for {
 		p.mu.Lock()
 		full := p.pending != nil && len(*p.pending) >= maxPending
 		p.mu.Unlock()
 		if !full {
-			return
+			return true
 		}
 		select {
 		case <-p.room:
 		case <-p.call.Context().Done():
-			return
+			return false
 		}
 	}
 }
