@@ -1,5 +1,18 @@
-// Package frontend holds what the inbound protocols share: the table of methods and routes, metadata rules, deadlines, and the
-// mapping of gRPC status to HTTP. Each protocol has its own subpackage.
+// Package frontend holds what the inbound protocols share: the table of methods and routes, metadata rules, deadlines, the
+// mapping of gRPC status to HTTP, and the RPC itself in raw messages. Each protocol has its own subpackage, which knows how
+// its messages, errors and streams look on the wire; nothing here does.
+//
+// # How a protocol serves a call
+//
+// It finds the Method in the Table, makes the metadata with Options.NewMetadata, and starts the Call with Options.Start, which applies
+// the deadlines (the client's by whichever header, the gateway's for unary calls). Messages go by Call.Send and Call.Recv as
+// mem.BufferSlice, never decoded here; what the sender makes itself goes into a buffer from GetBuffer that NewMessage hands to gRPC. Errors of
+// a call are *Error already, safe to show; a protocol makes its own with Errorf. Response metadata passes the rules by
+// Options.WriteHeader and WriteTrailer, or VisitMetadata where the protocol has a place of its own for it. Everything
+// that the log, the metrics and the placeholders want to know is noted in Info on the way.
+//
+// Streams watch Options.Drain, and end with their protocol's terminal frame when it is closed. As long as nothing was written, an
+// error is returned to the caller; later it is the protocol's own to send.
 package frontend
 
 import (

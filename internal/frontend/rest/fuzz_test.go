@@ -91,7 +91,7 @@ func FuzzRequest(f *testing.F) {
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 		r.Method, r.URL = method, u
 		r.Header.Set("Content-Type", contentType)
-		x := &exchange{h: h, opts: &h.opts, w: httptest.NewRecorder(), r: r, info: &frontend.Info{}}
+		x := &exchange{opts: &h.opts, w: httptest.NewRecorder(), r: r, info: &frontend.Info{}}
 		defer x.release()
 		found, err := x.route(table)
 		if err == nil && found && !x.method.StreamDesc.ClientStreams {

@@ -43,7 +43,7 @@ func New(opts frontend.Options) *Handler {
 // has none, Serve panics with http.ErrAbortHandler.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) error {
 	info.Protocol = "rest"
-	x := &exchange{h: h, opts: &h.opts, w: w, r: r, info: info}
+	x := &exchange{opts: &h.opts, w: w, r: r, info: info}
 	defer x.release()
 	err := x.serve(t)
 	if err != nil {
@@ -73,7 +73,6 @@ func (x *exchange) serve(t *frontend.Table) error {
 
 // exchange is one request and its answer.
 type exchange struct {
-	h    *Handler
 	opts *frontend.Options
 	w    http.ResponseWriter
 	r    *http.Request

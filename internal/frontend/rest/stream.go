@@ -70,6 +70,9 @@ func (s *httpSink) open(with opening) {
 		contentType = s.f.mediaType()
 	}
 	h["Content-Type"] = []string{contentType}
+	if s.f != (raw{}) {
+		h.Add("Vary", "Accept")
+	}
 	if _, ok := h["Cache-Control"]; !ok && s.f.heartbeat() != "" {
 		h["Cache-Control"] = []string{"no-cache"} // As the HTML standard asks of event streams.
 	}

@@ -453,6 +453,21 @@ func TestDrainEndsStreams(t *testing.T) {
 			})
 		}
 	}
+	t.Run("after close_delay", func(t *testing.T) {
+		drain := frontend.NewDrain()
+		w := newWorld(t, frontend.Options{Drain: drain, CloseDelay: 200 * time.Millisecond})
+		resp, err := w.client(t, "HTTP1").open(t.Context(), "POST", "/v1/stream", `{"count":1000000,"script":{"interval":"0.01s"}}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		drain.Close()
+		b, err := io.ReadAll(resp.Body)
+		got, failed := messagesOf(t, typeNDJSON, string(b))
+		if err != nil || len(got) < 2 || !strings.Contains(failed, "shutting down") {
+			t.Errorf("%d messages, then %q, %v", len(got), failed, err)
+		}
+	})
 	t.Run("unary calls finish", func(t *testing.T) {
 		drain := frontend.NewDrain()
 		drain.Close()
