@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
@@ -39,6 +40,9 @@ func (s *cannedStream) SendMsg(m any) error {
 }
 
 func (s *cannedStream) RecvMsg(m any) error {
+	if s.ctx.Err() != nil {
+		return status.FromContextError(s.ctx.Err()).Err()
+	}
 	*m.(*mem.BufferSlice) = mem.BufferSlice{mem.SliceBuffer(s.answer)}
 	return nil
 }
