@@ -1,0 +1,253 @@
+// Package rpctest has what the tests of the RPC protocols share: a table of the testkit's services in front of a real backend, and real
+// HTTP servers around a protocol. It is for tests only.
+package rpctest
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding"
+	_ "google.golang.org/grpc/encoding/proto" // The codec of messages that are not raw.
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
+	"github.com/caddy-grpc/gateway/internal/transcode"
+)
+
+// rawCodec moves messages as they are, like that of package pool.
+type rawCodec struct{ encoding.CodecV2 }
+
+func (c rawCodec) Marshal(v any) (mem.BufferSlice, error) {
+	if b, ok := v.(mem.BufferSlice); ok {
+		b.Ref()
+		return b, nil
+	}
+	return c.CodecV2.Marshal(v)
+}
+
+func (c rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	if b, ok := v.(*mem.BufferSlice); ok {
+		data.Ref()
+		*b = data
+		return nil
+	}
+	return c.CodecV2.Unmarshal(data, v)
+}
+
+// RawCodec is a codec for raw messages.
+func RawCodec() encoding.CodecV2 { return rawCodec{encoding.GetCodecV2("proto")} }
+
+// Dial returns a connection for raw messages. Its windows are small and fixed, so that tests see back-pressure.
+func Dial(t testing.TB, addr string) *grpc.ClientConn {
+	t.Helper()
+	cc, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(RawCodec())), grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cc.Close() })
+	return cc
+}
+
+// Table has all methods of the testkit's services. Methods that it does not have go to the same place by its Fallback.
+func Table(t testing.TB, conn grpc.ClientConnInterface) *frontend.Table {
+	t.Helper()
+	table := &frontend.Table{Methods: make(map[string]*frontend.Method)}
+	compiler := transcode.NewCompiler(protoregistry.GlobalTypes, transcode.Options{})
+	services := testpb.File_internal_testkit_testpb_echo_proto.Services()
+	for i := range services.Len() {
+		methods := services.Get(i).Methods()
+		for j := range methods.Len() {
+			m := method(t, compiler, methods.Get(j), conn)
+			table.Methods[m.Path] = m
+		}
+	}
+	table.Fallback = func(path string) *frontend.Method {
+		if !strings.HasPrefix(path, "/raw.") {
+			return nil
+		}
+		return &frontend.Method{
+			Name: path[1:], Path: path, Upstream: "test", Conn: conn,
+			StreamDesc: grpc.StreamDesc{ClientStreams: true, ServerStreams: true},
+		}
+	}
+	return table
+}
+
+func method(t testing.TB, c *transcode.Compiler, md protoreflect.MethodDescriptor, conn grpc.ClientConnInterface) *frontend.Method {
+	t.Helper()
+	m := &frontend.Method{
+		Name: string(md.Parent().FullName()) + "/" + string(md.Name()), Upstream: "test", Desc: md, Conn: conn, Types: protoregistry.GlobalTypes,
+		StreamDesc: grpc.StreamDesc{StreamName: string(md.Name()), ClientStreams: md.IsStreamingClient(), ServerStreams: md.IsStreamingServer()},
+	}
+	m.Path = "/" + m.Name
+	var err error
+	if m.Request, err = c.Codec(md.Input()); err != nil {
+		t.Fatal(err)
+	}
+	if m.Response, err = c.Codec(md.Output()); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// Protocol is what the packages under test have in common.
+type Protocol interface {
+	Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) error
+}
+
+// Server is a protocol behind an HTTP server that speaks HTTP/1.1, HTTP/2 with prior knowledge and, at TLSURL, both over TLS.
+type Server struct {
+	URL, TLSURL string
+	Addr        string // of URL
+
+	plain, tls *httptest.Server
+
+	mu    sync.Mutex
+	infos []frontend.Info
+	added chan struct{}
+}
+
+// NewServer starts a server that lives as long as the test.
+func NewServer(t testing.TB, p Protocol, table *frontend.Table) *Server {
+	t.Helper()
+	s := &Server{added: make(chan struct{}, 1)}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var info frontend.Info
+		defer func() {
+			s.mu.Lock()
+			s.infos = append(s.infos, info)
+			s.mu.Unlock()
+			select {
+			case s.added <- struct{}{}:
+			default:
+			}
+		}()
+		if err := p.Serve(w, r, table, &info); err != nil {
+			t.Errorf("%s %s: not answered: %v", r.Method, r.URL.Path, err)
+		}
+	})
+	s.plain = httptest.NewUnstartedServer(handler)
+	s.plain.Config.Protocols = protocols(true, true, false)
+	s.plain.Start()
+	s.tls = httptest.NewUnstartedServer(handler)
+	s.tls.EnableHTTP2 = true
+	s.tls.StartTLS()
+	t.Cleanup(func() {
+		s.plain.Close()
+		s.tls.Close()
+	})
+	s.URL, s.TLSURL, s.Addr = s.plain.URL, s.tls.URL, s.plain.Listener.Addr().String()
+	return s
+}
+
+func protocols(http1, h2c, http2 bool) *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(http1)
+	p.SetUnencryptedHTTP2(h2c)
+	p.SetHTTP2(http2)
+	return p
+}
+
+// LastInfo is what is known of the last request, once one has been answered since the call before.
+func (s *Server) LastInfo(t testing.TB) frontend.Info {
+	t.Helper()
+	select {
+	case <-s.added:
+	case <-time.After(10 * time.Second):
+		t.Fatal("no request was answered")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.infos[len(s.infos)-1]
+}
+
+// Transport is one way to reach a Server.
+type Transport struct {
+	Name   string
+	Client *http.Client
+	URL    string
+}
+
+// Transports are HTTP/1.1, h2c, and HTTP/2 over TLS.
+func (s *Server) Transports(t testing.TB) []Transport {
+	t.Helper()
+	insecure := &tls.Config{InsecureSkipVerify: true} // A certificate of the test's own.
+	h1 := &http.Transport{Protocols: protocols(true, false, false), DisableCompression: true}
+	h2c := &http.Transport{Protocols: protocols(false, true, false), DisableCompression: true}
+	h2 := &http.Transport{Protocols: protocols(false, false, true), TLSClientConfig: insecure, DisableCompression: true}
+	t.Cleanup(func() {
+		h1.CloseIdleConnections()
+		h2c.CloseIdleConnections()
+		h2.CloseIdleConnections()
+	})
+	return []Transport{
+		{"HTTP/1.1", &http.Client{Transport: h1}, s.URL},
+		{"h2c", &http.Client{Transport: h2c}, s.URL},
+		{"HTTP/2 over TLS", &http.Client{Transport: h2}, s.TLSURL},
+	}
+}
+
+// Context is bounded, so that a test that hangs fails.
+func Context(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// Eventually polls until ok.
+func Eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for range 2000 {
+		if ok() {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatalf("it does not come about: %s", what)
+}
+
+// Do makes a request and returns the response with its body read.
+func (tr Transport) Do(t testing.TB, method, path string, header http.Header, body io.Reader) (*http.Response, []byte) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(Context(t), method, tr.URL+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range header {
+		r.Header[http.CanonicalHeaderKey(k)] = v
+	}
+	resp, err := tr.Client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, b
+}
+
+// Wire is the wire form of a message.
+func Wire(m proto.Message) []byte {
+	b, err := proto.Marshal(m)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
