@@ -49,7 +49,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 		body := relay.NewBody(w, r)
 		x.Source = &textSource{textReader{src: body}, body}
 	}
-	// What is asked for decides, not what is sent: a page that cannot show streams of bytes may still post them.
+	// What is asked for decides, not what is sent: a page that cannot read streams of bytes may still post them.
 	if wantsText(kind, r.Header["Accept"]) {
 		p.contentType = typeText + "+proto"
 		p.text = true
@@ -67,7 +67,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 
 // kind is a content type.
 type kind struct {
-	name       string // as answers have it
+	name       string // as answers have it, but for text
 	text, json bool
 }
 
@@ -80,7 +80,7 @@ func parseType(value string) (kind, bool) {
 	case typeBinary + "+json":
 		return kind{name: value, json: true}, true
 	case typeText, typeText + "+proto":
-		return kind{name: typeText + "+proto", text: true}, true
+		return kind{name: typeBinary + "+proto", text: true}, true
 	default:
 		return kind{}, false
 	}

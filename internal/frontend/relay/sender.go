@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -95,10 +96,33 @@ func (s *sender) stop() {
 	select {
 	case <-s.done:
 	default:
-		s.x.body.Interrupt()
-		<-s.done
+		s.interrupt()
 	}
 	if s.panicked != nil {
 		panic(s.panicked)
+	}
+}
+
+// grace is how long a client of HTTP/1.1 that is answered early may take to send the next of its messages.
+const grace = 100 * time.Millisecond
+
+func (s *sender) interrupt() {
+	if s.x.R.ProtoMajor > 1 {
+		s.x.body.Interrupt()
+		<-s.done
+		return
+	}
+	// The connection is closed afterwards (see closeEarly). While the client sends, that would be a reset, by which the client may lose
+	// the answer that is on its way. A goroutine that is not interrupted ends with the next message, and the server then reads on
+	// for a while before it closes; one that is interrupted had nothing to read.
+	rc := http.NewResponseController(s.x.W)
+	_ = rc.Flush() // An error means that the client is gone.
+	until := time.Now().Add(grace)
+	if rc.SetReadDeadline(until) != nil {
+		_ = s.x.R.Body.Close()
+	}
+	<-s.done
+	if time.Now().Before(until) {
+		_ = rc.SetReadDeadline(time.Time{})
 	}
 }
