@@ -164,6 +164,10 @@ type call struct {
 func (c *call) finish(err error) {
 	if err != nil {
 		c.err = status.Convert(err).Err()
+		// What came over a connection has this, by which frontend.Call tells it from what was made up on this side.
+		c.mu.Lock()
+		c.trailer = metadata.Join(c.trailer, metadata.Pairs("content-type", "application/grpc"))
+		c.mu.Unlock()
 	}
 	close(c.done)
 }

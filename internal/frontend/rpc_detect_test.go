@@ -1,0 +1,67 @@
+package frontend
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	_ "github.com/caddy-grpc/gateway/internal/testkit/testpb" // Has a method that takes an HttpBody.
+)
+
+func TestDetect(t *testing.T) {
+	upload, err := protoregistry.GlobalFiles.FindDescriptorByName("gateway.test.v1.Echo.UploadStream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := &Table{Methods: map[string]*Method{"/a.B/C": {}, "/a.B/Upload": {Desc: upload.(protoreflect.MethodDescriptor)}}}
+	for _, tc := range []struct {
+		request string
+		headers string // "Name: value" separated by |
+		want    Protocol
+	}{
+		{"POST /a.B/C", "Content-Type: application/grpc", GRPC},
+		{"POST /a.B/C", "Content-Type: application/grpc+proto", GRPC},
+		{"POST /a.B/C", "Content-Type: Application/GRPC; x=y", GRPC},
+		{"POST /a.B/Other", "Content-Type: application/grpc+foo", GRPC},
+		{"POST /a.B/C", "Content-Type: application/grpc-web", GRPCWeb},
+		{"POST /a.B/C", "Content-Type: application/grpc-web-text+proto", GRPCWeb},
+		{"POST /a.B/C", "Content-Type: application/grpcx", Connect}, // where it is 415
+		{"POST /v1/books", "Content-Type: application/grpcx", REST},
+		{"POST /a.B/C", "Content-Type: application/connect+json", Connect},
+		{"POST /a.B/Other", "Content-Type: application/connect+proto", Connect},
+		{"POST /a.B/C", "Content-Type: application/proto", Connect},
+		{"POST /a.B/C", "Content-Type: application/json", REST},
+		{"POST /a.B/C", "Content-Type: application/json|Connect-Protocol-Version: 1", Connect},
+		{"POST /a.B/C", "Content-Type: application/json|Connect-Timeout-Ms: 5", Connect},
+		{"POST /a.B/Other", "Content-Type: application/json|Connect-Protocol-Version: 1", Connect},
+		{"POST /v1/books", "Content-Type: application/proto", REST},
+		{"POST /a.B/C", "", REST},
+		{"POST /a.B/C", "Content-Type: application/x-ndjson", REST},
+		{"POST /a.B/C", "Content-Type: multipart/form-data; boundary=x", REST},
+		{"POST /a.B/C", "Content-Type: image/jpeg", Connect},
+		{"POST /a.B/Upload", "Content-Type: image/jpeg", REST},
+		{"GET /a.B/C?encoding=json&message=%7B%7D", "", Connect},
+		{"GET /a.B/C?connect=v1&encoding=proto&message=", "", Connect},
+		{"GET /a.B/C", "", REST},
+		{"GET /a.B/C?message=x", "", REST},
+		{"GET /v1/books?encoding=json&message=x", "", REST},
+		{"OPTIONS /a.B/C", "", REST},
+		{"DELETE /a.B/C", "Content-Type: application/proto|Connect-Protocol-Version: 1", Connect},
+	} {
+		t.Run(tc.request+" "+tc.headers, func(t *testing.T) {
+			method, target, _ := strings.Cut(tc.request, " ")
+			r := httptest.NewRequest(method, target, nil)
+			for h := range strings.SplitSeq(tc.headers, "|") {
+				if name, value, ok := strings.Cut(h, ": "); ok {
+					r.Header.Set(name, value)
+				}
+			}
+			if got := Detect(table, r); got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
