@@ -70,6 +70,9 @@ func (w *writer) index(m *program, from, to, base, oneofs int) bool {
 		seq++
 	}
 	if w.err != nil {
+		if f := m.byNumber(c.tag >> 3); f != nil && c.at >= 0 {
+			within(w.err, f.name)
+		}
 		return false
 	}
 	if !sorted || extended {
