@@ -191,7 +191,7 @@ func (d *reader) appendMessageText(out []byte, f *field, text string) ([]byte, e
 		}
 		out = appendAllSeconds(out, seconds, nanos)
 	case wktFieldMask:
-		if out, ok = appendFieldMask(out, []byte(text)); !ok {
+		if out, ok = appendFieldMask(out, bytes.TrimSpace([]byte(text))); !ok {
 			return out, textError("field paths in lowerCamelCase with commas between", text)
 		}
 	case wktWrapper:
