@@ -235,8 +235,7 @@ func (p *pair) canonicalAny(m protoreflect.Message) error {
 		return nil //nolint:nilerr // its content stays as it is
 	}
 	inner := typ.New().Interface()
-	opts := proto.UnmarshalOptions{Resolver: p.types, AllowPartial: true, DiscardUnknown: true}
-	if err := opts.Unmarshal(m.Get(value).Bytes(), inner); err != nil {
+	if err := p.parsePartial(m.Get(value).Bytes(), inner); err != nil {
 		return nil //nolint:nilerr // its content stays as it is
 	}
 	content, err := p.canonical(inner)
@@ -249,6 +248,13 @@ func (p *pair) canonicalAny(m protoreflect.Message) error {
 		m.Clear(value)
 	}
 	return nil
+}
+
+// parsePartial parses a message, or a part of one, without its unknown fields.
+func (p *pair) parsePartial(wire []byte, into proto.Message) (err error) {
+	defer oracle.RecoverPanic(&err)
+	opts := proto.UnmarshalOptions{Resolver: p.types, AllowPartial: true, DiscardUnknown: true}
+	return opts.Unmarshal(wire, into)
 }
 
 // checkAppend holds the codec to appending, and to leaving the buffer at its length on error.

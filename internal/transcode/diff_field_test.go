@@ -133,8 +133,7 @@ func oneValue(text string) bool {
 // sameFragment is sameMessage without a look at required fields, which a fragment need not have.
 func (p *pair) sameFragment(wire []byte, want proto.Message) error {
 	got := dynamicpb.NewMessage(p.md)
-	opts := proto.UnmarshalOptions{Resolver: p.types, AllowPartial: true, DiscardUnknown: true}
-	if err := opts.Unmarshal(wire, got); err != nil {
+	if err := p.parsePartial(wire, got); err != nil {
 		return fmt.Errorf("wrote %x, which is no message: %w", wire, err)
 	}
 	if err := errors.Join(p.canonicalAnys(got), p.canonicalAnys(want.ProtoReflect())); err != nil {

@@ -89,7 +89,7 @@ func isNumber(s string) bool {
 	return err == nil
 }
 
-// print writes a table with a line for each case.
+// printTable writes a table with a line for each case.
 func printTable(w io.Writer, cases []*benchCase) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(tw, "case\truns\tours, ns\tallocs/op\t")

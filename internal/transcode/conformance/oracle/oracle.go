@@ -59,7 +59,8 @@ func (c *Codec) WireToJSON(dst, wire []byte) ([]byte, error) {
 // another wire type.
 var ErrPanic = errors.New("oracle: protobuf panicked")
 
-func recoverPanic(err *error) {
+// RecoverPanic is deferred by what calls protobuf: it turns a panic into an error that is ErrPanic.
+func RecoverPanic(err *error) {
 	if v := recover(); v != nil {
 		*err = fmt.Errorf("%w: %v", ErrPanic, v)
 	}
@@ -77,7 +78,7 @@ func (c *Codec) FromJSON(text []byte) (proto.Message, error) {
 
 // FromWire parses a message from the wire format.
 func (c *Codec) FromWire(wire []byte) (msg proto.Message, err error) {
-	defer recoverPanic(&err)
+	defer RecoverPanic(&err)
 	msg = c.typ.New().Interface()
 	if err := (proto.UnmarshalOptions{Resolver: c.types}).Unmarshal(wire, msg); err != nil {
 		return nil, &InputError{err}
@@ -87,7 +88,7 @@ func (c *Codec) FromWire(wire []byte) (msg proto.Message, err error) {
 
 // ToJSON appends the JSON form of a message to dst, with no white space.
 func (c *Codec) ToJSON(dst []byte, msg proto.Message) (_ []byte, err error) {
-	defer recoverPanic(&err)
+	defer RecoverPanic(&err)
 	opts := protojson.MarshalOptions{
 		UseProtoNames:     c.opts.UseProtoNames,
 		UseEnumNumbers:    c.opts.EnumsAsNumbers,
