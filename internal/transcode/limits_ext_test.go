@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// nested returns a Names that holds n-1 others, as JSON and as wire.
-func nested(n int) (text, wire []byte) {
+// nestedNames returns a Names that holds n-1 others, as JSON and as wire.
+func nestedNames(n int) (text, wire []byte) {
 	for range n - 1 {
 		text = append(text, `{"child":`...)
 		wire = protowire.AppendBytes([]byte{12<<3 | 2}, wire)
@@ -28,7 +28,7 @@ func TestMaxDepth(t *testing.T) {
 		{0, 100, true}, {0, 101, false}, {3, 3, true}, {3, 4, false}, {2000, 2000, true}, {2000, 2001, false},
 	} {
 		codec := codecOf(t, namesType, transcode.Options{MaxDepth: tt.limit})
-		text, wire := nested(tt.depth)
+		text, wire := nestedNames(tt.depth)
 		got, err := codec.JSONToWire(nil, text)
 		if (err == nil) != tt.ok || err == nil && string(got) != string(wire) {
 			t.Errorf("limit %d: JSON of depth %d gives %v", tt.limit, tt.depth, err != nil)
@@ -114,9 +114,9 @@ func TestMaxOutput(t *testing.T) {
 	}
 }
 
-// TestLengths has messages, strings, lists and entries of lengths around those where a length takes another byte, each
+// TestLengthsWithinLengths has messages, strings, lists and entries of lengths around those where a length takes another byte, each
 // within others, and holds them to what the wire should be.
-func TestLengths(t *testing.T) {
+func TestLengthsWithinLengths(t *testing.T) {
 	codec := codecOf(t, namesType, transcode.Options{})
 	for _, size := range []int{0, 1, 100, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 130, 16377, 16378, 16379, 16380, 16381, 16382, 16383, 16384, 16385, 1 << 21} {
 		for _, content := range []string{strings.Repeat("x", size), strings.Repeat("é", size/2), strings.Repeat("\\n", size)} {

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"strings"
-	"sync"
 	"testing"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -201,37 +200,4 @@ func TestAnyTypeAnywhere(t *testing.T) {
 			t.Errorf("%s: got %s, %v", text, got, err)
 		}
 	}
-}
-
-// TestConcurrentUse compiles and converts in many goroutines at once, for the race detector.
-func TestConcurrentUse(t *testing.T) {
-	s, err := loadSchema()
-	if err != nil {
-		t.Fatal(err)
-	}
-	compiler := transcode.NewCompiler(s.types, transcode.Options{})
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for _, name := range judgedMessages {
-				mt, err := s.types.FindMessageByName(name)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				codec, err := compiler.Codec(mt.Descriptor())
-				if err != nil {
-					continue // MessageSet
-				}
-				wire, err := codec.JSONToWire(nil, []byte(`{}`))
-				if err != nil {
-					continue // required fields
-				}
-				if _, err := codec.WireToJSON(nil, wire); err != nil && len(wire) > 0 {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
 }
