@@ -120,7 +120,7 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 // colon follows at once. Members mostly come in the order of the fields, so the name of the next field is tried first.
 func (d *reader) quickMember(p int, m *program, next int) (*field, int) {
 	in := d.in
-	if len(in)-p <= 40 {
+	if len(in)-p < 9 {
 		return nil, p
 	}
 	x := load64(in, p+1)
@@ -142,7 +142,7 @@ func (d *reader) quickMember(p int, m *program, next int) (*field, int) {
 		end += n
 	} else {
 		for mask == 0 {
-			if end += 8; end > p+25 {
+			if end += 8; end > p+25 || end+8 > len(in) {
 				return nil, p
 			}
 			mask = specials(load64(in, end))
@@ -150,7 +150,7 @@ func (d *reader) quickMember(p int, m *program, next int) (*field, int) {
 		end += firstByte(mask)
 		last = load64(in, end-8)
 	}
-	if in[end] != '"' || in[end+1] != ':' {
+	if end+1 >= len(in) || in[end] != '"' || in[end+1] != ':' {
 		return nil, p
 	}
 	i, ok := m.names.lookup(first, last, in[p+1:end])

@@ -159,25 +159,23 @@ func (w *writer) message(out []byte, m *program, p, end int) ([]byte, bool) {
 // plainMessage is message, with a short way for what is most common: a canonical message that has no JSON form of its own, and
 // a Timestamp.
 func (w *writer) plainMessage(out []byte, m *program, p, end int) ([]byte, bool) {
-	if w.depth <= 0 || w.careful || !m.ready.Load() || m.indexed.Load() {
+	if w.depth <= 0 || !m.ready.Load() {
 		return w.message(out, m, p, end)
 	}
-	switch m.wkt {
-	case notWellKnown:
+	switch {
+	case m.wkt == notWellKnown && !w.careful && !m.indexed.Load():
 		w.depth--
 		out, ok := w.fields(append(out, '{'), m, p, end, 1)
 		w.depth++
 		return append(out, '}'), ok
-	case wktTimestamp:
-		if p < end && w.in[p] == 1<<3|wireVarint {
-			seconds, q := readVarint(w.in, p+1, end)
-			nanos := uint64(0)
-			if q > 0 && q < end && w.in[q] == 2<<3|wireVarint {
-				nanos, q = readVarint(w.in, q+1, end)
-			}
-			if q == end {
-				return w.timestamp(out, int64(seconds), int32(nanos))
-			}
+	case m.wkt == wktTimestamp && p < end && w.in[p] == 1<<3|wireVarint:
+		seconds, q := readVarint(w.in, p+1, end)
+		nanos := uint64(0)
+		if q > 0 && q < end && w.in[q] == 2<<3|wireVarint {
+			nanos, q = readVarint(w.in, q+1, end)
+		}
+		if q == end {
+			return w.timestamp(out, int64(seconds), int32(nanos))
 		}
 	}
 	return w.message(out, m, p, end)
