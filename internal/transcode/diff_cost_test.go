@@ -206,7 +206,7 @@ func TestCostIsLinear(t *testing.T) {
 			t.Fatal(err)
 		}
 		do := convert(codec)
-		const n, factor = 500, 8
+		const n, factor = 300, 8
 		small, large := h.make(n), h.make(n*factor)
 		var grows float64
 		for range 4 {

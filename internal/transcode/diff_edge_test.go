@@ -9,8 +9,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// nested are messages that hold themselves in each way there is.
-var nested = []hostile{
+// recursive are messages that hold themselves in each way there is.
+var recursive = []hostile{
 	{"message", proto3All, func(n int) []byte { return nest(n, `{"recursiveMessage":`, `{}`, `}`) }},
 	{"group", "judge.editions.Features", func(n int) []byte { return nest(n, `{"delimited":`, `{}`, `}`) }},
 	{"list", "judge.proto2.Needs", func(n int) []byte { return nest(n, `{"id":"a","children":[`, `{"id":""}`, `]}`) }},
@@ -30,10 +30,10 @@ var nested = []hostile{
 	{"unknown object", proto3All, func(n int) []byte { return nest(n, `{"unknown":`, `{}`, `}`) }},
 }
 
-// TestDepthLimit nests messages up to the limit and beyond. What is read must be of some depth and is limited; and what was
+// TestDepthOfEachKind nests messages up to the limit and beyond. What is read must be of some depth and is limited; and what was
 // written from JSON can be read back.
-func TestDepthLimit(t *testing.T) {
-	for _, h := range nested {
+func TestDepthOfEachKind(t *testing.T) {
+	for _, h := range recursive {
 		t.Run(h.name, func(t *testing.T) {
 			p := pairNamed(t, h.message, 8)
 			deepest := 0
@@ -57,8 +57,8 @@ func TestDepthLimit(t *testing.T) {
 	}
 }
 
-// TestLengths converts nested messages whose lengths, at each level, are about to need another byte.
-func TestLengths(t *testing.T) {
+// TestNestedLengths converts nested messages whose lengths, at each level, are about to need another byte.
+func TestNestedLengths(t *testing.T) {
 	for _, edge := range []int{1 << 7, 1 << 14, 1 << 21} {
 		for size := edge - 12; size <= edge+1; size++ {
 			text := strings.Repeat("x", size)
@@ -85,16 +85,16 @@ func TestLengths(t *testing.T) {
 					t.Errorf("%s with a string of %d bytes: %.300s", tt.message, size, err.Error())
 				}
 			}
-			if testing.Short() || edge > 1<<20 {
-				size += 4 // enough to hit each length of the outer levels
+			if edge > 1<<20 {
+				size += 5 // a few will do where each takes long
 			}
 		}
 	}
 }
 
-// TestConcurrentUse converts with one compiler from many goroutines that compile and convert at the same time. The race
+// TestConcurrentDifferential converts with one compiler from many goroutines that compile and convert at the same time. The race
 // detector is what judges.
-func TestConcurrentUse(t *testing.T) {
+func TestConcurrentDifferential(t *testing.T) {
 	var group sync.WaitGroup
 	for worker := range 4 {
 		group.Go(func() {

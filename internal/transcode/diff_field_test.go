@@ -7,14 +7,11 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"testing"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
-
-	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
 // A fieldPath is a field to bind, as a codec is asked for it and as reflection finds it.
@@ -163,51 +160,4 @@ func (p partialOracle) fromJSON(text []byte) (proto.Message, error) {
 	msg := dynamicpb.NewMessage(p.md)
 	opts := protojson.UnmarshalOptions{AllowPartial: true, DiscardUnknown: p.opts.DiscardUnknown, Resolver: p.types}
 	return msg, opts.Unmarshal(text, msg)
-}
-
-// TestFieldPaths names what Field finds and what it refuses.
-func TestFieldPaths(t *testing.T) {
-	p := pairNamed(t, "judge.proto3.Names", 0)
-	for _, tt := range []struct {
-		path string
-		want string // proto names, or empty if there is no such field
-	}{
-		{"a", "a"},
-		{"a_b_c", "a_b_c"},
-		{"aBC", "a_b_c"},
-		{"child.child.maybe", "child.child.maybe"},
-		{"renamed", "renamed"},
-		{"other", "renamed"},
-		{"kid.hotel", "kid.hotel"},
-		{"", ""},
-		{".", ""},
-		{"a.", ""},
-		{".a", ""},
-		{"nothing", ""},
-		{"a.b", ""},
-		{"lima.x", ""},
-		{"A", ""},
-		{"child..a", ""},
-		{"a[x]", ""},
-		{"kids", "kids"},
-		{"kids[", ""},
-	} {
-		field, err := p.ours.Field(tt.path)
-		switch {
-		case err != nil && tt.want != "":
-			t.Errorf("Field(%q): %v", tt.path, err)
-		case err == nil && tt.want == "":
-			t.Errorf("Field(%q) is %v, want an error", tt.path, names(field))
-		case err == nil && names(field) != tt.want:
-			t.Errorf("Field(%q) is %v, want %v", tt.path, names(field), tt.want)
-		}
-	}
-}
-
-func names(f *transcode.Field) string {
-	var names []string
-	for _, fd := range f.Path() {
-		names = append(names, string(fd.Name()))
-	}
-	return strings.Join(names, ".")
 }

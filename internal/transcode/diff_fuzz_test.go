@@ -62,10 +62,7 @@ var judges = []judge{
 func TestDifferential(t *testing.T) {
 	for _, j := range judges {
 		t.Run(j.name, func(t *testing.T) {
-			cases, seed := 4000, uint64(1)
-			if testing.Short() {
-				cases = 500
-			}
+			cases, seed := 1500, uint64(1)
 			var end time.Time
 			if *fuzzFor > 0 {
 				end, seed = time.Now().Add(*fuzzFor/time.Duration(len(judges))), rand.Uint64()
