@@ -69,6 +69,15 @@ func open(name string, s Settings, feed feed, log *zap.Logger, random func() uin
 	return c, nil
 }
 
+// Flow-control windows in bytes. They are fixed, because a window that grows by itself lets a stream that was fast once hold up to
+// 16 MiB when its reader stands still, and here the reader is anybody. A message larger than the stream's window is still taken
+// at full speed: grpc widens the window for the message that is being read. The connection's window holds nothing by itself; it is
+// as large as it takes for one stalled stream never to matter to the others.
+const (
+	streamWindow = 128 << 10
+	connWindow   = 8 << 20
+)
+
 // dialOptions say how connections are made and kept.
 func dialOptions(s Settings, f *fleet) []grpc.DialOption {
 	security := trackedCredentials{TransportCredentials: insecure.NewCredentials()}
@@ -86,6 +95,8 @@ func dialOptions(s Settings, f *fleet) []grpc.DialOption {
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", addr)
 		}),
+		grpc.WithStaticStreamWindowSize(streamWindow),
+		grpc.WithStaticConnWindowSize(connWindow),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: s.BackoffBase, Multiplier: 1.6, Jitter: 0.2, MaxDelay: s.BackoffMax},
 			MinConnectTimeout: s.ConnectTimeout,
