@@ -152,6 +152,7 @@ func (f *fleet) onConnState(c *conn, s balancer.SubConnState) {
 	case connectivity.TransientFailure:
 		c.failed = true
 		f.failed(c, s.ConnectionError)
+		f.notGrown(c.endpoint)
 	case connectivity.Idle:
 		f.idle(c, was)
 	case connectivity.Connecting, connectivity.Shutdown:

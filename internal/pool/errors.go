@@ -124,12 +124,15 @@ func gist(err error) string {
 	return gistOfText(err.Error())
 }
 
+// tooManyPings is the debug data of the GOAWAY with which servers answer keepalive pings they did not ask for (gRPC's proposal A8).
+const tooManyPings = "too_many_pings"
+
 // gistOfText does the same for errors of which grpc-go passes on nothing but the text.
 func gistOfText(text string) string {
 	for _, known := range [...]struct{ part, gist string }{
 		{"tls: ", "TLS handshake failed"},
 		{"looked like an HTTP/1.1 header", "it does not speak HTTP/2"},
-		{"too_many_pings", "too many keepalive pings"},
+		{tooManyPings, "too many keepalive pings"},
 		{"keepalive ping failed", "keepalive timeout"},
 		{"connection reset", "connection reset"},
 		{"connection refused", "connection refused"},

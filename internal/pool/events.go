@@ -96,3 +96,11 @@ func (e *events) ejected(addr, why string, d time.Duration) {
 	e.limited(e.log.Warn, "instance ejected: too many calls in a row failed; it gets no calls for a while",
 		zap.String("instance", addr), zap.String("last_error", why), zap.Duration("for", d))
 }
+
+// tooManyPings explains a GOAWAY that operators can do something about. grpc-go doubles the keepalive time for connections it makes
+// from now on.
+func (e *events) tooManyPings(addr string, keepalive time.Duration) {
+	e.limited(e.log.Warn, "instance closed the connection, and the calls on it, because of keepalive pings it does not allow: "+
+		"raise the keepalive time here, or allow them in the server's enforcement policy (grpc-go: keepalive.EnforcementPolicy.MinTime)",
+		zap.String("instance", addr), zap.Duration("keepalive_time", keepalive))
+}

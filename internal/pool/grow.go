@@ -9,7 +9,7 @@ import (
 const (
 	// growWait is how long calls that find every connection full wait for another one. After that they queue in grpc, as they would
 	// without all this.
-	growWait = 250 * time.Millisecond
+	growWait = time.Second
 	// shrinkAfter is how long a connection that was added is kept at least.
 	shrinkAfter = 5 * time.Minute
 )
@@ -52,6 +52,13 @@ func (f *fleet) grown(ep *endpoint) {
 	}
 	if len(ep.conns) < f.settings.MaxConnections {
 		ep.growing.Store(false)
+	}
+}
+
+// notGrown lets calls that wait for another connection queue on those there are: it could not be made.
+func (f *fleet) notGrown(ep *endpoint) {
+	if ep.growUntil.Swap(0) > 0 {
+		f.changed(true)
 	}
 }
 

@@ -126,6 +126,18 @@ func TestFullConnections(t *testing.T) {
 			}
 		})
 	})
+	t.Run("not at all when it cannot be made", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			_, g := setup(t, Settings{}, "a")
+			claim(t, g, limit+3)
+			synctest.Wait()
+			g.sub("a").refuse()
+			synctest.Wait()
+			if n := claim(t, g, 3); n != 0 {
+				t.Errorf("%d calls still wait", n)
+			}
+		})
+	})
 	t.Run("no more than the maximum", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			_, g := setup(t, Settings{MaxConnections: 1}, "a")

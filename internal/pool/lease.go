@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"google.golang.org/grpc"
@@ -118,6 +119,10 @@ func (l *lease) explain(err error) error {
 	case ep == nil && st.Code() == codes.Canceled:
 		return l.channel.closedError() // it waited for a pick while the channel closed
 	case ep != nil && lost(st):
+		if strings.Contains(st.Message(), tooManyPings) {
+			f := l.channel.fleet
+			f.ask(func() { f.events.tooManyPings(ep.addr, f.settings.KeepaliveTime) })
+		}
 		return &LostError{Address: ep.addr, Cause: err, message: "the connection to the instance was lost: " + gistOfText(st.Message())}
 	}
 	return err

@@ -74,12 +74,15 @@ func (c *candidates) take(chosen int, info balancer.PickInfo, now int64) (balanc
 	for i := range n {
 		ep := c.endpoints[(chosen+i)%n]
 		conn, room := ep.pickConn()
-		switch {
-		case room && !l.triedAt(ep):
-			return c.fleet.take(ep, conn, l, now), nil
-		case conn == nil:
+		for ; room && !l.triedAt(ep); conn, room = ep.pickConn() {
+			if res, ok := c.fleet.take(ep, conn, l, now, false); ok {
+				return res, nil
+			}
+		}
+		if conn == nil {
 			continue
-		case unfit == nil || room && full:
+		}
+		if unfit == nil || room && full {
 			unfit, unfitOn, full = ep, conn, !room
 		}
 		if probes++; probes == fullProbes {
@@ -89,7 +92,8 @@ func (c *candidates) take(chosen int, info balancer.PickInfo, now int64) (balanc
 	if unfit == nil || full && now < unfit.growUntil.Load() {
 		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
 	}
-	return c.fleet.take(unfit, unfitOn, l, now), nil
+	res, _ := c.fleet.take(unfit, unfitOn, l, now, true)
+	return res, nil
 }
 
 // pick is a call's claim on an endpoint, from the pick to the end of the attempt. It is used again for other calls.
@@ -100,8 +104,16 @@ type pick struct {
 	done     func(balancer.DoneInfo)
 }
 
-// take makes a claim. grpc calls Done exactly once.
-func (f *fleet) take(ep *endpoint, c *conn, l *lease, now int64) balancer.PickResult {
+// take makes a claim, beyond the connection's limit only if it must. grpc calls Done exactly once.
+func (f *fleet) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (balancer.PickResult, bool) {
+	n, limit := c.inFlight.Add(1), c.limit.Load()
+	if limit > 0 && nearlyFull(n, limit) {
+		f.wantMore(ep, now)
+		if n > int64(limit) && !must {
+			c.inFlight.Add(-1) // others were faster
+			return balancer.PickResult{}, false
+		}
+	}
 	p, _ := f.picks.Get().(*pick)
 	if p == nil {
 		p = &pick{fleet: f}
@@ -114,10 +126,7 @@ func (f *fleet) take(ep *endpoint, c *conn, l *lease, now int64) balancer.PickRe
 	}
 	ep.picks.Add(1)
 	ep.inFlight.Add(1)
-	if n, limit := c.inFlight.Add(1), c.limit.Load(); limit > 0 && nearlyFull(n, limit) {
-		f.wantMore(ep, now)
-	}
-	return balancer.PickResult{SubConn: c.sub, Done: p.done}
+	return balancer.PickResult{SubConn: c.sub, Done: p.done}, true
 }
 
 // end returns the claim. How the call went is left to lease.end: grpc reports an attempt that failed while it was sending as one

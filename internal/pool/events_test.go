@@ -1,0 +1,96 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// logged runs a test over a fleet whose log can be read.
+func logged(t *testing.T, s Settings, run func(f *fleet, g *fakeGRPC, logs *observer.ObservedLogs)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zapcore.DebugLevel)
+		f, g := startFleet(t, s)
+		f.lock()
+		f.events = newEvents(zap.New(core))
+		f.unlock()
+		run(f, g, logs)
+	})
+}
+
+func TestLogTellsWhatHappensToInstances(t *testing.T) {
+	logged(t, Settings{}, func(f *fleet, g *fakeGRPC, logs *observer.ObservedLogs) {
+		f.list("a", "b")
+		synctest.Wait()
+		g.sub("a").become(2, nil) // READY
+		g.sub("b").refuse()
+		g.sub("b").refuse() // said once
+		time.Sleep(time.Second)
+		f.list("a")
+		synctest.Wait()
+		var got []string
+		for _, e := range logs.All() {
+			got = append(got, fmt.Sprint(e.Level, ": ", e.Message))
+		}
+		want := []string{
+			"info: instances added",
+			"info: instance connected",
+			"warn: instance cannot be connected; it gets no calls until it can, trying on with backoff",
+			"info: instances removed; their calls in flight may finish",
+		}
+		if strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("log is\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	})
+}
+
+func TestLogIsLimitedUnderChurn(t *testing.T) {
+	logged(t, Settings{}, func(f *fleet, g *fakeGRPC, logs *observer.ObservedLogs) {
+		g.open = true
+		const seconds = 20
+		for i := range seconds * 50 {
+			f.list(fmt.Sprint("host", i))
+			time.Sleep(20 * time.Millisecond)
+		}
+		if n, most := logs.Len(), eventsBurst+eventsPerSecond*(seconds+1); n > most {
+			t.Errorf("%d lines were written, want at most %d", n, most)
+		}
+		time.Sleep(time.Minute)
+		f.list()
+		synctest.Wait()
+		all := logs.All()
+		if _, ok := all[len(all)-1].ContextMap()["similar_lines_left_out"]; !ok {
+			t.Errorf("the last line does not say how many were left out: %v", all[len(all)-1])
+		}
+	})
+}
+
+func TestTooManyPingsAreExplained(t *testing.T) {
+	logged(t, Settings{}, func(f *fleet, g *fakeGRPC, logs *observer.ObservedLogs) {
+		g.open = true
+		f.list("10.0.0.1:9001")
+		time.Sleep(time.Second)
+		l := &lease{Context: context.Background(), channel: &Channel{fleet: f}}
+		if _, _, err := g.pick(l); err != nil {
+			t.Fatal(err)
+		}
+		err := l.explain(status.Error(codes.Unavailable, `closing transport due to: connection error: desc = "error reading from server: EOF", received prior goaway: code: ENHANCE_YOUR_CALM, debug data: "too_many_pings"`))
+		if got := status.Convert(err).Message(); got != "the connection to the instance was lost: too many keepalive pings" {
+			t.Errorf("message is %q", got)
+		}
+		synctest.Wait()
+		if logs.FilterMessageSnippet("raise the keepalive time here").Len() != 1 {
+			t.Errorf("the log does not say what to do: %v", logs.All())
+		}
+	})
+}

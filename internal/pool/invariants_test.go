@@ -1,0 +1,170 @@
+package pool
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/connectivity"
+
+	"github.com/caddy-grpc/gateway/discovery"
+)
+
+// Whatever the registry and the network do, in whatever order, the fleet's books agree with its endpoints.
+func TestInvariants(t *testing.T) {
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := rand.New(rand.NewPCG(seed, 0))
+				f, g := startFleet(t, Settings{Connections: 1 + int(seed%2), DrainTimeout: 3 * time.Second})
+				var ends []func(balancer.DoneInfo)
+				for step := range 400 {
+					switch r.IntN(6) {
+					case 0:
+						f.onFeed(synced(someEndpoints(r)...))
+					case 1, 2:
+						if s := g.sub(fmt.Sprint("host", r.IntN(8))); s != nil {
+							s.next(r)
+						}
+					case 3:
+						if _, done, err := g.pick(t.Context()); err == nil {
+							ends = append(ends, done)
+						}
+					case 4:
+						if n := len(ends); n > 0 {
+							ends[n-1](balancer.DoneInfo{BytesSent: true})
+							ends = ends[:n-1]
+						}
+					case 5:
+						time.Sleep(time.Duration(r.IntN(700)) * time.Millisecond)
+					}
+					if step%10 == 0 {
+						f.lock()
+						f.ask(func() {
+							for _, ep := range f.endpoints {
+								f.eject(ep)
+								break
+							}
+						})
+						f.unlock()
+					}
+					synctest.Wait()
+					checkBooks(t, f)
+					if t.Failed() {
+						t.Fatalf("at step %d", step)
+					}
+				}
+				// In the end everything is let go.
+				for _, end := range ends {
+					end(balancer.DoneInfo{BytesSent: true})
+				}
+				f.list()
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				checkBooks(t, f)
+				f.lock()
+				defer f.unlock()
+				if len(f.endpoints) != 0 || f.dialing != 0 || len(f.weights) != 0 || f.ejected != 0 || len(f.cold) != 0 || len(g.subs) != 0 {
+					t.Errorf("left over: %d endpoints, %d dialling, weights %v, %d ejected, %d cold, %d connections", len(f.endpoints), f.dialing, f.weights, f.ejected, len(f.cold), len(g.subs))
+				}
+			})
+		})
+	}
+}
+
+func someEndpoints(r *rand.Rand) []discovery.Endpoint {
+	var list []discovery.Endpoint
+	for id := range 12 {
+		if r.IntN(2) == 0 {
+			list = append(list, discovery.Endpoint{ID: fmt.Sprintf("id%02d", id), Addr: fmt.Sprint("host", r.IntN(8)), Weight: uint32(r.IntN(4))})
+		}
+	}
+	return list
+}
+
+// next moves a SubConn to a state that may follow its present one.
+func (s *fakeSub) next(r *rand.Rand) {
+	s.grpc.mu.Lock()
+	state := s.state
+	s.grpc.mu.Unlock()
+	switch {
+	case state == connectivity.Connecting && r.IntN(3) == 0:
+		s.refuse()
+	case state == connectivity.Connecting:
+		s.become(connectivity.Ready, nil)
+	case state == connectivity.Ready && r.IntN(3) == 0, state == connectivity.TransientFailure:
+		s.become(connectivity.Idle, nil)
+	}
+}
+
+func checkBooks(t *testing.T, f *fleet) {
+	t.Helper()
+	f.lock()
+	defer f.unlock()
+	var active, failing, ready, ejected, dialing, weights int
+	for addr, ep := range f.endpoints {
+		if ep.addr != addr {
+			t.Errorf("%s stands under %s", ep.addr, addr)
+		}
+		up := 0
+		for _, c := range ep.conns {
+			if c.gone {
+				t.Errorf("%s has a connection that is gone", addr)
+			}
+			if c.dialing {
+				dialing++
+			}
+			if c.state == connectivity.Ready {
+				up++
+			}
+		}
+		if got := ep.ready.Load(); got == nil && up > 0 || got != nil && len(*got) != up {
+			t.Errorf("%s has %d connections up, calls see %v", addr, up, got)
+		}
+		if (ep.place >= 0) != (ep.active() && up > 0 && !ep.ejected) || ep.place >= 0 && f.ready[ep.place] != ep {
+			t.Errorf("%s: place %d, active %v, %d up, ejected %v", addr, ep.place, ep.active(), up, ep.ejected)
+		}
+		if ep.draining.Load() == ep.active() {
+			t.Errorf("%s: draining %v, active %v", addr, ep.draining.Load(), ep.active())
+		}
+		if ep.active() {
+			active++
+			if len(ep.conns) < f.settings.Connections {
+				t.Errorf("%s has %d connections, want %d", addr, len(ep.conns), f.settings.Connections)
+			}
+		}
+		for what, n := range map[*int]bool{&failing: ep.failing, &ready: ep.place >= 0, &ejected: ep.ejected} {
+			if n {
+				*what++
+			}
+		}
+	}
+	for w, n := range f.weights {
+		if weights += n; n <= 0 {
+			t.Errorf("weight %d is counted %d times", w, n)
+		}
+	}
+	for what, pair := range map[string][2]int{
+		"active": {f.active, active}, "failing": {f.failing, failing}, "ready": {len(f.ready), ready},
+		"ejected": {f.ejected, ejected}, "weights": {weights, active}, "dialling": {f.dialing, dialing},
+	} {
+		if pair[0] != pair[1] {
+			t.Errorf("%s: the books say %d, there are %d", what, pair[0], pair[1])
+		}
+	}
+	if closed := isClosed(f.readiness); closed != (ready > 0) {
+		t.Errorf("readiness is %v with %d ready", closed, ready)
+	}
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
