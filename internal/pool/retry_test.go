@@ -181,7 +181,7 @@ func TestCancelledWhileWaitingForARetry(t *testing.T) {
 	}
 }
 
-// Instances are killed and restarted under load. Safe calls never fail, unsafe ones are never executed twice.
+// Instances are killed and restarted under load. Safe calls never fail, and no more is executed than was called or retried.
 func TestKilledInstancesUnderLoad(t *testing.T) {
 	backends := []*backend{startBackend(t, ""), startBackend(t, ""), startBackend(t, "")}
 	var addrs []string
