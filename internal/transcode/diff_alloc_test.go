@@ -18,8 +18,8 @@ func TestNoAllocations(t *testing.T) {
 	}
 	for _, root := range s.roots {
 		p := pairNamed(t, root.FullName(), 0)
-		if reachesAny(root, map[protoreflect.FullName]bool{}) {
-			continue
+		if reachesAny(root, map[protoreflect.FullName]bool{}) || root.Oneofs().Len() > 64 {
+			continue // more oneofs than bits in a word are kept in a map
 		}
 		t.Run(string(root.FullName()), func(t *testing.T) {
 			buf := make([]byte, 0, 1<<20)

@@ -50,6 +50,32 @@ func (p *pair) compareFieldOfWire(f fieldPath, wire []byte) error {
 	case !bytes.Equal(got[len(prefix):], want):
 		return fmt.Errorf("%s: wrote    %s\noracle's %s", f.path, got[len(prefix):], want)
 	}
+	if f.last().IsMap() {
+		return p.compareEntriesOfWire(f, wire, want)
+	}
+	return nil
+}
+
+// compareEntriesOfWire takes the entries of a map out of a message one by one, and compares them with the whole map.
+func (p *pair) compareEntriesOfWire(f fieldPath, wire, whole []byte) error {
+	var entries map[string]json.RawMessage
+	if err := json.Unmarshal(whole, &entries); err != nil {
+		return err
+	}
+	for key, want := range entries {
+		path := f.path + "[" + key + "]"
+		field, err := p.ours.Field(path)
+		if err != nil {
+			return fmt.Errorf("no field %q: %w", path, err)
+		}
+		got, err := field.WireToJSON(nil, wire)
+		if err != nil {
+			return fmt.Errorf("%s: refused: %w\nin the map %s", path, err, want)
+		}
+		if !bytes.Equal(got, want) {
+			return fmt.Errorf("%s: wrote    %s\nin the map %s", path, got, want)
+		}
+	}
 	return nil
 }
 

@@ -73,6 +73,8 @@ var judgedMessages = []protoreflect.FullName{
 	"google.rpc.BadRequest",
 	"google.rpc.RetryInfo",
 	"google.rpc.context.AttributeContext",
+	"judge.wide.Wide",
+	"judge.wide.Narrow",
 }
 
 // schema is the parsed schemaSet.
