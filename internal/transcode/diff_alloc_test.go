@@ -3,9 +3,12 @@
 package transcode_test
 
 import (
+	"runtime"
 	"testing"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
 // The race detector makes a sync.Pool forget at random, so that there is no steady state under it.
@@ -56,4 +59,44 @@ func reachesAny(md protoreflect.MessageDescriptor, seen map[protoreflect.FullNam
 		}
 	}
 	return false
+}
+
+// TestMemoryOfHostileInputs bounds what is allocated for an input by its size and that of the result: JSON comes from
+// strangers; wire comes from the backends that the gateway is there for, and may need an index of all its fields.
+func TestMemoryOfHostileInputs(t *testing.T) {
+	const perByteOfJSON, perByteOfWire, slack = 16, 128, 1 << 16
+	s, err := loadSchema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := transcode.NewCompiler(s.types, transcode.Options{DiscardUnknown: true})
+	check := func(name string, message protoreflect.FullName, input []byte, perByte int, toWire bool) {
+		codec, err := compiler.Codec(pairNamed(t, message, 0).md)
+		if err != nil {
+			t.Fatal(err)
+		}
+		convert := codec.WireToJSON
+		if toWire {
+			convert = codec.JSONToWire
+		}
+		_, _ = convert(nil, input) // compiles what is compiled at first use
+		allocated := totalAllocated()
+		out, _ := convert(nil, input)
+		allocated = totalAllocated() - allocated
+		if limit := uint64(perByte*(len(input)+len(out)) + slack); allocated > limit {
+			t.Errorf("%s: %d bytes of input and %d of output, and %d allocated", name, len(input), len(out), allocated)
+		}
+	}
+	for _, h := range hostileJSON {
+		check("json: "+h.name, h.message, h.make(20000), perByteOfJSON, true)
+	}
+	for _, h := range hostileWire {
+		check("wire: "+h.name, h.message, h.make(20000), perByteOfWire, false)
+	}
+}
+
+func totalAllocated() uint64 {
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.TotalAlloc
 }
