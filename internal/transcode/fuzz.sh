@@ -15,5 +15,5 @@ share=$((seconds / (${#targets[@]} + 1)))
 
 go test -count 1 -run '^TestDifferential$' -diff.for "${share}s" .
 for target in "${targets[@]}"; do
-	go test -run '^$' -fuzz "^$target\$" -fuzztime "${share}s" -parallel 2 .
+	go test -run '^$' -fuzz "^$target\$" -fuzztime "${share}s" -fuzzminimizetime 1s -parallel 2 .
 done
