@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -39,7 +38,6 @@ type App struct {
 	inline    []*upstream          // those that handlers define
 	handlers  []*Handler
 	releases  []func() // what gives back the references on shared values, in the order in which they were taken
-	started   atomic.Int64
 }
 
 // exitGrace is how long the exit of the process waits for connections and watches to close, beyond the drain timeout.
@@ -125,7 +123,6 @@ func (a *App) all() []*upstream {
 // Start begins to watch, to connect and to read schemas, as far as this config brings something new, and returns at once
 // unless an upstream has require_ready.
 func (a *App) Start() error {
-	a.started.Store(time.Now().UnixNano())
 	all := a.all()
 	labelUpstreams(all)
 	for _, u := range all {
@@ -185,11 +182,17 @@ func (a *App) Cleanup() error {
 	for _, u := range a.all() {
 		limit = max(limit, u.channel.drainTimeout()+exitGrace)
 	}
+	exiting := caddy.Exiting()
+	if exiting { // What an earlier reload left behind lingers for late calls, and none will come.
+		for _, c := range draining.all() {
+			leaving.run(func() { c.cut(c.drainTimeout()) })
+		}
+	}
 	for i := len(a.releases) - 1; i >= 0; i-- {
 		a.releases[i]()
 	}
 	a.releases = nil
-	if !caddy.Exiting() {
+	if !exiting {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)

@@ -2,7 +2,7 @@ package module
 
 import (
 	"context"
-	"encoding/json"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 
 	"github.com/caddy-grpc/gateway/internal/pool"
@@ -41,16 +42,8 @@ type sharedChannel struct {
 
 // channelKey is everything that affects the connections of a channel and nothing else. It has no secrets: tlsID is a hash.
 func channelKey(feedKey string, s pool.Settings, tlsID string) string {
-	s.TLS = nil // it is in tlsID, and cannot be encoded
-	key, err := json.Marshal(struct {
-		Feed     string
-		Settings pool.Settings
-		TLS      string
-	}{feedKey, s, tlsID})
-	if err != nil { // Settings are strings and numbers.
-		panic(err)
-	}
-	return string(key)
+	s.TLS = nil // It is in tlsID.
+	return fmt.Sprintf("%s %+v tls=%s", feedKey, s, tlsID)
 }
 
 // acquireChannel takes a reference on the channel to the feed's instances with these settings.
@@ -113,12 +106,29 @@ func (c *sharedChannel) usable(ctx context.Context) *pool.Channel {
 	c.mu.Lock()
 	deadline := c.started.Add(settleTime)
 	c.mu.Unlock()
-	waiting, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	if err := ch.WaitReady(waiting); err == nil || ctx.Err() == nil {
-		c.settled.Store(true)
+	for ctx.Err() == nil {
+		waiting, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		err := ch.WaitReady(waiting)
+		cancel()
+		if err == nil || !time.Now().Before(deadline) || c.hopeless(ch) {
+			c.settled.Store(true)
+			break
+		}
 	}
 	return ch
+}
+
+// hopeless reports whether it is clear that there is no instance to be had soon: none is registered, or none could be reached.
+func (c *sharedChannel) hopeless(ch *pool.Channel) bool {
+	if !c.feed.state().Synced {
+		return false
+	}
+	for _, e := range ch.Snapshot().Endpoints {
+		if e.State != connectivity.TransientFailure.String() {
+			return false
+		}
+	}
+	return true
 }
 
 // onEndpointReady is pool.Channel.OnEndpointReady, also before start.

@@ -1,7 +1,6 @@
 package module
 
 import (
-	"cmp"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -15,11 +14,10 @@ import (
 // defaultTimeout is the deadline of unary calls where the config has none.
 const defaultTimeout = 5 * time.Second
 
-// compileOptions makes the options that all protocols obey.
+// compileOptions makes the options that all protocols obey. Timeouts are not among them: the table has them by method.
 func (h *Handler) compileOptions() (frontend.Options, error) {
 	opts := frontend.Options{
 		MaxRequestSize:     h.MaxRequestSize,
-		Timeout:            max(0, time.Duration(cmp.Or(int64(h.Timeout), int64(defaultTimeout)))),
 		QueryIgnoreUnknown: h.Query == "ignore_unknown",
 		TrustedProxy:       trustedProxy,
 		Drain:              exitDrain,

@@ -1,6 +1,7 @@
 package module
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,9 @@ import (
 // start finds the gateway ready.
 const settleTime = 3 * time.Second
 
+// readTime is how much longer they wait for a schema, which is read once there is an instance.
+const readTime = time.Second
+
 // routing keeps the table of a handler current. ServeHTTP reads it without a lock.
 type routing struct {
 	log       *zap.Logger
@@ -42,7 +46,7 @@ type routing struct {
 // provision makes the first table. What is known to be wrong already is an error.
 func (r *routing) provision(log *zap.Logger, cfg *tableConfig, upstreams []*upstream) error {
 	r.log, r.cfg, r.upstreams = log, cfg, upstreams
-	r.deadline = time.Now().Add(settleTime)
+	r.deadline = time.Now().Add(settleTime + readTime)
 	r.codecs = make(map[*schema.Schema]*transcode.Compiler)
 	r.reported = make(map[Problem]bool)
 	r.refresh()
@@ -79,7 +83,7 @@ func (r *routing) start() {
 	r.mu.Lock()
 	begin := !r.started && !r.stopped
 	r.started = true
-	r.deadline = time.Now().Add(settleTime)
+	r.deadline = time.Now().Add(settleTime + readTime)
 	r.mu.Unlock()
 	if !begin {
 		return
@@ -170,7 +174,11 @@ func (r *routing) report(t, old *compiledTable) {
 	for _, p := range t.problems {
 		if !r.reported[p] {
 			r.reported[p] = true
-			r.log.Error("a route does not work as it is written", zap.String("problem", p.Reason),
+			level := zap.WarnLevel
+			if p.fatal {
+				level = zap.ErrorLevel
+			}
+			r.log.Log(level, "a route does not work as it is written", zap.String("problem", p.Reason),
 				zap.String("route", p.Route), zap.String("rpc", p.RPC), zap.String("upstream", p.Upstream))
 		}
 	}
@@ -227,6 +235,7 @@ func (h *Handler) compileTableConfig() (*tableConfig, error) {
 		exposure:    exposure,
 		rpc:         h.RPC == nil || *h.RPC,
 		annotations: h.Annotations == nil || *h.Annotations,
+		timeout:     max(0, cmp.Or(time.Duration(h.Timeout), defaultTimeout)),
 	}
 	for _, r := range h.Routes {
 		if !exposure.allows(r.RPC) {

@@ -173,6 +173,10 @@ func TestRoutesOfTheConfig(t *testing.T) {
 		route GET /slow gateway.test.v1.Echo/Unary {
 			timeout 50ms
 		}
+		route GET /endless gateway.test.v1.Echo/Unary {
+			timeout off
+		}
+		route GET /usual gateway.test.v1.Echo/Unary
 	}`)
 	if got := s.want(s.get("/echo/hello"), http.StatusOK); got.body != `"hello"` {
 		t.Errorf("response_body: %s", got)
@@ -181,6 +185,12 @@ func TestRoutesOfTheConfig(t *testing.T) {
 		t.Errorf("body: %s", got)
 	}
 	s.want(s.get("/slow?script.delay=5s"), http.StatusGatewayTimeout)
+	if got := s.want(s.get("/endless"), http.StatusOK); got.field("deadlineMs") != nil {
+		t.Errorf("timeout off: %s", got)
+	}
+	if got := s.want(s.get("/usual"), http.StatusOK); got.field("deadlineMs") == nil {
+		t.Errorf("the handler's timeout: %s", got)
+	}
 	s.want(s.get("/v1/echo/x"), http.StatusNotFound)
 	s.want(s.do("POST", "/gateway.test.v1.Echo/Unary", `{}`), http.StatusNotFound)
 }

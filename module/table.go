@@ -1,6 +1,7 @@
 package module
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -28,6 +29,7 @@ type tableConfig struct {
 	rpc         bool
 	annotations bool
 	json        transcode.Options
+	timeout     time.Duration // of unary calls to upstreams that have none of their own; 0: none
 }
 
 // member is one upstream of a table with the schema it has at the moment.
@@ -137,7 +139,7 @@ func (b *tableBuilder) addMethods(m member, codecs *transcode.Compiler) {
 				Reason: fmt.Sprintf("upstream %q has this method, too; calls go to %q", m.label, other.Upstream)})
 			continue
 		}
-		fm, err := newMethod(m, sm, codecs)
+		fm, err := b.newMethod(m, sm, codecs)
 		if err != nil {
 			b.problem(Problem{RPC: sm.Name, Upstream: m.label, Reason: err.Error()})
 			continue
@@ -147,7 +149,7 @@ func (b *tableBuilder) addMethods(m member, codecs *transcode.Compiler) {
 	}
 }
 
-func newMethod(m member, sm *schema.Method, codecs *transcode.Compiler) (*frontend.Method, error) {
+func (b *tableBuilder) newMethod(m member, sm *schema.Method, codecs *transcode.Compiler) (*frontend.Method, error) {
 	request, err := codecs.Codec(sm.Desc.Input())
 	if err != nil {
 		return nil, fmt.Errorf("compile request message %s: %w", sm.Desc.Input().FullName(), err)
@@ -165,7 +167,7 @@ func newMethod(m member, sm *schema.Method, codecs *transcode.Compiler) (*fronte
 		Request:    request,
 		Response:   response,
 		Types:      m.schema.Types(),
-		Timeout:    m.upstream.timeout,
+		Timeout:    max(0, cmp.Or(m.upstream.timeout, b.cfg.timeout)),
 		Idempotent: sm.Idempotent,
 		StreamDesc: grpc.StreamDesc{
 			StreamName:    string(sm.Desc.Name()),
@@ -192,7 +194,12 @@ func (b *tableBuilder) addRoute(r *Route) {
 	}
 	bd.Source = sourceConfig
 	bd.Idempotent = bd.Idempotent || r.Idempotent
-	bd.Timeout = time.Duration(r.Timeout)
+	bd.Timeout = max(0, time.Duration(r.Timeout))
+	if r.Timeout < 0 { // none, whatever the method's is
+		unbounded := *m
+		unbounded.Timeout = 0
+		bd.Method = &unbounded
+	}
 	b.add(bd, r.Body, r.ResponseBody)
 }
 
