@@ -14,7 +14,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
-	"github.com/caddy-grpc/gateway/internal/schema"
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
@@ -36,7 +35,6 @@ type routing struct {
 	table atomic.Pointer[compiledTable]
 
 	mu       sync.Mutex // for compiling, and guards what follows
-	codecs   map[*schema.Schema]*transcode.Compiler
 	reported map[Problem]bool
 	stops    []func()
 	started  bool
@@ -47,7 +45,6 @@ type routing struct {
 func (r *routing) provision(log *zap.Logger, cfg *tableConfig, upstreams []*upstream) error {
 	r.log, r.cfg, r.upstreams = log, cfg, upstreams
 	r.deadline = time.Now().Add(settleTime + readTime)
-	r.codecs = make(map[*schema.Schema]*transcode.Compiler)
 	r.reported = make(map[Problem]bool)
 	r.refresh()
 	return r.check()
@@ -65,9 +62,12 @@ func (r *routing) check() error {
 			complete = false
 		}
 	}
-	files, err := r.compile(members)
-	if err != nil {
-		return err
+	files := r.table.Load()
+	if !complete {
+		var err error
+		if files, err = r.compile(members); err != nil {
+			return err
+		}
 	}
 	var errs []error
 	for _, p := range files.problems {
@@ -134,7 +134,6 @@ func (r *routing) refresh() {
 		}
 	}
 	r.table.Store(t)
-	r.forget(members)
 	r.report(t, old)
 }
 
@@ -143,30 +142,11 @@ func (r *routing) compile(members []member) (t *compiledTable, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			t = compileTable(r.cfg, nil, r.compiler)
+			t = compileTable(r.cfg, nil)
 			t.Pending = "the routes of the service could not be compiled"
 		}
 	}()
-	return compileTable(r.cfg, members, r.compiler), nil
-}
-
-// compiler gives the codecs of a schema, which are kept as long as the schema is in the table.
-func (r *routing) compiler(s *schema.Schema) *transcode.Compiler {
-	c, ok := r.codecs[s]
-	if !ok {
-		c = transcode.NewCompiler(s.Types(), r.cfg.json)
-		r.codecs[s] = c
-	}
-	return c
-}
-
-// forget drops the codecs of schemas that are no longer used.
-func (r *routing) forget(members []member) {
-	for s := range r.codecs {
-		if !slices.ContainsFunc(members, func(m member) bool { return m.schema == s }) {
-			delete(r.codecs, s)
-		}
-	}
+	return compileTable(r.cfg, members), nil
 }
 
 // report logs each problem once, and what became of the table.

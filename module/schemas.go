@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-grpc/gateway/internal/pool"
 	"github.com/caddy-grpc/gateway/internal/schema"
+	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
 const (
@@ -42,6 +43,8 @@ type sharedSchema struct {
 	live      *schema.Live // nil before start
 	closed    bool
 	stopReady func()
+
+	codecs sync.Map // codecKey -> *transcode.Compiler, for the newest schema
 
 	notify      sync.Mutex // held while subscribers are called
 	isSettled   bool
@@ -162,6 +165,28 @@ func (s *sharedSchema) current() *schema.Schema {
 		return s.seed
 	}
 	return current
+}
+
+// codecKey is what compiled codecs depend on.
+type codecKey struct {
+	schema  *schema.Schema
+	options transcode.Options
+}
+
+// compiler gives the codecs of a schema. They are shared by all handlers and stay over reloads; those of earlier schemas are dropped.
+func (s *sharedSchema) compiler(of *schema.Schema, options transcode.Options) *transcode.Compiler {
+	key := codecKey{of, options}
+	if c, ok := s.codecs.Load(key); ok {
+		return c.(*transcode.Compiler)
+	}
+	s.codecs.Range(func(k, _ any) bool {
+		if k.(codecKey).schema != of {
+			s.codecs.Delete(k)
+		}
+		return true
+	})
+	c, _ := s.codecs.LoadOrStore(key, transcode.NewCompiler(of.Types(), options))
+	return c.(*transcode.Compiler)
 }
 
 // pending says why there is no schema, in words for clients.

@@ -93,9 +93,8 @@ type tableBuilder struct {
 	views   map[*frontend.Binding]int // index in out.routes
 }
 
-// compileTable makes the table of the members' schemas. codecs gives the compiler for a schema.
-// It always returns a table: what does not work is left out and reported in problems.
-func compileTable(cfg *tableConfig, members []member, codecs func(*schema.Schema) *transcode.Compiler) *compiledTable {
+// compileTable makes the table of the members' schemas. It always returns a table: what does not work is left out and reported in problems.
+func compileTable(cfg *tableConfig, members []member) *compiledTable {
 	b := &tableBuilder{
 		cfg:     cfg,
 		out:     &compiledTable{members: members},
@@ -109,7 +108,7 @@ func compileTable(cfg *tableConfig, members []member, codecs func(*schema.Schema
 			}
 			continue
 		}
-		b.addMethods(m, codecs(m.schema))
+		b.addMethods(m, m.upstream.schema.compiler(m.schema, cfg.json))
 	}
 	for i := range cfg.routes {
 		b.addRoute(&cfg.routes[i])
