@@ -25,6 +25,9 @@ import (
 //		json     { use_proto_names | emit_defaults | enums_as_numbers | discard_unknown }
 //		query    reject_unknown | ignore_unknown
 //		metadata { request|response [+|-]<glob> [<as>] }
+//		cors       <origin>...
+//		reflection on | off
+//		health     on | off
 //		errors   status
 //	}
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
@@ -36,7 +39,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 			return nil, err
 		}
 	}
-	if err := p.options().parse(d, "grpc_gateway", "upstream", "to", "route", "expose", "hide"); err != nil {
+	if err := p.options().parse(d, "grpc_gateway", "upstream", "to", "route", "expose", "hide", "cors"); err != nil {
 		return nil, err
 	}
 	if len(p.handler.Upstreams) == 0 {
@@ -66,6 +69,9 @@ func (p *directive) options() options {
 		"json":             p.json,
 		"query":            choice(&h.Query, "reject_unknown", "ignore_unknown"),
 		"metadata":         p.metadata,
+		"cors":             origins(&h.CORS),
+		"reflection":       onOff(&h.Reflection),
+		"health":           onOff(&h.Health),
 		"errors":           choice(&h.Errors, "status"),
 	}
 }
@@ -153,6 +159,24 @@ func globs(to *[]string) option {
 		}
 		for _, pattern := range got {
 			if err := module.ValidatePattern(pattern); err != nil {
+				return d.Errf("%s: %w", name, err)
+			}
+		}
+		*to = append(*to, got...)
+		return nil
+	}
+}
+
+// origins is an option with origins as browsers write them.
+func origins(to *[]string) option {
+	return func(d *dispenser) error {
+		name := d.Val()
+		got, err := args(d, 1, anyNumber, "at least one origin, such as https://app.example.com")
+		if err != nil {
+			return err
+		}
+		for _, origin := range got {
+			if err := module.ValidateOrigin(origin); err != nil {
 				return d.Errf("%s: %w", name, err)
 			}
 		}

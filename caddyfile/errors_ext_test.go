@@ -17,15 +17,19 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
-			`unknown option "timeuot" in grpc_gateway: expected one of annotations, errors, expose, hide, json, max_request_size, metadata, query, route, rpc, timeout, to, upstream, at Caddyfile:3`,
+			`unknown option "timeuot" in grpc_gateway: expected one of annotations, cors, errors, expose, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, timeout, to, upstream, at Caddyfile:3`,
 		},
 		"option of a later version": {
 			":8080\ngrpc_gateway h:1 {\n\topenapi /openapi.json\n}",
-			`unknown option "openapi" in grpc_gateway: expected one of annotations, errors, expose, hide, json, max_request_size, metadata, query, route, rpc, timeout, to, upstream, at Caddyfile:3`,
+			`unknown option "openapi" in grpc_gateway: expected one of annotations, cors, errors, expose, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, timeout, to, upstream, at Caddyfile:3`,
 		},
 		"repeated option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeout 5s\n\ttimeout 6s\n}",
 			`option "timeout" comes twice in grpc_gateway: the first is in line 3, at Caddyfile:4`,
+		},
+		"origin without a scheme": {
+			":8080\ngrpc_gateway h:1 {\n\tcors app.example.com\n}",
+			`cors: origin "app.example.com": expected *, or scheme and host, such as https://app.example.com or https://*.example.com, at Caddyfile:3`,
 		},
 		"no duration": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeout soon\n}",

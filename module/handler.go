@@ -14,8 +14,8 @@ import (
 )
 
 // Handler puts gRPC services on the web. It answers REST requests by the `google.api.http` rules of their methods and by
-// routes written here, and `POST /<package.Service>/<Method>` in the protocols Connect, gRPC-Web and gRPC or with plain JSON. It is the last handler of its route: a request that
-// matches nothing is answered with a `google.rpc.Status` in JSON and 404.
+// routes written here, and `POST /<package.Service>/<Method>` in the protocols Connect, gRPC-Web and gRPC or with plain JSON. It is
+// the last handler of its route: a request that matches nothing is answered with a `google.rpc.Status` in JSON and 404.
 //
 // After the handler, these placeholders say what happened:
 //
@@ -66,6 +66,17 @@ type Handler struct {
 
 	// Which headers go through to the service and back.
 	Metadata *Metadata `json:"metadata,omitempty"`
+
+	// Origins whose pages may call from a browser: `https://app.example.com`, with `*` for anything in the host, or `*` alone for all.
+	// Cookies and client certificates go along only from those without a `*`. Default: none but the gateway's own.
+	CORS []string `json:"cors,omitempty"`
+
+	// Answer gRPC server reflection (v1 and v1alpha) with the methods of all upstreams, for clients such as grpcurl. Default: false.
+	Reflection *bool `json:"reflection,omitempty"`
+
+	// Answer grpc.health.v1: the gateway itself, under the empty name, serves until it stops, and a service while its upstream
+	// has an instance that is ready. Default: false.
+	Health *bool `json:"health,omitempty"`
 
 	// How errors are answered: `status` (default) writes google.rpc.Status as JSON.
 	Errors string `json:"errors,omitempty"`
@@ -142,7 +153,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	h.protocols = newProtocols(options)
+	if err := h.protocols.provision(h, options, table); err != nil {
+		return err
+	}
 
 	app, err := ctx.App(appName)
 	if err != nil {
@@ -221,7 +234,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	var info frontend.Info
 	// Deferred, because a response that breaks off ends in a panic.
 	defer record(r, &info)
-	if err := h.protocols.serve(w, r, h.routing.current(r.Context()), &info); err != nil {
+	table := func() *frontend.Table { return h.routing.current(r.Context()) }
+	if w, err := h.protocols.serve(w, r, table, &info); err != nil {
 		rest.WriteError(w, r, err)
 	}
 	return nil

@@ -21,6 +21,7 @@ func (h *Handler) compileOptions() (frontend.Options, error) {
 		QueryIgnoreUnknown: h.Query == "ignore_unknown",
 		TrustedProxy:       trustedProxy,
 		Drain:              exitDrain,
+		Patient:            patient,
 	}
 	if h.Metadata == nil {
 		return opts, nil
@@ -64,6 +65,18 @@ func ValidatePattern(pattern string) error { return checkPattern(pattern) }
 
 // isReference reports whether this names an upstream of the app and defines nothing.
 func (u *HandlerUpstream) isReference() bool { return reflect.ValueOf(u.Upstream).IsZero() }
+
+// noHurry is longer than any stream.
+const noHurry = 10 * 365 * 24 * time.Hour
+
+// patient lifts the server's read_idle_timeout, a minute by default, from the body of a request whose messages may come at any time.
+func patient(r *http.Request) (restore func()) {
+	reader, _ := caddyhttp.IdleTimeoutsFromContext(r.Context())
+	if reader == nil {
+		return func() {}
+	}
+	return reader.Override(noHurry, 0)
+}
 
 // trustedProxy reports whether the server's trusted_proxies hold for the request.
 func trustedProxy(r *http.Request) bool {

@@ -1,38 +1,117 @@
 package module
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/frontend/connect"
+	"github.com/caddy-grpc/gateway/internal/frontend/cors"
 	"github.com/caddy-grpc/gateway/internal/frontend/grpc"
 	"github.com/caddy-grpc/gateway/internal/frontend/grpcweb"
+	"github.com/caddy-grpc/gateway/internal/frontend/health"
+	"github.com/caddy-grpc/gateway/internal/frontend/local"
+	"github.com/caddy-grpc/gateway/internal/frontend/reflection"
 	"github.com/caddy-grpc/gateway/internal/frontend/rest"
 )
 
-// protocols are the inbound protocols of a handler. Immutable.
+// protocols are the inbound protocols of a handler. Immutable once provisioned.
 type protocols struct {
 	rest    *rest.Handler
 	connect *connect.Handler
 	grpc    *grpc.Handler
 	grpcweb *grpcweb.Handler
+	cors    *cors.Policy // nil: pages of other origins may not call
 }
 
-func newProtocols(opts frontend.Options) protocols {
-	return protocols{rest: rest.New(opts), connect: connect.New(opts), grpc: grpc.New(opts), grpcweb: grpcweb.New(opts)}
-}
-
-// serve answers a request in the protocol that it speaks. An error is one of REST, which nobody has answered yet.
-func (p *protocols) serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) error {
-	switch frontend.Detect(t, r) {
-	case frontend.GRPC:
-		return p.grpc.Serve(w, r, t, info)
-	case frontend.GRPCWeb:
-		return p.grpcweb.Serve(w, r, t, info)
-	case frontend.Connect:
-		return p.connect.Serve(w, r, t, info)
-	case frontend.REST:
-		return p.rest.Serve(w, r, t, info)
+// provision makes the protocols, and adds to the table's config the methods that the gateway itself answers.
+func (p *protocols) provision(h *Handler, opts frontend.Options, table *tableConfig) error {
+	p.rest, p.connect, p.grpc, p.grpcweb = rest.New(opts), connect.New(opts), grpc.New(opts), grpcweb.New(opts)
+	if len(h.CORS) > 0 {
+		policy, err := cors.New(h.CORS)
+		if err != nil {
+			return fmt.Errorf("cors: %w", err)
+		}
+		p.cors = policy
 	}
-	return p.rest.Serve(w, r, t, info)
+	services := local.NewServer()
+	if h.Reflection != nil && *h.Reflection {
+		reflection.Register(services, h.routing.last)
+	}
+	if h.Health != nil && *h.Health {
+		health.Register(services, health.Config{Table: h.routing.last, Ready: h.routing.ready, Drain: exitDrain})
+	}
+	methods, err := services.Methods(table.json)
+	if err != nil {
+		return err
+	}
+	table.local = methods
+	return nil
+}
+
+// ValidateOrigin says what is wrong with an element of Handler.CORS.
+func ValidateOrigin(origin string) error {
+	_, err := cors.New([]string{origin})
+	return err
+}
+
+// serve answers a request in the protocol that it speaks. An error is one of REST, which nobody has answered yet; answer it through the
+// ResponseWriter that is returned.
+func (p *protocols) serve(w http.ResponseWriter, r *http.Request, t func() *frontend.Table, info *frontend.Info) (http.ResponseWriter, error) {
+	if p.cors != nil {
+		var done bool
+		if w, done = p.cors.Handle(w, r); done {
+			return w, nil
+		}
+	}
+	table := t()
+	switch frontend.Detect(table, r) {
+	case frontend.GRPC:
+		return w, p.grpc.Serve(w, r, table, info)
+	case frontend.GRPCWeb:
+		return w, p.grpcweb.Serve(w, r, table, info)
+	case frontend.Connect:
+		return w, p.connect.Serve(w, r, table, info)
+	case frontend.REST:
+	}
+	return w, p.rest.Serve(w, r, table, info)
+}
+
+// last is the table of the moment, nil before the first. It waits for nothing.
+func (r *routing) last() *frontend.Table {
+	if t := r.table.Load(); t != nil {
+		return &t.Table
+	}
+	return nil
+}
+
+// ready reports whether an upstream, by its label, has an instance that is READY.
+func (r *routing) ready(upstream string) bool {
+	if upstream == local.Upstream {
+		return true
+	}
+	t := r.table.Load()
+	if t == nil {
+		return false
+	}
+	for _, m := range t.members {
+		if m.label == upstream {
+			return m.upstream.channel.hasReady()
+		}
+	}
+	return false
+}
+
+// hasReady reports whether an instance is READY.
+func (c *sharedChannel) hasReady() bool {
+	s, ok := c.snapshot()
+	if !ok {
+		return false
+	}
+	for i := range s.Endpoints {
+		if s.Endpoints[i].State == "READY" {
+			return true
+		}
+	}
+	return false
 }

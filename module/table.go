@@ -20,6 +20,7 @@ const (
 	sourceConfig     = "config"
 	sourceAnnotation = "annotation"
 	sourceRPC        = "rpc"
+	sourceGateway    = "gateway"
 )
 
 // tableConfig is what a table is compiled by, besides the schemas. Immutable.
@@ -29,7 +30,8 @@ type tableConfig struct {
 	rpc         bool
 	annotations bool
 	json        transcode.Options
-	timeout     time.Duration // of unary calls to upstreams that have none of their own; 0: none
+	timeout     time.Duration      // of unary calls to upstreams that have none of their own; 0: none
+	local       []*frontend.Method // what the gateway itself answers
 }
 
 // member is one upstream of a table with the schema it has at the moment.
@@ -54,7 +56,7 @@ type RouteView struct {
 	Template     string `json:"template"` // path template
 	RPC          string `json:"rpc"`      // "package.Service/Method"
 	Upstream     string `json:"upstream"`
-	Source       string `json:"source"` // "config", "annotation" or "rpc"
+	Source       string `json:"source"` // "config", "annotation", "rpc" or "gateway"
 	Body         string `json:"body,omitempty"`
 	ResponseBody string `json:"response_body,omitempty"`
 	Streams      string `json:"streams,omitempty"`     // "client", "server" or "both"; absent for unary methods
@@ -120,6 +122,8 @@ func compileTable(cfg *tableConfig, members []member) *compiledTable {
 	}
 	if cfg.rpc {
 		b.addPaths()
+		b.addLocal()
+		b.out.Fallback = newFallback(cfg.exposure, members)
 	}
 	b.build()
 	return b.out

@@ -45,11 +45,23 @@ type Options struct {
 	// Forms accepts multipart/form-data and application/x-www-form-urlencoded request bodies.
 	Forms bool
 
+	// Patient is called before a request is read whose client may rest between its messages as long as it likes, and lifts the limit that
+	// the server sets to that; restore puts it back. nil: there is none.
+	Patient func(r *http.Request) (restore func())
+
 	// Drain is closed when the server stops: streams then end, each with the terminal frame of its protocol. Unary calls
 	// are not cut short. nil: never. Streams outlive a reload, so it must not be closed by one.
 	Drain *Drain
 	// CloseDelay is how long after Drain a stream may go on before it is ended. Default 0.
 	CloseDelay time.Duration
+}
+
+// BePatient calls Patient.
+func (o *Options) BePatient(r *http.Request) (restore func()) {
+	if o.Patient == nil {
+		return func() {}
+	}
+	return o.Patient(r)
 }
 
 // WithDefaults returns the options with every zero field set to its default.

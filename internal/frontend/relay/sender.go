@@ -24,6 +24,7 @@ func (x *Exchange) serveUpload(in *envelope.Reader, settings frontend.CallSettin
 		// The server would otherwise read the whole body before the first byte of the answer.
 		x.duplex = http.NewResponseController(x.W).EnableFullDuplex() == nil
 	}
+	defer x.Options.BePatient(x.R)()
 	s := &sender{x: x, in: in, call: call, done: make(chan struct{})}
 	go s.run()
 	defer s.stop()
