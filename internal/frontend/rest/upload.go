@@ -43,6 +43,7 @@ func (x *exchange) serveUpload() error {
 	defer call.Close()
 	// On HTTP/1.1 the server would otherwise read the whole body before the first byte of the answer.
 	_ = http.NewResponseController(x.w).EnableFullDuplex()
+	defer x.opts.BePatient(x.r)()
 	s := x.startSender(call, read)
 	defer s.stop()
 	if bidi {
