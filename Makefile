@@ -27,7 +27,7 @@ build: ## build Caddy with the plugin into .bin/caddy
 	go build -trimpath -o $(BIN)/caddy ./cmd/caddy
 
 .PHONY: test
-test: test-unit test-modules conformance-protobuf fuzz-codec test-e2e ## run all tests, installing what they need
+test: test-unit test-modules conformance-protobuf conformance-connect fuzz-codec test-e2e ## run all tests, installing what they need
 
 .PHONY: test-unit
 test-unit: ## test the plugin's module, with the race detector; replays the fuzz corpora
@@ -46,6 +46,10 @@ test-e2e: ## test against real etcd servers, registries, xcaddy and Caddy proces
 conformance-protobuf: ## run the official protobuf JSON conformance suite against the transcoder
 	scripts/need npm g++
 	internal/transcode/conformance/run.sh
+
+.PHONY: conformance-connect
+conformance-connect: ## run the official Connect conformance suite (Connect, gRPC-Web, gRPC) against Caddy with the gateway
+	e2e/conformance/connect/run.sh
 
 .PHONY: fuzz-codec
 fuzz-codec: ## fuzz the transcoder against protojson for a minute
