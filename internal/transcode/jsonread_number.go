@@ -207,7 +207,9 @@ func integerOf(token []byte) (v uint64, negative, ok bool) {
 		fraction, rest = bytes.TrimRight(rest[1:n], "0"), rest[n:]
 	}
 	if len(whole) == 0 && len(fraction) == 0 {
-		return 0, false, true
+		// protojson reads the token again by itself, and a sign without digits is then no exponent; a bare e is.
+		bareSign := len(rest) == 2 && (rest[1] == '+' || rest[1] == '-')
+		return 0, false, !bareSign
 	}
 	exponent := 0
 	if len(rest) > 1 {

@@ -130,6 +130,13 @@ func (w *writer) singular(out []byte, f *field, p, end, skip int) ([]byte, int, 
 	if f.implicit && p < end && w.in[p] == 0 {
 		return w.absent(out, f, skip), p + 1, true
 	}
+	if f.implicit && p < end && w.in[p] == 0x80 { // a length of 0 may be written in more bytes than it takes
+		if from, to := w.payload(p, end); to < 0 {
+			return out, p, false
+		} else if from == to {
+			return w.absent(out, f, skip), to, true
+		}
+	}
 	if f.kind == kindString && p < end && w.in[p] < 0x80 {
 		if from, to := p+1, p+1+int(w.in[p]); to <= end {
 			out, ok := appendJSONString(appendKey(out, f, skip), w.in[from:to])
