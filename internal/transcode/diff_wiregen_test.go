@@ -117,8 +117,8 @@ func (g *wireGen) field(dst []byte, fd protoreflect.FieldDescriptor, depth int) 
 	switch {
 	case fd.IsMap():
 		for range g.few() {
-			dst = protowire.AppendTag(dst, fd.Number(), protowire.BytesType)
-			dst = protowire.AppendBytes(dst, g.mapEntry(fd, depth))
+			dst = g.tag(dst, fd.Number(), protowire.BytesType)
+			dst = g.bytes(dst, g.mapEntry(fd, depth))
 		}
 		return dst
 	case fd.IsList():
@@ -162,8 +162,8 @@ func (g *wireGen) list(dst []byte, fd protoreflect.FieldDescriptor, depth int) [
 			for range chunk {
 				content = g.scalar(content, fd)
 			}
-			dst = protowire.AppendTag(dst, fd.Number(), protowire.BytesType)
-			dst = protowire.AppendBytes(dst, content)
+			dst = g.tag(dst, fd.Number(), protowire.BytesType)
+			dst = g.bytes(dst, content)
 		}
 		n -= chunk
 		if chunk == 0 {
@@ -199,14 +199,14 @@ func (g *wireGen) single(dst []byte, fd protoreflect.FieldDescriptor, depth int)
 	if md := fd.Message(); md != nil {
 		content := g.message(nil, md, depth+1)
 		if fd.Kind() == protoreflect.GroupKind {
-			dst = protowire.AppendTag(dst, fd.Number(), protowire.StartGroupType)
+			dst = g.tag(dst, fd.Number(), protowire.StartGroupType)
 			dst = append(dst, content...)
-			return protowire.AppendTag(dst, fd.Number(), protowire.EndGroupType)
+			return g.tag(dst, fd.Number(), protowire.EndGroupType)
 		}
-		dst = protowire.AppendTag(dst, fd.Number(), protowire.BytesType)
-		return protowire.AppendBytes(dst, content)
+		dst = g.tag(dst, fd.Number(), protowire.BytesType)
+		return g.bytes(dst, content)
 	}
-	dst = protowire.AppendTag(dst, fd.Number(), wireTypeOf(fd.Kind()))
+	dst = g.tag(dst, fd.Number(), wireTypeOf(fd.Kind()))
 	return g.scalar(dst, fd)
 }
 
@@ -236,12 +236,12 @@ func (g *wireGen) scalar(dst []byte, fd protoreflect.FieldDescriptor) []byte {
 	case protoreflect.DoubleKind:
 		return protowire.AppendFixed64(dst, math.Float64bits(g.float()))
 	case protoreflect.BytesKind:
-		return protowire.AppendString(dst, pick(g.tape, g.text(), g.badText()))
+		return g.string(dst, pick(g.tape, g.text(), g.badText()))
 	default: // string
 		if g.level == defective && g.oneIn(10) {
-			return protowire.AppendString(dst, g.badText())
+			return g.string(dst, g.badText())
 		}
-		return protowire.AppendString(dst, g.text())
+		return g.string(dst, g.text())
 	}
 }
 
@@ -262,6 +262,30 @@ func (g *wireGen) varint(dst []byte, v uint64) []byte {
 		if protowire.SizeVarint(v) > 7 {
 			break
 		}
+		dst[len(dst)-1] |= 0x80
+		dst = append(dst, 0)
+	}
+	return dst
+}
+
+// tag appends a tag, sometimes in more bytes than it needs.
+func (g *wireGen) tag(dst []byte, num protowire.Number, typ protowire.Type) []byte {
+	return g.padded(dst, protowire.EncodeTag(num, typ))
+}
+
+// bytes appends a length, sometimes in more bytes than it needs, and the bytes.
+func (g *wireGen) bytes(dst, content []byte) []byte {
+	return append(g.padded(dst, uint64(len(content))), content...)
+}
+
+func (g *wireGen) string(dst []byte, content string) []byte { return g.bytes(dst, []byte(content)) }
+
+func (g *wireGen) padded(dst []byte, v uint64) []byte {
+	dst = protowire.AppendVarint(dst, v)
+	if g.level == canonical || !g.oneIn(30) {
+		return dst
+	}
+	for range 1 + g.n(10-protowire.SizeVarint(v)) {
 		dst[len(dst)-1] |= 0x80
 		dst = append(dst, 0)
 	}
