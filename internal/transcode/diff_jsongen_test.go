@@ -69,6 +69,15 @@ func (g *jsonGen) members(md protoreflect.MessageDescriptor, depth int) []string
 			}
 		}
 	}
+	if g.wild && g.oneIn(12) && fields.Len() > 0 {
+		// A field twice, or two members of a oneof.
+		fd := fields.Get(g.n(fields.Len()))
+		members = append(members, g.member(fd, depth))
+		if oneof := fd.ContainingOneof(); oneof != nil {
+			fd = oneof.Fields().Get(g.n(oneof.Fields().Len()))
+		}
+		members = append(members, g.member(fd, depth))
+	}
 	if !g.oneIn(12) {
 		required := md.RequiredNumbers()
 		for i := range required.Len() {
