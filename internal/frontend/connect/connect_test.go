@@ -61,7 +61,7 @@ func TestUnary(t *testing.T) {
 				} else {
 					err = proto.Unmarshal(got, &answer)
 				}
-				if err != nil || resp.StatusCode != 200 || answer.GetText() != "hi" || answer.GetMetadata()["x-a"] != "1" {
+				if err != nil || resp.StatusCode != http.StatusOK || answer.GetText() != "hi" || answer.GetMetadata()["x-a"] != "1" {
 					t.Fatalf("status %d, %q, %v", resp.StatusCode, got, err)
 				}
 				for name, want := range map[string]string{

@@ -55,7 +55,7 @@ func parseQuery(raw string) (query, error) {
 	}
 	var ok bool
 	if q.coding, ok = envelope.ParseCoding(values.Get("compression")); !ok {
-		return q, &unknownCoding{values.Get("compression")}
+		return q, &unknownCodingError{values.Get("compression")}
 	}
 	return q, nil
 }
@@ -74,10 +74,10 @@ func decodeBase64(text string) ([]byte, error) {
 	return b, nil
 }
 
-// unknownCoding is a compression that is not supported, which has a code of its own.
-type unknownCoding struct{ name string }
+// unknownCodingError is a compression that is not supported, which has a code of its own.
+type unknownCodingError struct{ name string }
 
-func (e *unknownCoding) Error() string {
+func (e *unknownCodingError) Error() string {
 	return fmt.Sprintf("query parameter compression: %.50q is not supported; supported: %s", e.name, envelope.Supported)
 }
 
@@ -87,7 +87,7 @@ func (x *unary) readQuery() (*[]byte, error) {
 	x.json = q.json
 	if err != nil {
 		code := codes.InvalidArgument
-		if _, ok := err.(*unknownCoding); ok { //nolint:errorlint // made just above
+		if _, ok := err.(*unknownCodingError); ok { //nolint:errorlint // made just above
 			code = codes.Unimplemented
 		}
 		return nil, frontend.Errorf(code, "%s", err)

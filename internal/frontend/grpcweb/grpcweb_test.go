@@ -254,7 +254,7 @@ func TestAcceptDecidesBetweenTextAndBinary(t *testing.T) {
 // what it sends then.
 func TestEarlyEndOverHTTP1(t *testing.T) {
 	s, b := setup(t, frontend.Options{})
-	for range 50 {
+	for range 15 {
 		pr, pw := io.Pipe()
 		go func() {
 			m := envelope.Append(nil, 0, rpctest.Wire(&testpb.EchoRequest{Script: &testpb.Script{FailCode: int32(codes.OutOfRange)}}))

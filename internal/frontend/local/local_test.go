@@ -261,7 +261,7 @@ func TestOtherProtocolsReachLocalServices(t *testing.T) {
 	health.Register(s, health.Config{Table: func() *frontend.Table { return nil }, Ready: func(string) bool { return false }})
 	srv := rpctest.NewServer(t, connect.New(frontend.Options{}), tableOf(t, s))
 	resp, body := srv.Transports(t)[0].Do(t, http.MethodPost, "/grpc.health.v1.Health/Check", http.Header{"Content-Type": {"application/json"}}, strings.NewReader(`{}`))
-	if resp.StatusCode != 200 || string(body) != `{"status":"SERVING"}` {
+	if resp.StatusCode != http.StatusOK || string(body) != `{"status":"SERVING"}` {
 		t.Errorf("status %d, %s", resp.StatusCode, body)
 	}
 }

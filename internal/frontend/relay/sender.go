@@ -63,7 +63,7 @@ func (s *sender) run() {
 }
 
 func (s *sender) send() error {
-	for {
+	for over := false; !over; {
 		msg, err := s.x.read(s.in)
 		if errors.Is(err, io.EOF) {
 			_ = s.call.CloseSend() // An error is told by Recv, and better.
@@ -72,10 +72,9 @@ func (s *sender) send() error {
 		if err != nil {
 			return s.x.body.Error(err)
 		}
-		if s.call.Send(frontend.NewMessage(msg)) != nil {
-			return nil // The RPC is over; Recv tells how.
-		}
+		over = s.call.Send(frontend.NewMessage(msg)) != nil // Recv tells how.
 	}
+	return nil
 }
 
 // explain replaces the error of a call that ended because its sender gave up by the sender's own.
