@@ -39,7 +39,7 @@ type Handler struct {
 	Routes []Route `json:"routes,omitempty"`
 
 	// Which methods can be reached at all: patterns for `package.Service` or `package.Service/Method`, where `*` stands for
-	// anything. Default: all but those of `grpc.*` services, such as reflection and health.
+	// anything. Default: all. Services of the package `grpc`, such as reflection and health, are in no schema and never reached.
 	Expose []string `json:"expose,omitempty"`
 
 	// Which of those cannot be reached after all.

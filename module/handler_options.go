@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"google.golang.org/grpc"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/pool"
 )
 
 // defaultTimeout is the deadline of unary calls where the config has none.
@@ -20,6 +22,7 @@ func (h *Handler) compileOptions() (frontend.Options, error) {
 		MaxRequestSize:     h.MaxRequestSize,
 		QueryIgnoreUnknown: h.Query == "ignore_unknown",
 		TrustedProxy:       trustedProxy,
+		CallOptions:        callOptions,
 		Drain:              exitDrain,
 		Patient:            patient,
 	}
@@ -34,6 +37,17 @@ func (h *Handler) compileOptions() (frontend.Options, error) {
 		return opts, fmt.Errorf("metadata response: %w", err)
 	}
 	return opts, nil
+}
+
+// idempotentCall is never written.
+var idempotentCall = []grpc.CallOption{pool.Idempotent()}
+
+// callOptions lets the pool try a call again elsewhere that may be executed twice.
+func callOptions(_ *frontend.Method, idempotent bool) []grpc.CallOption {
+	if idempotent {
+		return idempotentCall
+	}
+	return nil
 }
 
 func compileRules(rules []MetadataRule, compile func([]frontend.Rule) (*frontend.Rules, error)) (*frontend.Rules, error) {

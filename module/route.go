@@ -31,7 +31,8 @@ type Route struct {
 	// Deadline of calls through this route, before all others. Negative: none.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// Calls through this route may be executed twice, so they may be retried. GET, PUT, HEAD and DELETE routes always may.
+	// Calls through this route may be executed twice, so they are made again at another instance when one is unavailable. So are those
+	// of GET, PUT, HEAD and DELETE routes, and of methods whose idempotency_level says so.
 	Idempotent bool `json:"idempotent,omitempty"`
 }
 
