@@ -28,7 +28,11 @@ import (
 //		cors       <origin>...
 //		reflection on | off
 //		health     on | off
-//		errors   status
+//		errors   status | pass
+//		stream   { ... }
+//		etag     on | off
+//		forms    on | off
+//		fully_decode_reserved_expansion on | off
 //	}
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	d := h.Dispenser
@@ -72,7 +76,12 @@ func (p *directive) options() options {
 		"cors":             origins(&h.CORS),
 		"reflection":       onOff(&h.Reflection),
 		"health":           onOff(&h.Health),
-		"errors":           choice(&h.Errors, "status"),
+		"errors":           choice(&h.Errors, "status", "pass"),
+		"stream":           p.stream,
+		"etag":             toggle(&h.ETag),
+		"forms":            toggle(&h.Forms),
+
+		"fully_decode_reserved_expansion": toggle(&h.FullyDecodeReserved),
 	}
 }
 

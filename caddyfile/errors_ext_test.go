@@ -17,11 +17,11 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
-			`unknown option "timeuot" in grpc_gateway: expected one of annotations, cors, errors, expose, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, timeout, to, upstream, at Caddyfile:3`,
+			`unknown option "timeuot" in grpc_gateway: expected one of annotations, cors, errors, etag, expose, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, at Caddyfile:3`,
 		},
 		"option of a later version": {
 			":8080\ngrpc_gateway h:1 {\n\topenapi /openapi.json\n}",
-			`unknown option "openapi" in grpc_gateway: expected one of annotations, cors, errors, expose, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, timeout, to, upstream, at Caddyfile:3`,
+			`unknown option "openapi" in grpc_gateway: expected one of annotations, cors, errors, etag, expose, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, at Caddyfile:3`,
 		},
 		"repeated option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeout 5s\n\ttimeout 6s\n}",
@@ -51,9 +51,29 @@ func TestErrors(t *testing.T) {
 			":8080\ngrpc_gateway h:1 {\n\tquery lenient\n}",
 			`query "lenient": expected reject_unknown or ignore_unknown, at Caddyfile:3`,
 		},
-		"errors pass comes later": {
-			":8080\ngrpc_gateway h:1 {\n\terrors pass\n}",
-			`errors "pass": expected status, at Caddyfile:3`,
+		"no such way of errors": {
+			":8080\ngrpc_gateway h:1 {\n\terrors json\n}",
+			`errors "json": expected status or pass, at Caddyfile:3`,
+		},
+		"stream without a block": {
+			":8080\ngrpc_gateway h:1 {\n\tstream off\n}",
+			"stream: expected a block, at Caddyfile:3",
+		},
+		"unknown option of stream": {
+			":8080\ngrpc_gateway h:1 {\n\tstream {\n\t\tping 5s\n\t}\n}",
+			`unknown option "ping" in stream: expected one of close_delay, heartbeat, websocket, websocket_origins, at Caddyfile:4`,
+		},
+		"negative heartbeat": {
+			":8080\ngrpc_gateway h:1 {\n\tstream {\n\t\theartbeat -1s\n\t}\n}",
+			`heartbeat "-1s": expected a duration above 0, such as 5s, or off, at Caddyfile:4`,
+		},
+		"an origin with a scheme": {
+			":8080\ngrpc_gateway h:1 {\n\tstream {\n\t\twebsocket_origins https://app.example.com\n\t}\n}",
+			`websocket_origins "https://app.example.com": expected a host without a scheme, such as app.example.com, *.example.com or localhost:3000, at Caddyfile:4`,
+		},
+		"a bad pattern of origins": {
+			":8080\ngrpc_gateway h:1 {\n\tstream {\n\t\twebsocket_origins [a-\n\t}\n}",
+			`websocket_origins "[a-": expected a host without a scheme, such as app.example.com, *.example.com or localhost:3000, at Caddyfile:4`,
 		},
 		"no size": {
 			":8080\ngrpc_gateway h:1 {\n\tmax_request_size huge\n}",

@@ -128,6 +128,18 @@ func onOff(to **bool) option {
 	}
 }
 
+// toggle is an option that is "on" or "off", and off by default.
+func toggle(to *bool) option {
+	return func(d *dispenser) error {
+		var on *bool
+		if err := onOff(&on)(d); err != nil {
+			return err
+		}
+		*to = *on
+		return nil
+	}
+}
+
 // duration is an option with a duration above zero.
 func duration(to *caddy.Duration) option {
 	return func(d *dispenser) error {

@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
-	"github.com/caddy-grpc/gateway/internal/frontend/rest"
 )
 
 // Handler puts gRPC services on the web. It answers REST requests by the `google.api.http` rules of their methods and by
@@ -27,6 +26,7 @@ import (
 // `{http.grpc_gateway.route}` | The path template that matched
 // `{http.grpc_gateway.endpoint}` | Address of the instance that was called
 // `{http.grpc_gateway.code}` | The gRPC status code by name, such as `NOT_FOUND`
+// `{http.grpc_gateway.message}` | In error routes, with `errors` set to `pass`: what the client would have been told
 //
 // The access log has the same in the fields `grpc_upstream`, `grpc_method`, `grpc_route`, `grpc_endpoint` and `grpc_code`. What
 // went wrong in detail, which no client sees, is in the field `grpc_error`.
@@ -78,8 +78,28 @@ type Handler struct {
 	// has an instance that is ready. Default: false.
 	Health *bool `json:"health,omitempty"`
 
-	// How errors are answered: `status` (default) writes google.rpc.Status as JSON.
+	// How REST errors are answered: `status` (default) writes google.rpc.Status as JSON, `pass` has the site's error routes
+	// (`handle_errors`) answer, with the HTTP status in `{err.status_code}`, `CODE: message` in `{err.message}` and headers such as
+	// Allow and Retry-After set. Without error routes the answer has no body then. Errors after the first byte of
+	// a stream, and those of Connect, gRPC-Web and gRPC calls, always have the form of their protocol.
 	Errors string `json:"errors,omitempty"`
+
+	// How streams go over plain HTTP.
+	Stream *Stream `json:"stream,omitempty"`
+
+	// Whether answers to GET and HEAD have an `ETag`, a hash of the body unless the service sets its own, and a matching
+	// If-None-Match is answered with 304. It saves transfer, not calls: the service is called all the same. Default: false.
+	ETag bool `json:"etag,omitempty"`
+
+	// Whether request bodies may be multipart/form-data and application/x-www-form-urlencoded. Both can be sent across sites by a plain
+	// HTML form, without the browser asking first: where cookies authenticate, protect such routes against CSRF.
+	// Default: false, they are 415.
+	Forms bool `json:"forms,omitempty"`
+
+	// Decode `%2F` also in path variables of several segments, such as `{name=files/**}`. It is the option of this name
+	// of `google.api.Http`, which is not part of a schema. Default: false, `%2F` stays there, so that a slash in a name can be told
+	// from one between names.
+	FullyDecodeReserved bool `json:"fully_decode_reserved_expansion,omitempty"`
 
 	app       *App
 	log       *zap.Logger
@@ -187,8 +207,11 @@ func (h *Handler) validate() error {
 		return errors.New("max_request_size: expected a size above 0")
 	case h.Query != "" && h.Query != "reject_unknown" && h.Query != "ignore_unknown":
 		return fmt.Errorf("query %q: expected reject_unknown or ignore_unknown", h.Query)
-	case h.Errors != "" && h.Errors != "status":
-		return fmt.Errorf("errors %q: expected status", h.Errors)
+	case h.Errors != "" && h.Errors != errorsStatus && h.Errors != errorsPass:
+		return fmt.Errorf("errors %q: expected status or pass", h.Errors)
+	}
+	if err := h.Stream.Validate(); err != nil {
+		return fmt.Errorf("stream: %w", err)
 	}
 	return nil
 }
@@ -236,7 +259,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	defer record(r, &info)
 	table := func() *frontend.Table { return h.routing.current(r.Context()) }
 	if w, err := h.protocols.serve(w, r, table, &info); err != nil {
-		rest.WriteError(w, r, err)
+		return h.fail(w, r, err)
 	}
 	return nil
 }

@@ -25,7 +25,10 @@ func (h *Handler) compileOptions() (frontend.Options, error) {
 		CallOptions:        callOptions,
 		Drain:              exitDrain,
 		Patient:            patient,
+		ETag:               h.ETag,
+		Forms:              h.Forms,
 	}
+	h.Stream.apply(&opts)
 	if h.Metadata == nil {
 		return opts, nil
 	}

@@ -216,6 +216,7 @@ func (h *Handler) compileTableConfig() (*tableConfig, error) {
 		rpc:         h.RPC == nil || *h.RPC,
 		annotations: h.Annotations == nil || *h.Annotations,
 		timeout:     max(0, cmp.Or(time.Duration(h.Timeout), defaultTimeout)),
+		fullyDecode: h.FullyDecodeReserved,
 	}
 	for _, r := range h.Routes {
 		if !exposure.allows(r.RPC) {

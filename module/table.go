@@ -29,6 +29,7 @@ type tableConfig struct {
 	exposure    *exposure
 	rpc         bool
 	annotations bool
+	fullyDecode bool // of %2F in variables of several segments
 	json        transcode.Options
 	timeout     time.Duration      // of unary calls to upstreams that have none of their own; 0: none
 	local       []*frontend.Method // what the gateway itself answers
@@ -103,6 +104,7 @@ func compileTable(cfg *tableConfig, members []member) *compiledTable {
 		methods: make(map[string]*frontend.Method),
 		views:   make(map[*frontend.Binding]int),
 	}
+	b.router.FullyDecodeReserved = cfg.fullyDecode
 	for _, m := range members {
 		if m.schema == nil {
 			if b.out.Pending == "" {

@@ -1,0 +1,49 @@
+package module
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/frontend/rest"
+)
+
+// Values of Handler.Errors.
+const (
+	errorsStatus = "status"
+	errorsPass   = "pass"
+)
+
+// fail answers a request that failed before anything was written, or has the site's error routes answer it.
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error {
+	var e *frontend.Error
+	if h.Errors != errorsPass || !errors.As(err, &e) {
+		rest.WriteError(w, r, err)
+		return nil
+	}
+	header := w.Header()
+	for key, values := range e.Header {
+		// Those that the error's own answer would have; a body of somebody else's gets no trailers.
+		if !strings.HasPrefix(key, http.TrailerPrefix) {
+			header[key] = values
+		}
+	}
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Set("http.grpc_gateway.message", e.Status.GetMessage())
+	}
+	return caddyhttp.Error(e.HTTP(), publicError{e})
+}
+
+// publicError shows what the client may see of an error, because error routes write {err.message} into pages.
+// The rest goes into the access log.
+type publicError struct{ err *frontend.Error }
+
+func (e publicError) Error() string {
+	return frontend.CodeName(e.err.Code()) + ": " + e.err.Status.GetMessage()
+}
+
+func (e publicError) Unwrap() error { return e.err }

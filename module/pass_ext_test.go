@@ -1,0 +1,92 @@
+package module_test
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-grpc/gateway/internal/testkit"
+)
+
+func TestErrorsPass(t *testing.T) {
+	backend := testkit.StartBackend(t)
+	s := newSite(t)
+	s.load("", "grpc_gateway "+backend.Addr()+` {
+		errors pass
+	}
+	handle_errors {
+		respond "{err.status_code}|{err.message}|{http.grpc_gateway.code}|{http.grpc_gateway.message}|{http.grpc_gateway.method}"
+	}`)
+	for _, tc := range []struct{ name, method, path, body, want string }{
+		{"of the service", "POST", "/v1/echo", `{"script":{"failCode":9,"failMessage":"not now"}}`,
+			"400|FAILED_PRECONDITION: not now|FAILED_PRECONDITION|not now|gateway.test.v1.Echo/Unary"},
+		{"of the gateway", "GET", "/v1/nowhere", "", "404|NOT_FOUND: no route for GET /v1/nowhere|NOT_FOUND|no route for GET /v1/nowhere|"},
+		{"before the first message of a stream", "POST", "/v1/stream", `{"script":{"failCode":5,"failMessage":"gone"}}`,
+			"404|NOT_FOUND: gone|NOT_FOUND|gone|gateway.test.v1.Echo/ServerStream"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := s.do(tc.method, tc.path, tc.body)
+			if got.body != tc.want || strconv.Itoa(got.status) != tc.want[:3] {
+				t.Errorf("got %s\nwant %s", got, tc.want)
+			}
+		})
+	}
+	t.Run("headers stay", func(t *testing.T) {
+		if got := s.want(s.do("DELETE", "/v1/echo", ""), http.StatusMethodNotAllowed); !strings.Contains(got.header.Get("Allow"), "GET") {
+			t.Errorf("Allow: %q", got.header.Get("Allow"))
+		}
+		got := s.want(s.do("POST", "/v1/echo", `{"script":{"failCode":14,"failRetryAfter":"2s"}}`), http.StatusServiceUnavailable)
+		if got.header.Get("Retry-After") != "2" {
+			t.Errorf("Retry-After: %q", got.header.Get("Retry-After"))
+		}
+	})
+	t.Run("no internals", func(t *testing.T) {
+		backend.Stop()
+		if got := s.want(s.get("/v1/echo/x"), http.StatusServiceUnavailable); strings.Contains(got.body, backend.Addr()) {
+			t.Errorf("the page shows an address: %s", got)
+		}
+	})
+}
+
+func TestStreamOptionsAreChecked(t *testing.T) {
+	s := newSite(t)
+	for _, tc := range []struct{ name, options, want string }{
+		{"origins", `"stream":{"websocket_origins":["https://a"]}`, `stream: websocket_origins: "https://a": expected a host`},
+		{"close_delay", `"stream":{"close_delay":-1}`, "stream: close_delay -1ns: expected a duration of 0 or more"},
+		{"errors", `"errors":"json"`, `errors "json": expected status or pass`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			config := strings.Replace(string(adapt(t, s.caddyfile("", "grpc_gateway 127.0.0.1:1"))),
+				`"handler":"grpc_gateway"`, `"handler":"grpc_gateway",`+tc.options, 1)
+			if err := caddy.Load([]byte(config), true); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %s", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestOptInsReachTheProtocols(t *testing.T) {
+	backend := testkit.StartBackend(t)
+	s := newSite(t)
+	s.load("", "grpc_gateway "+backend.Addr()+` {
+		etag on
+		forms on
+		fully_decode_reserved_expansion on
+	}`)
+	if got := s.get("/v1/shelves/1/books/1"); got.header.Get("ETag") == "" {
+		t.Errorf("no ETag: %s", got)
+	}
+	if got := s.want(s.get("/v1/files/a%2Fb/c"), http.StatusOK); got.field("request", "path") != "a/b/c" {
+		t.Errorf("fully decoded: %s", got)
+	}
+	s.load("", "grpc_gateway "+backend.Addr())
+	if got := s.get("/v1/shelves/1/books/1"); got.header.Get("ETag") != "" {
+		t.Error("ETag is opt-in")
+	}
+	if got := s.want(s.get("/v1/files/a%2Fb/c"), http.StatusOK); got.field("request", "path") != "a%2Fb/c" {
+		t.Errorf("not fully decoded: %s", got)
+	}
+}
