@@ -7,8 +7,10 @@ replace github.com/caddy-grpc/gateway => ../
 require (
 	github.com/caddy-grpc/gateway v0.0.0-00010101000000-000000000000
 	github.com/cloudwego/kitex v0.16.1
+	github.com/coder/websocket v1.8.15
 	github.com/go-kratos/kratos/v2 v2.8.3
 	github.com/kitex-contrib/registry-etcd v0.3.0
+	github.com/klauspost/compress v1.20.3
 	github.com/zeromicro/go-zero v1.10.3
 	go.etcd.io/etcd/client/v3 v3.7.3
 	go.etcd.io/etcd/server/v3 v3.7.3
@@ -71,7 +73,6 @@ require (
 	github.com/jonboulle/clockwork v0.5.0 // indirect
 	github.com/josephspurrier/goversioninfo v1.5.0 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
-	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/klauspost/cpuid/v2 v2.4.0 // indirect
 	github.com/mattn/go-colorable v0.1.15 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
