@@ -348,6 +348,26 @@ func TestEarlyAnswer(t *testing.T) {
 	})
 }
 
+// TestEarlyAnswerEndsTheConnection is about HTTP/1.1, where net/http panics when such a connection is used again.
+func TestEarlyAnswerEndsTheConnection(t *testing.T) {
+	c := newWorld(t, frontend.Options{}).client(t, "HTTP1")
+	more := strings.Repeat(`{"text":"a"}`+"\n", 2000)
+	for name, tc := range map[string]struct {
+		body          string
+		status        int
+		mayGoOn, ends bool
+	}{
+		"the whole body was read":         {body: more, status: 200},
+		"a bad message in the middle":     {body: more + `{"txt":1}` + more, status: 400, ends: true},
+		"the service fails in the middle": {body: `{"script":{"failCode":5}}` + more, status: 404, mayGoOn: true},
+	} {
+		a := c.do("POST", "/v1/collect", struct{ io.Reader }{strings.NewReader(tc.body)}, "Content-Type: application/x-ndjson")
+		if a.StatusCode != tc.status || !tc.mayGoOn && a.Close != tc.ends {
+			t.Errorf("%s: %d, the connection is closed: %v", name, a.StatusCode, a.Close)
+		}
+	}
+}
+
 func TestBidi(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	for _, f := range []string{typeNDJSON, typeSSE} {

@@ -41,8 +41,10 @@ func (x *exchange) serveUpload() error {
 		return err
 	}
 	defer call.Close()
-	// On HTTP/1.1 the server would otherwise read the whole body before the first byte of the answer.
-	_ = http.NewResponseController(x.w).EnableFullDuplex()
+	if x.takesBody() {
+		// On HTTP/1.1 the server would otherwise read the whole body before the first byte of the answer.
+		_ = http.NewResponseController(x.w).EnableFullDuplex()
+	}
 	defer x.opts.BePatient(x.r)()
 	s := x.startSender(call, read)
 	defer s.stop()
@@ -230,24 +232,24 @@ func (s *sender) explain(err error) error {
 }
 
 // stop ends the RPC and waits for the goroutine. It may be waiting for the client; then reading is made to fail. On HTTP/1.1 the connection
-// is no good afterwards: whatever the server reads from it fails too, and with it the context of the next request.
+// is no good when the body was not read to its end: whatever the server reads from it after the deadline fails too, and with it the context
+// of the next request; and net/http, which in full duplex reads the rest of the body only after the answer, panics when it then
+// goes on to the next request ("invalid concurrent Body.Read call").
 func (s *sender) stop() {
 	s.call.Close()
+	s.mu.Lock()
+	read := s.read
+	s.mu.Unlock()
+	if !read && s.x.r.ProtoMajor == 1 {
+		s.x.w.Header().Set("Connection", "close")
+	}
 	select {
 	case <-s.done:
 		return
 	default:
 	}
-	s.mu.Lock()
-	read := s.read
-	s.mu.Unlock()
-	if !read {
-		if s.x.r.ProtoMajor == 1 {
-			s.x.w.Header().Set("Connection", "close")
-		}
-		if http.NewResponseController(s.x.w).SetReadDeadline(time.Unix(1, 0)) != nil {
-			_ = s.x.r.Body.Close()
-		}
+	if !read && http.NewResponseController(s.x.w).SetReadDeadline(time.Unix(1, 0)) != nil {
+		_ = s.x.r.Body.Close()
 	}
 	<-s.done
 }
