@@ -135,7 +135,7 @@ func TestDifferentUpstreamsOfOneName(t *testing.T) {
 // TestJSONIsReadStrictly refuses options that do not exist, or not yet.
 func TestJSONIsReadStrictly(t *testing.T) {
 	s := newSite(t)
-	for _, field := range []string{`"openapi": "/x"`, `"stream": {}`, `"upstreams": [{"retry": 3}]`, `"errors": "pass"`, `"query": "any"`, `"timeout": "soon"`} {
+	for _, field := range []string{`"openapi": "/x"`, `"stream": {"sse": true}`, `"upstreams": [{"retry": 3}]`, `"errors": "loud"`, `"query": "any"`, `"timeout": "soon"`} {
 		config := `{"admin": {"disabled": true, "config": {"persist": false}}, "apps": {"http": {"servers": {"a": {"routes": [{"handle": [
 			{"handler": "grpc_gateway", "upstreams": [{"discover": {"source": "static", "addresses": ["h:1"]}}], ` + field + `}]}]}}}}}`
 		if err := caddy.Load([]byte(config), true); err == nil || !strings.Contains(err.Error(), "grpc_gateway") {
