@@ -39,7 +39,8 @@ test-modules: ## test the modules beside it that are not end-to-end
 
 .PHONY: test-e2e
 test-e2e: ## test against real etcd servers, registries, xcaddy and Caddy processes
-	scripts/need etcd
+	scripts/need etcd chromium
+	scripts/clients
 	cd e2e && go vet ./... && go test -race -timeout 25m ./...
 
 .PHONY: conformance-protobuf
