@@ -1,6 +1,14 @@
 package frontend
 
-import "context"
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// drainWrite is how long a client may take to read what was written before the server stopped.
+const drainWrite = 5 * time.Second
 
 // Drain tells streams that the server stops. It is closed once, on exit and never by a reload. A nil Drain is never closed.
 // Safe for concurrent use.
@@ -32,4 +40,39 @@ func (d *Drain) AfterFunc(fn func()) (stop func() bool) {
 		return func() bool { return true }
 	}
 	return context.AfterFunc(d.ctx, fn)
+}
+
+// BoundWrites sees to it that a client that does not read cannot hold up the exit of the server: a write that is blocked fails a few
+// seconds after the delay that streams are given. stop must be called before the handler returns, because the ResponseWriter is not ours afterwards.
+//
+// The deadline is set from another goroutine than the one that writes, which ResponseWriters of net/http allow and those that Caddy wraps
+// around them do not: hence it is set on the innermost.
+func (d *Drain) BoundWrites(w http.ResponseWriter, delay time.Duration) (stop func()) {
+	if d == nil {
+		return func() {}
+	}
+	server := innermost(w)
+	done := make(chan struct{})
+	cancel := d.AfterFunc(func() {
+		defer close(done)
+		_ = http.NewResponseController(server).SetWriteDeadline(WriteDeadline(delay))
+	})
+	return sync.OnceFunc(func() {
+		if !cancel() {
+			<-done
+		}
+	})
+}
+
+// WriteDeadline is until when may be written once the server has begun to stop, which is now.
+func WriteDeadline(delay time.Duration) time.Time { return time.Now().Add(delay + drainWrite) }
+
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = wrapper.Unwrap()
+	}
 }

@@ -74,7 +74,7 @@ func open(name string, s Settings, feed feed, log *zap.Logger, random func() uin
 // at full speed: grpc widens the window for the message that is being read. The connection's window holds nothing by itself; it is
 // as large as it takes for one stalled stream never to matter to the others.
 const (
-	streamWindow = 128 << 10
+	streamWindow = 64 << 10
 	connWindow   = 8 << 20
 )
 

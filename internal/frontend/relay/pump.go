@@ -35,7 +35,7 @@ type pump struct {
 
 // pump answers with the messages of a call as they come. s is nil where requests do not stream.
 func (x *Exchange) pump(call *frontend.Call, s *sender) {
-	defer x.boundWrites()()
+	defer x.Options.Drain.BoundWrites(x.W, x.Options.CloseDelay)()
 	p := &pump{x: x, call: call, more: make(chan struct{}, 1), room: make(chan struct{}, 1), gone: make(chan struct{})}
 	go p.receive()
 	defer p.stop()

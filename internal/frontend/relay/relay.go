@@ -13,8 +13,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
@@ -278,22 +276,4 @@ func AsError(err error) *frontend.Error {
 		return e
 	}
 	return frontend.Errorf(codes.Internal, "the request failed in the gateway").WithCause(err)
-}
-
-// drainWrite is how long the writing of what is left may take when the server stops.
-const drainWrite = 5 * time.Second
-
-// boundWrites sees to it that a client that does not read cannot hold up the exit of the server.
-func (x *Exchange) boundWrites() (stop func()) {
-	done := make(chan struct{})
-	cancel := x.Options.Drain.AfterFunc(func() {
-		defer close(done)
-		_ = http.NewResponseController(x.W).SetWriteDeadline(time.Now().Add(x.Options.CloseDelay + drainWrite))
-	})
-	return sync.OnceFunc(func() {
-		// Once the handler has returned, the ResponseWriter is not ours.
-		if !cancel() {
-			<-done
-		}
-	})
 }

@@ -25,6 +25,9 @@ func (u *corkedUpgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return u.conn, rw, nil
 }
 
+// maxHeld is how many bytes are held back at most: gathering small frames saves system calls, large ones are their own.
+const maxHeld = 16 << 10
+
 // corkedConn can hold back what is written, so that many WebSocket frames, each of which the library flushes, leave in one write.
 type corkedConn struct {
 	net.Conn
@@ -37,9 +40,12 @@ type corkedConn struct {
 func (c *corkedConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.corked {
+	if c.corked && len(c.held)+len(p) <= maxHeld {
 		c.held = append(c.held, p...)
 		return len(p), nil
+	}
+	if err := c.release(); err != nil {
+		return 0, err
 	}
 	return c.Conn.Write(p)
 }
@@ -56,6 +62,11 @@ func (c *corkedConn) uncork() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.corked = false
+	return c.release()
+}
+
+// release writes what is held back.
+func (c *corkedConn) release() error {
 	held := c.held
 	c.held = nil // An idle connection holds no buffer.
 	if len(held) == 0 {

@@ -14,7 +14,7 @@ import (
 
 // maxPending is how many bytes may wait for a slow reader before the next message is not received any more. Behind it gRPC's
 // flow control stops the upstream.
-const maxPending = 32 << 10
+const maxPending = 16 << 10
 
 // errNoBody is a sink's way to say that the header was all that is wanted.
 var errNoBody = errors.New("the request was HEAD")
@@ -82,8 +82,10 @@ func (p *pump) receive() {
 	p.header = header
 	p.mu.Unlock()
 	for {
+		// Before a message is received, so that it waits where flow control counts it.
+		room := p.waitForRoom()
 		msg, err := p.call.Recv()
-		if err == nil && !p.waitForRoom() {
+		if err == nil && !room {
 			// Nobody will read it, nor what gRPC has taken in behind it; then comes the reason.
 			msg.Free()
 			continue

@@ -2,13 +2,9 @@ package rest
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
-
-// drainWrite is how long a client may take to read what was written before the server stopped.
-const drainWrite = 5 * time.Second
 
 // serveStream answers a method with one message there and many back.
 func (x *exchange) serveStream() error {
@@ -33,25 +29,10 @@ func (x *exchange) serveStream() error {
 // writeStream writes the response messages of a call, framed, as they come.
 func (x *exchange) writeStream(call *frontend.Call, f framing, override func(error) error) error {
 	x.info.Framing = f.name()
-	defer x.boundWrites()()
+	defer x.opts.Drain.BoundWrites(x.w, x.opts.CloseDelay)()
 	p := newPump(x, call, f, false)
 	defer p.stop()
 	return p.run(&httpSink{x: x, call: call, f: f, rc: http.NewResponseController(x.w)}, override)
-}
-
-// boundWrites sees to it that a client that does not read cannot hold up the exit of the server.
-func (x *exchange) boundWrites() (stop func()) {
-	done := make(chan struct{})
-	cancel := x.opts.Drain.AfterFunc(func() {
-		defer close(done)
-		_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(x.opts.CloseDelay + drainWrite))
-	})
-	return func() {
-		// Once the handler has returned, the ResponseWriter is not ours.
-		if !cancel() {
-			<-done
-		}
-	}
 }
 
 // httpSink writes a stream to a response body.
@@ -60,6 +41,22 @@ type httpSink struct {
 	call *frontend.Call
 	f    framing
 	rc   *http.ResponseController
+
+	bounded bool // writes have a deadline because the server stops
+}
+
+// bound has what is written from now on obey the deadline that BoundWrites has set, which the server's own idle timeout replaces
+// with each write.
+func (s *httpSink) bound() {
+	if s.bounded {
+		return
+	}
+	select {
+	case <-s.x.opts.Drain.Done():
+		s.bounded = true
+		_ = s.rc.SetWriteDeadline(frontend.WriteDeadline(s.x.opts.CloseDelay))
+	default:
+	}
 }
 
 func (s *httpSink) open(with opening) {
@@ -86,6 +83,7 @@ func (s *httpSink) write(batch []byte, _ []int) error {
 	if s.x.r.Method == http.MethodHead {
 		return errNoBody
 	}
+	s.bound()
 	if _, err := s.x.w.Write(batch); err != nil {
 		return err
 	}
@@ -120,6 +118,7 @@ func (s *httpSink) finish(err *frontend.Error) {
 	if s.x.r.Method == http.MethodHead {
 		return
 	}
+	s.bound()
 	if len(*tail) > 0 {
 		_, _ = s.x.w.Write(*tail) // Nobody is left to tell when the client is gone.
 	}

@@ -10,7 +10,6 @@ import (
 	"path"
 	"strings"
 	"sync"
-	"time"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
@@ -73,7 +72,7 @@ func (x *exchange) serveWebSocket() error {
 	go s.receive()
 	cancelDrain := x.opts.Drain.AfterFunc(func() {
 		// A client that does not read cannot hold up the exit.
-		_ = upgrade.conn.SetWriteDeadline(time.Now().Add(x.opts.CloseDelay + drainWrite))
+		_ = upgrade.conn.SetWriteDeadline(frontend.WriteDeadline(x.opts.CloseDelay))
 	})
 	defer cancelDrain()
 
