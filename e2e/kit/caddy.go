@@ -23,9 +23,13 @@ var build struct {
 	err    error
 }
 
-// Binary builds Caddy with the plugin, with the race detector, once per test process.
+// Binary builds Caddy with the plugin, with the race detector, once per test process. E2E_CADDY in the environment names one that
+// is built already.
 func Binary(t testing.TB) string {
 	t.Helper()
+	if built := os.Getenv("E2E_CADDY"); built != "" {
+		return built
+	}
 	build.once.Do(func() {
 		dir, err := os.MkdirTemp("", "e2e-caddy-")
 		if err != nil {
