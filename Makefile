@@ -38,8 +38,8 @@ test-modules: ## test the modules beside it that are not end-to-end
 	for module in examples/quickstart bench; do (cd $$module && go vet ./... && go test -race -timeout 10m ./...); done
 
 .PHONY: test-e2e
-test-e2e: ## test against real etcd servers, registries, xcaddy and Caddy processes
-	scripts/need etcd chromium
+test-e2e: ## test against real etcd servers, registries, clients, xcaddy and Caddy processes
+	scripts/need etcd npm chromium
 	scripts/clients
 	cd e2e && go vet ./... && go test -race -timeout 25m ./...
 

@@ -172,13 +172,16 @@ func TestReflection(t *testing.T) {
 	if got := strings.Join(names, " "); got != "gateway.test.v1.Echo grpc.reflection.v1.ServerReflection grpc.reflection.v1alpha.ServerReflection" {
 		t.Errorf("services: %s", got)
 	}
-	for _, symbol := range []string{"gateway.test.v1.Echo", "gateway.test.v1.Echo.Unary", "gateway.test.v1.EchoRequest", "gateway.test.v1.Genre"} {
+	for symbol, pkg := range map[string]string{
+		"gateway.test.v1.Echo": "gateway.test.v1", "gateway.test.v1.Echo.Unary": "gateway.test.v1", "gateway.test.v1.EchoRequest": "gateway.test.v1",
+		"gateway.test.v1.Genre": "gateway.test.v1", "google.rpc.BadRequest": "google.rpc",
+	} {
 		resp := ask(&reflectionv1.ServerReflectionRequest{
 			MessageRequest: &reflectionv1.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: symbol},
 		})
 		var fd descriptorpb.FileDescriptorProto
 		files := resp.GetFileDescriptorResponse().GetFileDescriptorProto()
-		if len(files) == 0 || proto.Unmarshal(files[0], &fd) != nil || fd.GetPackage() != "gateway.test.v1" {
+		if len(files) == 0 || proto.Unmarshal(files[0], &fd) != nil || fd.GetPackage() != pkg {
 			t.Errorf("%s: %v", symbol, resp)
 		}
 	}

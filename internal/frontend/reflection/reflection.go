@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/reflection"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
@@ -37,7 +38,7 @@ type schema struct {
 type index struct {
 	table    *frontend.Table
 	services map[string]grpc.ServiceInfo
-	files    []*protoregistry.Files // of each upstream, by name
+	files    []*protoregistry.Files // of each upstream, by name, then what the gateway itself knows
 }
 
 func (s *schema) index() *index {
@@ -76,6 +77,10 @@ func newIndex(t *frontend.Table) *index {
 	for _, name := range slices.Sorted(maps.Keys(upstreams)) {
 		i.files = append(i.files, upstreams[name])
 	}
+	// The usual details of errors are in no schema, as no method returns them; last, for those that have their own.
+	details := new(protoregistry.Files)
+	register(details, errdetails.File_google_rpc_error_details_proto)
+	i.files = append(i.files, details)
 	return i
 }
 
