@@ -3,12 +3,15 @@ package httpe2e
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/caddy-grpc/gateway/e2e/kit"
 )
@@ -87,7 +90,7 @@ func TestHeldStreams(t *testing.T) {
 		}
 		all[i] = hold(resp.Body)
 	}
-	socket, lines, array := w.socket(t, "/v1/chat"), clients[0].openStream("application/x-ndjson"), clients[0].openStream("application/json")
+	socket, lines, array := w.holdSocket(t, "/v1/chat"), clients[0].openStream("application/x-ndjson"), clients[0].openStream("application/json")
 
 	time.Sleep(length / 2)
 	after := w.Memory(t)
@@ -116,7 +119,9 @@ func TestHeldStreams(t *testing.T) {
 
 	w.Terminate(t)
 	provesPoliteEnd(t, all)
-	socket.closed(4014, "UNAVAILABLE: the server is shutting down")
+	if code, reason := socket(); code != 4014 || reason != "UNAVAILABLE: the server is shutting down" {
+		t.Errorf("a WebSocket: closed with %d %q", code, reason)
+	}
 	if a := lines(); a.err != nil || !strings.HasSuffix(a.body, "\n{\"error\":"+stopping+"}\n") {
 		t.Errorf("NDJSON: %s", a)
 	}
@@ -132,6 +137,28 @@ func (c *client) openStream(accept string) (read func() answer) {
 	c.t.Helper()
 	resp := c.open(context.Background(), "POST", "/v1/stream", strings.NewReader(`{"count":1000000,"script":{"interval":"3s"}}`), "Accept: "+accept)
 	return func() answer { return c.read(resp) }
+}
+
+// holdSocket opens a WebSocket and reads, so that pings are answered, until the server closes it.
+func (w *world) holdSocket(t testing.TB, path string) (closed func() (websocket.StatusCode, string)) {
+	t.Helper()
+	conn, resp, err := websocket.Dial(t.Context(), "ws://"+w.Listen+path, nil)
+	if err != nil {
+		t.Fatalf("%s: %v (%v)", path, err, resp)
+	}
+	result := make(chan error, 1)
+	go func() {
+		_, _, err := conn.Read(context.Background())
+		result <- err
+	}()
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	return func() (websocket.StatusCode, string) {
+		var closed websocket.CloseError
+		if err := <-result; !errors.As(err, &closed) {
+			return 0, fmt.Sprint(err)
+		}
+		return closed.Code, closed.Reason
+	}
 }
 
 func provesPoliteEnd(t *testing.T, all []*held) {
