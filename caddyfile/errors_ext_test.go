@@ -152,8 +152,8 @@ func TestErrors(t *testing.T) {
 			`upstream "a" comes twice in grpc_gateway, at Caddyfile:8`,
 		},
 		"unknown option of an upstream": {
-			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tretry 3\n\t}\n}",
-			`unknown option "retry" in upstream: expected one of backoff, balance, connect_timeout, connections, descriptors, discover, drain_timeout, keepalive, max_receive_size, require_ready, timeout, tls, at Caddyfile:4`,
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tfoo 3\n\t}\n}",
+			`unknown option "foo" in upstream: expected one of backoff, balance, connect_timeout, connections, descriptors, discover, drain_timeout, eject, keepalive, max_receive_size, require_ready, retry, timeout, tls, at Caddyfile:4`,
 		},
 		"unknown source": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover consul user\n\t}\n}",
@@ -182,10 +182,6 @@ func TestErrors(t *testing.T) {
 		"no connections": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tconnections 0\n\t}\n}",
 			`connections "0": expected a number above 0, at Caddyfile:4`,
-		},
-		"balance of a later version": {
-			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tbalance hash\n\t}\n}",
-			`balance "hash": expected p2c or round_robin, at Caddyfile:4`,
 		},
 		"keepalive with three durations": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tkeepalive 1s 2s 3s\n\t}\n}",

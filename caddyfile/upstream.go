@@ -17,9 +17,11 @@ import (
 //		discover         <kind> <argument>... { ... }
 //		descriptors      reflection { refresh <duration> } | protoset <file>... | proto <file>... { import_path <dir>... }
 //		connections      <n> [<max>]
-//		balance          p2c | round_robin
+//		balance          p2c | round_robin | hash <placeholder>
 //		keepalive        <time> [<timeout>] [permit_without_stream]
 //		backoff          <base> [<max>]
+//		retry            <attempts> { ... } | off
+//		eject            <failures> [<base time>] { ... } | off
 //		connect_timeout  <duration>
 //		timeout          <duration> | off
 //		max_receive_size <size>
@@ -51,9 +53,11 @@ func upstreamOptions(u *module.Upstream) options {
 		"discover":         func(d *dispenser) error { return parseDiscover(d, u) },
 		"descriptors":      func(d *dispenser) error { return parseDescriptors(d, u) },
 		"connections":      func(d *dispenser) error { return parseConnections(d, u) },
-		"balance":          choice(&u.Balance, "p2c", "round_robin"),
+		"balance":          func(d *dispenser) error { return parseBalance(d, u) },
 		"keepalive":        func(d *dispenser) error { return parseKeepalive(d, u) },
-		"backoff":          func(d *dispenser) error { return parseBackoff(d, u) },
+		"backoff":          backoff(&u.Backoff),
+		"retry":            func(d *dispenser) error { return parseRetry(d, u) },
+		"eject":            func(d *dispenser) error { return parseEject(d, u) },
 		"connect_timeout":  duration(&u.ConnectTimeout),
 		"timeout":          timeout(&u.Timeout),
 		"max_receive_size": size(&u.MaxReceiveSize),
@@ -133,27 +137,6 @@ func parseKeepalive(d *dispenser, u *module.Upstream) error {
 	if len(got) == 2 {
 		if k.Timeout, err = parseDuration(got[1]); err != nil {
 			return d.Errf("keepalive %w", err)
-		}
-	}
-	return nil
-}
-
-func parseBackoff(d *dispenser, u *module.Upstream) error {
-	got, err := args(d, 1, 2, "<base> [<max>]")
-	if err != nil {
-		return err
-	}
-	b := new(module.Backoff)
-	u.Backoff = b
-	if b.Base, err = parseDuration(got[0]); err != nil {
-		return d.Errf("backoff %w", err)
-	}
-	if len(got) == 2 {
-		if b.Max, err = parseDuration(got[1]); err != nil {
-			return d.Errf("backoff %w", err)
-		}
-		if b.Max < b.Base {
-			return d.Errf("backoff: the maximum %s is below the base %s", got[1], got[0])
 		}
 	}
 	return nil

@@ -60,7 +60,7 @@ func newFallback(e *exposure, members []member) func(path string) *frontend.Meth
 			return nil
 		}
 		return &frontend.Method{
-			Name: name, Path: path, Upstream: m.label, Conn: m.upstream.channel,
+			Name: name, Path: path, Upstream: m.label, Conn: m.upstream.conn(),
 			StreamDesc: grpc.StreamDesc{StreamName: method, ClientStreams: true, ServerStreams: true},
 		}
 	}

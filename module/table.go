@@ -168,7 +168,7 @@ func (b *tableBuilder) newMethod(m member, sm *schema.Method, codecs *transcode.
 		Path:       "/" + sm.Name,
 		Upstream:   m.label,
 		Desc:       sm.Desc,
-		Conn:       m.upstream.channel,
+		Conn:       m.upstream.conn(),
 		Request:    request,
 		Response:   response,
 		Types:      m.schema.Types(),

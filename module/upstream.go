@@ -25,14 +25,25 @@ type Upstream struct {
 	// How many connections to an instance may be opened when its streams queue. Default: 4, or `connections` if that is more.
 	MaxConnections int `json:"max_connections,omitempty"`
 
-	// How an instance is picked for a call: `p2c` (the less loaded of two random ones) or `round_robin`. Default: `p2c`.
+	// How an instance is picked for a call: `p2c` (the less loaded of two random ones), `round_robin` or `hash` (always the same
+	// one for the same `hash_key`). Default: `p2c`.
 	Balance string `json:"balance,omitempty"`
+
+	// For `hash`: what calls have in common that go to the same instance, with placeholders, such as
+	// `{http.request.header.X-User}`. Requests for which it is empty go by `p2c`.
+	HashKey string `json:"hash_key,omitempty"`
 
 	// HTTP/2 keepalive pings. The default is as often as an unconfigured gRPC server tolerates.
 	Keepalive *Keepalive `json:"keepalive,omitempty"`
 
 	// How long to wait between attempts to connect to an instance.
 	Backoff *Backoff `json:"backoff,omitempty"`
+
+	// How calls that may be executed twice are made again when an instance is unavailable.
+	Retry *Retry `json:"retry,omitempty"`
+
+	// Which instances get no calls for a while because calls failed there.
+	Eject *Eject `json:"eject,omitempty"`
 
 	// How long one attempt to connect may take, TLS included. Default: 5s.
 	ConnectTimeout caddy.Duration `json:"connect_timeout,omitempty"`
@@ -112,8 +123,6 @@ func (u *Upstream) Validate() error {
 		return errors.New("connections: expected a number above 0")
 	case u.MaxConnections > 0 && u.MaxConnections < max(u.Connections, 1):
 		return fmt.Errorf("connections: the maximum %d is below the minimum %d", u.MaxConnections, max(u.Connections, 1))
-	case u.Balance != "" && u.Balance != "p2c" && u.Balance != "round_robin":
-		return fmt.Errorf("balance %q: expected p2c or round_robin", u.Balance)
 	case u.MaxReceiveSize < 0:
 		return errors.New("max_receive_size: expected a size above 0")
 	case u.ConnectTimeout < 0, u.DrainTimeout < 0, u.RequireReady < 0:
@@ -125,10 +134,17 @@ func (u *Upstream) Validate() error {
 	case u.TLS != nil && u.TLS.HandshakeTimeout != 0:
 		return errors.New("tls: handshake_timeout cannot be used here: connect_timeout includes the handshake")
 	}
-	if b := u.Backoff; b != nil {
-		if b.Base < 0 || b.Max < 0 || (b.Max > 0 && b.Base > b.Max) {
-			return errors.New("backoff: expected a base above 0 and a maximum not below it")
-		}
+	if err := u.validateBalance(); err != nil {
+		return err
+	}
+	if err := u.Backoff.validate(); err != nil {
+		return err
+	}
+	if err := u.Retry.validate(); err != nil {
+		return fmt.Errorf("retry: %w", err)
+	}
+	if err := u.Eject.validate(); err != nil {
+		return fmt.Errorf("eject: %w", err)
 	}
 	if err := u.Descriptors.validate(); err != nil {
 		return fmt.Errorf("descriptors: %w", err)

@@ -21,6 +21,7 @@ type upstream struct {
 	name         string
 	timeout      time.Duration // of unary calls; 0: not set here, negative: none
 	requireReady time.Duration
+	hashKey      string // what the instance is picked by, with placeholders; "": not by that
 	feed         *sharedFeed
 	channel      *sharedChannel
 	schema       *sharedSchema
@@ -84,6 +85,7 @@ func openUpstream(ctx caddy.Context, name string, config *Upstream, hold func(re
 		name:         cmp.Or(name, source.ID()),
 		timeout:      time.Duration(config.Timeout),
 		requireReady: time.Duration(config.RequireReady),
+		hashKey:      config.HashKey,
 	}
 	log := caddy.Log().Named("grpc_gateway").With(zap.String("upstream", u.name))
 	u.feed = acquireFeed(source)
@@ -113,6 +115,8 @@ func compileSettings(ctx caddy.Context, u *Upstream) (_ pool.Settings, tlsID str
 	if b := u.Backoff; b != nil {
 		s.BackoffBase, s.BackoffMax = time.Duration(b.Base), time.Duration(b.Max)
 	}
+	u.Retry.apply(&s)
+	u.Eject.apply(&s)
 	if u.TLS != nil {
 		if s.TLS, tlsID, err = compileTLS(ctx, u.TLS); err != nil {
 			return pool.Settings{}, "", fmt.Errorf("tls: %w", err)
