@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// drainWrite is how long a client may take to read what was written before the server stopped.
-const drainWrite = 5 * time.Second
+// drainWrite is how long a client may take to read what is left when the server stops. It has to be enough for a busy process that ends
+// thousands of streams at once, too.
+const drainWrite = 20 * time.Second
 
 // Drain tells streams that the server stops. It is closed once, on exit and never by a reload. A nil Drain is never closed.
 // Safe for concurrent use.
@@ -42,7 +43,7 @@ func (d *Drain) AfterFunc(fn func()) (stop func() bool) {
 	return context.AfterFunc(d.ctx, fn)
 }
 
-// BoundWrites sees to it that a client that does not read cannot hold up the exit of the server: a write that is blocked fails a few
+// BoundWrites sees to it that a client that does not read cannot hold up the exit of the server: a write that is blocked fails some
 // seconds after the delay that streams are given. stop must be called before the handler returns, because the ResponseWriter is not ours afterwards.
 //
 // The deadline is set from another goroutine than the one that writes, which ResponseWriters of net/http allow and those that Caddy wraps
