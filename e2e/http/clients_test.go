@@ -112,7 +112,10 @@ func TestNodeFetch(t *testing.T) {
 func reports(to chan<- string) testkit.Option {
 	return testkit.WithServerOptions(grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
 		if echo, ok := req.(*testpb.EchoRequest); ok && echo.GetScript().GetId() == "report" {
-			to <- echo.GetText()
+			select {
+			case to <- echo.GetText():
+			case <-ctx.Done(): // It was reported already.
+			}
 		}
 		return h(ctx, req)
 	}))
