@@ -136,7 +136,7 @@ func TestHashByPlaceholder(t *testing.T) {
 	used := make(map[int]bool)
 	for user := range 20 {
 		for range 3 {
-			req, err := http.NewRequestWithContext(context.Background(), "GET", fmt.Sprintf("http://%s/v1/echo/x?script.id=user-%d", s.addr, user), nil)
+			req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, fmt.Sprintf("http://%s/v1/echo/x?script.id=user-%d", s.addr, user), nil)
 			if err != nil {
 				t.Fatal(err)
 			}

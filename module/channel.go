@@ -164,7 +164,7 @@ func (c *sharedChannel) NewStream(ctx context.Context, desc *grpc.StreamDesc, me
 	if ch == nil {
 		return nil, errClosed()
 	}
-	return ch.NewStream(ctx, desc, method, opts...)
+	return ch.NewStream(traced(ctx), desc, method, opts...)
 }
 
 // Invoke implements grpc.ClientConnInterface.
@@ -222,6 +222,7 @@ func (c *sharedChannel) Destruct() error {
 		} else {
 			c.shutdown(ch, c.drainTimeout())
 		}
+		pools.forget(c)
 		draining.remove(c)
 		c.feed.release()
 	})

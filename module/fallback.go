@@ -26,9 +26,11 @@ func (b *tableBuilder) addLocal() {
 func newFallback(e *exposure, members []member) func(path string) *frontend.Method {
 	services := make(map[string]*member)
 	var unknown *member // where unknown services go
-	open := 0           // how many members they could go to
+	unnamed := make(map[string]*methodMetrics, len(members))
+	open := 0 // how many members they could go to
 	for i := range members {
 		m := &members[i]
+		unnamed[m.label] = newMethodMetrics(m.label, "")
 		if m.schema == nil {
 			unknown = m
 			open++
@@ -62,6 +64,7 @@ func newFallback(e *exposure, members []member) func(path string) *frontend.Meth
 		return &frontend.Method{
 			Name: name, Path: path, Upstream: m.label, Conn: m.upstream.conn(),
 			StreamDesc: grpc.StreamDesc{StreamName: method, ClientStreams: true, ServerStreams: true},
+			Owner:      unnamed[m.label],
 		}
 	}
 }

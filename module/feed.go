@@ -2,6 +2,7 @@ package module
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/caddy-grpc/gateway/discovery"
 )
@@ -10,6 +11,7 @@ import (
 type sharedFeed struct {
 	key    string
 	source discovery.Source
+	events atomic.Uint64 // lists and changes of what is known about them
 
 	mu     sync.Mutex
 	feed   *discovery.Feed // nil before start
@@ -34,6 +36,7 @@ func (f *sharedFeed) start() *discovery.Feed {
 	defer f.mu.Unlock()
 	if f.feed == nil && !f.closed {
 		f.feed = discovery.NewFeed(f.source)
+		f.feed.Subscribe(f.changed)
 	}
 	return f.feed
 }
@@ -49,13 +52,19 @@ func (f *sharedFeed) state() discovery.State {
 	return feed.State()
 }
 
+// changed is told of each new state. The subscription ends with the feed.
+func (f *sharedFeed) changed(discovery.State) { f.events.Add(1) }
+
 // Destruct implements caddy.Destructor.
 func (f *sharedFeed) Destruct() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed = true
 	if feed := f.feed; feed != nil {
-		leaving.run(feed.Close)
+		leaving.run(func() {
+			feed.Close()
+			pools.forget(f)
+		})
 	}
 	return nil
 }

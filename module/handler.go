@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -256,7 +257,10 @@ func (h *Handler) openUpstream(ctx caddy.Context, hu *HandlerUpstream) (*upstrea
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	var info frontend.Info
 	// Deferred, because a response that breaks off ends in a panic.
-	defer record(r, &info)
+	defer func(began time.Time) {
+		record(r, &info)
+		observe(&info, time.Since(began))
+	}(time.Now())
 	table := func() *frontend.Table { return h.routing.current(r.Context()) }
 	if w, err := h.protocols.serve(w, r, table, &info); err != nil {
 		return h.fail(w, r, err)

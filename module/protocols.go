@@ -45,6 +45,9 @@ func (p *protocols) provision(h *Handler, opts frontend.Options, table *tableCon
 	if err != nil {
 		return err
 	}
+	for _, m := range methods {
+		m.Owner = newMethodMetrics(m.Upstream, m.Name)
+	}
 	table.local = methods
 	return nil
 }

@@ -215,7 +215,8 @@ func (s *sharedSchema) pending() string {
 }
 
 // reloaded is called after each attempt to read.
-func (s *sharedSchema) reloaded(schema.Result) {
+func (s *sharedSchema) reloaded(result schema.Result) {
+	countReload(result)
 	s.notify.Lock()
 	defer s.notify.Unlock()
 	if !s.isSettled {

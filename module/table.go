@@ -179,6 +179,7 @@ func (b *tableBuilder) newMethod(m member, sm *schema.Method, codecs *transcode.
 			ServerStreams: sm.Desc.IsStreamingServer(),
 			ClientStreams: sm.Desc.IsStreamingClient(),
 		},
+		Owner: newMethodMetrics(m.label, sm.Name),
 	}, nil
 }
 

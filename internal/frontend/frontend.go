@@ -38,6 +38,8 @@ type Method struct {
 	Timeout    time.Duration      // default deadline of unary calls; 0 is none
 	Idempotent bool
 	StreamDesc grpc.StreamDesc
+	// Owner is what the table's maker keeps with the method. Frontends take no notice of it.
+	Owner any
 }
 
 // Binding is one REST route of a method, compiled.

@@ -1,0 +1,124 @@
+package module
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/codes"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/schema"
+)
+
+// This file holds the metrics of requests, metrics_pool.go those of pools and registries. Collectors are the process's, because each config
+// comes with a registry of its own and counts must not begin again with it.
+var (
+	requestsTotal   = newCounter("requests_total", "Requests by how they ended.", "upstream", "service", "method", "protocol", "code")
+	requestDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: metricsNamespace, Subsystem: appName, Name: "request_duration_seconds",
+		Help:    "Time from request to the end of the answer; of a stream, its life.",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+	}, []string{"upstream", "service", "method"})
+	streamMessages = newCounter("stream_messages_total", "Messages of streaming calls that have ended: sent to instances, or received from them.", "direction")
+	schemaReloads  = newCounter("schema_reloads_total", "Attempts to read a schema, by result: changed, unchanged or failed.", "result")
+
+	messagesSent     = streamMessages.WithLabelValues("sent")
+	messagesReceived = streamMessages.WithLabelValues("received")
+	noMethod         = newMethodMetrics("", "")
+)
+
+const (
+	metricsNamespace = "caddy"
+	// unknownLabel stands for methods that no schema has, so that what clients write never becomes a label.
+	unknownLabel = "unknown"
+)
+
+func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: metricsNamespace, Subsystem: appName, Name: name, Help: help}, labels)
+}
+
+// registerMetrics adds all collectors to the registry of a config. Every handler's app does so; the first one counts.
+func registerMetrics(registry *prometheus.Registry) error {
+	for _, c := range []prometheus.Collector{requestsTotal, requestDuration, streamMessages, schemaReloads, pools} {
+		var already prometheus.AlreadyRegisteredError
+		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
+			return err
+		}
+	}
+	return nil
+}
+
+// metricProtocols are the values of Info.Protocol.
+var metricProtocols = [...]string{"rest", "connect", "grpcweb", "grpc"}
+
+const numCodes = int(codes.Unauthenticated) + 1
+
+// methodMetrics are the metrics of one method, looked up by their labels once per table. Series appear with the first request.
+type methodMetrics struct {
+	upstream, service, method string
+
+	requests [len(metricProtocols)][numCodes]atomic.Pointer[prometheus.Counter]
+	duration func() prometheus.Observer
+}
+
+// newMethodMetrics is for a method "package.Service/Method"; "" for those that are not known.
+func newMethodMetrics(upstream, name string) *methodMetrics {
+	m := &methodMetrics{upstream: upstream, service: unknownLabel, method: unknownLabel}
+	if service, method, ok := strings.Cut(name, "/"); ok {
+		m.service, m.method = service, method
+	}
+	m.duration = sync.OnceValue(func() prometheus.Observer {
+		return requestDuration.WithLabelValues(m.upstream, m.service, m.method)
+	})
+	return m
+}
+
+// count is the counter of requests with this protocol and code.
+func (m *methodMetrics) count(protocol int, code codes.Code) prometheus.Counter {
+	if int(code) >= numCodes {
+		code = codes.Unknown
+	}
+	place := &m.requests[protocol][code]
+	if c := place.Load(); c != nil {
+		return *c
+	}
+	c := requestsTotal.WithLabelValues(m.upstream, m.service, m.method, metricProtocols[protocol], frontend.CodeName(code))
+	place.Store(&c)
+	return c
+}
+
+// observe counts a request that has ended. What no protocol has seen, such as a preflight of CORS, is none.
+func observe(info *frontend.Info, took time.Duration) {
+	protocol := protocolIndex(info.Protocol)
+	if protocol < 0 {
+		return
+	}
+	m := noMethod
+	if info.Method != nil {
+		if of, ok := info.Method.Owner.(*methodMetrics); ok {
+			m = of
+		}
+		if s := &info.Method.StreamDesc; info.Called && (s.ClientStreams || s.ServerStreams) {
+			messagesSent.Add(float64(info.Sent))
+			messagesReceived.Add(float64(info.Received))
+		}
+	}
+	m.count(protocol, info.Code).Inc()
+	m.duration().Observe(took.Seconds())
+}
+
+func protocolIndex(name string) int {
+	for i := range metricProtocols {
+		if metricProtocols[i] == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// countReload counts an attempt to read a schema.
+func countReload(r schema.Result) { schemaReloads.WithLabelValues(string(r)).Inc() }

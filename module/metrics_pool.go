@@ -1,0 +1,158 @@
+package module
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddy-grpc/gateway/internal/pool"
+)
+
+// pools collects what pools and registries know, when it is asked for.
+var pools = &poolCollector{
+	inFlight:    newGauge("in_flight", "Calls in flight or waiting for an instance.", "upstream"),
+	endpoints:   newGauge("endpoints", "Instances by state, as in the admin API.", "upstream", "state"),
+	connections: newGauge("connections", "Connections by state.", "upstream", "state"),
+	lastContact: newGauge("registry_last_contact_seconds", "Time since the registry last answered.", "upstream"),
+
+	connects:  newCounter("connects_total", "Connections made to instances.", "upstream"),
+	retries:   newCounter("retries_total", "Calls made again at another instance.", "upstream"),
+	ejections: newCounter("ejections_total", "Instances ejected because calls failed there.", "upstream"),
+	events:    newCounter("registry_events_total", "Changes of the list of instances or of what is known about it.", "upstream"),
+
+	carried: make(map[carryKey]uint64),
+}
+
+// poolCollector is a prometheus.Collector over the upstreams of the config in force. Upstreams that share a pool each show it. Channels
+// come and go with configs, while counts belong to names: what a channel has counted since the last time is added up.
+type poolCollector struct {
+	inFlight, endpoints, connections, lastContact *prometheus.Desc
+	connects, retries, ejections, events          *prometheus.CounterVec
+
+	mu      sync.Mutex
+	carried map[carryKey]uint64 // what was added already
+}
+
+// carryKey is a counter of a channel or a feed under the label of an upstream.
+type carryKey struct {
+	counter *prometheus.CounterVec
+	label   string
+	of      any // *sharedChannel or *sharedFeed
+}
+
+func newGauge(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName(metricsNamespace, appName, name), help, labels, nil)
+}
+
+func (p *poolCollector) counters() []*prometheus.CounterVec {
+	return []*prometheus.CounterVec{p.connects, p.retries, p.ejections, p.events}
+}
+
+// Describe implements prometheus.Collector.
+func (p *poolCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{p.inFlight, p.endpoints, p.connections, p.lastContact} {
+		ch <- d
+	}
+	for _, c := range p.counters() {
+		c.Describe(ch)
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (p *poolCollector) Collect(ch chan<- prometheus.Metric) {
+	if app := running.newest(); app != nil {
+		seen := make(map[string]bool)
+		for _, u := range app.all() {
+			if label := u.label(); !seen[label] {
+				seen[label] = true
+				p.collect(ch, label, u)
+			}
+		}
+	}
+	for _, c := range draining.all() {
+		if s, ok := c.snapshot(); ok {
+			p.update(c, &s)
+		}
+	}
+	for _, c := range p.counters() {
+		c.Collect(ch)
+	}
+}
+
+// metricStates are the states that are shown even while no instance has them.
+var metricStates = [...]string{"IDLE", "CONNECTING", "READY", "TRANSIENT_FAILURE", "draining", "ejected"}
+
+// collect is for one upstream.
+func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *upstream) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{label}, labels...)...)
+	}
+	if last := u.feed.state().LastContact; !last.IsZero() {
+		gauge(p.lastContact, time.Since(last).Seconds())
+	}
+	p.add(p.events, label, u.feed, u.feed.events.Load())
+	s, ok := u.channel.snapshot()
+	if !ok {
+		return
+	}
+	gauge(p.inFlight, float64(s.Leases))
+	states := make(map[string]int, len(metricStates))
+	for _, state := range metricStates {
+		states[state] = 0
+	}
+	connections := 0
+	for i := range s.Endpoints {
+		states[s.Endpoints[i].State]++
+		connections += s.Endpoints[i].Connections
+	}
+	for state, n := range states {
+		gauge(p.endpoints, float64(n), state)
+	}
+	gauge(p.connections, float64(connections), "READY")
+	p.add(p.connects, label, u.channel, s.Connects)
+	p.add(p.retries, label, u.channel, s.Retries)
+	p.add(p.ejections, label, u.channel, s.Ejections)
+}
+
+// add brings a counter up to what its source has counted.
+func (p *poolCollector) add(counter *prometheus.CounterVec, label string, of any, value uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := carryKey{counter, label, of}
+	last := p.carried[key]
+	p.carried[key] = max(last, value)
+	counter.WithLabelValues(label).Add(float64(max(last, value) - last))
+}
+
+// update brings the counters of a channel that no config has any more up to date, under the labels that it had.
+func (p *poolCollector) update(c *sharedChannel, s *pool.Snapshot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := map[*prometheus.CounterVec]uint64{p.connects: s.Connects, p.retries: s.Retries, p.ejections: s.Ejections}
+	for key, last := range p.carried {
+		if key.of == any(c) && now[key.counter] > last {
+			p.carried[key] = now[key.counter]
+			key.counter.WithLabelValues(key.label).Add(float64(now[key.counter] - last))
+		}
+	}
+}
+
+// forget ends the counting of a channel or a feed that has ended.
+func (p *poolCollector) forget(of any) {
+	if c, ok := of.(*sharedChannel); ok {
+		if s, ok := c.snapshot(); ok {
+			p.update(c, &s)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key := range p.carried {
+		if key.of == of {
+			delete(p.carried, key)
+		}
+	}
+}
+
+// Interface guard.
+var _ prometheus.Collector = (*poolCollector)(nil)

@@ -1,0 +1,47 @@
+package module
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc/metadata"
+)
+
+// traced makes the span of the request, which Caddy's `tracing` directive starts, the parent of the RPC: its W3C trace context goes out
+// as metadata in place of the client's, whatever the metadata rules say. Without a span nothing changes.
+func traced(ctx context.Context) context.Context {
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		return ctx
+	}
+	md, _ := metadata.FromOutgoingContext(ctx) // a copy
+	if md == nil {
+		md = make(metadata.MD)
+	}
+	md.Delete("tracestate") // It belongs to the traceparent, and is set again if the span has one.
+	propagation.TraceContext{}.Inject(ctx, carrier(md))
+	return metadata.NewOutgoingContext(ctx, md)
+}
+
+// carrier is metadata as OpenTelemetry writes to it.
+type carrier metadata.MD
+
+// Get implements propagation.TextMapCarrier.
+func (c carrier) Get(key string) string {
+	if v := metadata.MD(c).Get(key); len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// Set implements propagation.TextMapCarrier.
+func (c carrier) Set(key, value string) { metadata.MD(c).Set(key, value) }
+
+// Keys implements propagation.TextMapCarrier.
+func (c carrier) Keys() []string {
+	keys := make([]string, 0, len(c))
+	for key := range c {
+		keys = append(keys, key)
+	}
+	return keys
+}
