@@ -140,11 +140,17 @@ func (s *sharedSchema) start() {
 	if s.live != nil || s.closed {
 		return
 	}
-	s.live = schema.NewLive(s.loader, schema.LiveOptions{Refresh: s.refresh, OnReload: s.reloaded, Log: s.log})
+	s.live = schema.NewLive(s.loader, schema.LiveOptions{Refresh: s.refresh, OnReload: s.reloaded, Early: notKnownYet, Log: s.log})
 	if s.channel != nil {
 		live := s.live
 		s.stopReady = s.channel.onEndpointReady(func(string) { live.Trigger() })
 	}
+}
+
+// notKnownYet reports whether the registry has not answered yet, which is how every start begins.
+func notKnownYet(err error) bool {
+	var unavailable *pool.UnavailableError
+	return errors.As(err, &unavailable) && unavailable.Reason == pool.NotKnownYet
 }
 
 func (s *sharedSchema) follower() *schema.Live {

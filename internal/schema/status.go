@@ -49,9 +49,14 @@ func (l *Live) record(result Result, s *Schema, err error) {
 		return
 	}
 	if st.Err != nil {
-		l.log.Info("the schema can be read again", zap.Duration("after", now.Sub(st.ErrorSince)))
+		level := zap.InfoLevel
+		if !l.warned {
+			level = zap.DebugLevel // Nobody was told that it could not.
+		}
+		l.log.Log(level, "the schema can be read again", zap.Duration("after", now.Sub(st.ErrorSince)))
 	}
 	st.Err, st.LastError, st.ErrorSince = nil, "", time.Time{}
+	l.warned = false
 	st.CheckedAt = now
 	if result == Changed {
 		st.Loaded, st.Since = true, now
@@ -72,9 +77,13 @@ func (l *Live) record(result Result, s *Schema, err error) {
 func (l *Live) recordFailure(st *Status, now time.Time, err error) {
 	const most = 4096 // Compilers have much to say.
 	text := shortened(err.Error(), most)
-	level := zap.WarnLevel
-	if st.Err != nil && st.LastError == text {
-		level = zap.DebugLevel
+	if st.Err == nil || st.LastError != text {
+		l.warned = false
+	}
+	level := zap.DebugLevel
+	if early := l.opts.Early != nil && l.opts.Early(err) && now.Sub(l.started) < earlyTime; !l.warned && !early {
+		level = zap.WarnLevel
+		l.warned = true
 	}
 	if st.Err == nil {
 		st.ErrorSince = now
