@@ -19,6 +19,8 @@ const (
 	// dialSpacing is the least time between two dials to an endpoint that were not spaced by the backoff: when it closes
 	// connections as soon as they are up, and when its registration flaps.
 	dialSpacing = time.Second
+	// warnAfter is how long an endpoint must have been out of reach for the log to say so.
+	warnAfter = time.Second
 )
 
 // conn is one connection to an endpoint over its life: a SubConn of grpc, which dials again when it is lost. The fields up
@@ -182,9 +184,17 @@ func (f *fleet) failed(c *conn, err error) {
 	text := err.Error()
 	c.endpoint.lastError.Store(&text)
 	f.lastError = err
-	if !c.endpoint.failing {
-		f.events.notConnected(c.endpoint.addr, err)
+	if c.endpoint.failing {
+		return
 	}
+	// Not at once: an instance that stops is often deregistered in the next moment, and then nothing is wrong.
+	ep, now := c.endpoint, time.Now()
+	ep.failedAt = now
+	f.at(now.Add(warnAfter), func() {
+		if ep.failing && ep.failedAt.Equal(now) {
+			f.events.notConnected(ep.addr, err)
+		}
+	})
 }
 
 // renew forgets the backoff of connections that are down: somebody registered the endpoint, so it is worth a try. grpc has no

@@ -39,6 +39,7 @@ type endpoint struct {
 	ejections     int       // in a row
 	pardoned      time.Time // when the last one ended
 	failing       bool      // no READY connection, and the last attempt of each failed
+	failedAt      time.Time // since when
 	state         connectivity.State
 	since         time.Time // of state, or of draining
 	connects      uint64    // connections that became READY

@@ -35,7 +35,7 @@ func TestLogTellsWhatHappensToInstances(t *testing.T) {
 		g.sub("a").become(2, nil) // READY
 		g.sub("b").refuse()
 		g.sub("b").refuse() // said once
-		time.Sleep(time.Second)
+		time.Sleep(2 * time.Second)
 		f.list("a")
 		synctest.Wait()
 		var got []string
@@ -50,6 +50,25 @@ func TestLogTellsWhatHappensToInstances(t *testing.T) {
 		}
 		if strings.Join(got, "\n") != strings.Join(want, "\n") {
 			t.Errorf("log is\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	})
+}
+
+func TestInstanceThatStopsAndIsDeregisteredIsNoWarning(t *testing.T) {
+	logged(t, Settings{}, func(f *fleet, g *fakeGRPC, logs *observer.ObservedLogs) {
+		f.list("a", "b")
+		synctest.Wait()
+		g.sub("a").become(2, nil) // READY
+		g.sub("b").refuse()
+		time.Sleep(warnAfter / 2)
+		f.list("a")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := logs.FilterLevelExact(zapcore.WarnLevel).Len(); n > 0 {
+			t.Errorf("%d warnings: %v", n, logs.All())
+		}
+		if logs.FilterMessageSnippet("instances removed").Len() != 1 {
+			t.Errorf("the removal is not in the log: %v", logs.All())
 		}
 	})
 }
