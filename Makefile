@@ -43,6 +43,11 @@ test-e2e: ## test against real etcd servers, registries, clients, xcaddy and Cad
 	scripts/clients
 	cd e2e && go vet ./... && go test -race -timeout 25m ./...
 
+.PHONY: test-http
+test-http: ## test routing, binding, errors, metadata and streams through Caddy; part of test-e2e
+	scripts/need npm chromium curl
+	cd e2e && go test -race -timeout 20m ./http/...
+
 .PHONY: conformance-protobuf
 conformance-protobuf: ## run the official protobuf JSON conformance suite against the transcoder
 	scripts/need npm g++
