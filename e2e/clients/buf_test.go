@@ -1,0 +1,72 @@
+package clients
+
+import (
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestBufCurl: buf curl makes every kind of call in each of its protocols, with the schema from the gateway's own reflection.
+func TestBufCurl(t *testing.T) {
+	program := filepath.Join(npmPackages(t), "node_modules", ".bin", "buf")
+	caddy, _ := startGateway(t, "reflection on\nhealth on")
+	const bufNotFound = 8 * 5 // buf ends with eight times the code of the call's status
+	calls := []struct {
+		name, method string
+		args         []string
+		input        string
+		code         int
+		want         []string
+	}{
+		{
+			name: "unary, with metadata both ways", method: "gateway.test.v1.Echo/Unary",
+			args:  []string{"-v", "-H", "x-ask: of buf"},
+			input: `{"text":"grüße","script":{"headers":{"x-head":"of the answer"},"trailers":{"x-tail":"after it"}}}`,
+			want:  []string{`"text": "grüße"`, `"x-ask": "of buf"`, "X-Head: of the answer", "X-Tail: after it"},
+		},
+		{
+			name: "server stream", method: "gateway.test.v1.Echo/ServerStream",
+			input: `{"text":"s","count":3}`,
+			want:  []string{`"number": 1`, `"number": 2`, `"number": 3`},
+		},
+		{
+			name: "client stream", method: "gateway.test.v1.Echo/ClientStream",
+			input: `{"text":"a"} {"text":"b"} {"text":"c"}`,
+			want:  []string{`"text": "a,b,c"`, `"number": 3`},
+		},
+		{
+			name: "bidi stream", method: "gateway.test.v1.Echo/Bidi",
+			input: `{"text":"a"} {"text":"b","count":2}`,
+			want:  []string{`"text": "a"`, `"text": "b"`, `"number": 3`},
+		},
+		{
+			name: "error with details", method: "gateway.test.v1.Echo/Unary",
+			input: `{"script":{"failCode":5,"failMessage":"no such thing: 100% ☃","failBadRequest":true}}`,
+			code:  bufNotFound,
+			want:  []string{`"code": "not_found"`, `"message": "no such thing: 100% ☃"`, `"type": "google.rpc.BadRequest"`},
+		},
+		{
+			name: "error in a stream", method: "gateway.test.v1.Echo/ServerStream",
+			input: `{"count":3,"script":{"failCode":5,"failMessage":"gone","failAfter":2}}`,
+			code:  bufNotFound,
+			want:  []string{`"number": 2`, `"code": "not_found"`, `"message": "gone"`},
+		},
+		{
+			name: "health", method: "grpc.health.v1.Health/Check",
+			input: `{"service":"gateway.test.v1.Library"}`,
+			want:  []string{`"status": "SERVING"`},
+		},
+	}
+	for _, protocol := range []string{"connect", "grpc", "grpcweb"} {
+		for _, call := range calls {
+			t.Run(protocol+"/"+call.name, func(t *testing.T) {
+				args := append([]string{"curl", "--protocol", protocol, "--http2-prior-knowledge", "--data", "@-"}, call.args...)
+				got := run(t, exec.Command(program, append(args, caddy.URL("/"+call.method))...), call.input)
+				if got.code != call.code {
+					t.Errorf("buf curl ended with %d, not %d", got.code, call.code)
+				}
+				contains(t, "what buf curl printed", got.stdout+got.stderr, call.want...)
+			})
+		}
+	}
+}
