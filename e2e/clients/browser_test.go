@@ -16,15 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protodesc"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
-	"google.golang.org/protobuf/types/descriptorpb"
-
 	"github.com/caddy-grpc/gateway/e2e/kit"
 	"github.com/caddy-grpc/gateway/internal/testkit"
-	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
 // What the clients of connect-web see of each call, the same by every protocol and codec.
@@ -126,14 +119,7 @@ type site struct {
 func startSite(t *testing.T) *site {
 	t.Helper()
 	bundle := bundlePage(t)
-	details, err := protoregistry.GlobalFiles.FindFileByPath("google/rpc/error_details.proto")
-	if err != nil {
-		t.Fatal(err)
-	}
-	schema, err := proto.Marshal(descriptors(testpb.File_internal_testkit_testpb_echo_proto, details))
-	if err != nil {
-		t.Fatal(err)
-	}
+	schema := descriptors(t)
 	s := &site{results: make(chan map[string]json.RawMessage, 1), trouble: make(chan string, 16)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, "testdata/web/index.html") })
@@ -227,26 +213,6 @@ func bundlePage(t *testing.T) string {
 		t.Fatalf("bundle the page: %v\n%s", err, out)
 	}
 	return bundle
-}
-
-// descriptors returns files and what they import, each after its imports.
-func descriptors(files ...protoreflect.FileDescriptor) *descriptorpb.FileDescriptorSet {
-	set, seen := &descriptorpb.FileDescriptorSet{}, map[string]bool{}
-	var add func(protoreflect.FileDescriptor)
-	add = func(fd protoreflect.FileDescriptor) {
-		if seen[fd.Path()] {
-			return
-		}
-		seen[fd.Path()] = true
-		for i := range fd.Imports().Len() {
-			add(fd.Imports().Get(i).FileDescriptor)
-		}
-		set.File = append(set.File, protodesc.ToFileDescriptorProto(fd))
-	}
-	for _, fd := range files {
-		add(fd)
-	}
-	return set
 }
 
 // compact returns JSON without spaces and with the keys of objects in order.
