@@ -240,7 +240,7 @@ func (d *reader) delimited(p int, out []byte, f *field) (int, []byte) {
 	}
 	index := len(d.patches)
 	out = d.open(out)
-	if m := f.msg; m.wkt == notWellKnown && m.ready.Load() && d.depth > 0 {
+	if m := f.msg; m.ready.Load() && m.wkt == notWellKnown && d.depth > 0 {
 		d.depth--
 		p, out = d.object(p, out, m, false)
 		d.depth++
