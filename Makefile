@@ -40,7 +40,6 @@ test-modules: ## test the modules beside it that are not end-to-end
 .PHONY: test-e2e
 test-e2e: ## test against real etcd servers, registries, clients, xcaddy and Caddy processes
 	scripts/need etcd npm chromium
-	scripts/clients
 	cd e2e && go vet ./... && go test -race -timeout 25m ./...
 
 .PHONY: test-http
