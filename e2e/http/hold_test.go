@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -85,7 +86,7 @@ func TestHeldStreams(t *testing.T) {
 	const request = `{"count":1000000,"script":{"interval":"3s"}}`
 	for i := range all {
 		resp := clients[i%2].open(context.Background(), "POST", "/v1/stream", strings.NewReader(request), "Accept: text/event-stream")
-		if resp.StatusCode != 200 {
+		if resp.StatusCode != http.StatusOK {
 			t.Fatalf("stream %d: %d", i, resp.StatusCode)
 		}
 		all[i] = hold(resp.Body)

@@ -2,6 +2,7 @@ package httpe2e
 
 import (
 	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -10,7 +11,7 @@ import (
 func (a answer) seen(t testing.TB) map[string]string {
 	t.Helper()
 	var echo struct{ Metadata map[string]string }
-	if err := json.Unmarshal([]byte(a.body), &echo); err != nil || a.StatusCode != 200 {
+	if err := json.Unmarshal([]byte(a.body), &echo); err != nil || a.StatusCode != http.StatusOK {
 		t.Fatalf("%v in %s", err, a)
 	}
 	return echo.Metadata

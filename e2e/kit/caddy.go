@@ -72,7 +72,8 @@ type Caddy struct {
 	Listen string // address of the gateway, http://Listen
 	cmd    *exec.Cmd
 	log    string
-	done   chan error
+	done   chan struct{} // closed when the process has ended
+	exit   error         // how, once done
 	ended  bool
 }
 
@@ -94,7 +95,7 @@ func StartCaddy(t testing.TB, opts Options) *Caddy {
 	if opts.Binary == "" {
 		opts.Binary = Binary(t)
 	}
-	c := &Caddy{Admin: FreeAddr(t), Listen: FreeAddr(t), done: make(chan error, 1)}
+	c := &Caddy{Admin: FreeAddr(t), Listen: FreeAddr(t), done: make(chan struct{})}
 	dir := t.TempDir()
 	c.log = filepath.Join(dir, "caddy.log")
 	log, err := os.Create(c.log)
@@ -112,13 +113,17 @@ func StartCaddy(t testing.TB, opts Options) *Caddy {
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { c.done <- c.cmd.Wait(); log.Close() }()
+	go func() {
+		defer close(c.done)
+		c.exit = c.cmd.Wait()
+		log.Close()
+	}()
 	t.Cleanup(func() { c.cleanup(t) })
 	Eventually(t, 30*time.Second, "Caddy's admin API answers", func() error {
 		select {
-		case err := <-c.done:
+		case <-c.done:
 			c.ended = true
-			t.Fatalf("Caddy ended at its start: %v\n%s", err, c.Log())
+			t.Fatalf("Caddy ended at its start: %v\n%s", c.exit, c.Log())
 		default:
 		}
 		_, err := c.get("/config/")
@@ -241,10 +246,10 @@ func (c *Caddy) Terminate(t testing.TB) {
 func (c *Caddy) Wait(t testing.TB, limit time.Duration) {
 	t.Helper()
 	select {
-	case err := <-c.done:
+	case <-c.done:
 		c.ended = true
-		if err != nil {
-			t.Fatalf("Caddy ended with %v\n%s", err, c.Log())
+		if c.exit != nil {
+			t.Fatalf("Caddy ended with %v\n%s", c.exit, c.Log())
 		}
 	case <-time.After(limit):
 		t.Fatalf("Caddy did not end within %v of SIGTERM\n%s", limit, c.Log())
@@ -256,11 +261,11 @@ func (c *Caddy) cleanup(t testing.TB) {
 	if !c.ended {
 		_ = c.cmd.Process.Signal(syscall.SIGTERM)
 		select {
-		case _ = <-c.done:
+		case <-c.done:
 		case <-time.After(45 * time.Second):
 			_ = c.cmd.Process.Signal(syscall.SIGQUIT)
 			t.Error(errors.New("Caddy did not end within 45 s of SIGTERM"))
-			_ = <-c.done
+			<-c.done
 		}
 	}
 	log := c.Log()
