@@ -41,7 +41,7 @@ test-modules: ## test the modules beside it that are not end-to-end
 .PHONY: test-e2e
 test-e2e: ## test against real etcd servers, registries, clients, xcaddy and Caddy processes
 	scripts/need etcd npm chromium
-	cd e2e && go vet ./... && go test -race -p 1 -timeout 25m ./...
+	cd e2e && go vet ./... && go test -race -p 1 -timeout 45m ./...
 
 .PHONY: test-http
 test-http: ## test routing, binding, errors, metadata and streams through Caddy; part of test-e2e
