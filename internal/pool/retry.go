@@ -124,6 +124,10 @@ type retryStream struct {
 	method string
 	opts   []grpc.CallOption
 
+	// sent is closed when the request was sent for the first time. Who waits for the response waits for it before taking the lock:
+	// another goroutine may be about to send, as over a WebSocket, whose reader and writer are two.
+	sent chan struct{}
+
 	mu      sync.Mutex
 	current *stream
 	request any
@@ -137,7 +141,7 @@ type retryStream struct {
 // newRetryStream makes the first attempt, and more if no instance takes it.
 func (c *Channel) newRetryStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts []grpc.CallOption) (*retryStream, error) {
 	c.budget.call()
-	r := &retryStream{attempts: attempts{channel: c}, ctx: ctx, desc: desc, method: method, opts: opts}
+	r := &retryStream{attempts: attempts{channel: c}, ctx: ctx, desc: desc, method: method, opts: opts, sent: make(chan struct{})}
 	if !c.acquire() {
 		return nil, c.closedError()
 	}
@@ -227,7 +231,16 @@ func (r *retryStream) SendMsg(m any) error {
 		return status.Error(codes.Internal, "a second message was sent in a call that has one")
 	}
 	r.request = m
+	defer close(r.sent)
 	return r.send()
+}
+
+// awaitSent waits until there is something to wait a response for.
+func (r *retryStream) awaitSent() {
+	select {
+	case <-r.sent:
+	case <-r.ctx.Done():
+	}
 }
 
 // CloseSend tells the instance that no more messages come.
@@ -240,6 +253,7 @@ func (r *retryStream) CloseSend() error {
 
 // Header waits until the call is settled, so that it is the header of the attempt that counts.
 func (r *retryStream) Header() (metadata.MD, error) {
+	r.awaitSent()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.settle()
@@ -248,6 +262,7 @@ func (r *retryStream) Header() (metadata.MD, error) {
 
 // RecvMsg receives the next message.
 func (r *retryStream) RecvMsg(m any) error {
+	r.awaitSent()
 	r.mu.Lock()
 	r.settle()
 	s, first, waiting, err := r.current, r.first, r.waiting, r.err

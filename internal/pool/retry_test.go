@@ -242,3 +242,34 @@ func TestKilledInstancesUnderLoad(t *testing.T) {
 	}
 	t.Logf("%d safe calls, %d unsafe ones of which %d failed, %d retries", safe.Load(), unsafe.Load(), failures.Load(), c.Snapshot().Retries)
 }
+
+// TestResponseIsAwaitedWhileTheRequestIsSent has one goroutine wait for the response before another sends the request, as the two
+// sides of a WebSocket do.
+func TestResponseIsAwaitedWhileTheRequestIsSent(t *testing.T) {
+	b := startBackend(t, "")
+	f := &manualFeed{}
+	c := openChannel(t, Settings{}, f)
+	f.list(b.addr)
+	eventually(t, "it is ready", func() bool { return readyEndpoints(c) == 1 })
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	cs, err := c.NewStream(ctx, &grpc.StreamDesc{}, methodEcho, Idempotent())
+	if err != nil {
+		t.Fatal(err)
+	}
+	received := make(chan error, 1)
+	go func() {
+		_, _ = cs.Header()
+		var reply mem.BufferSlice
+		err := cs.RecvMsg(&reply)
+		reply.Free()
+		received <- err
+	}()
+	time.Sleep(20 * time.Millisecond) // It waits now, or the test shows nothing.
+	if err := cs.SendMsg(raw("late")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-received; err != nil {
+		t.Error(err)
+	}
+}
