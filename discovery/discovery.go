@@ -1,5 +1,5 @@
-// Package discovery is the contract between the gateway and whatever knows the instances of a service, with the
-// gRPC resolver over it. It knows no registry: those are in its subdirectories, one each.
+// Package discovery is the contract between the gateway and whatever knows the instances of a service, with the feed that shares a
+// watch among those who want it. It knows no registry: those are in its subdirectories, one each.
 package discovery
 
 import (
