@@ -125,13 +125,17 @@ func AppendGrpcTimeout(dst []byte, timeout time.Duration) []byte {
 }
 
 // ParseConnectTimeout parses a Connect-Timeout-Ms: milliseconds, at most 10 digits. Zero is taken like in
-// [ParseGrpcTimeout].
+// [ParseGrpcTimeout]. Clients cut off what is less than a millisecond, so any other timeout lasts to the end of its last one: an answer
+// that says the time is over must not reach a client who is about to find that out itself, and would then see the half of it.
 func ParseConnectTimeout(value string) (time.Duration, error) {
 	n, ok := parseDigits(value, maxConnectDigits)
 	if !ok {
 		return 0, &TimeoutError{ConnectTimeoutHeader, value, "not 1 to 10 digits"}
 	}
-	return time.Duration(n) * time.Millisecond, nil // 10 digits of them are 116 days
+	if n == 0 {
+		return 0, nil
+	}
+	return time.Duration(n+1)*time.Millisecond - 1, nil // 10 digits of them are 116 days
 }
 
 // ParseRequestTimeout parses an X-Request-Timeout: a duration as Go writes it ("1m30s", "250ms"), among which are

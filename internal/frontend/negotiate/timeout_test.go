@@ -25,8 +25,8 @@ func TestParseTimeouts(t *testing.T) {
 			"100000000n": bad, "000000001S": bad, "0x1S": bad, "1_0S": bad, "\u0661S": bad, "1\u00b5": bad,
 		}},
 		{"Connect-Timeout-Ms", ParseConnectTimeout, map[string]time.Duration{
-			"1": time.Millisecond, "1500": 1500 * time.Millisecond, "0": 0,
-			"9999999999": 9999999999 * time.Millisecond, "0000000001": time.Millisecond,
+			"1": 2*time.Millisecond - 1, "1500": 1501*time.Millisecond - 1, "0": 0,
+			"9999999999": 10000000000*time.Millisecond - 1, "0000000001": 2*time.Millisecond - 1,
 			"": bad, "-1": bad, "+1": bad, "1.5": bad, "1s": bad, "1e3": bad, "1 0": bad, "10000000000": bad, "00000000001": bad,
 		}},
 		{"X-Request-Timeout", ParseRequestTimeout, map[string]time.Duration{
@@ -68,7 +68,7 @@ func TestTimeout(t *testing.T) {
 		{"nil", nil, 0, false, ""},
 		{"one", http.Header{"Grpc-Timeout": {"5S"}}, 5 * time.Second, true, ""},
 		{"zero is there", http.Header{"Connect-Timeout-Ms": {"0"}}, 0, true, ""},
-		{"the shortest", http.Header{"Grpc-Timeout": {"5S"}, "Connect-Timeout-Ms": {"4000"}, "X-Request-Timeout": {"6s"}}, 4 * time.Second, true, ""},
+		{"the shortest", http.Header{"Grpc-Timeout": {"5S"}, "Connect-Timeout-Ms": {"4000"}, "X-Request-Timeout": {"6s"}}, 4001*time.Millisecond - 1, true, ""},
 		{"empty is malformed", http.Header{"Grpc-Timeout": {""}}, 0, false, `Grpc-Timeout: "": empty`},
 		{"one malformed", http.Header{"Grpc-Timeout": {"5S"}, "X-Request-Timeout": {"-1s"}}, 0, false, `X-Request-Timeout: "-1s": negative`},
 		{"twice", http.Header{"Connect-Timeout-Ms": {"1", "2"}}, 0, false, `Connect-Timeout-Ms: "1, 2": given more than once`},
