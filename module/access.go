@@ -1,6 +1,7 @@
 package module
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
@@ -17,10 +18,22 @@ func record(r *http.Request, info *frontend.Info) {
 	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(func(key string) (any, bool) { return placeholder(key, code, info) })
 	}
-	fields, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields)
-	if !ok {
+	if !logged(ctx) {
 		return
 	}
+	if fields, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		addFields(fields, code, info)
+	}
+}
+
+// logged reports whether the server may write an access log, which few do for all requests. The fields cost more than the rest of what is
+// noted about a request.
+func logged(ctx context.Context) bool {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	return !ok || server.Logs != nil
+}
+
+func addFields(fields *caddyhttp.ExtraLogFields, code string, info *frontend.Info) {
 	fields.Set(zap.String("grpc_code", code))
 	if info.Method != nil {
 		fields.Set(zap.String("grpc_upstream", info.Method.Upstream))

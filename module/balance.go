@@ -124,12 +124,22 @@ type hashedConn struct {
 	key string // with placeholders
 }
 
-// NewStream implements grpc.ClientConnInterface. Calls that are no request's, or whose key is empty, go without one.
+// NewStream implements grpc.ClientConnInterface.
 func (c hashedConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return c.sharedChannel.NewStream(c.keyed(ctx), desc, method, opts...)
+}
+
+// Invoke implements grpc.ClientConnInterface.
+func (c hashedConn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	return c.sharedChannel.Invoke(c.keyed(ctx), method, args, reply, opts...)
+}
+
+// keyed puts the key into the context. Calls that are no request's, or whose key is empty, go without one.
+func (c hashedConn) keyed(ctx context.Context) context.Context {
 	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		if key := repl.ReplaceAll(c.key, ""); key != "" {
-			ctx = pool.WithHash(ctx, key)
+			return pool.WithHash(ctx, key)
 		}
 	}
-	return c.sharedChannel.NewStream(ctx, desc, method, opts...)
+	return ctx
 }

@@ -173,7 +173,7 @@ func (c *sharedChannel) Invoke(ctx context.Context, method string, args, reply a
 	if ch == nil {
 		return errClosed()
 	}
-	return ch.Invoke(ctx, method, args, reply, opts...)
+	return ch.Invoke(traced(ctx), method, args, reply, opts...)
 }
 
 func (c *sharedChannel) waitReady(ctx context.Context) error {

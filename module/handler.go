@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -106,6 +107,7 @@ type Handler struct {
 	log       *zap.Logger
 	protocols protocols
 	routing   routing
+	replaced  atomic.Bool // by another config; some connections may not know yet
 }
 
 // HandlerUpstream is an upstream of the app grpc_gateway, by its name, or one defined right here.
@@ -255,6 +257,11 @@ func (h *Handler) openUpstream(ctx caddy.Context, hu *HandlerUpstream) (*upstrea
 
 // ServeHTTP answers the request. It never calls next: what matches nothing is answered with a Status, too.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	if h.replaced.Load() && r.ProtoMajor < 3 {
+		// Over HTTP/2 this is a GOAWAY. A connection that was being made while the server shut down has been sent none, and would stay
+		// with the old config for as long as requests keep coming.
+		w.Header().Set("Connection", "close")
+	}
 	var info frontend.Info
 	// Deferred, because a response that breaks off ends in a panic.
 	defer func(began time.Time) {
@@ -268,8 +275,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	return nil
 }
 
-// Cleanup stops following the schemas. The handler may still be serving, which it does from its last table.
+// Cleanup stops following the schemas. The handler may still be serving, which it does from its last table, while it sends its clients
+// to its successor.
 func (h *Handler) Cleanup() error {
+	h.replaced.Store(true)
 	h.routing.stop()
 	return nil
 }

@@ -241,6 +241,7 @@ func TestCommandCall(t *testing.T) {
 	backend := testkit.StartBackend(t)
 	s := newSite(t)
 	s.load("", "grpc_gateway "+backend.Addr())
+	s.want(s.get("/v1/echo/x"), http.StatusOK)
 	for name, tt := range map[string]struct {
 		stdin     string
 		args      []string

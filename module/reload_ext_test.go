@@ -3,11 +3,15 @@ package module_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-grpc/gateway/internal/testkit"
 	"github.com/caddy-grpc/gateway/module"
@@ -84,8 +88,8 @@ func TestReloadOfRoutesKeepsConnections(t *testing.T) {
 	for i := 1; i <= 20 || !traffic.enough(); i++ {
 		s.load(global, config(i))
 		// Requests that are under way as the config changes may still meet the old one.
-		eventually(t, "the new route", func() bool { return s.get(fmt.Sprintf("/r%d/x", i)).status == http.StatusOK })
-		s.want(s.get(fmt.Sprintf("/r%d/x", i-1)), http.StatusNotFound)
+		eventually(t, "the new route", func() bool { return s.afresh(fmt.Sprintf("/r%d/x", i)).status == http.StatusOK })
+		eventually(t, "no old route", func() bool { return s.afresh(fmt.Sprintf("/r%d/x", i-1)).status == http.StatusNotFound })
 	}
 	traffic.end(t)
 
@@ -193,4 +197,45 @@ func TestBadConfigLeavesEverythingAsItWas(t *testing.T) {
 		module.HurryDraining()
 		return module.SharedCount() == shared
 	})
+}
+
+func TestReplacedHandlerSendsItsClientsAway(t *testing.T) {
+	backend := testkit.StartBackend(t)
+	s := newSite(t)
+	config := "grpc_gateway static:///" + backend.Addr()
+	s.load("", config)
+	s.want(s.get("/v1/echo/x"), http.StatusOK)
+	old := activeHandler(t)
+	ask := func() *http.Response {
+		w := httptest.NewRecorder()
+		if err := old.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/echo/x", nil), nil); err != nil {
+			t.Fatal(err)
+		}
+		return w.Result()
+	}
+	if got := ask(); got.StatusCode != http.StatusOK || got.Header.Get("Connection") != "" {
+		t.Errorf("in force: %s, Connection %q", got.Status, got.Header.Get("Connection"))
+	}
+	s.load("", config)
+	if got := ask(); got.StatusCode != http.StatusOK || got.Header.Get("Connection") != "close" {
+		t.Errorf("replaced: %s, Connection %q; want it to serve, and to close the connection", got.Status, got.Header.Get("Connection"))
+	}
+}
+
+// activeHandler is the one handler of the site that is being served.
+func activeHandler(t *testing.T) *module.Handler {
+	t.Helper()
+	app, err := caddy.ActiveContext().App("http")
+	if err != nil {
+		t.Fatal(err)
+	}
+	site, ok := app.(*caddyhttp.App).Servers["srv0"].Routes[0].Handlers[0].(*caddyhttp.Subroute)
+	if !ok {
+		t.Fatal("the site is no subroute")
+	}
+	h, ok := site.Routes[0].Handlers[0].(*module.Handler)
+	if !ok {
+		t.Fatal("the site's handler is not the gateway")
+	}
+	return h
 }

@@ -24,15 +24,22 @@ type CallSettings struct {
 	Idempotent bool
 }
 
-// Call is one RPC to an upstream in raw messages, the same for all four kinds and all protocols. Send and CloseSend are for one
-// goroutine, Header, Recv and Trailer for one other; Close is for any.
+// Call is one RPC to an upstream in raw messages, the same for all protocols: a stream (Options.Start), or a whole call with one message
+// each way (Options.Invoke). Send and CloseSend are for one goroutine, Header, Recv and Trailer for one other; Close is for any.
 type Call struct {
-	stream grpc.ClientStream
+	grpc.EmptyCallOption // see SetEndpoint
+
+	stream grpc.ClientStream // nil for a whole call, and when none could be started
 	ctx    context.Context
 	cancel context.CancelFunc
 	parent context.Context
 	method *Method
 	info   *Info
+
+	// Of a whole call.
+	header, trailer metadata.MD
+	response        mem.BufferSlice
+	options         [4]grpc.CallOption // room for the usual number
 }
 
 // Start starts an RPC. Its life is bounded by ctx, by the shortest of the deadlines that apply (see ClientTimeout) and by Close,
@@ -41,6 +48,22 @@ type Call struct {
 //
 // The error is a *Error; info notes the rest.
 func (o *Options) Start(ctx context.Context, m *Method, s CallSettings, info *Info) (*Call, error) {
+	c, err := o.newCall(ctx, m, &s, info)
+	if err != nil {
+		return nil, err
+	}
+	opts := o.callOptions(nil, m, &s)
+	info.Called = true
+	c.stream, err = m.Conn.NewStream(metadata.NewOutgoingContext(c.ctx, s.Metadata), &m.StreamDesc, m.Path, opts...)
+	if err != nil {
+		defer c.cancel()
+		return nil, c.failed(err)
+	}
+	return c, nil
+}
+
+// newCall makes a call that is bounded in time. The error is a *Error.
+func (o *Options) newCall(ctx context.Context, m *Method, s *CallSettings, info *Info) (*Call, error) {
 	own := s.Timeout
 	unary := !m.StreamDesc.ClientStreams && !m.StreamDesc.ServerStreams
 	if own <= 0 && unary {
@@ -56,17 +79,14 @@ func (o *Options) Start(ctx context.Context, m *Method, s CallSettings, info *In
 	} else {
 		c.ctx, c.cancel = context.WithCancel(ctx)
 	}
-	var opts []grpc.CallOption
-	if o.CallOptions != nil {
-		opts = o.CallOptions(m, s.Idempotent || m.Idempotent)
-	}
-	info.Called = true
-	c.stream, err = m.Conn.NewStream(metadata.NewOutgoingContext(c.ctx, s.Metadata), &m.StreamDesc, m.Path, opts...)
-	if err != nil {
-		defer c.cancel()
-		return nil, c.failed(err)
-	}
 	return c, nil
+}
+
+func (o *Options) callOptions(dst []grpc.CallOption, m *Method, s *CallSettings) []grpc.CallOption {
+	if o.CallOptions == nil {
+		return dst
+	}
+	return append(dst, o.CallOptions(m, s.Idempotent || m.Idempotent)...)
 }
 
 // Send hands a message to gRPC, which frees it. It blocks while the upstream does not read (flow control). io.EOF means that
@@ -94,6 +114,9 @@ func (c *Call) CloseSend() error {
 
 // Header waits for the header metadata. It is nil when the RPC failed before; Recv tells how.
 func (c *Call) Header() metadata.MD {
+	if c.stream == nil {
+		return c.header
+	}
 	md, err := c.stream.Header()
 	c.noteEndpoint()
 	if err != nil {
@@ -122,7 +145,12 @@ func (c *Call) Recv() (mem.BufferSlice, error) {
 }
 
 // Trailer is the trailer metadata, once Recv has returned an error or the message of a method that answers once.
-func (c *Call) Trailer() metadata.MD { return c.stream.Trailer() }
+func (c *Call) Trailer() metadata.MD {
+	if c.stream == nil {
+		return c.trailer
+	}
+	return c.stream.Trailer()
+}
 
 // Context is done when the call is over, at the latest by Close.
 func (c *Call) Context() context.Context { return c.ctx }

@@ -59,15 +59,14 @@ func isWorded(err error) bool {
 // unless it has the text of one of gRPC's own.
 func (c *Call) fromUpstream(st *status.Status) bool {
 	switch {
-	case c.stream == nil:
+	case c.stream == nil && c.header == nil && c.trailer == nil:
 		return false
-	case len(c.stream.Trailer()) > 0:
+	case len(c.Trailer()) > 0:
 		return true
 	case c.ctx.Err() != nil || hasAnyPrefix(st.Message(), localTexts...):
 		return false
 	}
-	md, err := c.stream.Header()
-	return err == nil && len(md) > 0
+	return len(c.Header()) > 0
 }
 
 // localTexts are how the errors begin that grpc-go makes itself on a stream that has begun.

@@ -16,8 +16,12 @@ func newCodec() codec { return codec{messages: encoding.GetCodecV2(proto.Name)} 
 
 // Marshal hands a raw message on with the sender's reference: grpc frees it once it is written, or will not be replayed any more.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
-	if raw, ok := v.(mem.BufferSlice); ok {
+	switch raw := v.(type) {
+	case mem.BufferSlice:
 		return raw, nil
+	case *lease: // of a call that keeps its request, to make the call again
+		raw.request.Ref()
+		return raw.request, nil
 	}
 	return c.messages.Marshal(v)
 }

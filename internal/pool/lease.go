@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
@@ -24,6 +25,7 @@ type lease struct {
 	tried    []*endpoint              // by earlier attempts
 	ended    atomic.Bool
 	unary    bool
+	request  mem.BufferSlice // of Invoke, when it is raw
 }
 
 type leaseKey struct{}

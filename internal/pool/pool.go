@@ -148,18 +148,6 @@ func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method s
 	return s, &s.lease, nil
 }
 
-// Invoke is a unary call, see NewStream.
-func (c *Channel) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	s, err := c.NewStream(ctx, &grpc.StreamDesc{}, method, opts...)
-	if err != nil {
-		return err
-	}
-	if err := s.SendMsg(args); err != nil {
-		return err
-	}
-	return s.RecvMsg(reply)
-}
-
 // WaitReady waits until an endpoint is READY, or ctx is done (with an error that says why there is none).
 func (c *Channel) WaitReady(ctx context.Context) error { return c.fleet.waitReady(ctx, c.done) }
 

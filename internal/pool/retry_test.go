@@ -40,37 +40,54 @@ func TestRetries(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.settings.RetryBackoffBase = time.Millisecond
-			a, b := startBackend(t, ""), startBackend(t, "")
-			a.fails.Store(&tt.fails)
-			b.fails.Store(&tt.fails)
-			f := &manualFeed{}
-			c := openChannel(t, tt.settings, f)
-			f.list(a.addr, b.addr)
-			eventually(t, "both are ready", func() bool { return readyEndpoints(c) == 2 })
-			cs, err := c.NewStream(t.Context(), tt.desc, methodEcho, tt.opts...)
-			if err != nil {
-				t.Fatal(err)
+			if tt.desc == unary {
+				t.Run("whole call", func(t *testing.T) {
+					checkRetries(t, tt.settings, tt.fails, tt.calls, tt.retries, func(c *Channel) error {
+						var msg mem.BufferSlice
+						err := c.Invoke(t.Context(), methodEcho, raw("x"), &msg, tt.opts...)
+						msg.Free()
+						return err
+					})
+				})
 			}
-			_ = cs.SendMsg(raw("x"))
-			_ = cs.CloseSend()
-			for err == nil {
-				var msg mem.BufferSlice
-				if err = cs.RecvMsg(&msg); err == nil {
-					msg.Free()
+			checkRetries(t, tt.settings, tt.fails, tt.calls, tt.retries, func(c *Channel) error {
+				cs, err := c.NewStream(t.Context(), tt.desc, methodEcho, tt.opts...)
+				if err != nil {
+					t.Fatal(err)
 				}
-			}
-			if st := status.Convert(err); st.Code() != tt.fails.code || st.Message() != "out of order" {
-				t.Errorf("error is %v, want the instance's own", err)
-			}
-			if n := a.calls.Load() + b.calls.Load(); n != tt.calls {
-				t.Errorf("%d calls were made, want %d", n, tt.calls)
-			}
-			if n := c.Snapshot().Retries; n != tt.retries {
-				t.Errorf("%d retries are counted, want %d", n, tt.retries)
-			}
-			eventually(t, "leases are returned", func() bool { return c.Snapshot().Leases == 0 })
+				_ = cs.SendMsg(raw("x"))
+				_ = cs.CloseSend()
+				for err == nil {
+					var msg mem.BufferSlice
+					if err = cs.RecvMsg(&msg); err == nil {
+						msg.Free()
+					}
+				}
+				return err
+			})
 		})
+	}
+}
+
+// checkRetries makes a call to two instances that fail it.
+func checkRetries(t *testing.T, settings Settings, fails failing, calls int64, retries uint64, call func(*Channel) error) {
+	t.Helper()
+	settings.RetryBackoffBase = time.Millisecond
+	a, b := startBackend(t, ""), startBackend(t, "")
+	a.fails.Store(&fails)
+	b.fails.Store(&fails)
+	f := &manualFeed{}
+	c := openChannel(t, settings, f)
+	f.list(a.addr, b.addr)
+	eventually(t, "both are ready", func() bool { return readyEndpoints(c) == 2 })
+	if st := status.Convert(call(c)); st.Code() != fails.code || st.Message() != "out of order" {
+		t.Errorf("error is %v, want the instance's own", st)
+	}
+	if n := a.calls.Load() + b.calls.Load(); n != calls {
+		t.Errorf("%d calls were made, want %d", n, calls)
+	}
+	if n := c.Snapshot().Retries; n != retries {
+		t.Errorf("%d retries are counted, want %d", n, retries)
 	}
 }
 

@@ -79,17 +79,13 @@ func (x *unary) call(msg *[]byte) error {
 		frontend.PutBuffer(msg)
 		return err
 	}
-	call, err := x.opts.Start(x.r.Context(), x.method, frontend.CallSettings{
+	call, answer, err := x.opts.Invoke(x.r.Context(), x.method, frontend.CallSettings{
 		Header: x.r.Header, Metadata: md, Idempotent: x.r.Method == http.MethodGet,
-	}, x.info)
-	if err != nil {
-		frontend.PutBuffer(msg)
+	}, msg, x.info)
+	switch {
+	case call == nil:
 		return err
-	}
-	defer call.Close()
-	_ = call.Send(frontend.NewMessage(msg)) // An error of sending is told by Recv, and better.
-	answer, err := call.Recv()
-	if err != nil {
+	case err != nil:
 		e := relay.AsError(err)
 		x.info.Fail(e)
 		x.fail(call.Header(), call.Trailer(), e)

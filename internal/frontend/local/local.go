@@ -92,9 +92,23 @@ func (s *Server) method(compiler *transcode.Compiler, md protoreflect.MethodDesc
 	}, nil
 }
 
-// Invoke implements grpc.ClientConnInterface. Frontends have no use for it.
-func (s *Server) Invoke(context.Context, string, any, any, ...grpc.CallOption) error {
-	return status.Error(codes.Unimplemented, "local services are called by streams only")
+// Invoke implements grpc.ClientConnInterface. Of the options, grpc.Header and grpc.Trailer are heeded.
+func (s *Server) Invoke(ctx context.Context, path string, args, reply any, opts ...grpc.CallOption) error {
+	cs, err := s.NewStream(ctx, &grpc.StreamDesc{}, path)
+	if err != nil {
+		return err
+	}
+	_ = cs.SendMsg(args) // An error of sending is told by RecvMsg, and better.
+	err = cs.RecvMsg(reply)
+	for _, o := range opts {
+		switch o := o.(type) {
+		case grpc.HeaderCallOption:
+			*o.HeaderAddr, _ = cs.Header()
+		case grpc.TrailerCallOption:
+			*o.TrailerAddr = cs.Trailer()
+		}
+	}
+	return err
 }
 
 // NewStream implements grpc.ClientConnInterface.

@@ -88,6 +88,9 @@ func (x *Exchange) serve() error {
 	if err != nil {
 		return err
 	}
+	if !x.Method.StreamDesc.ServerStreams {
+		return x.serveUnary(msg, settings)
+	}
 	call, err := x.Options.Start(x.R.Context(), x.Method, settings, x.Info)
 	if err != nil {
 		frontend.PutBuffer(msg)
@@ -95,10 +98,20 @@ func (x *Exchange) serve() error {
 	}
 	defer call.Close()
 	_ = call.Send(frontend.NewMessage(msg)) // An error of sending is told by Recv, and better.
-	if x.Method.StreamDesc.ServerStreams {
-		x.pump(call, nil)
-	} else {
-		x.answer(call)
+	x.pump(call, nil)
+	return nil
+}
+
+// serveUnary makes a call with one message each way, and answers.
+func (x *Exchange) serveUnary(msg *[]byte, settings frontend.CallSettings) error {
+	call, answer, err := x.Options.Invoke(x.R.Context(), x.Method, settings, msg, x.Info)
+	switch {
+	case call == nil:
+		return err
+	case err != nil:
+		x.fail(call, err)
+	default:
+		x.answer(call, answer)
 	}
 	return nil
 }
@@ -183,12 +196,7 @@ func flat(msg mem.BufferSlice) (wire []byte, free func()) {
 }
 
 // answer writes the response of a unary call.
-func (x *Exchange) answer(call *frontend.Call) {
-	msg, err := call.Recv()
-	if err != nil {
-		x.fail(call, err)
-		return
-	}
+func (x *Exchange) answer(call *frontend.Call, msg mem.BufferSlice) {
 	buf := frontend.GetBuffer(envelope.HeaderSize + msg.Len() + 64)
 	defer frontend.PutBuffer(buf)
 	out, err := x.appendMessage(*buf, msg)

@@ -28,6 +28,12 @@ func (c cannedConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, _ stri
 	return &cannedStream{ctx: ctx, answer: c.answer}, nil
 }
 
+func (c cannedConn) Invoke(_ context.Context, _ string, args, reply any, _ ...grpc.CallOption) error {
+	args.(mem.BufferSlice).Free()
+	*reply.(*mem.BufferSlice) = mem.BufferSlice{mem.SliceBuffer(c.answer)}
+	return nil
+}
+
 type cannedStream struct {
 	grpc.ClientStream
 	ctx    context.Context

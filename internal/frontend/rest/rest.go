@@ -98,16 +98,22 @@ func (x *exchange) release() {
 
 // start begins the RPC.
 func (x *exchange) start() (*frontend.Call, error) {
-	md, err := x.opts.NewMetadata(x.r)
+	settings, err := x.settings()
 	if err != nil {
 		return nil, err
 	}
-	return x.opts.Start(x.r.Context(), x.method, frontend.CallSettings{
+	return x.opts.Start(x.r.Context(), x.method, settings, x.info)
+}
+
+// settings are what the RPC takes besides its method.
+func (x *exchange) settings() (frontend.CallSettings, error) {
+	md, err := x.opts.NewMetadata(x.r)
+	return frontend.CallSettings{
 		Header:     x.r.Header,
 		Metadata:   md,
 		Timeout:    x.binding.Timeout,
 		Idempotent: x.binding.Idempotent || x.method.Idempotent,
-	}, x.info)
+	}, err
 }
 
 // failed adds to the error of a call the metadata that came with it.

@@ -19,16 +19,16 @@ func (x *exchange) serveUnary() error {
 	if err != nil {
 		return err
 	}
-	call, err := x.start()
+	settings, err := x.settings()
 	if err != nil {
 		frontend.PutBuffer(wire)
 		return err
 	}
-	defer call.Close()
-	// An error of sending is told by Recv, and better.
-	_ = call.Send(frontend.NewMessage(wire))
-	msg, err := call.Recv()
-	if err != nil {
+	call, msg, err := x.opts.Invoke(x.r.Context(), x.method, settings, wire, x.info)
+	switch {
+	case call == nil:
+		return err
+	case err != nil:
 		return x.failed(call, err)
 	}
 	return x.answer(call, msg)

@@ -1,0 +1,65 @@
+package pool
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+)
+
+// unaryDesc describes the calls of Invoke.
+var unaryDesc = grpc.StreamDesc{}
+
+// endpointOption is an option that is told the address of the instance that was picked, with each attempt.
+type endpointOption interface{ SetEndpoint(addr string) }
+
+// Invoke is a unary call, with the errors of NewStream. A raw message that is sent is freed here, in whatever way the call ends. An option that has
+// the method SetEndpoint(addr string) is told which instance was picked.
+func (c *Channel) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	raw, isRaw := args.(mem.BufferSlice)
+	if isRaw {
+		defer raw.Free()
+	}
+	if !c.acquire() {
+		return c.closedError()
+	}
+	defer c.release()
+	if c.retries(&unaryDesc, opts) {
+		return c.invokeAgain(ctx, method, args, reply, opts)
+	}
+	_, err := c.invoke(ctx, method, args, reply, nil, opts)
+	return err
+}
+
+// invokeAgain makes a call again as long as that makes sense.
+func (c *Channel) invokeAgain(ctx context.Context, method string, args, reply any, opts []grpc.CallOption) error {
+	c.budget.call()
+	a := attempts{channel: c}
+	var trailer metadata.MD // may say when to try again
+	options := append(make([]grpc.CallOption, 0, 6), opts...)
+	options = append(options, grpc.Trailer(&trailer))
+	for {
+		l, err := c.invoke(ctx, method, args, reply, a.tried, options)
+		if err == nil || !a.again(ctx, l, err, trailer) {
+			return err
+		}
+	}
+}
+
+// invoke makes one attempt, if possible at none of the endpoints that were tried before.
+func (c *Channel) invoke(ctx context.Context, method string, args, reply any, tried []*endpoint, opts []grpc.CallOption) (*lease, error) {
+	l := &lease{Context: ctx, channel: c, tried: tried, unary: true}
+	if raw, ok := args.(mem.BufferSlice); ok {
+		l.request, args = raw, l
+	}
+	c.leases.Add(1) // lease.end returns it. The channel cannot have closed: the caller has one.
+	err := c.conn.Invoke(l, method, args, reply, opts...)
+	l.end(err)
+	for _, o := range opts {
+		if o, ok := o.(endpointOption); ok {
+			o.SetEndpoint(l.address())
+		}
+	}
+	return l, l.explain(err)
+}
