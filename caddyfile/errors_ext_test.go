@@ -164,8 +164,12 @@ func TestErrors(t *testing.T) {
 			"discover: expected a kind of source, such as etcd, static or dns, at Caddyfile:4",
 		},
 		"unknown option of a source": {
-			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover etcd user {\n\t\t\thold 60s\n\t\t}\n\t}\n}",
-			`unknown option "hold" of discover etcd: expected cluster or layout, at Caddyfile:5`,
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover etcd user {\n\t\t\tholt 60s\n\t\t}\n\t}\n}",
+			`unknown option "holt" of discover etcd: expected cluster, hold or layout, at Caddyfile:5`,
+		},
+		"hold without a unit": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover etcd user {\n\t\t\thold 60\n\t\t}\n\t}\n}",
+			`hold "60": expected a duration, such as 60s, or off, at Caddyfile:5`,
 		},
 		"unknown descriptors": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdescriptors openapi x\n\t}\n}",

@@ -47,6 +47,9 @@ type State struct {
 	// Stale is true when the list did not come from the registry's present state (a snapshot on
 	// disk, or a read that a minority member answered).
 	Stale bool
+	// Hold is for how long a suspicious mass disappearance from this source is not believed: instances that are connected stay in
+	// use meanwhile. 0: every list is believed at once.
+	Hold time.Duration
 }
 
 // Source is the contract for anything that knows the endpoints of a service. The guest modules

@@ -69,6 +69,9 @@ func printUpstream(w io.Writer, u *UpstreamView, now time.Time) error {
 		fmt.Fprintf(w, "  ! skipped %s: %s\n", s.ID, s.Reason)
 	}
 	fmt.Fprintf(w, "  schema: %s\n", describeSchema(&u.Schema))
+	if u.Held > 0 {
+		fmt.Fprintf(w, "  ! instances held although the registry does not have them any more: %d\n", u.Held)
+	}
 	fmt.Fprintf(w, "  calls in flight: %d\n", u.Leases)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "  ADDRESS\tSTATE\tSINCE\tCONNS\tIN-FLIGHT\tPICKS\tFAILURES\tWEIGHT\tLAST ERROR")

@@ -53,6 +53,7 @@ func TestMetrics(t *testing.T) {
 		`request_duration_seconds_count{method="Unary",` + of + `}`:                  4,
 		`endpoints{state="READY",upstream="metered"}`:                                1,
 		`endpoints{state="draining",upstream="metered"}`:                             0,
+		`endpoints{state="held",upstream="metered"}`:                                 0,
 		`connections{state="READY",upstream="metered"}`:                              1,
 		`connects_total{upstream="metered"}`:                                         1,
 		`retries_total{upstream="metered"}`:                                          0,

@@ -21,6 +21,9 @@ func init() {
 	caddy.RegisterModule(new(Source))
 }
 
+// defaultHold is the default of Source.Hold.
+const defaultHold = 60 * time.Second
+
 // clients holds one *client per cluster while a watch uses it, across config reloads. The key is settings.fingerprint.
 var clients = caddy.NewUsagePool()
 
@@ -160,6 +163,11 @@ type Source struct {
 	// each entry by itself and uses the key as it is.
 	Layout string `json:"layout,omitempty"`
 
+	// For how long it is not believed when more than half of four or more instances vanish within 15 seconds, or the last one: those that
+	// are connected stay in use until their connection closes, or etcd has been well and without them for so long. Default:
+	// 60s. Negative: etcd is believed at once.
+	Hold caddy.Duration `json:"hold,omitempty"`
+
 	settings *settings
 	prefix   string
 	layout   Layout
@@ -224,8 +232,15 @@ func (s *Source) Validate() error {
 
 // ID implements discovery.Source.
 func (s *Source) ID() string {
-	return fmt.Sprintf("etcd://%s/%s?layout=%s#%s", canonicalEndpoints(s.settings.endpoints), s.prefix, s.layout, s.settings.fingerprint)
+	hold := ""
+	if d := s.hold(); d != defaultHold {
+		hold = "&hold=" + d.String()
+	}
+	return fmt.Sprintf("etcd://%s/%s?layout=%s%s#%s", canonicalEndpoints(s.settings.endpoints), s.prefix, s.layout, hold, s.settings.fingerprint)
 }
+
+// hold is State.Hold.
+func (s *Source) hold() time.Duration { return max(0, orDefault(s.Hold, defaultHold)) }
 
 // Watch implements discovery.Source. The client belongs to the watch and not to the config, which it may outlive.
 func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
@@ -233,22 +248,24 @@ func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
 	key := s.settings.fingerprint
 	shared, _, err := clients.LoadOrNew(key, func() (caddy.Destructor, error) { return newClient(s.settings, log), nil })
 	if err != nil { // never, see the line before
-		publish(discovery.State{Err: err})
+		publish(discovery.State{Err: err, Hold: s.hold()})
 		return
 	}
 	defer func() { _, _ = clients.Delete(key) }() // Destruct has no errors
-	newWatcher(&session{client: shared.(*client)}, s.prefix, s.layout, log).run(ctx, publish)
+	w := newWatcher(&session{client: shared.(*client)}, s.prefix, s.layout, log)
+	w.state.Hold = s.hold()
+	w.run(ctx, publish)
 }
 
 // UnmarshalTarget implements discovery.TargetUnmarshaler:
 //
-//	etcd://h1:2379,h2:2379/user.rpc[?layout=<layout>]
-//	etcd:///user.rpc[?layout=<layout>][&cluster=<name>]
+//	etcd://h1:2379,h2:2379/user.rpc[?layout=<layout>][&hold=<duration>|off]
+//	etcd:///user.rpc[?layout=<layout>][&cluster=<name>][&hold=<duration>|off]
 func (s *Source) UnmarshalTarget(t discovery.Target) error {
 	if t.Scheme != "etcd" {
 		return fmt.Errorf("expected the scheme etcd, found %s", discovery.Excerpt(t.Scheme))
 	}
-	if err := t.CheckQuery("layout", "cluster"); err != nil {
+	if err := t.CheckQuery("layout", "cluster", "hold"); err != nil {
 		return err
 	}
 	if t.Path == "" {
@@ -266,10 +283,30 @@ func (s *Source) UnmarshalTarget(t discovery.Target) error {
 			}
 		}
 	}
+	if values := t.Query["hold"]; len(values) > 0 {
+		if s.Hold, err = parseHold(values[0]); err != nil {
+			return err
+		}
+	}
 	if _, err := ParseLayout(s.Layout); err != nil {
 		return err
 	}
 	return s.Validate()
+}
+
+// parseHold parses a duration; none, "off" or 0, is negative in the config.
+func parseHold(value string) (caddy.Duration, error) {
+	if value == "off" {
+		return -1, nil
+	}
+	d, err := caddy.ParseDuration(value)
+	switch {
+	case err != nil || d < 0:
+		return 0, fmt.Errorf("hold %s: expected a duration, such as 60s, or off", discovery.Excerpt(value))
+	case d == 0:
+		return -1, nil
+	}
+	return caddy.Duration(d), nil
 }
 
 // UnmarshalCaddyfile sets up the source from Caddyfile tokens. Syntax:
@@ -277,24 +314,32 @@ func (s *Source) UnmarshalTarget(t discovery.Target) error {
 //	etcd <key> {
 //		cluster <name>
 //		layout  auto | gozero | etcd | kratos | kitex | micro | plain
+//		hold    <duration> | off
 //	}
 func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the module's name
 	if !d.AllArgs(&s.Key) {
 		return d.Err("expected one key, as in: discover etcd user.rpc")
 	}
-	options := map[string]*string{"cluster": &s.Cluster, "layout": &s.Layout}
+	hold := ""
+	options := map[string]*string{"cluster": &s.Cluster, "layout": &s.Layout, "hold": &hold}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
 		field, ok := options[name]
 		if !ok {
-			return d.Errf("unknown option %q of discover etcd: expected cluster or layout", name)
+			return d.Errf("unknown option %q of discover etcd: expected cluster, hold or layout", name)
 		}
 		if *field != "" {
 			return d.Errf("option %s of discover etcd is given twice", name)
 		}
 		if !d.AllArgs(field) || *field == "" {
 			return d.ArgErr()
+		}
+		if name == "hold" {
+			var err error
+			if s.Hold, err = parseHold(hold); err != nil {
+				return d.WrapErr(err)
+			}
 		}
 	}
 	if _, err := ParseLayout(s.Layout); err != nil {

@@ -97,12 +97,20 @@ func TestProvision(t *testing.T) {
 			`{"guests":[{"source":"etcd","endpoints":["h3:1"],"key":"user"}]}`,
 			"etcd://h3:1/user/?layout=auto#", "",
 		},
+		"a hold of its own": {
+			`{"guests":[{"source":"etcd","endpoints":["h3:1"],"key":"user","hold":"30s"}]}`,
+			"etcd://h3:1/user/?layout=auto&hold=30s#", "",
+		},
+		"no hold": {
+			`{"guests":[{"source":"etcd","endpoints":["h3:1"],"key":"user","hold":-1}]}`,
+			"etcd://h3:1/user/?layout=auto&hold=0s#", "",
+		},
 		"a login":                   {`{"etcd":{"default":{"endpoints":["h1"],"username":"root","password":"{env.TEST_ETCD_PASSWORD}"}},"guests":[{"source":"etcd","key":"u"}]}`, "etcd://h1:2379/u/?layout=auto#", ""},
 		"a cluster that is not":     {`{"guests":[{"source":"etcd","key":"user"}]}`, "", "no etcd cluster default is defined"},
 		"cluster and endpoints":     {`{"guests":[{"source":"etcd","cluster":"a","endpoints":["h1"],"key":"user"}]}`, "", "found both"},
 		"no key":                    {`{"guests":[{"source":"etcd","endpoints":["h1"]}]}`, "", "expected an etcd key"},
 		"unknown layout":            {`{"guests":[{"source":"etcd","endpoints":["h1"],"key":"u","layout":"x"}]}`, "", "unknown etcd layout"},
-		"unknown option":            {`{"guests":[{"source":"etcd","endpoints":["h1"],"key":"u","hold":1}]}`, "", "unknown field"},
+		"unknown option":            {`{"guests":[{"source":"etcd","endpoints":["h1"],"key":"u","holt":1}]}`, "", "unknown field"},
 		"a bad endpoint":            {`{"guests":[{"source":"etcd","endpoints":["h1:0"],"key":"u"}]}`, "", "port from 1 to 65535"},
 		"no endpoints":              {`{"etcd":{"default":{}}}`, "", "found none"},
 		"half a login":              {`{"etcd":{"default":{"endpoints":["h1"],"username":"root"}}}`, "", "both a username and a password"},
@@ -228,6 +236,9 @@ func TestWatchSharesTheClient(t *testing.T) {
 	for found := 0; found < 2; {
 		select {
 		case s := <-states:
+			if s.Hold != defaultHold {
+				t.Fatalf("state %+v, want one with the default hold", s)
+			}
 			if len(s.Endpoints) == 2 && s.Err == nil {
 				found++
 			}
@@ -253,6 +264,8 @@ func TestUnmarshalTarget(t *testing.T) {
 		"etcd://h1//microservices/user?layout=kratos": {Endpoints: []string{"h1:2379"}, Key: "/microservices/user", Layout: "kratos"},
 		"etcd:///user.rpc":                            {Key: "user.rpc"},
 		"etcd:///user.rpc?cluster=b&layout=plain":     {Key: "user.rpc", Cluster: "b", Layout: "plain"},
+		"etcd://h1/user?hold=1m30s":                   {Endpoints: []string{"h1:2379"}, Key: "user", Hold: caddy.Duration(90 * time.Second)},
+		"etcd://h1/user?hold=off":                     {Endpoints: []string{"h1:2379"}, Key: "user", Hold: -1},
 	} {
 		got, err := unmarshalTarget(target)
 		if err != nil || !reflect.DeepEqual(*got, want) {
@@ -264,7 +277,8 @@ func TestUnmarshalTarget(t *testing.T) {
 		"etcd://h1:2379/":             "expected a key after the hosts",
 		"etcd://h1:x/user":            "port from 1 to 65535",
 		"etcd://h1,/user":             "found nothing",
-		"etcd://h1/user?hold=1s":      `found "hold"`,
+		"etcd://h1/user?holt=1s":      `found "holt"`,
+		"etcd://h1/user?hold=x":       "hold \"x\": expected a duration, such as 60s, or off",
 		"etcd://h1/user?layout=":      "expected a value for layout",
 		"etcd://h1/user?layout=zk":    "unknown etcd layout",
 		"etcd://h1/user?cluster=b":    "found both",
@@ -290,6 +304,9 @@ func TestUnmarshalCaddyfile(t *testing.T) {
 		"etcd user.rpc":                            {Key: "user.rpc"},
 		"etcd user.rpc {\n}":                       {Key: "user.rpc"},
 		"etcd user {\ncluster b\nlayout kratos\n}": {Key: "user", Cluster: "b", Layout: "kratos"},
+		"etcd user {\nhold 30s\n}":                 {Key: "user", Hold: caddy.Duration(30 * time.Second)},
+		"etcd user {\nhold off\n}":                 {Key: "user", Hold: -1},
+		"etcd user {\nhold 0\n}":                   {Key: "user", Hold: -1},
 	} {
 		got := new(Source)
 		if err := got.UnmarshalCaddyfile(caddyfile.NewTestDispenser(input)); err != nil || !reflect.DeepEqual(*got, want) {
@@ -300,7 +317,10 @@ func TestUnmarshalCaddyfile(t *testing.T) {
 		"etcd":                               "expected one key",
 		"etcd a b":                           "expected one key",
 		"etcd /":                             "expected an etcd key",
-		"etcd a {\nhold 60s\n}":              `unknown option "hold" of discover etcd: expected cluster or layout, at Testfile:2`,
+		"etcd a {\nholt 60s\n}":              `unknown option "holt" of discover etcd: expected cluster, hold or layout, at Testfile:2`,
+		"etcd a {\nhold -1s\n}":              "hold \"-1s\": expected a duration, such as 60s, or off, at Testfile:2",
+		"etcd a {\nhold soon\n}":             "hold \"soon\": expected a duration, such as 60s, or off, at Testfile:2",
+		"etcd a {\nhold 1s\nhold 2s\n}":      "option hold of discover etcd is given twice, at Testfile:3",
 		"etcd a {\nlayout auto\nlayout x\n}": "option layout of discover etcd is given twice, at Testfile:3",
 		"etcd a {\nlayout zk\n}":             "unknown etcd layout",
 		"etcd a {\ncluster\n}":               "wrong argument count",

@@ -160,11 +160,12 @@ func (f *fleet) onConnState(c *conn, s balancer.SubConnState) {
 	case connectivity.Connecting, connectivity.Shutdown:
 	}
 	f.settle(c.endpoint)
+	f.losesHold(c.endpoint)
 }
 
 // idle decides about a connection that was lost, or whose backoff is over.
 func (f *fleet) idle(c *conn, was connectivity.State) {
-	if !c.endpoint.active() {
+	if !c.endpoint.registered() {
 		f.drop(c)
 		return
 	}

@@ -20,18 +20,32 @@ func (f *fleet) drain(ep *endpoint) {
 	ep.draining.Store(true)
 	ep.since = now
 	f.acquit(ep)
-	for i := len(ep.conns) - 1; i >= 0; i-- {
-		if c := ep.conns[i]; c.state != connectivity.Ready {
-			f.drop(c)
-		}
-	}
+	f.dropUnready(ep)
 	f.settle(ep)
-	f.at(now.Add(drainLinger), func() { f.release(ep) })
+	f.at(now.Add(f.drainLinger()), func() { f.release(ep) })
 	f.at(now.Add(f.settings.DrainTimeout), func() {
 		if ep.draining.Load() && ep.since.Equal(now) && f.endpoints[ep.addr] == ep {
 			f.cut(ep)
 		}
 	})
+}
+
+// drainLinger is how long the connections of a removed endpoint are kept at least. Where many that vanish are held, those that went
+// first can be taken back when it turns out that they were the first of many.
+func (f *fleet) drainLinger() time.Duration {
+	if f.hold.time > 0 {
+		return lossWindow
+	}
+	return drainLinger
+}
+
+// dropUnready drops the connections that are not up.
+func (f *fleet) dropUnready(ep *endpoint) {
+	for i := len(ep.conns) - 1; i >= 0; i-- {
+		if c := ep.conns[i]; c.state != connectivity.Ready {
+			f.drop(c)
+		}
+	}
 }
 
 // drained is called when the last call in flight at a draining endpoint has ended.
@@ -45,7 +59,7 @@ func (f *fleet) drained(ep *endpoint) {
 
 // release lets a draining endpoint go if nothing holds it any more.
 func (f *fleet) release(ep *endpoint) {
-	if ep.draining.Load() && ep.inFlight.Load() == 0 && f.endpoints[ep.addr] == ep && time.Since(ep.since) >= drainLinger {
+	if ep.draining.Load() && ep.inFlight.Load() == 0 && f.endpoints[ep.addr] == ep && time.Since(ep.since) >= f.drainLinger() {
 		f.forget(ep)
 	}
 }

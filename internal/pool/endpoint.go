@@ -36,10 +36,12 @@ type endpoint struct {
 	warmFrom      time.Time // when it started slowly
 	ejected       bool
 	ejectedAt     time.Time
-	ejections     int       // in a row
-	pardoned      time.Time // when the last one ended
-	failing       bool      // no READY connection, and the last attempt of each failed
-	failedAt      time.Time // since when
+	ejections     int           // in a row
+	pardoned      time.Time     // when the last one ended
+	held          bool          // in use without a registration
+	heldUntil     time.Duration // on the clock of contact
+	failing       bool          // no READY connection, and the last attempt of each failed
+	failedAt      time.Time     // since when
 	state         connectivity.State
 	since         time.Time // of state, or of draining
 	connects      uint64    // connections that became READY
@@ -52,8 +54,10 @@ type registration struct {
 	weight uint32
 }
 
-// active is false once the last registration is gone.
-func (ep *endpoint) active() bool { return len(ep.registrations) > 0 }
+// active is false once the last registration is gone, unless the endpoint is held.
+func (ep *endpoint) active() bool { return ep.registered() || ep.held }
+
+func (ep *endpoint) registered() bool { return len(ep.registrations) > 0 }
 
 // pickConn gives the READY connection with the fewest calls, nil when there is none, and whether it takes one more.
 func (ep *endpoint) pickConn() (best *conn, room bool) {

@@ -55,35 +55,40 @@ func (e *events) cut(addr string, calls int64, after time.Duration) {
 		zap.String("instance", addr), zap.Int64("calls", calls), zap.Duration("drain_timeout", after))
 }
 
+// some counts instances and has a few as examples.
+type some struct {
+	count    int
+	examples []string
+}
+
+func (s *some) add(addr string) {
+	s.count++
+	if len(s.examples) < eventExamples {
+		s.examples = append(s.examples, addr)
+	}
+}
+
 // changes is what a new list of endpoints meant.
-type changes struct {
-	added, removed                 int
-	addedExamples, removedExamples []string
+type changes struct{ added, removed, held, returned, released some }
+
+// changed writes one line for each kind of change, with a few examples.
+func (e *events) changed(c changes, hold time.Duration) {
+	say := func(s some, write func(string, ...zap.Field), message string, fields ...zap.Field) {
+		if s.count > 0 {
+			e.limited(write, message, append(fields, zap.Int("count", s.count), zap.Strings("instances", s.examples))...)
+		}
+	}
+	say(c.added, e.log.Info, "instances added")
+	say(c.removed, e.log.Info, "instances removed; their calls in flight may finish")
+	say(c.held, e.log.Warn, "instances vanished from the registry, too many at once to be believed: those that are connected stay in use until "+
+		"their connection closes, or until the registry has been well and without them for the hold time", zap.Duration("hold", hold))
+	say(c.returned, e.log.Info, "held instances are registered again")
+	say(c.released, e.log.Warn, "held instances removed, because the registry has been without them for the hold time; their calls in flight "+
+		"may finish", zap.Duration("hold", hold))
 }
 
-func (c *changes) add(addr string) {
-	c.added++
-	if len(c.addedExamples) < eventExamples {
-		c.addedExamples = append(c.addedExamples, addr)
-	}
-}
-
-func (c *changes) remove(addr string) {
-	c.removed++
-	if len(c.removedExamples) < eventExamples {
-		c.removedExamples = append(c.removedExamples, addr)
-	}
-}
-
-// changed writes one line for a list, with a few examples.
-func (e *events) changed(c changes) {
-	if c.added > 0 {
-		e.limited(e.log.Info, "instances added", zap.Int("count", c.added), zap.Strings("instances", c.addedExamples))
-	}
-	if c.removed > 0 {
-		e.limited(e.log.Info, "instances removed; their calls in flight may finish",
-			zap.Int("count", c.removed), zap.Strings("instances", c.removedExamples))
-	}
+func (e *events) heldLost(addr string) {
+	e.limited(e.log.Info, "held instance removed, because its connection closed", zap.String("instance", addr))
 }
 
 func (e *events) closed(calls int64) {

@@ -41,22 +41,24 @@ type fleet struct {
 	wake     chan struct{}  // the agenda has a new first task
 	asked    chan func()    // what calls asked for, see ask
 
-	mu        sync.Mutex
-	cc        balancer.ClientConn // nil before the policy is built and after it is closed
-	endpoints map[string]*endpoint
-	listed    []discovery.Endpoint // what the endpoints were made from, by ID
-	synced    bool
-	pending   *discovery.State // to be applied
-	applied   time.Time
-	ready     []*endpoint // active ones with a READY connection, in no order
-	active    int
-	failing   int // active endpoints that are failing
-	weights   weightCount
-	cold      map[*endpoint]struct{} // ready endpoints that start slowly
-	coldDue   bool                   // a task to look after them is on the agenda
-	ejected   int                    // active endpoints that are ejected
-	ejections uint64                 // ever
-	lastError error                  // of connecting
+	mu         sync.Mutex
+	cc         balancer.ClientConn // nil before the policy is built and after it is closed
+	endpoints  map[string]*endpoint
+	listed     []discovery.Endpoint // what the endpoints were made from, by ID
+	synced     bool
+	pending    *discovery.State // to be applied
+	applied    time.Time
+	ready      []*endpoint // active ones with a READY connection, in no order
+	active     int
+	registered int // endpoints with a registration
+	hold       holding
+	failing    int // active endpoints that are failing
+	weights    weightCount
+	cold       map[*endpoint]struct{} // ready endpoints that start slowly
+	coldDue    bool                   // a task to look after them is on the agenda
+	ejected    int                    // active endpoints that are ejected
+	ejections  uint64                 // ever
+	lastError  error                  // of connecting
 
 	queue    connQueue
 	dialing  int
@@ -88,6 +90,7 @@ func newFleet(service string, settings Settings, log *zap.Logger, random func() 
 		endpoints: make(map[string]*endpoint),
 		weights:   make(weightCount),
 		readiness: make(chan struct{}),
+		hold:      holding{lost: make(map[string]time.Time)},
 		listeners: make(map[*listener]struct{}),
 	}
 }

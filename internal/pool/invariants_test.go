@@ -24,7 +24,11 @@ func TestInvariants(t *testing.T) {
 				for step := range 400 {
 					switch r.IntN(6) {
 					case 0:
-						f.onFeed(synced(someEndpoints(r)...))
+						s := synced(someEndpoints(r)...)
+						if seed%3 > 0 {
+							s.Hold, s.Stale = time.Second, r.IntN(4) == 0
+						}
+						f.onFeed(s)
 					case 1, 2:
 						if s := g.sub(fmt.Sprint("host", r.IntN(8))); s != nil {
 							s.next(r)
@@ -104,7 +108,7 @@ func checkBooks(t *testing.T, f *fleet) {
 	t.Helper()
 	f.lock()
 	defer f.unlock()
-	var active, failing, ready, ejected, dialing, weights int
+	var active, registered, held, failing, ready, ejected, dialing, weights int
 	for addr, ep := range f.endpoints {
 		if ep.addr != addr {
 			t.Errorf("%s stands under %s", ep.addr, addr)
@@ -130,13 +134,16 @@ func checkBooks(t *testing.T, f *fleet) {
 		if ep.draining.Load() == ep.active() {
 			t.Errorf("%s: draining %v, active %v", addr, ep.draining.Load(), ep.active())
 		}
+		if ep.held && (ep.registered() || !ep.connected) {
+			t.Errorf("%s is held, registered %v, connected %v", addr, ep.registered(), ep.connected)
+		}
 		if ep.active() {
 			active++
-			if len(ep.conns) < f.settings.Connections {
+			if len(ep.conns) < f.settings.Connections && !ep.held {
 				t.Errorf("%s has %d connections, want %d", addr, len(ep.conns), f.settings.Connections)
 			}
 		}
-		for what, n := range map[*int]bool{&failing: ep.failing, &ready: ep.place >= 0, &ejected: ep.ejected} {
+		for what, n := range map[*int]bool{&failing: ep.failing, &ready: ep.place >= 0, &ejected: ep.ejected, &held: ep.held, &registered: ep.registered()} {
 			if n {
 				*what++
 			}
@@ -148,7 +155,7 @@ func checkBooks(t *testing.T, f *fleet) {
 		}
 	}
 	for what, pair := range map[string][2]int{
-		"active": {f.active, active}, "failing": {f.failing, failing}, "ready": {len(f.ready), ready},
+		"active": {f.active, active}, "registered": {f.registered, registered}, "held": {f.hold.held, held}, "failing": {f.failing, failing}, "ready": {len(f.ready), ready},
 		"ejected": {f.ejected, ejected}, "weights": {weights, active}, "dialling": {f.dialing, dialing},
 	} {
 		if pair[0] != pair[1] {

@@ -17,6 +17,7 @@ type Snapshot struct {
 	Connects  uint64             `json:"connects"`           // connections made since the start
 	Retries   uint64             `json:"retries"`            // calls made again at another instance
 	Ejections uint64             `json:"ejections"`          // instances ejected since the start
+	Held      int                `json:"held,omitempty"`     // instances in use that vanished from the registry in a suspicious way
 	LastError string             `json:"last_error,omitempty"`
 	Endpoints []EndpointSnapshot `json:"endpoints"` // by address
 }
@@ -44,7 +45,7 @@ func (f *fleet) snapshot() Snapshot {
 	f.lock()
 	defer f.unlock()
 	s := Snapshot{
-		Picks: f.past.picks, Failures: f.past.failures, Connects: f.connects, Ejections: f.ejections,
+		Picks: f.past.picks, Failures: f.past.failures, Connects: f.connects, Ejections: f.ejections, Held: f.hold.held,
 		Endpoints: make([]EndpointSnapshot, 0, len(f.endpoints)),
 	}
 	if f.lastError != nil {
@@ -82,6 +83,8 @@ func (ep *endpoint) snapshot() EndpointSnapshot {
 		s.State = "draining"
 	case ep.ejected:
 		s.State = "ejected"
+	case ep.held:
+		s.State = "held"
 	}
 	return s
 }

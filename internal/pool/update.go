@@ -38,9 +38,12 @@ func (f *fleet) apply() {
 		f.synced = true
 		f.changed(true)
 	}
+	f.hold.time = s.Hold
+	f.hold.clock.set(s.Synced && s.Err == nil && !s.Stale, f.applied)
 	list := byID(s.Endpoints)
 	var (
 		gone []discovery.Endpoint
+		lost []*endpoint
 		dial []*conn
 		what changes
 	)
@@ -59,10 +62,14 @@ func (f *fleet) apply() {
 	})
 	// Registrations go last, so that an instance that registered anew under another ID is never without one.
 	for _, e := range gone {
-		f.unregister(e, &what)
+		if ep := f.unregister(e); ep != nil {
+			lost = append(lost, ep)
+		}
 	}
 	f.listed = list
-	f.events.changed(what)
+	f.lose(lost, &what)
+	f.watchHeld()
+	f.events.changed(what, s.Hold)
 
 	// Hundreds of gateways get the same list at the same time, sorted.
 	for i := len(dial) - 1; i > 0; i-- {
@@ -82,11 +89,21 @@ func (f *fleet) register(e discovery.Endpoint, what *changes) (dial []*conn) {
 		f.endpoints[e.Addr] = ep
 	}
 	wasActive := ep.active()
+	if !ep.registered() {
+		f.registered++
+		delete(f.hold.lost, ep.addr)
+	}
 	fresh := ep.add(e.ID, e.Weight)
 	switch {
+	case ep.held:
+		f.unhold(ep)
+		ep.since = time.Now()
+		what.returned.add(e.Addr)
+		dial = f.fill(ep)
 	case !wasActive:
-		what.add(e.Addr)
-		dial = f.activate(ep)
+		what.added.add(e.Addr)
+		f.use(ep)
+		dial = f.fill(ep)
 	case fresh && ep.place < 0:
 		f.renew(ep)
 	}
@@ -95,32 +112,36 @@ func (f *fleet) register(e discovery.Endpoint, what *changes) (dial []*conn) {
 	return dial
 }
 
-// activate takes an endpoint into use that is new, or was being drained: then its connection is used again if it is still up.
-func (f *fleet) activate(ep *endpoint) (dial []*conn) {
+// use takes an endpoint into use that is new, or was being drained: then its connection is used again if it is still up.
+func (f *fleet) use(ep *endpoint) {
 	f.active++
 	f.weights.add(ep.weight)
 	f.changed(false)
 	ep.draining.Store(false)
 	ep.since = time.Now()
+}
+
+// fill gives an endpoint the connections that it should have.
+func (f *fleet) fill(ep *endpoint) (dial []*conn) {
 	for len(ep.conns) < f.settings.Connections {
 		dial = append(dial, f.newConn(ep))
 	}
 	return dial
 }
 
-// unregister removes an entry of the registry, and with the last one of an address the endpoint.
-func (f *fleet) unregister(e discovery.Endpoint, what *changes) {
+// unregister removes an entry of the registry. It returns the endpoint if that was its last one.
+func (f *fleet) unregister(e discovery.Endpoint) (lost *endpoint) {
 	ep := f.endpoints[e.Addr]
-	if ep == nil || !ep.active() {
-		return
+	if ep == nil || !ep.registered() {
+		return nil
 	}
 	ep.remove(e.ID)
-	if ep.active() {
+	if ep.registered() {
 		f.weigh(ep)
-		return
+		return nil
 	}
-	what.remove(e.Addr)
-	f.drain(ep)
+	f.registered--
+	return ep
 }
 
 // reweigh takes over a changed weight.

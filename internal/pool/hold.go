@@ -1,0 +1,160 @@
+package pool
+
+import "time"
+
+// A registry that is sick, or was wiped, says that instances are gone which are not. So when many vanish at once, those that are
+// connected stay in use: they are held. What the network says is believed at once: a held endpoint that loses its connections is
+// let go. What the registry says is believed when it has been saying so for the hold time, and was itself well all the while.
+
+const (
+	// lossWindow is the time within which losses count together.
+	lossWindow = 15 * time.Second
+	// massLossOf is of how many endpoints at least more than half must vanish to be suspicious. Of fewer only the loss of the last one is.
+	massLossOf = 4
+)
+
+// holding is what a fleet knows of endpoints that vanished from the registry. It belongs to the fleet's mutex.
+type holding struct {
+	time   time.Duration        // State.Hold; 0: nothing is held
+	lost   map[string]time.Time // addresses that vanished within lossWindow and are not held
+	losses []loss               // the same by time, and some that are not lost any more
+	held   int                  // endpoints
+	queue  []heldEntry          // the same by time, and some that are not held any more
+	clock  contactClock
+	due    bool // a task to look after the queue is on the agenda
+}
+
+type loss struct {
+	at   time.Time
+	addr string
+}
+
+type heldEntry struct {
+	endpoint *endpoint
+	until    time.Duration // on the clock of contact
+}
+
+// contactClock runs while the registry is in contact and sure of what it says.
+type contactClock struct {
+	running bool
+	since   time.Time
+	sum     time.Duration // before that
+}
+
+func (c *contactClock) set(running bool, now time.Time) {
+	c.sum = c.at(now)
+	c.running, c.since = running, now
+}
+
+func (c *contactClock) at(now time.Time) time.Duration {
+	if !c.running {
+		return c.sum
+	}
+	return c.sum + now.Sub(c.since)
+}
+
+// note adds addresses that have just vanished, and forgets those that did so too long ago.
+func (h *holding) note(gone []*endpoint, now time.Time) {
+	for _, ep := range gone {
+		h.lost[ep.addr] = now
+		h.losses = append(h.losses, loss{now, ep.addr})
+	}
+	old := 0
+	for ; old < len(h.losses) && now.Sub(h.losses[old].at) > lossWindow; old++ {
+		if l := h.losses[old]; h.lost[l.addr].Equal(l.at) {
+			delete(h.lost, l.addr)
+		}
+	}
+	h.losses = h.losses[old:]
+}
+
+// suspicious tells whether what vanished of late, beside so many that are still registered, looks like trouble with the registry.
+func (h *holding) suspicious(registered int) bool {
+	missing := len(h.lost) + h.held
+	all := registered + missing
+	return registered == 0 || all >= massLossOf && 2*missing > all
+}
+
+// lose takes endpoints whose last registration is gone out of use, or holds those that are connected.
+func (f *fleet) lose(gone []*endpoint, what *changes) {
+	if len(gone) == 0 {
+		return
+	}
+	if now := time.Now(); f.hold.time > 0 {
+		f.hold.note(gone, now)
+		if f.hold.suspicious(f.registered) {
+			// Also those that vanished one by one shortly before.
+			for addr := range f.hold.lost {
+				if ep := f.endpoints[addr]; ep != nil && ep.connected && !ep.cut.Load() {
+					f.keep(ep, now)
+					what.held.add(addr)
+				}
+			}
+			f.watchHeld()
+		}
+	}
+	for _, ep := range gone {
+		if !ep.held {
+			what.removed.add(ep.addr)
+			f.drain(ep)
+		}
+	}
+}
+
+// keep holds an endpoint that has no registration any more, on the connections that it has.
+func (f *fleet) keep(ep *endpoint, now time.Time) {
+	if ep.draining.Load() {
+		f.use(ep)
+	}
+	delete(f.hold.lost, ep.addr)
+	f.hold.held++
+	ep.held = true
+	ep.since = now
+	ep.heldUntil = f.hold.clock.at(now) + f.hold.time
+	f.hold.queue = append(f.hold.queue, heldEntry{ep, ep.heldUntil})
+	f.dropUnready(ep)
+	f.settle(ep)
+}
+
+// unhold ends the holding, in whatever way.
+func (f *fleet) unhold(ep *endpoint) {
+	ep.held = false
+	f.hold.held--
+}
+
+// losesHold lets a held endpoint go that has lost its last connection.
+func (f *fleet) losesHold(ep *endpoint) {
+	if ep.held && !ep.connected {
+		f.unhold(ep)
+		f.drain(ep)
+		f.events.heldLost(ep.addr)
+	}
+}
+
+// watchHeld lets endpoints go when they have been absent for long enough, now and later. While the registry is in trouble it waits for
+// the next state.
+func (f *fleet) watchHeld() {
+	h, now := &f.hold, time.Now()
+	var released changes
+	for len(h.queue) > 0 {
+		next := h.queue[0]
+		if ep := next.endpoint; ep.held && ep.heldUntil == next.until {
+			if wait := next.until - h.clock.at(now); wait > 0 {
+				if h.clock.running && !h.due {
+					h.due = true
+					f.at(now.Add(wait), func() {
+						h.due = false
+						f.watchHeld()
+					})
+				}
+				break
+			}
+			f.unhold(ep)
+			f.drain(ep)
+			released.released.add(ep.addr)
+		}
+		h.queue[0] = heldEntry{}
+		h.queue = h.queue[1:]
+	}
+	f.events.changed(released, h.time)
+}
