@@ -22,6 +22,7 @@ import (
 //		backoff          <base> [<max>]
 //		retry            <attempts> { ... } | off
 //		eject            <failures> [<base time>] { ... } | off
+//		health_check     [<service>]
 //		connect_timeout  <duration>
 //		timeout          <duration> | off
 //		max_receive_size <size>
@@ -58,6 +59,7 @@ func upstreamOptions(u *module.Upstream) options {
 		"backoff":          backoff(&u.Backoff),
 		"retry":            func(d *dispenser) error { return parseRetry(d, u) },
 		"eject":            func(d *dispenser) error { return parseEject(d, u) },
+		"health_check":     func(d *dispenser) error { return parseHealthCheck(d, u) },
 		"connect_timeout":  duration(&u.ConnectTimeout),
 		"timeout":          timeout(&u.Timeout),
 		"max_receive_size": size(&u.MaxReceiveSize),
@@ -140,6 +142,19 @@ func parseKeepalive(d *dispenser, u *module.Upstream) error {
 		}
 	}
 	return nil
+}
+
+// parseHealthCheck parses `health_check [<service>]`.
+func parseHealthCheck(d *dispenser, u *module.Upstream) error {
+	got, err := args(d, 0, 1, "the name of a service, or no argument")
+	if err != nil {
+		return err
+	}
+	u.HealthCheck = new(module.HealthCheck)
+	if len(got) == 1 {
+		u.HealthCheck.Service = got[0]
+	}
+	return noBlock(d, "health_check")
 }
 
 // parseDescriptors parses `descriptors reflection { refresh <duration> }`, `descriptors protoset <file>...` or

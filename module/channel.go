@@ -124,7 +124,7 @@ func (c *sharedChannel) hopeless(ch *pool.Channel) bool {
 		return false
 	}
 	for _, e := range ch.Snapshot().Endpoints {
-		if e.State != connectivity.TransientFailure.String() {
+		if e.State != connectivity.TransientFailure.String() && e.State != "unhealthy" {
 			return false
 		}
 	}

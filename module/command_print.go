@@ -7,6 +7,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/caddy-grpc/gateway/internal/pool"
 )
 
 // printRoutes writes the tables for people.
@@ -78,13 +80,21 @@ func printUpstream(w io.Writer, u *UpstreamView, now time.Time) error {
 	for i := range u.Endpoints {
 		e := &u.Endpoints[i]
 		fmt.Fprintf(t, "  %s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", e.Address, e.State, ago(e.Since, now), e.Connections, e.InFlight, e.Picks,
-			e.Failures, e.Weight, e.LastError)
+			e.Failures, e.Weight, whyNot(e))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintln(w)
 	return err
+}
+
+// whyNot is why an instance gets no calls, or did not last.
+func whyNot(e *pool.EndpointSnapshot) string {
+	if e.State == "unhealthy" {
+		return "health check: " + e.Health
+	}
+	return e.LastError
 }
 
 func describeRegistry(r *RegistryView, now time.Time) string {

@@ -54,6 +54,7 @@ func TestMetrics(t *testing.T) {
 		`endpoints{state="READY",upstream="metered"}`:                                1,
 		`endpoints{state="draining",upstream="metered"}`:                             0,
 		`endpoints{state="held",upstream="metered"}`:                                 0,
+		`endpoints{state="unhealthy",upstream="metered"}`:                            0,
 		`connections{state="READY",upstream="metered"}`:                              1,
 		`connects_total{upstream="metered"}`:                                         1,
 		`retries_total{upstream="metered"}`:                                          0,

@@ -81,7 +81,7 @@ func (p *poolCollector) Collect(ch chan<- prometheus.Metric) {
 }
 
 // metricStates are the states that are shown even while no instance has them.
-var metricStates = [...]string{"IDLE", "CONNECTING", "READY", "TRANSIENT_FAILURE", "draining", "held", "ejected"}
+var metricStates = [...]string{"IDLE", "CONNECTING", "READY", "TRANSIENT_FAILURE", "draining", "held", "ejected", "unhealthy"}
 
 // collect is for one upstream.
 func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *upstream) {

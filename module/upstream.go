@@ -45,6 +45,9 @@ type Upstream struct {
 	// Which instances get no calls for a while because calls failed there.
 	Eject *Eject `json:"eject,omitempty"`
 
+	// Asks the instances how they are (grpc.health.v1), and gives no new calls to those that do not say SERVING. Absent: they are not asked.
+	HealthCheck *HealthCheck `json:"health_check,omitempty"`
+
 	// How long one attempt to connect may take, TLS included. Default: 5s.
 	ConnectTimeout caddy.Duration `json:"connect_timeout,omitempty"`
 
@@ -79,6 +82,12 @@ type Keepalive struct {
 
 	// Also ping connections without a call in flight. The server's enforcement policy must permit it.
 	PermitWithoutStream bool `json:"permit_without_stream,omitempty"`
+}
+
+// HealthCheck is active health checking by the standard gRPC health service. An instance that does not implement it counts as healthy.
+type HealthCheck struct {
+	// The name of the service that is asked for. Default: none, which asks for the server as a whole.
+	Service string `json:"service,omitempty"`
 }
 
 // Backoff grows exponentially, with jitter, from Base to Max.

@@ -115,6 +115,9 @@ func compileSettings(ctx caddy.Context, u *Upstream) (_ pool.Settings, tlsID str
 	if b := u.Backoff; b != nil {
 		s.BackoffBase, s.BackoffMax = time.Duration(b.Base), time.Duration(b.Max)
 	}
+	if h := u.HealthCheck; h != nil {
+		s.HealthCheck, s.HealthService = true, h.Service
+	}
 	u.Retry.apply(&s)
 	u.Eject.apply(&s)
 	if u.TLS != nil {

@@ -38,6 +38,7 @@ type conn struct {
 	dialing bool // counts towards fleet.dialing
 	gone    bool // dropped
 	dialled time.Time
+	health  connHealth
 }
 
 // newConn gives the endpoint another connection, not yet dialled.
@@ -146,6 +147,7 @@ func (f *fleet) onConnState(c *conn, s balancer.SubConnState) {
 	if c.state != connectivity.Connecting {
 		f.endDial(c)
 	}
+	f.checkHealth(c)
 	switch c.state {
 	case connectivity.Ready:
 		c.failed = false
@@ -215,6 +217,7 @@ func (f *fleet) renew(ep *endpoint) {
 func (f *fleet) drop(c *conn) {
 	c.gone = true
 	f.endDial(c)
+	c.endHealth()
 	if c.sub != nil {
 		// It may wait for a GOAWAY to be written, to a peer that does not read.
 		f.work.Go(c.sub.Shutdown)

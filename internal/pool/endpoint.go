@@ -14,7 +14,7 @@ import (
 type endpoint struct {
 	addr      string
 	seed      uint64                  // of hashing
-	ready     atomic.Pointer[[]*conn] // READY connections; nil or empty: none
+	ready     atomic.Pointer[[]*conn] // usable connections: READY, and healthy if that is checked; nil or empty: none
 	inFlight  atomic.Int64
 	picks     atomic.Uint64
 	failures  atomic.Uint64
@@ -32,7 +32,8 @@ type endpoint struct {
 	conns         []*conn
 	place         int       // in fleet.ready, -1 when not there
 	connected     bool      // it has a READY connection
-	lost          time.Time // when it had one for the last time
+	usable        bool      // it has one that calls may be given to
+	lost          time.Time // when it had such a one for the last time
 	warmFrom      time.Time // when it started slowly
 	ejected       bool
 	ejectedAt     time.Time
@@ -40,7 +41,7 @@ type endpoint struct {
 	pardoned      time.Time     // when the last one ended
 	held          bool          // in use without a registration
 	heldUntil     time.Duration // on the clock of contact
-	failing       bool          // no READY connection, and the last attempt of each failed
+	failing       bool          // no usable connection, and the last attempt of each failed, or its health check
 	failedAt      time.Time     // since when
 	state         connectivity.State
 	since         time.Time // of state, or of draining

@@ -27,6 +27,8 @@ const (
 	NoInstances
 	// Unreachable: there are instances, and no connection to any of them could be made.
 	Unreachable
+	// Unhealthy: there are instances that are connected, and each of them says that it does not serve.
+	Unhealthy
 	// Closed: the channel was retired and has closed.
 	Closed
 )
@@ -36,7 +38,7 @@ const (
 type UnavailableError struct {
 	Service string
 	Reason  Reason
-	Cause   error // the last connection error; nil unless Unreachable
+	Cause   error // the last connection error, or the last answer of a health check; nil unless Unreachable or Unhealthy
 }
 
 func (e *UnavailableError) Error() string {
@@ -46,7 +48,7 @@ func (e *UnavailableError) Error() string {
 	return fmt.Sprintf("service %s: %s", e.Service, e.message())
 }
 
-// Unwrap gives the last connection error.
+// Unwrap gives the Cause.
 func (e *UnavailableError) Unwrap() error { return e.Cause }
 
 // GRPCStatus makes this an UNAVAILABLE for grpc and its callers.
@@ -62,6 +64,8 @@ func (e *UnavailableError) message() string {
 		return "the service has no instances"
 	case Unreachable:
 		return "no instance of the service can be reached: " + gist(e.Cause)
+	case Unhealthy:
+		return "no instance of the service is healthy"
 	case Closed:
 		return "the channel to the service is closed"
 	}

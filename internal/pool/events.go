@@ -102,6 +102,19 @@ func (e *events) ejected(addr, why string, d time.Duration) {
 		zap.String("instance", addr), zap.String("last_error", why), zap.Duration("for", d))
 }
 
+func (e *events) unhealthy(addr, answer string) {
+	e.limited(e.log.Warn, "instance is not healthy; it gets no new calls until its health check says SERVING",
+		zap.String("instance", addr), zap.String("health", answer))
+}
+
+func (e *events) healthy(addr string) {
+	e.limited(e.log.Info, "instance is healthy again", zap.String("instance", addr))
+}
+
+func (e *events) noHealth(addr string) {
+	e.log.Warn("instance does not implement grpc.health.v1; such instances count as healthy, this is said once", zap.String("instance", addr))
+}
+
 // tooManyPings explains a GOAWAY that operators can do something about. grpc-go doubles the keepalive time for connections it makes
 // from now on.
 func (e *events) tooManyPings(addr string, keepalive time.Duration) {

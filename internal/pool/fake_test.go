@@ -35,6 +35,7 @@ type fakeGRPC struct {
 	subs    map[string]*fakeSub // the live one per address
 	made    map[string]int      // SubConns made per address
 	dials   map[string][]time.Time
+	watches map[string][]*fakeWatch // of the health, per address
 	pickers int
 	state   balancer.State
 	open    bool // dials succeed at once
@@ -51,7 +52,8 @@ type fakeSub struct {
 }
 
 func newFakeGRPC() *fakeGRPC {
-	return &fakeGRPC{subs: make(map[string]*fakeSub), made: make(map[string]int), dials: make(map[string][]time.Time)}
+	return &fakeGRPC{subs: make(map[string]*fakeSub), made: make(map[string]int), dials: make(map[string][]time.Time),
+		watches: make(map[string][]*fakeWatch)}
 }
 
 func (g *fakeGRPC) NewSubConn(addrs []resolver.Address, opts balancer.NewSubConnOptions) (balancer.SubConn, error) {

@@ -31,6 +31,8 @@ const (
 // holding none of its own but the one that keeps state events in order.
 type fleet struct {
 	service  string
+	life     context.Context // ends when the channel begins to close
+	end      context.CancelFunc
 	settings Settings
 	events   *events
 	start    time.Time // the zero of the clock that calls use
@@ -41,24 +43,26 @@ type fleet struct {
 	wake     chan struct{}  // the agenda has a new first task
 	asked    chan func()    // what calls asked for, see ask
 
-	mu         sync.Mutex
-	cc         balancer.ClientConn // nil before the policy is built and after it is closed
-	endpoints  map[string]*endpoint
-	listed     []discovery.Endpoint // what the endpoints were made from, by ID
-	synced     bool
-	pending    *discovery.State // to be applied
-	applied    time.Time
-	ready      []*endpoint // active ones with a READY connection, in no order
-	active     int
-	registered int // endpoints with a registration
-	hold       holding
-	failing    int // active endpoints that are failing
-	weights    weightCount
-	cold       map[*endpoint]struct{} // ready endpoints that start slowly
-	coldDue    bool                   // a task to look after them is on the agenda
-	ejected    int                    // active endpoints that are ejected
-	ejections  uint64                 // ever
-	lastError  error                  // of connecting
+	mu            sync.Mutex
+	cc            balancer.ClientConn // nil before the policy is built and after it is closed
+	endpoints     map[string]*endpoint
+	listed        []discovery.Endpoint // what the endpoints were made from, by ID
+	synced        bool
+	pending       *discovery.State // to be applied
+	applied       time.Time
+	ready         []*endpoint // active ones with a READY connection, in no order
+	active        int
+	registered    int // endpoints with a registration
+	hold          holding
+	failing       int // active endpoints that are failing
+	weights       weightCount
+	cold          map[*endpoint]struct{} // ready endpoints that start slowly
+	coldDue       bool                   // a task to look after them is on the agenda
+	ejected       int                    // active endpoints that are ejected
+	ejections     uint64                 // ever
+	lastError     error                  // of connecting
+	lastUnhealthy error                  // why an instance was found unhealthy
+	noHealth      bool                   // the log says that an instance has no health service
 
 	queue    connQueue
 	dialing  int
@@ -78,7 +82,10 @@ type fleet struct {
 }
 
 func newFleet(service string, settings Settings, log *zap.Logger, random func() uint64) *fleet {
+	life, end := context.WithCancel(context.Background())
 	return &fleet{
+		life:      life,
+		end:       end,
 		service:   service,
 		settings:  settings,
 		events:    newEvents(log),
@@ -190,10 +197,12 @@ func (f *fleet) settle(ep *endpoint) {
 	ready := make([]*conn, 0, len(ep.conns))
 	state, failing := connectivity.Idle, len(ep.conns) > 0
 	for _, c := range ep.conns {
-		failing = failing && c.failed
+		failing = failing && (c.failed || c.health.state == healthBad)
+		if f.usable(c) {
+			ready = append(ready, c)
+		}
 		switch {
 		case c.state == connectivity.Ready:
-			ready = append(ready, c)
 			state = connectivity.Ready
 		case state == connectivity.Ready:
 		case c.state == connectivity.Connecting, c.state == connectivity.TransientFailure && state == connectivity.Idle:
@@ -210,21 +219,24 @@ func (f *fleet) settle(ep *endpoint) {
 	if ep.active() && state != ep.state {
 		ep.state, ep.since = state, time.Now()
 	}
-	f.connected(ep, len(ready) > 0)
-	f.count(ep, ep.active() && ep.connected && !ep.ejected, ep.active() && failing)
+	f.connected(ep, state == connectivity.Ready, len(ready) > 0)
+	f.count(ep, ep.active() && ep.usable && !ep.ejected, ep.active() && failing)
 }
 
-// connected notes that an endpoint has got its first connection, or lost its last.
-func (f *fleet) connected(ep *endpoint, yes bool) {
-	if yes == ep.connected {
-		return
+// connected notes that an endpoint has got its first connection or lost its last, and the same of its first and last usable one.
+func (f *fleet) connected(ep *endpoint, yes, usable bool) {
+	if yes && !ep.connected {
+		f.events.connected(ep.addr)
 	}
 	ep.connected = yes
-	if !yes {
+	if usable == ep.usable {
+		return
+	}
+	ep.usable = usable
+	if !usable {
 		ep.lost = time.Now()
 		return
 	}
-	f.events.connected(ep.addr)
 	f.announce(ep.addr)
 	if time.Since(ep.lost) > coldAfter {
 		ep.warmFrom = time.Now()
@@ -313,10 +325,26 @@ func (f *fleet) trouble() *UnavailableError {
 		return &UnavailableError{Service: f.service, Reason: NotKnownYet}
 	case f.active == 0:
 		return &UnavailableError{Service: f.service, Reason: NoInstances}
+	case f.failing == f.active && f.anyUnhealthy():
+		return &UnavailableError{Service: f.service, Reason: Unhealthy, Cause: f.lastUnhealthy}
 	case f.failing == f.active:
 		return &UnavailableError{Service: f.service, Reason: Unreachable, Cause: f.lastError}
 	}
 	return nil
+}
+
+// anyUnhealthy tells whether there is an instance that is connected and says that it is not to be called. It is asked for only
+// when no instance can be called.
+func (f *fleet) anyUnhealthy() bool {
+	if !f.settings.HealthCheck {
+		return false
+	}
+	for _, ep := range f.endpoints {
+		if ep.active() && ep.connected {
+			return true
+		}
+	}
+	return false
 }
 
 // waitReady waits until an endpoint is READY.

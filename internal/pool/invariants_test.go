@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -19,10 +20,12 @@ func TestInvariants(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 0))
-				f, g := startFleet(t, Settings{Connections: 1 + int(seed%2), DrainTimeout: 3 * time.Second})
+				f, g := startFleet(t, Settings{Connections: 1 + int(seed%2), DrainTimeout: 3 * time.Second, HealthCheck: seed%4 == 3})
 				var ends []func(balancer.DoneInfo)
 				for step := range 400 {
-					switch r.IntN(6) {
+					switch r.IntN(7) {
+					case 6:
+						g.answerSome(r)
 					case 0:
 						s := synced(someEndpoints(r)...)
 						if seed%3 > 0 {
@@ -104,6 +107,21 @@ func (s *fakeSub) next(r *rand.Rand) {
 	}
 }
 
+// answerSome has the last watch of some address answer, if it waits for that.
+func (g *fakeGRPC) answerSome(r *rand.Rand) {
+	g.mu.Lock()
+	watches := g.watches[fmt.Sprint("host", r.IntN(8))]
+	g.mu.Unlock()
+	if len(watches) == 0 {
+		return
+	}
+	answers := []any{serving, serving, notServing, errors.New("broken")}
+	select {
+	case watches[len(watches)-1].answers <- answers[r.IntN(len(answers))]:
+	default:
+	}
+}
+
 func checkBooks(t *testing.T, f *fleet) {
 	t.Helper()
 	f.lock()
@@ -121,7 +139,7 @@ func checkBooks(t *testing.T, f *fleet) {
 			if c.dialing {
 				dialing++
 			}
-			if c.state == connectivity.Ready {
+			if f.usable(c) {
 				up++
 			}
 		}

@@ -46,6 +46,7 @@ func (c *Channel) closeNow() {
 // finish has run end, and with it the channel. The fleet is locked.
 func (f *fleet) finish() {
 	f.closing = true
+	f.end()
 	select {
 	case f.wake <- struct{}{}:
 	default:

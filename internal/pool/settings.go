@@ -36,6 +36,8 @@ type Settings struct {
 	EjectFailures               int           // calls in a row that fail before an instance is ejected; default 5, negative: never
 	EjectTime                   time.Duration // for how long, the first time; default 5s
 	EjectMaxPercent             int           // of the instances, 1 to 100; default 50. At least one is never ejected
+	HealthCheck                 bool          // only instances that say SERVING get calls (grpc.health.v1)
+	HealthService               string        // that is asked for; "": the server as a whole
 	TLS                         *tls.Config   // nil: plaintext. It is cloned. Without a ServerName certificates are checked against the one below
 	ServerName                  string        // :authority, default the name in TLS, else the instance's address
 }

@@ -27,12 +27,13 @@ type EndpointSnapshot struct {
 	Address     string    `json:"address"`
 	IDs         []string  `json:"ids"`
 	Weight      uint32    `json:"weight"` // 0: the registry does not say
-	State       string    `json:"state"`  // IDLE, CONNECTING, READY, TRANSIENT_FAILURE, SHUTDOWN; draining, held, ejected
+	State       string    `json:"state"`  // IDLE, CONNECTING, READY, TRANSIENT_FAILURE, SHUTDOWN; draining, unhealthy, ejected, held
 	Connections int       `json:"connections"`
 	Connects    uint64    `json:"connects"` // connections made since it was added
 	InFlight    int64     `json:"in_flight"`
 	Picks       uint64    `json:"picks"`
 	Failures    uint64    `json:"failures"`
+	Health      string    `json:"health,omitempty"` // what it answers to health checks, or why that is not known
 	LastError   string    `json:"last_error,omitempty"`
 	Since       time.Time `json:"since"` // of the state
 }
@@ -78,9 +79,14 @@ func (ep *endpoint) snapshot() EndpointSnapshot {
 	if text := ep.lastError.Load(); text != nil {
 		s.LastError = *text
 	}
+	s.Health = ep.health()
 	switch {
 	case !ep.active():
 		s.State = "draining"
+	case ep.connected && !ep.usable && s.Health == healthNoAnswer:
+		s.State = connectivity.Connecting.String()
+	case ep.connected && !ep.usable:
+		s.State = "unhealthy"
 	case ep.ejected:
 		s.State = "ejected"
 	case ep.held:
