@@ -34,9 +34,9 @@ func TestKilled(t *testing.T) {
 		// What was asked a moment ago may have grown; twice that and some is a bound that a repeated call would break.
 		inFlight += 2*victim.stats(t).InFlight + 5
 		victim.kill()
-		detection = max(detection, w.until(t, 10*time.Second, victim.addr, false, "READY"))
+		detection = max(detection, w.lost(t, 10*time.Second, victim.addr))
 		fresh := w.join(t, fmt.Sprint("fresh", n), instanceConfig{})
-		recovery = max(recovery, w.until(t, 10*time.Second, fresh.addr, true, "READY"))
+		recovery = max(recovery, w.until(t, 10*time.Second, fresh.addr, "READY"))
 	}
 	pause(time.Second, 10*time.Second)
 	h := load.stop(t)
@@ -144,7 +144,7 @@ func TestDeregistered(t *testing.T) {
 		return nil
 	})
 	stays := w.join(t, "stays", instanceConfig{})
-	w.until(t, 20*time.Second, stays.addr, true, "READY")
+	w.until(t, 20*time.Second, stays.addr, "READY")
 	load := w.load(50)
 	time.Sleep(time.Second)
 	leaving.must(t, "deregister")

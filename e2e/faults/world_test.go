@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,12 +55,28 @@ func startWorld(t *testing.T, etcd *cluster, n int, site siteOptions, config ins
 	for i := range n {
 		w.join(t, fmt.Sprint(i), config)
 	}
+	w.start(t, addrs(w.instances))
+	return w
+}
+
+// start starts the gateway and waits until it is connected to these addresses and answers.
+func (w *world) start(t testing.TB, addrs []string) {
+	t.Helper()
 	if len(w.site.Etcd) == 0 {
-		w.site.Etcd = etcd.addrs()
+		w.site.Etcd = w.etcd.addrs()
 	}
 	w.Caddy = kit.StartCaddy(t, w.site.options())
-	w.serving(t)
-	return w
+	w.WaitReady(t, 30*time.Second, addrs...)
+	kit.Eventually(t, 30*time.Second, "the gateway answers", func() error { return answers(w.Caddy) })
+}
+
+// answers makes a call.
+func answers(caddy *kit.Caddy) error {
+	code, body, err := kit.GetJSON(http.DefaultClient, caddy.URL("/v1/echo/warm"))
+	if err == nil && code != http.StatusOK {
+		err = fmt.Errorf("%d %s", code, body)
+	}
+	return err
 }
 
 // join starts another instance under the id.
@@ -82,19 +99,6 @@ func addrs(instances []*instance) []string {
 	return addrs
 }
 
-// serving waits until the gateway is connected to all instances and answers.
-func (w *world) serving(t testing.TB) {
-	t.Helper()
-	w.WaitReady(t, 30*time.Second, addrs(w.instances)...)
-	kit.Eventually(t, 30*time.Second, "the gateway answers", func() error {
-		code, body, err := kit.GetJSON(http.DefaultClient, w.URL("/v1/echo/warm"))
-		if err == nil && code != http.StatusOK {
-			err = fmt.Errorf("%d %s", code, body)
-		}
-		return err
-	})
-}
-
 // state returns the state of an address in the admin API, "" when it is not listed.
 func (w *world) state(t testing.TB, addr string) string {
 	t.Helper()
@@ -112,15 +116,23 @@ func (w *world) state(t testing.TB, addr string) string {
 	return ""
 }
 
-// until waits until the state of an address is (or is not) one of those, and returns how long it took.
-func (w *world) until(t testing.TB, limit time.Duration, addr string, is bool, states ...string) time.Duration {
+// until waits until the state of an address is one of those, and returns how long it took. "" is not listed.
+func (w *world) until(t testing.TB, limit time.Duration, addr string, states ...string) time.Duration {
 	t.Helper()
-	return kit.Eventually(t, limit, fmt.Sprintf("%s: %v is %v", addr, states, is), func() error {
-		got := w.state(t, addr)
-		for _, state := range states {
-			if (got == state) != is {
-				return fmt.Errorf("it is %q", got)
-			}
+	return kit.Eventually(t, limit, fmt.Sprintf("%s is one of %q", addr, states), func() error {
+		if got := w.state(t, addr); !slices.Contains(states, got) {
+			return fmt.Errorf("it is %q", got)
+		}
+		return nil
+	})
+}
+
+// lost waits until an address is no longer READY, and returns how long it took.
+func (w *world) lost(t testing.TB, limit time.Duration, addr string) time.Duration {
+	t.Helper()
+	return kit.Eventually(t, limit, addr+" is not READY", func() error {
+		if got := w.state(t, addr); got == "READY" {
+			return fmt.Errorf("it is %q", got)
 		}
 		return nil
 	})
