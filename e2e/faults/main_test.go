@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-grpc/gateway/e2e/kit"
 )
 
-// roleEnv has this test binary run as an instance, a crowd of instances or an etcd member, instead of the tests.
+// roleEnv has this test binary run as an instance or an etcd member, instead of the tests.
 const roleEnv = "FAULTS_ROLE"
 
 func TestMain(m *testing.M) {
@@ -40,8 +40,6 @@ func play(role, config string) error {
 	switch role {
 	case "instance":
 		return runInstance(config)
-	case "crowd":
-		return runCrowd(config)
 	case "etcd":
 		return runMember(config)
 	default:

@@ -32,6 +32,7 @@ type siteOptions struct {
 	Discover string   // options of discover
 	Upstream string   // options of the upstream
 	Handler  string   // options of the handler
+	Site     string   // further handlers, before it
 	Binary   string
 }
 
@@ -43,7 +44,7 @@ func (o siteOptions) options() kit.Options {
 	return kit.Options{
 		Binary: o.Binary,
 		Global: fmt.Sprintf("grpc_gateway {\n\tetcd main {\n\t\tendpoints %s\n%s\t}\n}", strings.Join(o.Etcd, " "), login),
-		Site: fmt.Sprintf("grpc_gateway {\n\tupstream user {\n\t\tdiscover etcd %s {\n\t\t\tcluster main\n%s\n\t\t}\n%s\n\t}\n%s\n}",
+		Site: o.Site + fmt.Sprintf("\ngrpc_gateway {\n\tupstream user {\n\t\tdiscover etcd %s {\n\t\t\tcluster main\n%s\n\t\t}\n%s\n\t}\n%s\n}",
 			key, o.Discover, o.Upstream, o.Handler),
 	}
 }

@@ -50,3 +50,47 @@ func profileValue(profile, name string) (int64, error) {
 	}
 	return strconv.ParseInt(fields[0], 10, 64)
 }
+
+// Goroutines is their number in the process.
+func (c *Caddy) Goroutines(t testing.TB) int {
+	t.Helper()
+	text, err := c.get("/debug/pprof/goroutine?debug=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if _, err := fmt.Sscanf(string(text), "goroutine profile: total %d", &n); err != nil {
+		t.Fatalf("read the goroutine profile: %v", err)
+	}
+	return n
+}
+
+// Metric is the sum of a metric's series that have all these labels, each as name="value".
+func (c *Caddy) Metric(name string, labels ...string) (float64, error) {
+	text, err := c.get("/metrics")
+	if err != nil {
+		return 0, err
+	}
+	sum := 0.0
+	for line := range strings.Lines(string(text)) {
+		series, value, ok := strings.Cut(strings.TrimSpace(line), "} ")
+		if !ok || !strings.HasPrefix(series, name+"{") || !hasAll(series, labels) {
+			continue
+		}
+		number, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read the metric %s: %w", line, err)
+		}
+		sum += number
+	}
+	return sum, nil
+}
+
+func hasAll(series string, labels []string) bool {
+	for _, label := range labels {
+		if !strings.Contains(series, label) {
+			return false
+		}
+	}
+	return true
+}

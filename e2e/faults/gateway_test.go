@@ -1,0 +1,117 @@
+package faults
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/caddy-grpc/gateway/e2e/kit"
+)
+
+// TestReloads: the config is loaded ten times a second, each time with another route, or with another pool beside one that does not change.
+func TestReloads(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(site *siteOptions, n int)
+		keeps  bool // the connections of the upstream under load
+	}{
+		{"routes", func(site *siteOptions, n int) {
+			site.Handler = fmt.Sprintf("route GET /reloaded/%d/{text} gateway.test.v1.Echo/Unary", n)
+		}, true},
+		{"another pool", func(site *siteOptions, n int) { site.Site = changing(n) }, true},
+		{"the pool under load", func(site *siteOptions, n int) {
+			site.Upstream = fmt.Sprintf("connect_timeout %dms", 5000+n)
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			site := siteOptions{}
+			c.change(&site, 0)
+			w := startWorld(t, startCluster(t, 1), 3, site, instanceConfig{})
+			before := w.accepted(t)
+			load := w.load(75)
+			time.Sleep(time.Second)
+			heap, goroutines := w.Memory(t).Used(), w.Goroutines(t)
+			reloads, span, start := 0, either(8*time.Second, time.Minute), time.Now()
+			for next := start; time.Since(start) < span; next = next.Add(100 * time.Millisecond) {
+				time.Sleep(time.Until(next))
+				reloads++
+				c.change(&w.site, reloads)
+				if err := w.Reload(w.site.options()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// Pools that are used no more linger for five seconds.
+			limit := goroutines + goroutines/4 + 30
+			settled := kit.Eventually(t, 45*time.Second, "the goroutines end", func() error {
+				if n := w.Goroutines(t); n > limit {
+					return fmt.Errorf("%d goroutines, %d before the reloads", n, goroutines)
+				}
+				return nil
+			})
+			used := w.settled(t, heap+heap/2+(8<<20))
+			h := load.stop(t)
+			h.want(t, 0)
+			made := "0 re-dials"
+			if c.keeps {
+				w.sameConnections(t, before, w.instances...)
+			} else {
+				made = fmt.Sprintf("%d made by 3 instances", sum(w.accepted(t)))
+			}
+			line := h.row(18, fmt.Sprintf("config reloaded at 10 Hz for %v: %s", span, c.name))
+			line.Connections = made
+			line.Note = fmt.Sprintf("%d reloads; goroutines %d before, back after %v; heap and stacks %d, then %d MiB", reloads, goroutines, ms(settled), heap>>20, used>>20)
+			table.add(line)
+		})
+	}
+}
+
+// changing is a handler beside the one under load, whose pool is another one for each n.
+func changing(n int) string {
+	return fmt.Sprintf("handle_path /changing/* {\n\tgrpc_gateway {\n\t\tupstream changing {\n\t\t\tdiscover static 127.0.0.1:1\n\t\t\tconnect_timeout %dms\n\t\t}\n\t}\n}", 5000+n)
+}
+
+func sum(counts map[string]int) int {
+	total := 0
+	for _, n := range counts {
+		total += n
+	}
+	return total
+}
+
+// TestTerminated: the gateway gets SIGTERM under load. What it has accepted, it answers: everything that an instance executed, and
+// everything that has an answer at all. What comes later finds no connection.
+func TestTerminated(t *testing.T) {
+	w := startWorld(t, startCluster(t, 1), 3, siteOptions{}, instanceConfig{})
+	for _, i := range w.instances {
+		i.must(t, "delay 100ms")
+	}
+	load := w.load(100)
+	time.Sleep(2 * time.Second)
+	w.Terminate(t)
+	terminated := time.Now()
+	w.Wait(t, 45*time.Second)
+	ended := time.Since(terminated)
+	time.Sleep(200 * time.Millisecond)
+	h := load.stop(t)
+	refused := 0
+	var failed []kit.Result
+	for prefix, results := range map[string][]kit.Result{"safe-": h.safeFailed, "unsafe-": h.unsafeFailed} {
+		for _, r := range results {
+			if r.Status != 0 || h.executions[prefix+r.ID] > 0 || r.Start.Before(terminated.Add(-time.Second)) {
+				failed = append(failed, r)
+			} else {
+				refused++
+			}
+		}
+	}
+	if len(failed) > 0 {
+		t.Errorf("%d calls failed that the gateway had accepted:\n%s", len(failed), some(failed))
+	}
+	if refused == 0 {
+		t.Error("no call came after the end: nothing is shown")
+	}
+	line := h.row(19, "SIGTERM under load")
+	line.Safe, line.Unsafe = len(failed), 0
+	line.Note = fmt.Sprintf("ended after %v; %d calls came later and were refused", ms(ended), refused)
+	table.add(line)
+}
