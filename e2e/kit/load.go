@@ -49,10 +49,10 @@ type Load struct {
 // Request makes the request of an id.
 type Request func(ctx context.Context, id string) (*http.Request, error)
 
-// StartLoad starts rate requests a second, each with an id of its own, until Stop (or 15 minutes, at most).
+// StartLoad starts rate requests a second, each with an id of its own, until Stop (or 12 hours, at most).
 // check looks at the body of a 200 answer.
 func StartLoad(client *http.Client, rate int, request Request, check func(id string, body []byte) error) *Load {
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Hour)
 	load := &Load{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(load.done)
