@@ -23,8 +23,10 @@ func (f *fleet) drain(ep *endpoint) {
 	f.dropUnready(ep)
 	f.settle(ep)
 	f.at(now.Add(f.drainLinger()), func() { f.release(ep) })
+	addr := ep.addr
 	f.at(now.Add(f.settings.DrainTimeout), func() {
-		if ep.draining.Load() && ep.since.Equal(now) && f.endpoints[ep.addr] == ep {
+		// Looked up by its address, so that the agenda does not keep the memory of what is forgotten long before.
+		if ep := f.endpoints[addr]; ep != nil && ep.draining.Load() && ep.since.Equal(now) {
 			f.cut(ep)
 		}
 	})
