@@ -13,6 +13,8 @@ MODULES := . examples/quickstart e2e bench
 ARGS ?=
 # Seconds for each fuzz target of `make fuzz`.
 FUZZTIME ?= 20
+# How long `make soak` lasts.
+SOAK ?= 30m
 
 .PHONY: help
 help: ## list what can be done
@@ -40,13 +42,22 @@ test-modules: ## test the modules beside it that are not end-to-end
 
 .PHONY: test-e2e
 test-e2e: ## test against real etcd servers, registries, clients, xcaddy and Caddy processes
-	scripts/need etcd npm chromium
+	scripts/need etcd npm chromium ip tc
 	cd e2e && go vet ./... && go test -race -p 1 -timeout 45m ./...
 
 .PHONY: test-http
 test-http: ## test routing, binding, errors, metadata and streams through Caddy; part of test-e2e
 	scripts/need npm chromium curl
 	cd e2e && go test -race -timeout 20m ./http/...
+
+.PHONY: faults
+faults: ## break everything the gateway depends on, with real timeouts; prints a table, about 25 minutes (a short form is in test-e2e)
+	scripts/need ip tc
+	cd e2e && FAULTS=full go test -race -count=1 -v -timeout 90m ./faults
+
+.PHONY: soak
+soak: ## run the gateway for SOAK (30m) in churn, reloads and restarts of etcd, with the race detector; prints memory and goroutines
+	cd e2e && SOAK=$(SOAK) go test -race -count=1 -v -timeout 0 -run '^TestSoak$$' ./faults
 
 .PHONY: conformance-protobuf
 conformance-protobuf: ## run the official protobuf JSON conformance suite against the transcoder

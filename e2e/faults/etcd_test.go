@@ -72,7 +72,7 @@ func startCluster(t testing.TB, n int, change ...func(*memberConfig)) *cluster {
 func (c *cluster) waitUp(t testing.TB) {
 	t.Helper()
 	kit.Eventually(t, 60*time.Second, "etcd answers", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
 		_, err := c.client.Get(ctx, "x")
 		return err
@@ -148,6 +148,7 @@ func runMember(text string) error {
 	cfg.ListenPeerUrls = []url.URL{{Scheme: "http", Host: config.Peer}}
 	cfg.AdvertisePeerUrls = cfg.ListenPeerUrls
 	cfg.TickMs, cfg.ElectionMs = 100, 1000
+	cfg.BcryptCost = 4 // the least: a login under the race detector would take a second
 	if config.TokenTTL > 0 {
 		cfg.AuthTokenTTL = config.TokenTTL
 	}

@@ -10,6 +10,7 @@ import (
 
 // TestReloads: the config is loaded ten times a second, each time with another route, or with another pool beside one that does not change.
 func TestReloads(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		change func(site *siteOptions, n int)
@@ -24,6 +25,7 @@ func TestReloads(t *testing.T) {
 		}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			site := siteOptions{}
 			c.change(&site, 0)
 			w := startWorld(t, startCluster(t, 1), 3, site, instanceConfig{})
@@ -31,7 +33,7 @@ func TestReloads(t *testing.T) {
 			load := w.load(75)
 			time.Sleep(time.Second)
 			heap, goroutines := w.Memory(t).Used(), w.Goroutines(t)
-			reloads, span, start := 0, either(8*time.Second, time.Minute), time.Now()
+			reloads, span, start := 0, either(5*time.Second, time.Minute), time.Now()
 			for next := start; time.Since(start) < span; next = next.Add(100 * time.Millisecond) {
 				time.Sleep(time.Until(next))
 				reloads++
@@ -81,6 +83,7 @@ func sum(counts map[string]int) int {
 // TestTerminated: the gateway gets SIGTERM under load. What it has accepted, it answers: everything that an instance executed, and
 // everything that has an answer at all. What comes later finds no connection.
 func TestTerminated(t *testing.T) {
+	t.Parallel()
 	w := startWorld(t, startCluster(t, 1), 3, siteOptions{}, instanceConfig{})
 	for _, i := range w.instances {
 		i.must(t, "delay 100ms")

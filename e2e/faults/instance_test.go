@@ -144,7 +144,7 @@ func (r *role) intercept(ctx context.Context, req any, _ *grpc.UnaryServerInfo, 
 			return nil, ctx.Err()
 		}
 	}
-	if code := codes.Code(uint32(r.fail.Load())); code != codes.OK { //nolint:gosec // a status code of the test's own
+	if code := codes.Code(uint32(r.fail.Load())); code != codes.OK {
 		return nil, status.Error(code, "told to fail")
 	}
 	return handler(ctx, req)

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/caddy-grpc/gateway/e2e/kit"
 )
 
@@ -18,6 +20,7 @@ func pause(short, long time.Duration) { time.Sleep(either(short, long)) }
 
 // TestKilled: an instance dies by SIGKILL while it is registered, a new one takes its place, and again.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	const order, kills = 1, 3
 	w := startWorld(t, startCluster(t, 1), 3, siteOptions{}, instanceConfig{})
 	load := w.load(100)
@@ -49,6 +52,7 @@ func TestKilled(t *testing.T) {
 
 // TestGracefulStop: instances stop as they should, GOAWAY first or deregistration first, each replaced before.
 func TestGracefulStop(t *testing.T) {
+	t.Parallel()
 	for order, c := range map[int]struct {
 		name  string
 		steps []string
@@ -57,6 +61,7 @@ func TestGracefulStop(t *testing.T) {
 		3: {"graceful stop after deregistration", []string{"deregister", "graceful"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			w := startWorld(t, startCluster(t, 1), 3, siteOptions{}, instanceConfig{})
 			load := w.load(100)
 			for n := range 3 {
@@ -81,9 +86,10 @@ func TestGracefulStop(t *testing.T) {
 
 // TestMaxConnectionAge: instances say goodbye to every connection again and again.
 func TestMaxConnectionAge(t *testing.T) {
+	t.Parallel()
 	w := startWorld(t, startCluster(t, 1), 3, siteOptions{}, instanceConfig{MaxAge: 500 * time.Millisecond})
 	load := w.load(100)
-	pause(5*time.Second, 30*time.Second)
+	pause(4*time.Second, 30*time.Second)
 	h := load.stop(t)
 	h.want(t, 0)
 	total := 0
@@ -174,42 +180,33 @@ func TestDeregistered(t *testing.T) {
 	table.add(line)
 }
 
-// TestFlapping: one registration comes and goes five times a second, of an instance that lives, and of one that does not.
+// TestFlapping: two registrations come and go five times a second, that of an instance that lives, and that of one that does not.
 func TestFlapping(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		lives bool
-	}{{"a living instance flaps at 5 Hz", true}, {"a dead instance flaps at 5 Hz", false}} {
-		t.Run(c.name, func(t *testing.T) {
-			w := startWorld(t, startCluster(t, 1), 2, siteOptions{}, instanceConfig{})
-			dials := func() int { return 0 }
-			var addr string
-			if c.lives {
-				flapping := startInstance(t, instanceConfig{})
-				w.instances = append(w.instances, flapping) // for its journal
-				addr, dials = flapping.addr, func() int { return flapping.stats(t).Accepted }
-			} else {
-				addr, dials = hangUp(t)
-			}
-			load := w.load(100)
-			start, span := time.Now(), either(8*time.Second, time.Minute)
-			for time.Since(start) < span {
-				w.etcd.put(t, key+"/flapping", addr)
-				time.Sleep(100 * time.Millisecond)
-				w.etcd.remove(t, key+"/flapping")
-				time.Sleep(100 * time.Millisecond)
-			}
-			most := int(time.Since(start).Seconds()) + 2 // one a second, and the first
-			h := load.stop(t)
-			h.want(t, 0)
-			if n := dials(); n > most || n == 0 {
-				t.Errorf("%d dials in %v", n, span)
-			}
-			line := h.row(12, c.name)
-			line.Connections, line.Note = fmt.Sprintf("%d dials", dials()), "for "+span.String()
-			table.add(line)
-		})
+	t.Parallel()
+	w := startWorld(t, startCluster(t, 1), 2, siteOptions{}, instanceConfig{})
+	living := startInstance(t, instanceConfig{})
+	w.instances = append(w.instances, living) // for its journal
+	dead, deadDials := hangUp(t)
+	load := w.load(100)
+	start, span := time.Now(), either(6*time.Second, time.Minute)
+	for time.Since(start) < span {
+		w.do(t, clientv3.OpPut(key+"/living", living.addr), clientv3.OpPut(key+"/dead", dead))
+		time.Sleep(100 * time.Millisecond)
+		w.do(t, clientv3.OpDelete(key+"/living"), clientv3.OpDelete(key+"/dead"))
+		time.Sleep(100 * time.Millisecond)
 	}
+	most := int(time.Since(start).Seconds()) + 2 // one a second, and the first
+	h := load.stop(t)
+	h.want(t, 0)
+	livingDials := living.stats(t).Accepted
+	for name, n := range map[string]int{"living": livingDials, "dead": deadDials()} {
+		if n > most || n == 0 {
+			t.Errorf("%d dials to the %s one in %v", n, name, span)
+		}
+	}
+	line := h.row(12, "a living and a dead instance flap at 5 Hz for "+span.String())
+	line.Connections = fmt.Sprintf("%d and %d dials", livingDials, deadDials())
+	table.add(line)
 }
 
 // hangUp listens and closes every connection at once, and counts them.

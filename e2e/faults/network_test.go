@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +76,33 @@ func TestSilent(t *testing.T) {
 			table.add(line)
 		})
 	}
+}
+
+// TestFrozenByDefault freezes an instance with the default settings, which ping after five minutes and give a call five seconds. Calls that it
+// has run into their deadline, safe ones too; but it is avoided from the first second on.
+func TestFrozenByDefault(t *testing.T) {
+	t.Parallel()
+	w := startLasting(t, startCluster(t, 1), siteOptions{}, "0", "1", "2")
+	load := w.load(50)
+	time.Sleep(time.Second)
+	began := time.Now()
+	w.instances[0].freeze()
+	pause(10*time.Second, 90*time.Second)
+	w.instances[0].thaw()
+	thawed := time.Now()
+	time.Sleep(6 * time.Second) // the deadline of the calls that it has
+	h := load.stop(t)
+	failed := append(slices.Clone(h.safeFailed), h.unsafeFailed...)
+	calls := float64(len(after(h.safe, began)) + len(after(h.unsafe, began)))
+	if share := float64(len(failed)) / calls; share > 0.02 {
+		t.Errorf("%.1f %% of the calls failed; a third would have gone to the frozen instance:\n%s", 100*share, some(failed))
+	}
+	if late := after(failed, thawed); len(late) > 0 {
+		t.Errorf("%d calls failed later:\n%s", len(late), some(late))
+	}
+	line := h.row(6, "frozen by SIGSTOP, all defaults")
+	line.Note = fmt.Sprintf("for %v; %.2f %% of the calls ran into their deadline of 5 s", ms(thawed.Sub(began)).Round(time.Second), 100*float64(len(failed))/calls)
+	table.add(line)
 }
 
 func slowest(h *history) time.Duration {

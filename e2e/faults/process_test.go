@@ -12,7 +12,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // process is this test binary in a role. It prints one line when it is ready, then answers each line on its input by one line, and
@@ -121,6 +120,3 @@ func serveCommands(ready string, answer func(command, argument string) (string, 
 	}
 	return lines.Err()
 }
-
-// within is a time limit as a channel, for selects that must end.
-func within(limit time.Duration) <-chan time.Time { return time.After(limit) }

@@ -55,7 +55,7 @@ type sample struct {
 func (s *soak) churn(t *testing.T) {
 	s.start = time.Now()
 	s.nextTaken = s.start.Add(s.every)
-	s.say("%8s  %10s  %10s  %8s  %6s  %6s  %8s  %7s\n", "time", "memory", "goroutines", "streams", "broken", "kills", "reloads", "outages")
+	s.sayf("%8s  %10s  %10s  %8s  %6s  %6s  %8s  %7s\n", "time", "memory", "goroutines", "streams", "broken", "kills", "reloads", "outages")
 	for tick := 1; time.Since(s.start) < s.span; tick++ {
 		switch {
 		case tick%36 == 0: // every three minutes
@@ -164,12 +164,12 @@ func (s *soak) stream(client *http.Client) error {
 func (s *soak) sample(t *testing.T) {
 	now := sample{s.Memory(t).Used(), s.Goroutines(t)}
 	s.samples = append(s.samples, now)
-	s.say("%8s  %6.1f MiB  %10d  %8d  %6d  %6d  %8d  %7d\n", time.Since(s.start).Round(time.Second), float64(now.memory)/(1<<20), now.goroutines,
+	s.sayf("%8s  %6.1f MiB  %10d  %8d  %6d  %6d  %8d  %7d\n", time.Since(s.start).Round(time.Second), float64(now.memory)/(1<<20), now.goroutines,
 		s.streams.Load(), s.broken.Load(), s.kills, s.reloads, s.outages)
 }
 
-// say prints at once, and keeps it for the file.
-func (s *soak) say(format string, args ...any) {
+// sayf prints at once, and keeps it for the file.
+func (s *soak) sayf(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
 	fmt.Print(line)
 	s.report.WriteString(line)
@@ -193,9 +193,9 @@ func (s *soak) verdict(t *testing.T, h *history) {
 	if broken := s.broken.Load(); broken > int64(10*s.kills) {
 		t.Errorf("%d streams of %d broke at %d kills", broken, s.streams.Load(), s.kills)
 	}
-	s.say("\n%v: %d calls, %d safe and %d other failures, %d duplicates; %d streams, %d broken; %d kills, %d reloads, %d restarts of etcd\n",
+	s.sayf("\n%v: %d calls, %d safe and %d other failures, %d duplicates; %d streams, %d broken; %d kills, %d reloads, %d restarts of etcd\n",
 		s.span, len(h.safe)+len(h.unsafe), len(h.safeFailed), len(h.unsafeFailed), h.duplicates, s.streams.Load(), s.broken.Load(), s.kills, s.reloads, s.outages)
-	s.say("second quarter, last quarter: %.1f MiB, %.1f MiB; %d, %d goroutines\n", float64(early.memory)/(1<<20), float64(late.memory)/(1<<20), early.goroutines, late.goroutines)
+	s.sayf("second quarter, last quarter: %.1f MiB, %.1f MiB; %d, %d goroutines\n", float64(early.memory)/(1<<20), float64(late.memory)/(1<<20), early.goroutines, late.goroutines)
 	if err := os.MkdirAll(filepath.Join("..", "out"), 0o755); err != nil {
 		t.Fatal(err)
 	}
