@@ -9,7 +9,7 @@ BIN := $(CURDIR)/.bin
 GOLANGCI_LINT_VERSION := v2.15.0
 # The modules of this repository. Heavy test dependencies never enter the plugin's own, which is the first.
 MODULES := . examples/quickstart e2e bench
-# Arguments of `make demo`, for example ARGS="--etcd 10.0.0.1:2379".
+# Arguments of `make demo` and `make bench`, for example ARGS="--etcd 10.0.0.1:2379".
 ARGS ?=
 # Seconds for each fuzz target of `make fuzz`.
 FUZZTIME ?= 20
@@ -75,6 +75,10 @@ fuzz-codec: ## fuzz the transcoder against protojson for a minute
 .PHONY: fuzz
 fuzz: ## run every fuzz target of the plugin for FUZZTIME seconds each
 	scripts/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## measure the gateway beside its peers; ARGS="-work get,post -conns 64 -rounds 5" for less
+	cd bench && go run ./compare $(ARGS)
 
 .PHONY: bench-codec
 bench-codec: ## measure the transcoder beside protojson, hyperpb and sonic

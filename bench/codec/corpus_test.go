@@ -29,8 +29,8 @@ type shape struct {
 func shapes(tb testing.TB) []*shape {
 	tb.Helper()
 	all := []*shape{
-		{name: "small", msg: small(), plain: func() any { return new(plainSmall) }},
-		{name: "list", msg: list(200), plain: func() any { return new(plainList) }},
+		{name: "small", msg: benchpb.NewSmall(), plain: func() any { return new(plainSmall) }},
+		{name: "list", msg: benchpb.NewList(200), plain: func() any { return new(plainList) }},
 		{name: "strings", msg: stringHeavy(), plain: func() any { return new(plainStrings) }},
 		{name: "numbers", msg: numberHeavy(), plain: func() any { return new(plainNumbers) }},
 	}
@@ -53,49 +53,11 @@ func shapes(tb testing.TB) []*shape {
 	return all
 }
 
-var start = time.Date(2024, 3, 1, 9, 30, 0, 0, time.UTC)
-
-func small() *benchpb.Small {
-	return &benchpb.Small{
-		Name:        "books/1984",
-		DisplayName: "Nineteen Eighty-Four",
-		Revision:    1712345678901,
-		State:       benchpb.State_STATE_ACTIVE,
-		CreateTime:  timestamppb.New(start),
-	}
-}
-
-func list(n int) *benchpb.List {
-	rng := rand.New(rand.NewPCG(3, 4))
-	l := &benchpb.List{NextPageToken: "CiAKGjBpNDd2Nmp2Zml2cXRwYjBpOXA", TotalSize: 12345}
-	for i := range n {
-		item := &benchpb.Item{
-			Name:       fmt.Sprintf("catalogs/main/items/%08d", rng.IntN(1e8)),
-			Title:      words(rng, 3+rng.IntN(5)),
-			Id:         rng.Int64(),
-			Rank:       int32(i),
-			Price:      float64(rng.IntN(100000)) / 100,
-			InStock:    rng.IntN(2) == 0,
-			State:      benchpb.State(1 + rng.IntN(3)),
-			CreateTime: timestamppb.New(start.Add(time.Duration(rng.IntN(1e7)) * time.Second)),
-			Owner:      &benchpb.Owner{Name: words(rng, 1), Email: words(rng, 1) + "@example.com"},
-		}
-		for range rng.IntN(6) {
-			item.Tags = append(item.Tags, words(rng, 1))
-		}
-		if i%2 == 0 {
-			item.UpdateTime = timestamppb.New(start.Add(time.Duration(rng.Int64N(1e16))))
-		}
-		l.Items = append(l.Items, item)
-	}
-	return l
-}
-
 func stringHeavy() *benchpb.Strings {
 	rng := rand.New(rand.NewPCG(5, 6))
 	s := &benchpb.Strings{Labels: map[string]string{}}
 	for i := range 64 {
-		line := words(rng, 4+rng.IntN(40))
+		line := benchpb.Words(rng, 4+rng.IntN(40))
 		switch i % 8 {
 		case 0:
 			line += " \"quoted\"\tand\nbroken\\"
@@ -103,7 +65,7 @@ func stringHeavy() *benchpb.Strings {
 			line += " Grüße, 世界 😀"
 		}
 		s.Lines = append(s.Lines, line)
-		s.Labels[fmt.Sprintf("label-%02d", i)] = words(rng, 3)
+		s.Labels[fmt.Sprintf("label-%02d", i)] = benchpb.Words(rng, 3)
 	}
 	return s
 }
@@ -122,15 +84,6 @@ func numberHeavy() *benchpb.Numbers {
 		n.Samples = append(n.Samples, sample)
 	}
 	return n
-}
-
-func words(rng *rand.Rand, n int) string {
-	all := strings.Fields("amber birch cedar delta ember fjord grove harbor island juniper kettle lagoon meadow nectar orchard pebble quartz river summit timber umbra valley willow yonder zephyr")
-	var picked []string
-	for range n {
-		picked = append(picked, all[rng.IntN(len(all))])
-	}
-	return strings.Join(picked, " ")
 }
 
 // shuffle returns the JSON text with the keys of each object in random order.

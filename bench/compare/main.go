@@ -1,0 +1,108 @@
+// Command compare measures the gateway beside its peers and beside floors, prints tables, and writes the figures of docs/performance.md.
+// Run it in the directory bench; `make bench` does.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddy-grpc/gateway/bench/internal/canned"
+	"github.com/caddy-grpc/gateway/bench/internal/fleet"
+)
+
+type options struct {
+	works, peers []string
+	conns        []int
+	rounds       int
+	duration     time.Duration
+	gateway      string
+	load         string
+	gc           string
+	others       []fleet.Peer
+	docs         string
+}
+
+func main() {
+	o, err := parse()
+	if err == nil {
+		err = run(o)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func parse() (*options, error) {
+	o := new(options)
+	var names []string
+	for _, w := range canned.Works() {
+		names = append(names, w.Name)
+	}
+	works := flag.String("work", strings.Join(names, ","), "kinds of `work`")
+	peers := flag.String("peers", "", "only these, by `name`; all by default")
+	conns := flag.String("conns", "1,64,512", "`numbers` of connections")
+	flag.IntVar(&o.rounds, "rounds", 5, "how often each cell is measured; the figure is the median")
+	flag.DurationVar(&o.duration, "duration", 700*time.Millisecond, "how long a cell is measured")
+	flag.StringVar(&o.gateway, "gateway-core", "0", "the `core` of the gateway; empty is any")
+	flag.StringVar(&o.load, "load-core", "1", "the `core` of backend and load generator; empty is any")
+	flag.StringVar(&o.gc, "gc", "GOGC=off,GOMEMLIMIT=256MiB", "`environment` of every process")
+	flag.StringVar(&o.docs, "docs", "", "the `page` to write the figures into")
+	flag.Func("caddy", "also measure the gateway in this Caddy: `name=path`; may be repeated", func(s string) error {
+		name, path, ok := strings.Cut(s, "=")
+		if !ok {
+			return fmt.Errorf("%q is no name=path", s)
+		}
+		path, err := filepath.Abs(path)
+		o.others = append(o.others, fleet.OursOf(name, path))
+		return err
+	})
+	flag.Parse()
+	o.works = strings.Split(*works, ",")
+	if *peers != "" {
+		o.peers = strings.Split(*peers, ",")
+	}
+	for _, w := range o.works {
+		if !slices.Contains(names, w) {
+			return nil, fmt.Errorf("no work %q, but %s", w, strings.Join(names, ", "))
+		}
+	}
+	for _, s := range strings.Split(*conns, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			return nil, err
+		}
+		o.conns = append(o.conns, n)
+	}
+	return o, nil
+}
+
+func run(o *options) error {
+	bin, err := filepath.Abs("out/bin")
+	if err != nil {
+		return err
+	}
+	if err := fleet.Build(bin); err != nil {
+		return err
+	}
+	f := &fleet.Fleet{Bin: bin, GatewayCore: o.gateway, LoadCore: o.load, Env: strings.Split(o.gc, ",")}
+	defer f.Stop()
+	if err := f.Start(); err != nil {
+		return err
+	}
+	m := &matrix{options: o, fleet: f}
+	if err := m.launch(); err != nil {
+		return err
+	}
+	if err := m.measure(); err != nil {
+		return err
+	}
+	m.print(os.Stdout)
+	return nil
+}

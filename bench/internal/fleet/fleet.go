@@ -1,0 +1,204 @@
+// Package fleet runs the processes of the comparison: the backend, the gateways and the load generator, each kept to its core and with
+// the same settings of the garbage collector.
+package fleet
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/caddy-grpc/gateway/bench/internal/canned"
+	"github.com/caddy-grpc/gateway/bench/internal/traffic"
+)
+
+// Fleet is a set of processes that stop together.
+type Fleet struct {
+	Bin string // directory of the programs, see Build
+	// Cores to run on, as taskset names them. Empty is any.
+	GatewayCore, LoadCore string
+	Env                   []string // beside the present one, for every process
+
+	dir       string
+	backend   string // address, gRPC
+	connect   string // address, the Connect protocol over HTTP/2
+	processes []*exec.Cmd
+	toLoad    *json.Encoder
+	fromLoad  *json.Decoder
+}
+
+// Build compiles the programs into a directory. It runs in the module's directory.
+func Build(bin string) error {
+	cmd := exec.Command("go", "build", "-o", bin+string(filepath.Separator), "./peers/...", "./load")
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("build the programs: %w", err)
+	}
+	return nil
+}
+
+// Start runs the backend and the load generator.
+func (f *Fleet) Start() (err error) {
+	if f.dir, err = os.MkdirTemp("", "bench-"); err != nil {
+		return err
+	}
+	set, err := canned.Protoset()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(f.protoset(), set, 0o600); err != nil {
+		return err
+	}
+	ports, err := freePorts(2)
+	if err != nil {
+		return err
+	}
+	f.backend, f.connect = ports[0], ports[1]
+	if _, err := f.run(f.LoadCore, f.program("backend"), "-listen", f.backend, "-connect", f.connect); err != nil {
+		return err
+	}
+	load := f.command(f.LoadCore, f.program("load"))
+	in, err := load.StdinPipe()
+	if err != nil {
+		return err
+	}
+	out, err := load.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	f.toLoad, f.fromLoad = json.NewEncoder(in), json.NewDecoder(out)
+	if err := load.Start(); err != nil {
+		return err
+	}
+	f.processes = append(f.processes, load)
+	return errors.Join(listening(f.backend), listening(f.connect))
+}
+
+// Stop ends all processes and waits for them.
+func (f *Fleet) Stop() {
+	for _, p := range f.processes {
+		_ = p.Process.Kill()
+		_ = p.Wait()
+	}
+	os.RemoveAll(f.dir)
+}
+
+// Gateway is a running one.
+type Gateway struct {
+	Addr, Debug string
+	PID         int
+}
+
+// Launch runs a gateway and waits until it accepts connections.
+func (f *Fleet) Launch(p Peer) (*Gateway, error) {
+	ports, err := freePorts(2)
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{Addr: ports[0], Debug: ports[1]}
+	program, args := f.program(p.Program), []string{"-listen", g.Addr, "-debug", g.Debug, "-backend", f.backend}
+	if p.Site != nil {
+		file := filepath.Join(f.dir, strings.ReplaceAll(p.Name, " ", "-")+".caddyfile")
+		if err := os.WriteFile(file, []byte(f.caddyfile(p, g)), 0o600); err != nil {
+			return nil, err
+		}
+		args = []string{"run", "--config", file, "--adapter", "caddyfile"}
+	}
+	if p.Binary != "" {
+		program = p.Binary
+	}
+	cmd, err := f.run(f.GatewayCore, program, args...)
+	if err != nil {
+		return nil, err
+	}
+	g.PID = cmd.Process.Pid
+	if err := errors.Join(listening(g.Addr), listening(g.Debug)); err != nil {
+		return nil, fmt.Errorf("%s: %w", p.Name, err)
+	}
+	return g, nil
+}
+
+func (f *Fleet) caddyfile(p Peer, g *Gateway) string {
+	_, port, _ := net.SplitHostPort(g.Addr)
+	site := p.Site(Backends{GRPC: f.backend, Connect: f.connect, Protoset: f.protoset()})
+	return fmt.Sprintf("{\n\tadmin %s\n\tauto_https off\n\tpersist_config off\n\tlog {\n\t\tlevel ERROR\n\t}\n\tservers {\n\t\tprotocols h1 h2c\n\t}\n}\nhttp://:%s {\nbind 127.0.0.1\n%s\n}\n",
+		g.Debug, port, site)
+}
+
+// Measure has the load generator do a cell.
+func (f *Fleet) Measure(c traffic.Cell) (traffic.Result, error) {
+	var answer struct {
+		Result traffic.Result
+		Error  string
+	}
+	if err := f.toLoad.Encode(c); err != nil {
+		return answer.Result, err
+	}
+	if err := f.fromLoad.Decode(&answer); err != nil {
+		return answer.Result, fmt.Errorf("load generator: %w", err)
+	}
+	if answer.Error != "" {
+		return answer.Result, errors.New(answer.Error)
+	}
+	if answer.Result.Wrong > 0 {
+		return answer.Result, fmt.Errorf("%d of %d answers are wrong: %s", answer.Result.Wrong, answer.Result.Requests, answer.Result.FirstWrong)
+	}
+	return answer.Result, nil
+}
+
+func (f *Fleet) protoset() string           { return filepath.Join(f.dir, "bench.binpb") }
+func (f *Fleet) program(name string) string { return filepath.Join(f.Bin, name) }
+
+func (f *Fleet) run(core, program string, args ...string) (*exec.Cmd, error) {
+	cmd := f.command(core, program, args...)
+	cmd.Stdout = io.Discard
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	f.processes = append(f.processes, cmd)
+	return cmd, nil
+}
+
+func (f *Fleet) command(core, program string, args ...string) *exec.Cmd {
+	if core != "" {
+		args = append([]string{"-c", core, program}, args...)
+		program = "taskset"
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), "HOME="+f.dir, "XDG_DATA_HOME="+f.dir, "XDG_CONFIG_HOME="+f.dir)
+	cmd.Env = append(cmd.Env, f.Env...)
+	return cmd
+}
+
+func freePorts(n int) ([]string, error) {
+	var addrs []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // Not before all have one.
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs, nil
+}
+
+// listening waits until somebody accepts connections.
+func listening(addr string) error {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		c, err := net.DialTimeout("tcp", addr, time.Second)
+		if err == nil {
+			return c.Close()
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("nobody listens: %w", err)
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package fleet
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddy-grpc/gateway/bench/internal/canned"
+)
+
+// Peer is a gateway, or a floor: what does less than a gateway and shows what the rest costs.
+type Peer struct {
+	Name    string
+	Program string
+	Binary  string                // instead of the program that Build made, if not empty
+	Site    func(Backends) string // the site's block in a Caddyfile, for Caddy
+	Works   []string
+	Filler  bool // see traffic.Cell
+}
+
+// Backends is what a Caddyfile needs to know.
+type Backends struct{ GRPC, Connect, Protoset string }
+
+// Names of peers that ratios are taken of.
+const (
+	Ours         = "ours"
+	OursAgain    = "ours, again"
+	GRPCGateway  = "grpc-gateway"
+	Vanguard     = "vanguard"
+	GoZero       = "go-zero"
+	PassThrough  = "pass-through"
+	FlushEach    = "pass-through, flushing"
+	Respond      = "respond"
+	ReverseProxy = "reverse_proxy"
+)
+
+// Peers returns all, in the order of the tables.
+func Peers() []Peer {
+	rest := []string{canned.Get, canned.Post, canned.List, canned.Upload}
+	restAndStream := append(slices.Clone(rest), canned.Stream)
+	connect := []string{canned.Connect, canned.ConnectJSON}
+	all := slices.Concat(restAndStream, []string{canned.GRPC}, connect)
+	caddy := func(name string, site func(Backends) string, works ...string) Peer {
+		return Peer{Name: name, Program: "caddy", Site: site, Works: works}
+	}
+	respond := caddy(Respond, respondSite, rest...)
+	respond.Filler = true
+	return []Peer{
+		caddy(Ours, oursSite, all...),
+		caddy(OursAgain, oursSite, all...),
+		{Name: GRPCGateway, Program: "grpcgateway", Works: restAndStream},
+		{Name: Vanguard, Program: "vanguard", Works: append(slices.Clone(rest), connect...)},
+		{Name: GoZero, Program: "gozero", Works: restAndStream},
+		caddy(PassThrough, func(b Backends) string { return "bench_floor " + b.GRPC }, append(restAndStream, connect...)...),
+		caddy(FlushEach, func(b Backends) string { return "bench_floor " + b.GRPC + " flush" }, canned.Stream),
+		respond,
+		caddy(ReverseProxy, reverseProxySite, append([]string{canned.GRPC}, connect...)...),
+	}
+}
+
+// OursOf is the gateway in another Caddy than the one that was built here.
+func OursOf(name, binary string) Peer {
+	p := Peers()[0]
+	p.Name, p.Binary = name, binary
+	return p
+}
+
+func oursSite(b Backends) string {
+	return fmt.Sprintf("grpc_gateway {\n\tupstream bench {\n\t\tdiscover static %s\n\t\tdescriptors protoset %s\n\t}\n}", b.GRPC, b.Protoset)
+}
+
+// reverseProxySite sends gRPC to the gRPC server and Connect to the server of that protocol.
+func reverseProxySite(b Backends) string {
+	return fmt.Sprintf("@grpc header Content-Type application/grpc*\nreverse_proxy @grpc h2c://%s\nreverse_proxy h2c://%s", b.GRPC, b.Connect)
+}
+
+// respondSite answers with as many bytes as an answer has, out of the config.
+func respondSite(Backends) string {
+	var b strings.Builder
+	for i, w := range canned.Works() {
+		if w.Stream || w.Method == "" || w.Path == w.RPC {
+			continue
+		}
+		fmt.Fprintf(&b, "@w%d {\n\tmethod %s\n\tpath %s\n}\nheader @w%[1]d Content-Type %[4]s\nrespond @w%[1]d %[5]s\n",
+			i, w.Method, w.Path, w.AnswerType, canned.Filler(len(w.Answer)))
+	}
+	return b.String()
+}

@@ -1,0 +1,145 @@
+// Command backend is the server behind every gateway of the comparison: grpc-go with canned answers, and the same over the Connect protocol
+// for reverse_proxy, which translates nothing. It checks every request: one that is not as it should be gets an error.
+package main
+
+import (
+	"bytes"
+	"flag"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/caddy-grpc/gateway/bench/codec/benchpb"
+	"github.com/caddy-grpc/gateway/bench/internal/canned"
+	"github.com/caddy-grpc/gateway/bench/internal/debug"
+	"github.com/caddy-grpc/gateway/bench/internal/raw"
+	"github.com/caddy-grpc/gateway/bench/servicepb"
+)
+
+var connectAddr = flag.String("connect", "", "where to serve the Connect protocol, over HTTP/2 without TLS")
+
+func main() {
+	debug.Start()
+	if err := run(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run() error {
+	methods := make(map[string]*method)
+	for _, w := range canned.Works() {
+		if methods[w.RPC] == nil {
+			methods[w.RPC] = &method{work: w, like: requestOf(w.RPC)}
+		}
+	}
+	if *connectAddr != "" {
+		go func() { log.Fatal(serveConnect()) }()
+	}
+	l, err := net.Listen("tcp", *debug.Listen)
+	if err != nil {
+		return err
+	}
+	return grpc.NewServer(grpc.ForceServerCodecV2(raw.Codec{}), grpc.UnknownServiceHandler(func(_ any, ss grpc.ServerStream) error {
+		path, _ := grpc.MethodFromServerStream(ss)
+		m := methods[path]
+		if m == nil {
+			return status.Error(codes.Unimplemented, path)
+		}
+		return m.serve(ss)
+	})).Serve(l)
+}
+
+func requestOf(rpc string) proto.Message {
+	switch rpc {
+	case servicepb.Catalog_CreateBook_FullMethodName:
+		return new(benchpb.Small)
+	case servicepb.Catalog_ListItems_FullMethodName:
+		return new(servicepb.ListRequest)
+	case servicepb.Catalog_ImportItems_FullMethodName:
+		return new(benchpb.List)
+	case servicepb.Catalog_WatchEvents_FullMethodName:
+		return new(servicepb.WatchRequest)
+	default:
+		return new(servicepb.GetRequest)
+	}
+}
+
+// method answers one RPC.
+type method struct {
+	work *canned.Work
+	like proto.Message
+	// The last request that was found right. Gateways may encode the same in different ways, each always in its own.
+	right atomic.Pointer[[]byte]
+}
+
+func (m *method) serve(ss grpc.ServerStream) error {
+	var request mem.BufferSlice
+	if err := ss.RecvMsg(&request); err != nil {
+		return err
+	}
+	b := request.MaterializeToBuffer(mem.DefaultBufferPool())
+	err := m.check(b.ReadOnlyData())
+	b.Free()
+	request.Free()
+	if err != nil {
+		return err
+	}
+	for _, a := range m.work.Answers {
+		if err := ss.SendMsg(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check judges a request.
+func (m *method) check(request []byte) error {
+	if right := m.right.Load(); bytes.Equal(request, m.work.Request) || right != nil && bytes.Equal(request, *right) {
+		return nil
+	}
+	got, want := proto.Clone(m.like), proto.Clone(m.like)
+	if err := proto.Unmarshal(request, got); err != nil {
+		return status.Error(codes.InvalidArgument, err.Error())
+	}
+	if err := proto.Unmarshal(m.work.Request, want); err != nil {
+		return err
+	}
+	if !proto.Equal(got, want) {
+		return status.Errorf(codes.InvalidArgument, "%s got another request than it should", m.work.RPC)
+	}
+	b := bytes.Clone(request)
+	m.right.Store(&b)
+	return nil
+}
+
+// serveConnect answers unary calls of the Connect protocol.
+func serveConnect() error {
+	works := make(map[string]*canned.Work)
+	for _, w := range canned.Works() {
+		if w.Path == w.RPC && w.Path != "" {
+			works[w.ContentType] = w
+		}
+	}
+	handler := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w := works[r.Header.Get("Content-Type")]
+		request, err := io.ReadAll(r.Body)
+		if w == nil || err != nil || r.URL.Path != w.Path || !bytes.Equal(request, w.Body) {
+			http.Error(rw, "not the request that it should be", http.StatusBadRequest)
+			return
+		}
+		rw.Header().Set("Content-Type", w.AnswerType)
+		_, _ = rw.Write(w.Answer)
+	})
+	server := &http.Server{Addr: *connectAddr, Handler: handler, Protocols: new(http.Protocols), ReadHeaderTimeout: 10 * time.Second}
+	server.Protocols.SetUnencryptedHTTP2(true)
+	return server.ListenAndServe()
+}

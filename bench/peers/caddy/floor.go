@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/mem"
+
+	"github.com/caddy-grpc/gateway/bench/internal/canned"
+	"github.com/caddy-grpc/gateway/bench/internal/raw"
+)
+
+func init() {
+	caddy.RegisterModule(Floor{})
+	httpcaddyfile.RegisterHandlerDirective("bench_floor", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		f := new(Floor)
+		return f, f.UnmarshalCaddyfile(h.Dispenser)
+	})
+	httpcaddyfile.RegisterDirectiveOrder("bench_floor", httpcaddyfile.Before, "reverse_proxy")
+}
+
+// Floor is the least that a gateway in Caddy can do: it reads the whole request, makes the call with canned bytes, and writes canned
+// bytes. It transcodes nothing and checks nothing.
+type Floor struct {
+	Backend string `json:"backend"`
+	// Flush sends each message of a stream at once. Otherwise a buffer of 4 KiB goes out when it is full, and a message may wait for
+	// those after it: cheaper than any gateway that serves live streams can be.
+	Flush bool `json:"flush,omitempty"`
+
+	cc    *grpc.ClientConn
+	works map[key]*canned.Work
+	lines map[*canned.Work][][]byte
+}
+
+type key struct{ method, path, contentType string }
+
+// CaddyModule returns the module's name.
+func (Floor) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.bench_floor", New: func() caddy.Module { return new(Floor) }}
+}
+
+// UnmarshalCaddyfile reads bench_floor <backend> [flush].
+func (f *Floor) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if !d.Args(&f.Backend) {
+		return d.ArgErr()
+	}
+	f.Flush = d.NextArg()
+	return nil
+}
+
+// Provision connects.
+func (f *Floor) Provision(caddy.Context) (err error) {
+	f.cc, err = grpc.NewClient("passthrough:///"+f.Backend, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(raw.Codec{}), grpc.WaitForReady(true)))
+	f.works = make(map[key]*canned.Work)
+	f.lines = make(map[*canned.Work][][]byte)
+	for _, w := range canned.Works() {
+		f.works[key{w.Method, w.Path, w.ContentType}] = w
+		if w.Stream {
+			f.lines[w] = w.Lines()
+		}
+	}
+	return err
+}
+
+// Cleanup disconnects.
+func (f *Floor) Cleanup() error { return f.cc.Close() }
+
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// ServeHTTP makes one call.
+func (f *Floor) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	k := key{method: r.Method, path: r.URL.Path}
+	if r.Method == http.MethodPost {
+		k.contentType = r.Header.Get("Content-Type")
+		body := bodies.Get().(*bytes.Buffer)
+		body.Reset()
+		_, err := body.ReadFrom(r.Body)
+		bodies.Put(body)
+		if err != nil {
+			return err
+		}
+	}
+	work := f.works[k]
+	if work == nil {
+		return caddyhttp.Error(http.StatusNotFound, fmt.Errorf("no work at %s %s", r.Method, r.URL.Path))
+	}
+	w.Header().Set("Content-Type", work.AnswerType)
+	if work.Stream {
+		return f.stream(w, r, work)
+	}
+	var reply mem.BufferSlice
+	if err := f.cc.Invoke(r.Context(), work.RPC, work.Request, &reply); err != nil {
+		return caddyhttp.Error(http.StatusBadGateway, err)
+	}
+	reply.Free()
+	w.Header().Set("Content-Length", strconv.Itoa(len(work.Answer)))
+	_, err := w.Write(work.Answer)
+	return err
+}
+
+func (f *Floor) stream(w http.ResponseWriter, r *http.Request, work *canned.Work) error {
+	cs, err := f.cc.NewStream(r.Context(), &grpc.StreamDesc{ServerStreams: true}, work.RPC)
+	if err != nil {
+		return err
+	}
+	if err := cs.SendMsg(work.Request); err != nil {
+		return err
+	}
+	if err := cs.CloseSend(); err != nil {
+		return err
+	}
+	buffered := bufio.NewWriterSize(w, 4096)
+	flusher := http.NewResponseController(w)
+	lines := f.lines[work]
+	for i := 0; ; i++ {
+		var reply mem.BufferSlice
+		if err := cs.RecvMsg(&reply); errors.Is(err, io.EOF) {
+			return buffered.Flush()
+		} else if err != nil {
+			return err
+		}
+		reply.Free()
+		if !f.Flush {
+			_, _ = buffered.Write(lines[i])
+			continue
+		}
+		if _, err := w.Write(lines[i]); err != nil {
+			return err
+		}
+		if err := flusher.Flush(); err != nil {
+			return err
+		}
+	}
+}
+
+var (
+	_ caddyhttp.MiddlewareHandler = (*Floor)(nil)
+	_ caddy.CleanerUpper          = (*Floor)(nil)
+)

@@ -1,0 +1,59 @@
+// Command gozero is go-zero's gateway. Its access log is off, as everyone's is, and so is the shedding of load, which would refuse
+// requests for nothing but that the benchmark keeps a core busy; everything else is as it comes.
+package main
+
+import (
+	"log"
+	"net"
+	"os"
+	"strconv"
+
+	"github.com/zeromicro/go-zero/core/conf"
+	"github.com/zeromicro/go-zero/core/logx"
+	"github.com/zeromicro/go-zero/gateway"
+
+	"github.com/caddy-grpc/gateway/bench/internal/canned"
+	"github.com/caddy-grpc/gateway/bench/internal/debug"
+)
+
+func main() {
+	debug.Start()
+	if err := run(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run() error {
+	host, port, err := net.SplitHostPort(*debug.Listen)
+	if err != nil {
+		return err
+	}
+	protoset, err := writeProtoset()
+	if err != nil {
+		return err
+	}
+	defer os.Remove(protoset)
+	var c gateway.GatewayConf
+	config := "Name: bench\nHost: " + host + "\nPort: " + port + "\nCpuThreshold: 0\nMiddlewares:\n  Log: false\n" +
+		"Upstreams:\n- Grpc:\n    Endpoints: [" + strconv.Quote(*debug.Backend) + "]\n  ProtoSets: [" + strconv.Quote(protoset) + "]\n"
+	if err := conf.LoadFromYamlBytes([]byte(config), &c); err != nil {
+		return err
+	}
+	logx.Disable()
+	gateway.MustNewServer(c).Start()
+	return nil
+}
+
+func writeProtoset() (string, error) {
+	set, err := canned.Protoset()
+	if err != nil {
+		return "", err
+	}
+	f, err := os.CreateTemp("", "bench-*.binpb")
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	_, err = f.Write(set)
+	return f.Name(), err
+}
