@@ -53,7 +53,10 @@ func (m *matrix) measure() error {
 	m.results = make(map[cell][]traffic.Result)
 	for round := -1; round < m.rounds; round++ {
 		for _, work := range m.works {
-			for _, conns := range m.conns {
+			for i, conns := range m.conns {
+				if round < 0 && i > 0 {
+					break
+				}
 				if err := m.turn(round, work, conns); err != nil {
 					return err
 				}

@@ -12,10 +12,10 @@ import (
 
 // httpConn is a kept HTTP/1.1 connection. It knows the answers of Go's own server and not more of HTTP, to cost little.
 type httpConn struct {
-	conn  net.Conn
-	in    []byte // read buffer
-	r, w  int    // what of it is unread
-	body  []byte // of the last answer, if it had to be put together of chunks
+	conn net.Conn
+	in   []byte // read buffer
+	r, w int    // what of it is unread
+	body []byte // of the last answer, if it had to be put together of chunks
 }
 
 func dialHTTP(addr string) (*httpConn, error) {

@@ -54,7 +54,7 @@ type client interface {
 	close()
 }
 
-// Run does one measurement. Connections are made, and warmed by some requests, before it begins.
+// Run does one measurement. Connections are made, and each is warmed by a request, before it begins.
 func Run(c Cell) (Result, error) {
 	work, err := canned.Find(c.Work)
 	if err != nil {
@@ -70,7 +70,7 @@ func Run(c Cell) (Result, error) {
 		defer cl.close()
 		workers[i] = &worker{client: cl, judge: j}
 	}
-	each(workers, func(w *worker) { w.run(2, time.Time{}) })
+	each(workers, func(w *worker) { w.run(1, time.Time{}) })
 	if n := j.wrong.Load(); n > 0 {
 		return Result{}, fmt.Errorf("%d wrong answers while warming up: %s", n, *j.first.Load())
 	}

@@ -87,13 +87,20 @@ func (m *method) serve(ss grpc.ServerStream) error {
 		return err
 	}
 	b := request.MaterializeToBuffer(mem.DefaultBufferPool())
-	err := m.check(b.ReadOnlyData())
-	b.Free()
+	defer b.Free()
 	request.Free()
-	if err != nil {
-		return err
+	answers, pause := m.work.Answers, -1
+	if err := m.check(b.ReadOnlyData()); err != nil {
+		other := new(servicepb.WatchRequest)
+		if !m.work.Stream || proto.Unmarshal(b.ReadOnlyData(), other) != nil || int(other.Count) > len(answers) {
+			return err
+		}
+		answers, pause = answers[:other.Count], int(other.PauseAfter)
 	}
-	for _, a := range m.work.Answers {
+	for i, a := range answers {
+		if i == pause {
+			time.Sleep(time.Second)
+		}
 		if err := ss.SendMsg(a); err != nil {
 			return err
 		}
