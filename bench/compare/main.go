@@ -27,6 +27,7 @@ type options struct {
 	gc           string
 	others       []fleet.Peer
 	docs         string
+	memory       bool
 }
 
 func main() {
@@ -53,7 +54,8 @@ func parse() (*options, error) {
 	flag.StringVar(&o.gateway, "gateway-core", "0", "the `core` of the gateway; empty is any")
 	flag.StringVar(&o.load, "load-core", "1", "the `core` of backend and load generator; empty is any")
 	flag.StringVar(&o.gc, "gc", "GOGC=off,GOMEMLIMIT=256MiB", "`environment` of every process")
-	flag.StringVar(&o.docs, "docs", "", "the `page` to write the figures into")
+	flag.BoolVar(&o.memory, "memory", false, "measure the memory under load as well")
+	flag.StringVar(&o.docs, "docs", "", "the `page` to write the figures into; its plots go into the directory of the same name")
 	flag.Func("caddy", "also measure the gateway in this Caddy: `name=path`; may be repeated", func(s string) error {
 		name, path, ok := strings.Cut(s, "=")
 		if !ok {
@@ -64,6 +66,7 @@ func parse() (*options, error) {
 		return err
 	})
 	flag.Parse()
+	o.memory = o.memory || o.docs != ""
 	o.works = strings.Split(*works, ",")
 	if *peers != "" {
 		o.peers = strings.Split(*peers, ",")
@@ -84,25 +87,46 @@ func parse() (*options, error) {
 }
 
 func run(o *options) error {
-	bin, err := filepath.Abs("out/bin")
+	bin, err := filepath.Abs(binaries)
 	if err != nil {
 		return err
 	}
 	if err := fleet.Build(bin); err != nil {
 		return err
 	}
-	f := &fleet.Fleet{Bin: bin, GatewayCore: o.gateway, LoadCore: o.load, Env: strings.Split(o.gc, ",")}
-	defer f.Stop()
-	if err := f.Start(); err != nil {
-		return err
-	}
-	m := &matrix{options: o, fleet: f}
-	if err := m.launch(); err != nil {
-		return err
-	}
-	if err := m.measure(); err != nil {
+	m, err := compare(o)
+	if err != nil {
 		return err
 	}
 	m.print(os.Stdout)
-	return nil
+	fmt.Println(m.goalTable())
+	if !o.memory {
+		return nil
+	}
+	memory, err := memoryTable(o)
+	if err != nil {
+		return err
+	}
+	fmt.Println(memory)
+	if o.docs == "" {
+		return nil
+	}
+	return m.write(memory)
+}
+
+// binaries is where the programs are built.
+const binaries = "out/bin"
+
+// compare starts the processes, and measures.
+func compare(o *options) (*matrix, error) {
+	f := &fleet.Fleet{Bin: binaries, GatewayCore: o.gateway, LoadCore: o.load, Env: strings.Split(o.gc, ",")}
+	defer f.Stop()
+	if err := f.Start(); err != nil {
+		return nil, err
+	}
+	m := &matrix{options: o, fleet: f}
+	if err := m.launch(); err != nil {
+		return nil, err
+	}
+	return m, m.measure()
 }

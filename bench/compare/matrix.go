@@ -91,12 +91,28 @@ func (m *matrix) turn(round int, work string, conns int) error {
 	return nil
 }
 
+// beside is the median, over the rounds, of a figure of one peer divided by that of another in the same round; 0 if either was not measured.
+func (m *matrix) beside(work string, conns int, peer, other string, of func(traffic.Result) float64) float64 {
+	var v []float64
+	others := m.results[cell{work, conns, other}]
+	for i, r := range m.results[cell{work, conns, peer}] {
+		if i < len(others) {
+			v = append(v, of(r)/of(others[i]))
+		}
+	}
+	return middle(v)
+}
+
 // median of a figure over the rounds of a cell; 0 for a cell that was not measured.
 func (m *matrix) median(c cell, of func(traffic.Result) float64) float64 {
 	var v []float64
 	for _, r := range m.results[c] {
 		v = append(v, of(r))
 	}
+	return middle(v)
+}
+
+func middle(v []float64) float64 {
 	if len(v) == 0 {
 		return 0
 	}
@@ -122,14 +138,13 @@ func (m *matrix) print(out io.Writer) {
 	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, work := range m.works {
 		for _, conns := range m.conns {
-			fmt.Fprintf(tw, "%s, %d\tCPU µs\tratio\tbusy\tp50 µs\tp99 µs\tallocs\tKiB\tGC/s\tRSS MiB\treq/s\t\n", work, conns)
+			fmt.Fprintf(tw, "%s, %d\tCPU µs\tby ours\tbusy\tp50 µs\tp99 µs\tallocs\tKiB\tGC/s\tRSS MiB\treq/s\t\n", work, conns)
 			for _, r := range m.running {
 				c := cell{work, conns, r.Name}
 				if len(m.results[c]) == 0 {
 					continue
 				}
-				ours := m.median(cell{work, conns, fleet.Ours}, perRequest)
-				fmt.Fprintf(tw, "%s\t%.1f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.0f\t%.0f\t\n", r.Name, m.median(c, perRequest), m.median(c, perRequest)/ours,
+				fmt.Fprintf(tw, "%s\t%.1f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.0f\t%.0f\t\n", r.Name, m.median(c, perRequest), m.beside(work, conns, r.Name, fleet.Ours, perRequest),
 					m.median(c, busy), m.median(c, p50), m.median(c, p99), m.median(c, allocs), m.median(c, allocKB), m.median(c, gcs), m.median(c, rss), m.median(c, rate))
 			}
 			fmt.Fprintln(tw)

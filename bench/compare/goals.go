@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/caddy-grpc/gateway/bench/internal/canned"
+	"github.com/caddy-grpc/gateway/bench/internal/fleet"
+	"github.com/caddy-grpc/gateway/bench/internal/page"
+	"github.com/caddy-grpc/gateway/bench/internal/traffic"
+)
+
+// goal is what a figure of ours, divided by that of another, is to be at most.
+type goal struct {
+	work, beside string
+	figure       string // one of figures
+	most         float64
+	conns        []int // only with these; any, if empty
+}
+
+var figures = map[string]func(traffic.Result) float64{"CPU": perRequest, "p99": p99}
+
+var goals = []goal{
+	{work: canned.Get, beside: fleet.PassThrough, figure: "CPU", most: 1.03},
+	{work: canned.Get, beside: fleet.GRPCGateway, figure: "CPU", most: 0.85},
+	{work: canned.Post, beside: fleet.PassThrough, figure: "CPU", most: 1.03},
+	{work: canned.Post, beside: fleet.GRPCGateway, figure: "CPU", most: 0.85},
+	{work: canned.List, beside: fleet.PassThrough, figure: "CPU", most: 1.6},
+	{work: canned.List, beside: fleet.GRPCGateway, figure: "CPU", most: 1. / 10},
+	{work: canned.Upload, beside: fleet.PassThrough, figure: "CPU", most: 1.7},
+	{work: canned.Upload, beside: fleet.GRPCGateway, figure: "CPU", most: 1. / 15},
+	{work: canned.Stream, beside: fleet.PassThrough, figure: "CPU", most: 1},
+	{work: canned.Stream, beside: fleet.GRPCGateway, figure: "CPU", most: 1. / 11},
+	{work: canned.GRPC, beside: fleet.ReverseProxy, figure: "CPU", most: 0.5},
+	{work: canned.Connect, beside: fleet.ReverseProxy, figure: "CPU", most: 0.5},
+	{work: canned.ConnectJSON, beside: fleet.ReverseProxy, figure: "CPU", most: 0.5},
+	{work: canned.Get, beside: fleet.PassThrough, figure: "p99", most: 1.1, conns: []int{512}},
+	{work: canned.Post, beside: fleet.PassThrough, figure: "p99", most: 1.1, conns: []int{512}},
+	{work: canned.List, beside: fleet.PassThrough, figure: "p99", most: 1.1, conns: []int{512}},
+	{work: canned.Upload, beside: fleet.PassThrough, figure: "p99", most: 1.1, conns: []int{512}},
+	{work: canned.Stream, beside: fleet.PassThrough, figure: "p99", most: 1.1, conns: []int{512}},
+}
+
+// mostMemory is by how many MiB our process may be larger than the floor.
+const mostMemory = 16
+
+// goalTable says of every goal what it came to, and of the pair of equals what a ratio means in this run.
+func (m *matrix) goalTable() string {
+	head := []string{"work", "figure", "beside", "goal: at most"}
+	for _, n := range m.conns {
+		head = append(head, fmt.Sprintf("%d conn.", n))
+	}
+	t := page.NewTable(append(head, "reached")...)
+	for _, work := range m.works {
+		for _, g := range goals {
+			if g.work == work {
+				m.goalRow(t, g)
+			}
+		}
+		m.goalRow(t, goal{work: work, beside: fleet.OursAgain, figure: "CPU"})
+	}
+	return t.String()
+}
+
+func (m *matrix) goalRow(t *page.Table, g goal) {
+	row := []string{g.work, g.figure, g.beside, ratio(g.most)}
+	reached, missed := 0, 0
+	for _, n := range m.conns {
+		r := m.beside(g.work, n, fleet.Ours, g.beside, figures[g.figure])
+		if r == 0 || len(g.conns) > 0 && !slices.Contains(g.conns, n) {
+			row = append(row, "")
+			continue
+		}
+		row = append(row, ratio(r))
+		if r <= g.most {
+			reached++
+		} else {
+			missed++
+		}
+	}
+	verdict := fmt.Sprintf("%d of %d", reached, reached+missed)
+	switch {
+	case reached+missed == 0:
+		return
+	case g.most == 0:
+		row[3], verdict = "equal", ""
+	case missed == 0:
+		verdict = "yes"
+	case reached == 0:
+		verdict = "no"
+	}
+	t.Row(append(row, verdict)...)
+}
+
+// ratio writes small ones as a fraction of one.
+func ratio(r float64) string {
+	if r > 0 && r < 0.35 {
+		return fmt.Sprintf("1/%.1f", 1/r)
+	}
+	return fmt.Sprintf("%.2f", r)
+}
