@@ -10,6 +10,7 @@ require (
 	github.com/bytedance/sonic v1.15.5
 	github.com/caddy-grpc/gateway v0.0.0-00010101000000-000000000000
 	github.com/caddyserver/caddy/v2 v2.11.9
+	github.com/google/pprof v0.0.0-20261016150608-1facf8f91b50
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.32.0
 	github.com/zeromicro/go-zero v1.10.3
 	google.golang.org/genproto/googleapis/api v0.0.0-20261012220534-4341edf3f941

@@ -86,3 +86,13 @@ func respondSite(Backends) string {
 	}
 	return b.String()
 }
+
+// Find returns the peer of a name.
+func Find(name string) (Peer, error) {
+	for _, p := range Peers() {
+		if p.Name == name {
+			return p, nil
+		}
+	}
+	return Peer{}, fmt.Errorf("no peer %q", name)
+}
