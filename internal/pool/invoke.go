@@ -36,15 +36,24 @@ func (c *Channel) Invoke(ctx context.Context, method string, args, reply any, op
 func (c *Channel) invokeAgain(ctx context.Context, method string, args, reply any, opts []grpc.CallOption) error {
 	c.budget.call()
 	a := attempts{channel: c}
-	var trailer metadata.MD // may say when to try again
-	options := append(make([]grpc.CallOption, 0, 6), opts...)
-	options = append(options, grpc.Trailer(&trailer))
+	opts, trailer := withTrailer(opts)
 	for {
-		l, err := c.invoke(ctx, method, args, reply, a.tried, options)
-		if err == nil || !a.again(ctx, l, err, trailer) {
+		l, err := c.invoke(ctx, method, args, reply, a.tried, opts)
+		if err == nil || !a.again(ctx, l, err, *trailer) {
 			return err
 		}
 	}
+}
+
+// withTrailer has the call's trailer kept, which may say when to try again, unless the caller does so already.
+func withTrailer(opts []grpc.CallOption) ([]grpc.CallOption, *metadata.MD) {
+	for _, o := range opts {
+		if o, ok := o.(grpc.TrailerCallOption); ok {
+			return opts, o.TrailerAddr
+		}
+	}
+	trailer := new(metadata.MD)
+	return append(opts[:len(opts):len(opts)], grpc.Trailer(trailer)), trailer
 }
 
 // invoke makes one attempt, if possible at none of the endpoints that were tried before.
