@@ -153,7 +153,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option of an upstream": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tfoo 3\n\t}\n}",
-			`unknown option "foo" in upstream: expected one of backoff, balance, connect_timeout, connections, descriptors, discover, drain_timeout, eject, health_check, keepalive, max_receive_size, require_ready, retry, timeout, tls, at Caddyfile:4`,
+			`unknown option "foo" in upstream: expected one of backoff, balance, connect_timeout, connections, descriptors, discover, drain_timeout, eject, health_check, keepalive, max_receive_size, require_ready, retry, subset, timeout, tls, at Caddyfile:4`,
 		},
 		"unknown source": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover consul user\n\t}\n}",
@@ -170,6 +170,14 @@ func TestErrors(t *testing.T) {
 		"health check with a block": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\thealth_check a {\n\t\t\tinterval 1s\n\t\t}\n\t}\n}",
 			"health_check takes no block, at Caddyfile:5",
+		},
+		"subset of nothing": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tsubset 0\n\t}\n}",
+			`subset "0": expected a number above 0, at Caddyfile:4`,
+		},
+		"subset without a size": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tsubset\n\t}\n}",
+			"subset: expected <n> [<key>], at Caddyfile:4",
 		},
 		"unknown option of a source": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover etcd user {\n\t\t\tholt 60s\n\t\t}\n\t}\n}",

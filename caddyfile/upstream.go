@@ -17,6 +17,7 @@ import (
 //		discover         <kind> <argument>... { ... }
 //		descriptors      reflection { refresh <duration> } | protoset <file>... | proto <file>... { import_path <dir>... }
 //		connections      <n> [<max>]
+//		subset           <n> [<key>]
 //		balance          p2c | round_robin | hash <placeholder>
 //		keepalive        <time> [<timeout>] [permit_without_stream]
 //		backoff          <base> [<max>]
@@ -61,6 +62,7 @@ func upstreamOptions(u *module.Upstream) options {
 		"eject":            func(d *dispenser) error { return parseEject(d, u) },
 		"health_check":     func(d *dispenser) error { return parseHealthCheck(d, u) },
 		"connect_timeout":  duration(&u.ConnectTimeout),
+		"subset":           func(d *dispenser) error { return parseSubset(d, u) },
 		"timeout":          timeout(&u.Timeout),
 		"max_receive_size": size(&u.MaxReceiveSize),
 		"tls":              func(d *dispenser) error { return parseTLS(d, &u.TLS) },
@@ -140,6 +142,21 @@ func parseKeepalive(d *dispenser, u *module.Upstream) error {
 		if k.Timeout, err = parseDuration(got[1]); err != nil {
 			return d.Errf("keepalive %w", err)
 		}
+	}
+	return nil
+}
+
+// parseSubset parses `subset <n> [<key>]`.
+func parseSubset(d *dispenser, u *module.Upstream) error {
+	got, err := args(d, 1, 2, "<n> [<key>]")
+	if err != nil {
+		return err
+	}
+	if u.Subset, err = parseCount(got[0]); err != nil {
+		return d.Errf("subset %w", err)
+	}
+	if len(got) == 2 {
+		u.SubsetKey = got[1]
 	}
 	return nil
 }

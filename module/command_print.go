@@ -71,6 +71,9 @@ func printUpstream(w io.Writer, u *UpstreamView, now time.Time) error {
 		fmt.Fprintf(w, "  ! skipped %s: %s\n", s.ID, s.Reason)
 	}
 	fmt.Fprintf(w, "  schema: %s\n", describeSchema(&u.Schema))
+	if u.Subset != nil {
+		fmt.Fprintf(w, "  subset: %d of %d instances are used\n", u.Subset.InUse, u.Subset.Known)
+	}
 	if u.Held > 0 {
 		fmt.Fprintf(w, "  ! instances held although the registry does not have them any more: %d\n", u.Held)
 	}

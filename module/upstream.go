@@ -25,6 +25,14 @@ type Upstream struct {
 	// How many connections to an instance may be opened when its streams queue. Default: 4, or `connections` if that is more.
 	MaxConnections int `json:"max_connections,omitempty"`
 
+	// Of how many instances this gateway keeps connections, where there are more. Which ones depends on `subset_key`, so that many gateways
+	// use about as much of each instance; an instance that comes or goes changes one of them at most. Default: all.
+	Subset int `json:"subset,omitempty"`
+
+	// For `subset`: what tells this gateway from others, also after a restart; placeholders such as {env.POD_NAME} are resolved when the
+	// config is loaded. Default: the name of the host and Caddy's instance ID, which is kept in its data directory.
+	SubsetKey string `json:"subset_key,omitempty"`
+
 	// How an instance is picked for a call: `p2c` (the less loaded of two random ones), `round_robin` or `hash` (always the same
 	// one for the same `hash_key`). Default: `p2c`.
 	Balance string `json:"balance,omitempty"`
@@ -144,6 +152,9 @@ func (u *Upstream) Validate() error {
 		return errors.New("tls: handshake_timeout cannot be used here: connect_timeout includes the handshake")
 	}
 	if err := u.validateBalance(); err != nil {
+		return err
+	}
+	if err := u.validateSubset(); err != nil {
 		return err
 	}
 	if err := u.Backoff.validate(); err != nil {

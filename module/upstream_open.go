@@ -119,6 +119,9 @@ func compileSettings(ctx caddy.Context, u *Upstream) (_ pool.Settings, tlsID str
 		s.HealthCheck, s.HealthService = true, h.Service
 	}
 	u.Retry.apply(&s)
+	if err := u.applySubset(&s); err != nil {
+		return pool.Settings{}, "", err
+	}
 	u.Eject.apply(&s)
 	if u.TLS != nil {
 		if s.TLS, tlsID, err = compileTLS(ctx, u.TLS); err != nil {

@@ -137,3 +137,28 @@ func BenchmarkChange(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkSubsetChange is what one change of a list costs where 50 of the known endpoints are used.
+func BenchmarkSubsetChange(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			f, g := startFleet(b, Settings{Subset: 50, SubsetKey: "gateway"})
+			g.open = true
+			list := instances(make([]string, n)...)
+			for i := range list {
+				list[i].ID = fmt.Sprintf("user.rpc/10.0.%03d.%03d:9001", i/250, i%250)
+				list[i].Addr = list[i].ID[len("user.rpc/"):]
+			}
+			f.onFeed(synced(list...))
+			time.Sleep(2 * applyEvery)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				f.lock()
+				f.applied = time.Time{}
+				f.flushed = time.Time{}
+				f.unlock()
+				f.onFeed(synced(list[i%2:]...))
+			}
+		})
+	}
+}

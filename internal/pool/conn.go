@@ -167,7 +167,7 @@ func (f *fleet) onConnState(c *conn, s balancer.SubConnState) {
 
 // idle decides about a connection that was lost, or whose backoff is over.
 func (f *fleet) idle(c *conn, was connectivity.State) {
-	if !c.endpoint.registered() {
+	if !c.endpoint.inUse || !c.endpoint.registered() {
 		f.drop(c)
 		return
 	}

@@ -15,6 +15,8 @@ const drainLinger = time.Second
 func (f *fleet) drain(ep *endpoint) {
 	now := time.Now()
 	f.active--
+	ep.inUse = false
+	ep.lacking = false
 	f.weights.remove(ep.weight)
 	f.changed(true)
 	ep.draining.Store(true)
@@ -76,12 +78,16 @@ func (f *fleet) cut(ep *endpoint) {
 	ep.wires.sever()
 }
 
-// forget drops the endpoint and its connections.
+// forget drops the endpoint's connections, and the endpoint unless it is registered.
 func (f *fleet) forget(ep *endpoint) {
 	for len(ep.conns) > 0 {
 		f.drop(ep.conns[len(ep.conns)-1])
 	}
 	f.settle(ep)
+	ep.draining.Store(false)
+	if ep.registered() {
+		return // it is not in the subset any more
+	}
 	delete(f.endpoints, ep.addr)
 	f.past.picks += ep.picks.Load()
 	f.past.failures += ep.failures.Load()

@@ -39,8 +39,14 @@ type endpoint struct {
 	ejectedAt     time.Time
 	ejections     int           // in a row
 	pardoned      time.Time     // when the last one ended
+	inUse         bool          // it has connections, or is to have some, and gets calls; false from the moment it drains
 	held          bool          // in use without a registration
 	heldUntil     time.Duration // on the clock of contact
+	ranked        bool          // it takes part in choosing a subset
+	score         uint64        // in that
+	round         uint64        // in which it was chosen last
+	waiting       time.Time     // since when it is in use and not usable
+	lacking       bool          // for too long
 	failing       bool          // no usable connection, and the last attempt of each failed, or its health check
 	failedAt      time.Time     // since when
 	state         connectivity.State
@@ -54,9 +60,6 @@ type registration struct {
 	id     string
 	weight uint32
 }
-
-// active is false once the last registration is gone, unless the endpoint is held.
-func (ep *endpoint) active() bool { return ep.registered() || ep.held }
 
 func (ep *endpoint) registered() bool { return len(ep.registrations) > 0 }
 

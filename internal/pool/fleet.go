@@ -54,6 +54,7 @@ type fleet struct {
 	active        int
 	registered    int // endpoints with a registration
 	hold          holding
+	subset        subset
 	failing       int // active endpoints that are failing
 	weights       weightCount
 	cold          map[*endpoint]struct{} // ready endpoints that start slowly
@@ -97,6 +98,7 @@ func newFleet(service string, settings Settings, log *zap.Logger, random func() 
 		endpoints: make(map[string]*endpoint),
 		weights:   make(weightCount),
 		readiness: make(chan struct{}),
+		subset:    newSubset(settings),
 		hold:      holding{lost: make(map[string]time.Time)},
 		listeners: make(map[*listener]struct{}),
 	}
@@ -107,8 +109,9 @@ func (f *fleet) clock() int64 { return int64(time.Since(f.start)) }
 
 func (f *fleet) lock() { f.mu.Lock() }
 
-// unlock replaces the picker if it is time to, then unlocks.
+// unlock chooses the subset anew if that is due and replaces the picker if it is time to, then unlocks.
 func (f *fleet) unlock() {
+	f.choose()
 	f.flush()
 	f.mu.Unlock()
 }
@@ -216,11 +219,11 @@ func (f *fleet) settle(ep *endpoint) {
 		f.changed(len(ready) > 1)
 		f.grown(ep)
 	}
-	if ep.active() && state != ep.state {
+	if ep.inUse && state != ep.state {
 		ep.state, ep.since = state, time.Now()
 	}
 	f.connected(ep, state == connectivity.Ready, len(ready) > 0)
-	f.count(ep, ep.active() && ep.usable && !ep.ejected, ep.active() && failing)
+	f.count(ep, ep.inUse && ep.usable && !ep.ejected, ep.inUse && failing)
 }
 
 // connected notes that an endpoint has got its first connection or lost its last, and the same of its first and last usable one.
@@ -233,10 +236,13 @@ func (f *fleet) connected(ep *endpoint, yes, usable bool) {
 		return
 	}
 	ep.usable = usable
+	f.subset.stale = f.subset.stale || f.settings.Subset > 0
 	if !usable {
 		ep.lost = time.Now()
+		f.watchLacking(ep)
 		return
 	}
+	ep.lacking = false
 	f.announce(ep.addr)
 	if time.Since(ep.lost) > coldAfter {
 		ep.warmFrom = time.Now()
@@ -340,7 +346,7 @@ func (f *fleet) anyUnhealthy() bool {
 		return false
 	}
 	for _, ep := range f.endpoints {
-		if ep.active() && ep.connected {
+		if ep.inUse && ep.connected {
 			return true
 		}
 	}

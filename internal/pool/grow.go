@@ -32,7 +32,7 @@ func (f *fleet) wantMore(ep *endpoint, now int64) {
 
 // grow adds a connection to an endpoint, up to the configured maximum.
 func (f *fleet) grow(ep *endpoint) {
-	if !ep.active() || len(ep.conns) >= f.settings.MaxConnections {
+	if !ep.inUse || len(ep.conns) >= f.settings.MaxConnections {
 		ep.growUntil.Store(0) // growing stays: there is no use in asking again
 		f.changed(true)       // some may wait
 		return
@@ -65,7 +65,7 @@ func (f *fleet) notGrown(ep *endpoint) {
 // shrink takes away a connection that was added if the others have room enough for everything, and keeps looking until
 // there are no more than configured.
 func (f *fleet) shrink(ep *endpoint) {
-	if !ep.active() || len(ep.conns) <= f.settings.Connections {
+	if !ep.inUse || len(ep.conns) <= f.settings.Connections {
 		return
 	}
 	var (

@@ -96,15 +96,28 @@ func (f *fleet) lose(gone []*endpoint, what *changes) {
 	for _, ep := range gone {
 		if !ep.held {
 			what.removed.add(ep.addr)
-			f.drain(ep)
+			f.remove(ep)
 		}
+	}
+}
+
+// remove takes an endpoint out of use that is neither registered nor held.
+func (f *fleet) remove(ep *endpoint) {
+	f.unrank(ep)
+	switch {
+	case ep.inUse:
+		f.drain(ep)
+	case !ep.draining.Load(): // it was not in the subset
+		f.forget(ep)
 	}
 }
 
 // keep holds an endpoint that has no registration any more, on the connections that it has.
 func (f *fleet) keep(ep *endpoint, now time.Time) {
-	if ep.draining.Load() {
+	if !ep.inUse {
 		f.use(ep)
+		f.rank(ep)
+		f.subset.members = append(f.subset.members, ep)
 	}
 	delete(f.hold.lost, ep.addr)
 	f.hold.held++
@@ -118,15 +131,17 @@ func (f *fleet) keep(ep *endpoint, now time.Time) {
 
 // unhold ends the holding, in whatever way.
 func (f *fleet) unhold(ep *endpoint) {
-	ep.held = false
-	f.hold.held--
+	if ep.held {
+		ep.held = false
+		f.hold.held--
+	}
 }
 
 // losesHold lets a held endpoint go that has lost its last connection.
 func (f *fleet) losesHold(ep *endpoint) {
 	if ep.held && !ep.connected {
 		f.unhold(ep)
-		f.drain(ep)
+		f.remove(ep)
 		f.events.heldLost(ep.addr)
 	}
 }
@@ -150,7 +165,7 @@ func (f *fleet) watchHeld() {
 				break
 			}
 			f.unhold(ep)
-			f.drain(ep)
+			f.remove(ep)
 			released.released.add(ep.addr)
 		}
 		h.queue[0] = heldEntry{}

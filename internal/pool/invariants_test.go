@@ -16,11 +16,11 @@ import (
 
 // Whatever the registry and the network do, in whatever order, the fleet's books agree with its endpoints.
 func TestInvariants(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(40) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 0))
-				f, g := startFleet(t, Settings{Connections: 1 + int(seed%2), DrainTimeout: 3 * time.Second, HealthCheck: seed%4 == 3})
+				f, g := startFleet(t, Settings{Connections: 1 + int(seed%2), DrainTimeout: 3 * time.Second, HealthCheck: seed%4 == 3, Subset: int(seed % 5), SubsetKey: "gateway"})
 				var ends []func(balancer.DoneInfo)
 				for step := range 400 {
 					switch r.IntN(7) {
@@ -146,16 +146,20 @@ func checkBooks(t *testing.T, f *fleet) {
 		if got := ep.ready.Load(); got == nil && up > 0 || got != nil && len(*got) != up {
 			t.Errorf("%s has %d connections up, calls see %v", addr, up, got)
 		}
-		if (ep.place >= 0) != (ep.active() && up > 0 && !ep.ejected) || ep.place >= 0 && f.ready[ep.place] != ep {
-			t.Errorf("%s: place %d, active %v, %d up, ejected %v", addr, ep.place, ep.active(), up, ep.ejected)
+		if (ep.place >= 0) != (ep.inUse && up > 0 && !ep.ejected) || ep.place >= 0 && f.ready[ep.place] != ep {
+			t.Errorf("%s: place %d, active %v, %d up, ejected %v", addr, ep.place, ep.inUse, up, ep.ejected)
 		}
-		if ep.draining.Load() == ep.active() {
-			t.Errorf("%s: draining %v, active %v", addr, ep.draining.Load(), ep.active())
+		used, unused := ep.inUse && !ep.draining.Load(), !ep.inUse && !ep.draining.Load() && len(ep.conns) == 0 && ep.registered()
+		if draining := !ep.inUse && ep.draining.Load(); !used && !draining && (!unused || f.settings.Subset == 0) {
+			t.Errorf("%s: draining %v, in use %v, registered %v, %d connections", addr, ep.draining.Load(), ep.inUse, ep.registered(), len(ep.conns))
+		}
+		if f.settings.Subset > 0 && ep.ranked != (ep.registered() || ep.held) || ep.inUse && !ep.registered() && !ep.held {
+			t.Errorf("%s: ranked %v, registered %v, held %v, in use %v", addr, ep.ranked, ep.registered(), ep.held, ep.inUse)
 		}
 		if ep.held && (ep.registered() || !ep.connected) {
 			t.Errorf("%s is held, registered %v, connected %v", addr, ep.registered(), ep.connected)
 		}
-		if ep.active() {
+		if ep.inUse {
 			active++
 			if len(ep.conns) < f.settings.Connections && !ep.held {
 				t.Errorf("%s has %d connections, want %d", addr, len(ep.conns), f.settings.Connections)

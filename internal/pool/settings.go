@@ -36,6 +36,8 @@ type Settings struct {
 	EjectFailures               int           // calls in a row that fail before an instance is ejected; default 5, negative: never
 	EjectTime                   time.Duration // for how long, the first time; default 5s
 	EjectMaxPercent             int           // of the instances, 1 to 100; default 50. At least one is never ejected
+	Subset                      int           // of how many instances connections are kept at most, see subset.go; 0: of all
+	SubsetKey                   string        // what tells this gateway from others; needed with Subset
 	HealthCheck                 bool          // only instances that say SERVING get calls (grpc.health.v1)
 	HealthService               string        // that is asked for; "": the server as a whole
 	TLS                         *tls.Config   // nil: plaintext. It is cloned. Without a ServerName certificates are checked against the one below
@@ -87,6 +89,12 @@ func (s Settings) withDefaults() (Settings, error) {
 	number("eject max percent", &s.EjectMaxPercent, 50)
 	if s.EjectMaxPercent > 100 {
 		errs = append(errs, fmt.Errorf("eject max percent is %d, expected 1 to 100", s.EjectMaxPercent))
+	}
+	switch {
+	case s.Subset < 0:
+		errs = append(errs, fmt.Errorf("subset is %d, expected a positive number", s.Subset))
+	case s.Subset > 0 && s.SubsetKey == "":
+		errs = append(errs, errors.New("subset has no key, expected one that tells this gateway from others"))
 	}
 	switch s.Balance {
 	case "":

@@ -44,6 +44,8 @@ func TestWrongSettingsAreRefused(t *testing.T) {
 		"connections":     {Settings{Connections: -1}, "connections is -1"},
 		"backoff":         {Settings{BackoffBase: time.Second, BackoffMax: time.Millisecond}, "backoff max is 1ms"},
 		"drain":           {Settings{DrainTimeout: -1}, "drain timeout is -1ns"},
+		"subset":          {Settings{Subset: -1}, "subset is -1, expected a positive number"},
+		"subset's key":    {Settings{Subset: 1}, "subset has no key, expected one that tells"},
 		"two at once":     {Settings{Linger: -1, ConnectTimeout: -1}, "linger is -1ns"},
 	}
 	for name, tt := range tests {

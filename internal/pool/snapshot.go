@@ -18,6 +18,7 @@ type Snapshot struct {
 	Retries   uint64             `json:"retries"`            // calls made again at another instance
 	Ejections uint64             `json:"ejections"`          // instances ejected since the start
 	Held      int                `json:"held,omitempty"`     // instances in use that vanished from the registry in a suspicious way
+	Subset    *SubsetSnapshot    `json:"subset,omitempty"`   // nil: every instance is used
 	LastError string             `json:"last_error,omitempty"`
 	Endpoints []EndpointSnapshot `json:"endpoints"` // by address
 }
@@ -47,15 +48,21 @@ func (f *fleet) snapshot() Snapshot {
 	defer f.unlock()
 	s := Snapshot{
 		Picks: f.past.picks, Failures: f.past.failures, Connects: f.connects, Ejections: f.ejections, Held: f.hold.held,
-		Endpoints: make([]EndpointSnapshot, 0, len(f.endpoints)),
+		Endpoints: make([]EndpointSnapshot, 0, f.active),
 	}
 	if f.lastError != nil {
 		s.LastError = f.lastError.Error()
+	}
+	if f.settings.Subset > 0 {
+		s.Subset = &SubsetSnapshot{Known: f.registered, InUse: f.active}
 	}
 	for _, ep := range f.endpoints {
 		e := ep.snapshot()
 		s.Picks += e.Picks
 		s.Failures += e.Failures
+		if !ep.inUse && !ep.draining.Load() {
+			continue
+		}
 		s.Endpoints = append(s.Endpoints, e)
 	}
 	slices.SortFunc(s.Endpoints, func(a, b EndpointSnapshot) int { return cmp.Compare(a.Address, b.Address) })
@@ -81,7 +88,7 @@ func (ep *endpoint) snapshot() EndpointSnapshot {
 	}
 	s.Health = ep.health()
 	switch {
-	case !ep.active():
+	case !ep.inUse:
 		s.State = "draining"
 	case ep.connected && !ep.usable && s.Health == healthNoAnswer:
 		s.State = connectivity.Connecting.String()

@@ -71,6 +71,11 @@ func (f *fleet) apply() {
 	f.watchHeld()
 	f.events.changed(what, s.Hold)
 
+	f.dialAll(dial)
+}
+
+// dialAll dials connections of endpoints that are new.
+func (f *fleet) dialAll(dial []*conn) {
 	// Hundreds of gateways get the same list at the same time, sorted.
 	for i := len(dial) - 1; i > 0; i-- {
 		j := below(uint32(f.random()), i+1)
@@ -88,8 +93,8 @@ func (f *fleet) register(e discovery.Endpoint, what *changes) (dial []*conn) {
 		ep = &endpoint{addr: e.Addr, seed: xxhash.Sum64String(e.Addr), place: -1, since: time.Now()}
 		f.endpoints[e.Addr] = ep
 	}
-	wasActive := ep.active()
-	if !ep.registered() {
+	known := ep.registered()
+	if !known {
 		f.registered++
 		delete(f.hold.lost, ep.addr)
 	}
@@ -100,11 +105,10 @@ func (f *fleet) register(e discovery.Endpoint, what *changes) (dial []*conn) {
 		ep.since = time.Now()
 		what.returned.add(e.Addr)
 		dial = f.fill(ep)
-	case !wasActive:
+	case !known:
 		what.added.add(e.Addr)
-		f.use(ep)
-		dial = f.fill(ep)
-	case fresh && ep.place < 0:
+		dial = f.admit(ep)
+	case ep.inUse && fresh && ep.place < 0:
 		f.renew(ep)
 	}
 	f.weigh(ep)
@@ -115,10 +119,15 @@ func (f *fleet) register(e discovery.Endpoint, what *changes) (dial []*conn) {
 // use takes an endpoint into use that is new, or was being drained: then its connection is used again if it is still up.
 func (f *fleet) use(ep *endpoint) {
 	f.active++
+	ep.inUse = true
 	f.weights.add(ep.weight)
 	f.changed(false)
 	ep.draining.Store(false)
+	ep.cut.Store(false)
 	ep.since = time.Now()
+	if !ep.usable {
+		f.watchLacking(ep)
+	}
 }
 
 // fill gives an endpoint the connections that it should have.
@@ -155,10 +164,12 @@ func (f *fleet) reweigh(e discovery.Endpoint) {
 // weigh brings the endpoint's weight up to date.
 func (f *fleet) weigh(ep *endpoint) {
 	if w := ep.registeredWeight(); w != ep.weight {
-		f.weights.remove(ep.weight)
-		f.weights.add(w)
+		if ep.inUse {
+			f.weights.remove(ep.weight)
+			f.weights.add(w)
+			f.changed(false)
+		}
 		ep.weight = w
-		f.changed(false)
 	}
 }
 
