@@ -18,6 +18,9 @@ type Endpoint struct {
 	// Weight is the share of calls relative to the other endpoints of the source.
 	// 0 means that the registry does not say, which counts as the mean of those that do.
 	Weight uint32
+	// Registration tells one registration under the ID from the next one with the same value, which restarted instances make; 0
+	// where the source cannot tell. It changes with nothing else, so not with heartbeats.
+	Registration int64
 	// Metadata is what the registry says besides. It is shown to operators and never trusted:
 	// TLS server names are not taken from it.
 	Metadata map[string]string

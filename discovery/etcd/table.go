@@ -25,6 +25,7 @@ type table struct {
 // entry is one key: either endpoints, or why there are none.
 type entry struct {
 	revision  int64 // of the last change of the key
+	lease     int64 // an instance that registers anew does so with another one
 	value     string
 	endpoints []discovery.Endpoint
 	reason    string
@@ -48,11 +49,11 @@ func (t *table) put(kv *mvccpb.KeyValue) bool {
 // read makes the entry for a key-value pair, and reports whether it differs from the present one.
 func (t *table) read(key string, kv *mvccpb.KeyValue) (entry, bool) {
 	old, known := t.entries[key]
-	if known && old.value == string(kv.Value) { // a heartbeat that writes the same value again
+	if known && old.value == string(kv.Value) && old.lease == kv.Lease { // a heartbeat that writes the same value again
 		old.revision = kv.ModRevision
 		return old, false
 	}
-	next := entry{revision: kv.ModRevision, value: string(kv.Value)}
+	next := entry{revision: kv.ModRevision, lease: kv.Lease, value: string(kv.Value)}
 	endpoints, err := t.layout.Parse(t.prefix, key, next.value)
 	if err != nil {
 		next.reason = err.Error()
@@ -60,6 +61,9 @@ func (t *table) read(key string, kv *mvccpb.KeyValue) (entry, bool) {
 			t.news = append(t.news, discovery.Skipped{ID: key, Reason: next.reason})
 		}
 	} else {
+		for i := range endpoints {
+			endpoints[i].Registration = kv.Lease
+		}
 		next.endpoints = endpoints
 	}
 	return next, true

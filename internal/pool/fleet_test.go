@@ -143,6 +143,7 @@ func TestFreshRegistrationResetsBackoff(t *testing.T) {
 	}{
 		{"same list", instances("a"), 1},
 		{"only the weight changes", []discovery.Endpoint{{ID: "a", Addr: "a", Weight: 5}}, 1},
+		{"registered anew with the same ID", []discovery.Endpoint{{ID: "a", Addr: "a", Registration: 7}}, 2},
 		{"another ID", []discovery.Endpoint{{ID: "a2", Addr: "a"}}, 2},
 		{"another ID beside the old one", []discovery.Endpoint{{ID: "a", Addr: "a"}, {ID: "a2", Addr: "a"}}, 2},
 	}

@@ -56,8 +56,8 @@ func (f *fleet) apply() {
 		case before.Addr != after.Addr:
 			gone = append(gone, *before)
 			dial = append(dial, f.register(*after, &what)...)
-		case before.Weight != after.Weight:
-			f.reweigh(*after)
+		default:
+			f.update(*before, *after)
 		}
 	})
 	// Registrations go last, so that an instance that registered anew under another ID is never without one.
@@ -153,11 +153,17 @@ func (f *fleet) unregister(e discovery.Endpoint) (lost *endpoint) {
 	return ep
 }
 
-// reweigh takes over a changed weight.
-func (f *fleet) reweigh(e discovery.Endpoint) {
-	if ep := f.endpoints[e.Addr]; ep != nil {
-		ep.add(e.ID, e.Weight)
-		f.weigh(ep)
+// update takes over what has changed in an entry of the same address.
+func (f *fleet) update(before, after discovery.Endpoint) {
+	ep := f.endpoints[after.Addr]
+	if ep == nil || before.Weight == after.Weight && before.Registration == after.Registration {
+		return
+	}
+	ep.add(after.ID, after.Weight)
+	f.weigh(ep)
+	if before.Registration != after.Registration && ep.inUse && !ep.connected {
+		f.renew(ep)
+		f.settle(ep)
 	}
 }
 
