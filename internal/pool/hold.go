@@ -30,8 +30,8 @@ type loss struct {
 }
 
 type heldEntry struct {
-	endpoint *endpoint
-	until    time.Duration // on the clock of contact
+	addr  string        // and not the endpoint, which may be forgotten long before
+	until time.Duration // on the clock of contact
 }
 
 // contactClock runs while the registry is in contact and sure of what it says.
@@ -124,7 +124,7 @@ func (f *fleet) keep(ep *endpoint, now time.Time) {
 	ep.held = true
 	ep.since = now
 	ep.heldUntil = f.hold.clock.at(now) + f.hold.time
-	f.hold.queue = append(f.hold.queue, heldEntry{ep, ep.heldUntil})
+	f.hold.queue = append(f.hold.queue, heldEntry{ep.addr, ep.heldUntil})
 	f.dropUnready(ep)
 	f.settle(ep)
 }
@@ -153,7 +153,7 @@ func (f *fleet) watchHeld() {
 	var released changes
 	for len(h.queue) > 0 {
 		next := h.queue[0]
-		if ep := next.endpoint; ep.held && ep.heldUntil == next.until {
+		if ep := f.endpoints[next.addr]; ep != nil && ep.held && ep.heldUntil == next.until {
 			if wait := next.until - h.clock.at(now); wait > 0 {
 				if h.clock.running && !h.due {
 					h.due = true
