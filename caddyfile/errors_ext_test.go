@@ -153,7 +153,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option of an upstream": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tfoo 3\n\t}\n}",
-			`unknown option "foo" in upstream: expected one of backoff, balance, connect_timeout, connections, descriptors, discover, drain_timeout, eject, health_check, keepalive, max_receive_size, require_ready, retry, subset, timeout, tls, at Caddyfile:4`,
+			`unknown option "foo" in upstream: expected one of backoff, balance, connect_timeout, connections, descriptors, discover, drain_timeout, eject, health_check, keepalive, max_receive_size, require_ready, retry, snapshot, subset, timeout, tls, at Caddyfile:4`,
 		},
 		"unknown source": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover consul user\n\t}\n}",
@@ -210,6 +210,14 @@ func TestErrors(t *testing.T) {
 		"backoff upside down": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tbackoff 5s 1s\n\t}\n}",
 			"backoff: the maximum 1s is below the base 5s, at Caddyfile:4",
+		},
+		"snapshot neither on nor off": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover etcd user\n\t\tsnapshot 24h\n\t}\n}",
+			`snapshot "24h": expected on or off, at Caddyfile:5`,
+		},
+		"snapshot without an argument": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover etcd user\n\t\tsnapshot\n\t}\n}",
+			"snapshot: expected on or off, at Caddyfile:5",
 		},
 		"unknown option of tls": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\ttls {\n\t\t\tverify off\n\t\t}\n\t}\n}",

@@ -30,6 +30,7 @@ import (
 //		tls              { ... }
 //		drain_timeout    <duration>
 //		require_ready    <duration>
+//		snapshot         on | off
 //	}
 func parseUpstream(d *dispenser) (name string, _ *module.Upstream, err error) {
 	name, err = one(d, "a name")
@@ -68,6 +69,7 @@ func upstreamOptions(u *module.Upstream) options {
 		"tls":              func(d *dispenser) error { return parseTLS(d, &u.TLS) },
 		"drain_timeout":    duration(&u.DrainTimeout),
 		"require_ready":    duration(&u.RequireReady),
+		"snapshot":         onOff(&u.Snapshot),
 	}
 }
 

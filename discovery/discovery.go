@@ -53,6 +53,8 @@ type State struct {
 	// Hold is for how long a suspicious mass disappearance from this source is not believed: instances that are connected stay in
 	// use meanwhile. 0: every list is believed at once.
 	Hold time.Duration
+	// Snapshot is from when the list is if it comes from a snapshot on disk, else zero. It is the gateway's to set, not a source's.
+	Snapshot time.Time
 }
 
 // Source is the contract for anything that knows the endpoints of a service. The guest modules
@@ -66,6 +68,11 @@ type Source interface {
 	// ctx is done; then it returns. It never gives up: errors are published in State.Err and retried with
 	// backoff. Watch may outlive the config that made the source.
 	Watch(ctx context.Context, publish func(State))
+}
+
+// Fixed is implemented by sources whose list stands in the config, and is therefore never missing: no snapshot of it is kept on disk.
+type Fixed interface {
+	Fixed()
 }
 
 // Target is a parsed target URL, scheme://authority/path?query.

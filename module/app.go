@@ -128,6 +128,7 @@ func (a *App) all() []*upstream {
 func (a *App) Start() error {
 	all := a.all()
 	labelUpstreams(all)
+	a.applySnapshots()
 	for _, u := range all {
 		u.start()
 	}
@@ -196,6 +197,9 @@ func (a *App) Cleanup() error {
 	}
 	a.releases = nil
 	if !exiting {
+		if present := running.newest(); present != nil { // This app may be one that failed to start.
+			present.applySnapshots()
+		}
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)

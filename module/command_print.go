@@ -103,6 +103,8 @@ func whyNot(e *pool.EndpointSnapshot) string {
 func describeRegistry(r *RegistryView, now time.Time) string {
 	state := "not read yet"
 	switch {
+	case r.Snapshot != nil:
+		state = "stale, from the snapshot on disk of " + ago(*r.Snapshot, now) + " ago"
 	case r.Synced && r.Stale:
 		state = "stale"
 	case r.Synced:

@@ -33,7 +33,14 @@ func TestMain(m *testing.M) {
 		caddycmd.Main()
 		return
 	}
-	os.Exit(m.Run())
+	data, err := os.MkdirTemp("", "gateway-data-")
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("XDG_DATA_HOME", data) // for snapshots; a test must not find those of another run
+	code := m.Run()
+	os.RemoveAll(data)
+	os.Exit(code)
 }
 
 // site is a Caddy in this process, of which there can be one at a time.

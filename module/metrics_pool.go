@@ -15,6 +15,7 @@ var pools = &poolCollector{
 	endpoints:   newGauge("endpoints", "Instances by state, as in the admin API.", "upstream", "state"),
 	connections: newGauge("connections", "Connections by state.", "upstream", "state"),
 	lastContact: newGauge("registry_last_contact_seconds", "Time since the registry last answered.", "upstream"),
+	stale:       newGauge("registry_stale", "1 while the list of instances may be out of date, else 0.", "upstream"),
 
 	connects:  newCounter("connects_total", "Connections made to instances.", "upstream"),
 	retries:   newCounter("retries_total", "Calls made again at another instance.", "upstream"),
@@ -27,8 +28,8 @@ var pools = &poolCollector{
 // poolCollector is a prometheus.Collector over the upstreams of the config in force. Upstreams that share a pool each show it. Channels
 // come and go with configs, while counts belong to names: what a channel has counted since the last time is added up.
 type poolCollector struct {
-	inFlight, endpoints, connections, lastContact *prometheus.Desc
-	connects, retries, ejections, events          *prometheus.CounterVec
+	inFlight, endpoints, connections, lastContact, stale *prometheus.Desc
+	connects, retries, ejections, events                 *prometheus.CounterVec
 
 	mu      sync.Mutex
 	carried map[carryKey]uint64 // what was added already
@@ -51,7 +52,7 @@ func (p *poolCollector) counters() []*prometheus.CounterVec {
 
 // Describe implements prometheus.Collector.
 func (p *poolCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{p.inFlight, p.endpoints, p.connections, p.lastContact} {
+	for _, d := range []*prometheus.Desc{p.inFlight, p.endpoints, p.connections, p.lastContact, p.stale} {
 		ch <- d
 	}
 	for _, c := range p.counters() {
@@ -88,8 +89,16 @@ func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *up
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{label}, labels...)...)
 	}
-	if last := u.feed.state().LastContact; !last.IsZero() {
+	registry := u.feed.state()
+	if last := registry.LastContact; !last.IsZero() {
 		gauge(p.lastContact, time.Since(last).Seconds())
+	}
+	if registry.Synced {
+		stale := 0.
+		if isStale(registry) {
+			stale = 1
+		}
+		gauge(p.stale, stale)
 	}
 	p.add(p.events, label, u.feed, u.feed.events.Load())
 	s, ok := u.channel.snapshot()

@@ -77,6 +77,11 @@ type Upstream struct {
 	// If set, the load of a config fails when no instance is ready this soon after its start. By default configs load with every
 	// instance down, and calls are answered with 503 until one is up.
 	RequireReady caddy.Duration `json:"require_ready,omitempty"`
+
+	// Whether the last known instances are kept in a file in Caddy's data directory, for a start while the registry is away. They are
+	// used until it answers, for 24h at most after it last did, and shown as stale. It means nothing where the instances stand in
+	// the config. Default: true.
+	Snapshot *bool `json:"snapshot,omitempty"`
 }
 
 // Keepalive is when HTTP/2 pings are sent and how long their answer may take.

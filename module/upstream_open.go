@@ -22,6 +22,7 @@ type upstream struct {
 	timeout      time.Duration // of unary calls; 0: not set here, negative: none
 	requireReady time.Duration
 	hashKey      string // what the instance is picked by, with placeholders; "": not by that
+	snapshot     bool   // the instances are kept on disk
 	feed         *sharedFeed
 	channel      *sharedChannel
 	schema       *sharedSchema
@@ -86,6 +87,7 @@ func openUpstream(ctx caddy.Context, name string, config *Upstream, hold func(re
 		timeout:      time.Duration(config.Timeout),
 		requireReady: time.Duration(config.RequireReady),
 		hashKey:      config.HashKey,
+		snapshot:     config.Snapshot == nil || *config.Snapshot,
 	}
 	log := caddy.Log().Named("grpc_gateway").With(zap.String("upstream", u.name))
 	u.feed = acquireFeed(source)

@@ -29,7 +29,9 @@ type RegistryView struct {
 	// Synced is true once a complete list was obtained.
 	Synced bool `json:"synced"`
 	// Stale is true when the list may be out of date: the registry cannot be reached, or it is not sure itself.
-	Stale       bool          `json:"stale"`
+	Stale bool `json:"stale"`
+	// Snapshot is from when the list is, if it is the one on disk: the registry has not answered since the start.
+	Snapshot    *time.Time    `json:"snapshot,omitempty"`
 	Revision    int64         `json:"revision,omitempty"`
 	LastContact *time.Time    `json:"last_contact,omitempty"`
 	Error       string        `json:"error,omitempty"`
@@ -70,12 +72,18 @@ func (u *upstream) view() UpstreamView {
 	}
 }
 
+// isStale reports whether a list may be out of date.
+func isStale(s discovery.State) bool { return s.Stale || s.Synced && s.Err != nil }
+
 func registryView(s discovery.State) RegistryView {
 	v := RegistryView{
 		Synced:    s.Synced,
-		Stale:     s.Stale || s.Synced && s.Err != nil,
+		Stale:     isStale(s),
 		Revision:  s.Revision,
 		Instances: len(s.Endpoints),
+	}
+	if !s.Snapshot.IsZero() {
+		v.Snapshot = &s.Snapshot
 	}
 	if !s.LastContact.IsZero() {
 		v.LastContact = &s.LastContact

@@ -53,6 +53,9 @@ func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
 	<-ctx.Done()
 }
 
+// Fixed implements discovery.Fixed.
+func (*Source) Fixed() {}
+
 // UnmarshalTarget implements discovery.TargetUnmarshaler: static:///10.0.0.1:9001,10.0.0.2:9001
 func (s *Source) UnmarshalTarget(t discovery.Target) error {
 	if t.Scheme != "static" {
@@ -88,6 +91,7 @@ func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 var (
 	_ caddy.Provisioner           = (*Source)(nil)
 	_ caddyfile.Unmarshaler       = (*Source)(nil)
+	_ discovery.Fixed             = (*Source)(nil)
 	_ discovery.Source            = (*Source)(nil)
 	_ discovery.TargetUnmarshaler = (*Source)(nil)
 )

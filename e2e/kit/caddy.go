@@ -2,6 +2,7 @@ package kit
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -85,6 +86,8 @@ type Options struct {
 	Global string
 	// Env is added to the environment, as NAME=value.
 	Env []string
+	// Data is the directory that Caddy keeps its data in; default: one of its own.
+	Data string
 	// Binary to run; default: Binary(t).
 	Binary string
 }
@@ -107,7 +110,7 @@ func StartCaddy(t testing.TB, opts Options) *Caddy {
 		t.Fatal(err)
 	}
 	c.cmd = exec.Command(opts.Binary, "run", "--config", path, "--adapter", "caddyfile")
-	c.cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "HOME="+dir)
+	c.cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+cmp.Or(opts.Data, dir), "XDG_CONFIG_HOME="+dir, "HOME="+dir)
 	c.cmd.Env = append(c.cmd.Env, opts.Env...)
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	if err := c.cmd.Start(); err != nil {
@@ -183,9 +186,18 @@ func (c *Caddy) Config(t testing.TB) string {
 	return string(text)
 }
 
+// Registry is what the tests read of an Upstream's registry.
+type Registry struct {
+	Stale     bool       `json:"stale"`
+	Snapshot  *time.Time `json:"snapshot"`
+	Error     string     `json:"error"`
+	Instances int        `json:"instances"`
+}
+
 // Upstream is what the tests read of the admin API's /grpc_gateway/upstreams.
 type Upstream struct {
-	Name      string `json:"name"`
+	Name      string   `json:"name"`
+	Registry  Registry `json:"registry"`
 	Endpoints []struct {
 		Address     string `json:"address"`
 		State       string `json:"state"`

@@ -1,0 +1,175 @@
+// Package snapshot keeps the last known instances of a source on disk, for a start while the registry is away. It is a discovery.Source
+// around another one, which it never slows down: the other one's states pass at once, and files are read and written beside it.
+//
+// It is not the pool's Snapshot, which is what operators are shown.
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-grpc/gateway/discovery"
+)
+
+// Grace is how long a source may take for its first list before the one on disk stands in. A source that reports trouble
+// first does not get this time.
+const Grace = time.Second
+
+// errSilent is the trouble with a source that has not said anything.
+var errSilent = fmt.Errorf("the registry has not answered within %v", Grace)
+
+// Source is a source whose list is kept on disk.
+//
+// While the source behind it has no list of its own, the one on disk is published as Synced and Stale, with the trouble in Err and
+// the time from which it is in Snapshot. The first list of the registry takes its place for good. A list that is Stale itself, as
+// a minority of etcd members answers, does so only if its revision is not older.
+//
+// On disk is what the registry last vouched for: nothing is written while it is in trouble, or by a list from disk. A list that has
+// lost more than half of four or more instances, or the last one, is believed after a minute without trouble; an
+// empty one then removes the file, so that a service scaled to nothing does not come back.
+type Source struct {
+	inner  discovery.Source
+	path   string
+	wanted func() bool
+	log    *zap.Logger
+	synced atomic.Bool // the registry has answered once
+}
+
+// New wraps a source. Its file is in the directory, which is made when it is needed. wanted says whether the file may be used and
+// written; it may change at any time.
+func New(inner discovery.Source, dir string, wanted func() bool, log *zap.Logger) *Source {
+	return &Source{
+		inner:  inner,
+		path:   Path(dir, inner.ID()),
+		wanted: wanted,
+		log:    log.With(zap.String("source", inner.ID())),
+	}
+}
+
+// ID implements discovery.Source.
+func (s *Source) ID() string { return s.inner.ID() }
+
+// Watch implements discovery.Source.
+func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
+	ctx, cancel := context.WithCancel(ctx)
+	w := &watch{
+		Source:   s,
+		publish:  publish,
+		keeper:   newKeeper(s.path, s.ID(), s.wanted, s.log),
+		trouble:  make(chan struct{}, 1),
+		answered: make(chan struct{}),
+	}
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	defer cancel()
+	if !s.synced.Load() { // A source that panicked and is watched anew has left a better list with the feed.
+		helpers.Go(func() { w.rescue(ctx) })
+	}
+	helpers.Go(func() { w.keeper.run(ctx) })
+	s.inner.Watch(ctx, w.take)
+}
+
+// watch is one call of Watch.
+type watch struct {
+	*Source
+	publish  func(discovery.State)
+	keeper   *keeper
+	trouble  chan struct{} // capacity 1: the source has nothing better than what is on disk, and says why
+	answered chan struct{} // closed when the registry has answered
+
+	mu   sync.Mutex // also keeps calls of publish apart
+	done bool       // answered is closed
+	last discovery.State
+	disk *list // stands in for the source; nil: it does not
+}
+
+// take passes a state of the source on.
+func (w *watch) take(s discovery.State) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last = s
+	w.keeper.note(&s)
+	switch {
+	case s.Synced && !s.Stale:
+		if !w.done {
+			w.done = true
+			close(w.answered)
+			w.synced.Store(true)
+		}
+	case s.Err != nil || s.Stale:
+		select {
+		case w.trouble <- struct{}{}:
+		default:
+		}
+	}
+	if w.disk != nil && w.disk.isOlder(&s) {
+		w.log.Info("the registry answers; the snapshot is not needed any more", zap.Int("instances", len(s.Endpoints)))
+		w.disk = nil
+	}
+	if w.disk != nil {
+		s = w.disk.standIn(s)
+	}
+	w.publish(s)
+}
+
+// rescue has the list on disk stand in when the source has none in time.
+func (w *watch) rescue(ctx context.Context) {
+	patience := time.NewTimer(Grace)
+	defer patience.Stop()
+	select {
+	case <-ctx.Done():
+		return
+	case <-w.answered:
+		return
+	case <-w.trouble:
+	case <-patience.C:
+	}
+	if !w.wanted() {
+		return
+	}
+	l, err := load(w.path, w.ID(), time.Now())
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			w.log.Warn("the snapshot of instances cannot be used", zap.String("file", w.path), zap.Error(err))
+		}
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if ctx.Err() != nil || w.done || l.isOlder(&w.last) {
+		return
+	}
+	w.disk = l
+	s := l.standIn(w.last)
+	w.log.Warn("the registry has no list of instances yet; using the snapshot on disk until it has",
+		zap.Int("instances", len(l.endpoints)), zap.Time("saved", l.saved), zap.Error(s.Err))
+	w.publish(s)
+}
+
+// isOlder reports whether a state of the source takes the place of the list on disk.
+func (l *list) isOlder(s *discovery.State) bool {
+	return s.Synced && (!s.Stale || s.Revision >= l.revision)
+}
+
+// standIn is the state of the source with the list from disk.
+func (l *list) standIn(s discovery.State) discovery.State {
+	s.Synced, s.Stale, s.Snapshot = true, true, l.saved
+	s.Endpoints, s.Revision = l.endpoints, l.revision
+	if s.LastContact.Before(l.saved) {
+		s.LastContact = l.saved
+	}
+	if s.Err == nil {
+		s.Err = errSilent
+	}
+	return s
+}
+
+// Interface guard.
+var _ discovery.Source = (*Source)(nil)
