@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/discovery/etcd"
@@ -19,6 +20,7 @@ func init() {
 	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(new(Handler))
 	caddy.RegisterModule(new(adminAPI))
+	caddy.RegisterModule(new(eventOrigin))
 }
 
 // App holds what handlers share: registries and upstreams. It is there even where the config does not mention it, because handlers
@@ -37,7 +39,9 @@ type App struct {
 	upstreams map[string]*upstream // those of Upstreams
 	inline    []*upstream          // those that handlers define
 	handlers  []*Handler
-	releases  []func() // what gives back the references on shared values, in the order in which they were taken
+	events    *caddyevents.App
+	origin    caddy.Context // of events
+	releases  []func()      // what gives back the references on shared values, in the order in which they were taken
 }
 
 // exitGrace is how long the exit of the process waits for connections and watches to close, beyond the drain timeout.
@@ -58,7 +62,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	if err := followExit(ctx); err != nil {
+	if err := a.followEvents(); err != nil {
 		return err
 	}
 	if err := a.provisionEtcd(ctx); err != nil {
@@ -129,6 +133,7 @@ func (a *App) Start() error {
 	all := a.all()
 	labelUpstreams(all)
 	a.applySnapshots()
+	listeners.begin(a)
 	for _, u := range all {
 		u.start()
 	}
@@ -172,6 +177,7 @@ func (a *App) waitReady(all []*upstream) error {
 // the HTTP servers have stopped.
 func (a *App) Stop() error {
 	running.remove(a)
+	listeners.end(a)
 	return nil
 }
 
@@ -179,6 +185,7 @@ func (a *App) Stop() error {
 // process exits it waits for that, within limits: by now the HTTP servers have waited for their requests.
 func (a *App) Cleanup() error {
 	running.remove(a)
+	listeners.end(a)
 	for _, h := range a.handlers {
 		h.routing.stop()
 	}

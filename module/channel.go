@@ -42,7 +42,7 @@ type sharedChannel struct {
 
 // channelKey is everything that affects the connections of a channel and nothing else. It has no secrets: tlsID is a hash.
 func channelKey(feedKey string, s pool.Settings, tlsID string) string {
-	s.TLS = nil // It is in tlsID.
+	s.TLS, s.Observer = nil, nil // The one is in tlsID, the other changes no connection.
 	return fmt.Sprintf("%s %+v tls=%s", feedKey, s, tlsID)
 }
 
@@ -83,7 +83,9 @@ func (c *sharedChannel) start() *pool.Channel {
 	if feed == nil {
 		return nil
 	}
-	ch, err := pool.Open(c.name, c.settings, feed, c.log)
+	settings := c.settings
+	settings.Observer = c
+	ch, err := pool.Open(c.name, settings, feed, c.log)
 	if err != nil { // The config was checked, so this is a bug; calls are answered with UNAVAILABLE.
 		c.log.Error("opening the channel", zap.Error(err))
 		return nil
@@ -239,5 +241,8 @@ func (c *sharedChannel) shutdown(ch *pool.Channel, limit time.Duration) {
 	}
 }
 
-// Interface guard.
-var _ grpc.ClientConnInterface = (*sharedChannel)(nil)
+// Interface guards.
+var (
+	_ grpc.ClientConnInterface = (*sharedChannel)(nil)
+	_ pool.Observer            = (*sharedChannel)(nil)
+)

@@ -2,6 +2,7 @@ package module
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -9,14 +10,27 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// followExit has calls and streams told when the process begins to exit. That is before the HTTP servers stop, which by default wait
-// for their requests without end.
-func followExit(ctx caddy.Context) error {
-	app, err := ctx.App("events")
+// followEvents has calls and streams told when the process begins to exit. That is before the HTTP servers stop, which by default wait
+// for their requests without end. And it has the app told when the config runs: before, subscriptions to its own events
+// may be incomplete.
+func (a *App) followEvents() error {
+	app, err := a.ctx.App("events")
 	if err != nil {
 		return err
 	}
-	return app.(*caddyevents.App).On("stopping", exitHandler{ctx})
+	a.events = app.(*caddyevents.App)
+	if a.origin, err = newEventOrigin(a.ctx); err != nil {
+		return err
+	}
+	return errors.Join(a.events.On("stopping", exitHandler{a.ctx}), a.events.On("started", startHandler{a}))
+}
+
+type startHandler struct{ app *App }
+
+// Handle implements caddyevents.Handler.
+func (h startHandler) Handle(context.Context, caddy.Event) error {
+	listeners.ready(h.app)
+	return nil
 }
 
 type exitHandler struct{ ctx caddy.Context }
@@ -55,5 +69,8 @@ func (c *sharedChannel) cut(limit time.Duration) {
 	}
 }
 
-// Interface guard.
-var _ caddyevents.Handler = exitHandler{}
+// Interface guards.
+var (
+	_ caddyevents.Handler = exitHandler{}
+	_ caddyevents.Handler = startHandler{}
+)

@@ -21,6 +21,8 @@ type sharedFeed struct {
 	mu     sync.Mutex
 	feed   *discovery.Feed // nil before start
 	closed bool
+
+	last discovery.State // that was told of; it is the subscription's own
 }
 
 // acquireFeed takes a reference on the feed of the source.
@@ -81,7 +83,14 @@ func (f *sharedFeed) state() discovery.State {
 }
 
 // changed is told of each new state. The subscription ends with the feed.
-func (f *sharedFeed) changed(discovery.State) { f.events.Add(1) }
+func (f *sharedFeed) changed(s discovery.State) {
+	f.events.Add(1)
+	before := f.last
+	f.last = s
+	if listeners.any() {
+		f.report(before, s)
+	}
+}
 
 // Destruct implements caddy.Destructor.
 func (f *sharedFeed) Destruct() error {

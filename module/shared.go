@@ -29,6 +29,9 @@ var (
 	draining channelSet // those of leaving that are channels with a connection
 	running  appList
 
+	// listeners are those apps of running, or about to be, whose config subscribes to events.
+	listeners eventBus
+
 	// exitDrain ends streams when the process exits.
 	exitDrain = frontend.NewDrain()
 )

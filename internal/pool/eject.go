@@ -62,6 +62,7 @@ func (f *fleet) readmit(ep *endpoint) {
 		return
 	}
 	f.acquit(ep)
+	f.events.readmitted(ep.addr)
 	ep.pardoned = time.Now()
 	ep.since = ep.pardoned
 	ep.warmFrom = ep.pardoned

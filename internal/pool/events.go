@@ -10,9 +10,10 @@ import (
 // events writes the log lines of a channel. Lines about single instances are limited, so that churn does not flood the log; the
 // next line says how many were left out. It belongs to the fleet's mutex.
 type events struct {
-	log     *zap.Logger
-	limit   *rate.Limiter
-	skipped int
+	log      *zap.Logger
+	limit    *rate.Limiter
+	skipped  int
+	observer Observer // nil: nobody
 }
 
 const (
@@ -46,6 +47,7 @@ func (e *events) connected(addr string) {
 }
 
 func (e *events) notConnected(addr string, err error) {
+	e.tell(Event{Kind: EventUnreachable, Instance: addr, Error: err.Error()})
 	e.limited(e.log.Warn, "instance cannot be connected; it gets no calls until it can, trying on with backoff",
 		zap.String("instance", addr), zap.Error(err))
 }
@@ -98,6 +100,7 @@ func (e *events) closed(calls int64) {
 }
 
 func (e *events) ejected(addr, why string, d time.Duration) {
+	e.tell(Event{Kind: EventEjected, Instance: addr, Error: why, For: d})
 	e.limited(e.log.Warn, "instance ejected: too many calls in a row failed; it gets no calls for a while",
 		zap.String("instance", addr), zap.String("last_error", why), zap.Duration("for", d))
 }

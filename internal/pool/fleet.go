@@ -84,7 +84,7 @@ type fleet struct {
 
 func newFleet(service string, settings Settings, log *zap.Logger, random func() uint64) *fleet {
 	life, end := context.WithCancel(context.Background())
-	return &fleet{
+	f := &fleet{
 		life:      life,
 		end:       end,
 		service:   service,
@@ -102,6 +102,8 @@ func newFleet(service string, settings Settings, log *zap.Logger, random func() 
 		hold:      holding{lost: make(map[string]time.Time)},
 		listeners: make(map[*listener]struct{}),
 	}
+	f.events.observer = settings.Observer
+	return f
 }
 
 // clock is the time on the way of a call, in nanoseconds.
@@ -240,9 +242,13 @@ func (f *fleet) connected(ep *endpoint, yes, usable bool) {
 	if !usable {
 		ep.lost = time.Now()
 		f.watchLacking(ep)
+		if ep.inUse && f.cc != nil {
+			f.events.lost(ep.addr)
+		}
 		return
 	}
 	ep.lacking = false
+	f.events.ready(ep.addr)
 	f.announce(ep.addr)
 	if time.Since(ep.lost) > coldAfter {
 		ep.warmFrom = time.Now()

@@ -42,6 +42,7 @@ type Settings struct {
 	HealthService               string        // that is asked for; "": the server as a whole
 	TLS                         *tls.Config   // nil: plaintext. It is cloned. Without a ServerName certificates are checked against the one below
 	ServerName                  string        // :authority, default the name in TLS, else the instance's address
+	Observer                    Observer      // told what happens to instances, which is no matter of connections; nil: nobody is
 }
 
 // withDefaults checks the settings and fills in what was left at zero.

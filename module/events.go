@@ -1,0 +1,146 @@
+package module
+
+import (
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/internal/pool"
+)
+
+// Names of the events that the app emits through Caddy's events app. docs/operations.md says when, and what their data is.
+const (
+	eventEndpointAdded       = "grpc_gateway.endpoint_added"
+	eventEndpointRemoved     = "grpc_gateway.endpoint_removed"
+	eventEndpointReady       = "grpc_gateway.endpoint_ready"
+	eventEndpointLost        = "grpc_gateway.endpoint_lost"
+	eventEndpointUnreachable = "grpc_gateway.endpoint_unreachable"
+	eventEndpointEjected     = "grpc_gateway.endpoint_ejected"
+	eventEndpointReadmitted  = "grpc_gateway.endpoint_readmitted"
+	eventRegistryLost        = "grpc_gateway.registry_lost"
+	eventRegistryRestored    = "grpc_gateway.registry_restored"
+	eventSnapshotUsed        = "grpc_gateway.snapshot_used"
+)
+
+// eventNames are all of them.
+var eventNames = [...]string{
+	eventEndpointAdded, eventEndpointRemoved, eventEndpointReady, eventEndpointLost, eventEndpointUnreachable, eventEndpointEjected,
+	eventEndpointReadmitted, eventRegistryLost, eventRegistryRestored, eventSnapshotUsed,
+}
+
+// occurrence is something that has happened to a pool or a registry. It becomes an event for each upstream that uses it.
+type occurrence struct {
+	event string
+	of    any            // *sharedChannel or *sharedFeed
+	data  map[string]any // of the event, but for the upstream
+}
+
+// Observe implements pool.Observer.
+func (c *sharedChannel) Observe(e pool.Event) {
+	if !listeners.any() {
+		return
+	}
+	o := occurrence{of: c, data: map[string]any{"instance": e.Instance}}
+	switch e.Kind {
+	case pool.EventReady:
+		o.event = eventEndpointReady
+	case pool.EventLost:
+		o.event = eventEndpointLost
+	case pool.EventUnreachable:
+		o.event, o.data["error"] = eventEndpointUnreachable, e.Error
+	case pool.EventEjected:
+		o.event, o.data["error"], o.data["seconds"] = eventEndpointEjected, e.Error, e.For.Seconds()
+	case pool.EventReadmitted:
+		o.event = eventEndpointReadmitted
+	default:
+		return
+	}
+	listeners.post(o)
+}
+
+// report posts what a state has that the one before had not.
+func (f *sharedFeed) report(before, now discovery.State) {
+	post := func(event string, data map[string]any) {
+		data["target"] = f.key
+		listeners.post(occurrence{event, f, data})
+	}
+	switch {
+	case now.Err != nil && before.Err == nil:
+		post(eventRegistryLost, map[string]any{"error": now.Err.Error(), "instances": len(now.Endpoints)})
+	case now.Err == nil && before.Err != nil:
+		post(eventRegistryRestored, map[string]any{"instances": len(now.Endpoints)})
+	}
+	if !now.Snapshot.IsZero() && before.Snapshot.IsZero() {
+		post(eventSnapshotUsed, map[string]any{"instances": len(now.Endpoints), "saved": now.Snapshot.Format(time.RFC3339)})
+	}
+	eachNew(before.Endpoints, now.Endpoints, func(addr string) { post(eventEndpointAdded, map[string]any{"instance": addr}) })
+	eachNew(now.Endpoints, before.Endpoints, func(addr string) { post(eventEndpointRemoved, map[string]any{"instance": addr}) })
+}
+
+// eachNew visits each address that only the list b has, once.
+func eachNew(a, b []discovery.Endpoint, visit func(addr string)) {
+	if len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) {
+		return // the same list; only something else has changed
+	}
+	known := make(map[string]struct{}, len(a))
+	for i := range a {
+		known[a[i].Addr] = struct{}{}
+	}
+	for i := range b {
+		if _, ok := known[b[i].Addr]; !ok {
+			known[b[i].Addr] = struct{}{}
+			visit(b[i].Addr)
+		}
+	}
+}
+
+// emit has the events app of the config tell all subscribers, one after the other.
+func (a *App) emit(o *occurrence, labels []string) {
+	defer func() {
+		if v := recover(); v != nil { // Of a handler, which is anybody's code.
+			a.log.Error("a handler of an event panicked", zap.String("event", o.event), zap.Any("panic", v), zap.Stack("stack"))
+		}
+	}()
+	for _, label := range labels {
+		data := make(map[string]any, len(o.data)+1)
+		for k, v := range o.data {
+			data[k] = v
+		}
+		data["upstream"] = label
+		a.events.Emit(a.origin, o.event, data)
+	}
+}
+
+// eventOrigin is the module that events come from, and in whose context they are emitted. The app's own context would name another one: where a
+// handler had Caddy make the app, the two contexts keep the modules that they belong to in one and the same array, and what the
+// handler loads next takes the app's place in it.
+type eventOrigin struct{ ctx caddy.Context }
+
+// CaddyModule returns the Caddy module information.
+func (*eventOrigin) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "grpc_gateway.events",
+		New: func() caddy.Module { return new(eventOrigin) },
+	}
+}
+
+// Provision keeps the context.
+func (o *eventOrigin) Provision(ctx caddy.Context) error {
+	o.ctx = ctx
+	return nil
+}
+
+// newEventOrigin makes a context for events that ends with the config's.
+func newEventOrigin(config caddy.Context) (caddy.Context, error) {
+	fresh, _ := caddy.NewContext(config) // its own end would run what belongs to the end of the config
+	mod, err := fresh.LoadModuleByID("grpc_gateway.events", nil)
+	if err != nil {
+		return caddy.Context{}, err
+	}
+	return mod.(*eventOrigin).ctx, nil
+}
+
+// Interface guard.
+var _ caddy.Provisioner = (*eventOrigin)(nil)
