@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,21 +21,49 @@ import (
 // Etcd is a real single-node etcd server that can be stopped and started again with its data, at the same address.
 type Etcd struct {
 	Addr  string // host:port for clients
+	login clientv3.Config
 	start func() (stop func(), err error)
 	stop  func()
+}
+
+// EtcdOptions are what a server has beyond the defaults.
+type EtcdOptions struct {
+	// TLS secures the port for clients. Those of this package have its client certificate.
+	TLS *Certificates
+	// ClientCertAuth demands a certificate of clients.
+	ClientCertAuth bool
+	// AuthToken is etcd's option auth-token: simple, or jwt with its parameters; default: simple.
+	AuthToken string
+	// AuthTokenTTL is the life of simple tokens in seconds; default 300.
+	AuthTokenTTL uint
 }
 
 // EmbeddedEtcd starts the current etcd server in this process; it lives as long as the test.
 func EmbeddedEtcd(t testing.TB) *Etcd {
 	t.Helper()
+	return EmbeddedEtcdWith(t, EtcdOptions{})
+}
+
+// EmbeddedEtcdWith is EmbeddedEtcd with options.
+func EmbeddedEtcdWith(t testing.TB, opts EtcdOptions) *Etcd {
+	t.Helper()
 	dir := t.TempDir()
 	e := &Etcd{Addr: FreeAddr(t)}
-	e.start = func() (func(), error) { return startEmbedded(e.Addr, dir) }
+	if opts.TLS != nil {
+		e.login.TLS = opts.TLS.Client
+	}
+	e.start = func() (func(), error) { return startEmbedded(e.Addr, dir, opts) }
 	return e.up(t)
 }
 
 // ProcessEtcd starts the etcd binary that the machine has (Debian's package etcd-server) as a process.
 func ProcessEtcd(t testing.TB) *Etcd {
+	t.Helper()
+	return ProcessEtcdWith(t)
+}
+
+// ProcessEtcdWith is ProcessEtcd with more arguments.
+func ProcessEtcdWith(t testing.TB, args ...string) *Etcd {
 	t.Helper()
 	binary, err := exec.LookPath("etcd")
 	if err != nil {
@@ -43,7 +72,7 @@ func ProcessEtcd(t testing.TB) *Etcd {
 	dir := t.TempDir()
 	e := &Etcd{Addr: FreeAddr(t)}
 	peer := FreeAddr(t)
-	e.start = func() (func(), error) { return startProcess(binary, e.Addr, peer, dir) }
+	e.start = func() (func(), error) { return startProcess(binary, e.Addr, peer, dir, args) }
 	return e.up(t)
 }
 
@@ -62,12 +91,15 @@ func (e *Etcd) Start(t testing.TB) {
 		t.Fatal(err)
 	}
 	e.stop = stop
-	client := e.Client(t)
-	defer client.Close()
-	Eventually(t, 30*time.Second, "etcd answers", func() error {
+	Eventually(t, 60*time.Second, "etcd answers", func() error {
+		client, err := e.dial() // logs in, if need be
+		if err != nil {
+			return err
+		}
+		defer client.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		_, err := client.Get(ctx, "x")
+		_, err = client.Get(ctx, "x")
 		return err
 	})
 }
@@ -83,11 +115,45 @@ func (e *Etcd) Stop() {
 // Client returns a client of the server.
 func (e *Etcd) Client(t testing.TB) *clientv3.Client {
 	t.Helper()
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{e.Addr}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
+	client, err := e.dial()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return client
+}
+
+func (e *Etcd) dial() (*clientv3.Client, error) {
+	config := e.login
+	config.Endpoints, config.DialTimeout, config.Logger = []string{e.Addr}, 5*time.Second, zap.NewNop()
+	return clientv3.New(config)
+}
+
+// EnableAuth switches on etcd's access control, with a user who may read the keys under a prefix and nothing else. The server's own clients log
+// in as root from now on.
+func (e *Etcd) EnableAuth(t testing.TB, user, password, prefix string) {
+	t.Helper()
+	client := e.Client(t)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	const root = "root"
+	for _, step := range []func() error{
+		func() error { _, err := client.UserAdd(ctx, root, root); return err },
+		func() error { _, err := client.UserGrantRole(ctx, root, root); return err },
+		func() error { _, err := client.RoleAdd(ctx, "reader"); return err },
+		func() error {
+			_, err := client.RoleGrantPermission(ctx, "reader", prefix, clientv3.GetPrefixRangeEnd(prefix), clientv3.PermissionType(clientv3.PermRead))
+			return err
+		},
+		func() error { _, err := client.UserAdd(ctx, user, password); return err },
+		func() error { _, err := client.UserGrantRole(ctx, user, "reader"); return err },
+		func() error { _, err := client.AuthEnable(ctx); return err },
+	} {
+		if err := step(); err != nil {
+			t.Fatalf("enable etcd's access control: %v", err)
+		}
+	}
+	e.login.Username, e.login.Password = root, root
 }
 
 // Put writes a key, without a lease.
@@ -114,7 +180,7 @@ func (e *Etcd) Delete(t testing.TB, key string) {
 	}
 }
 
-func startEmbedded(addr, dir string) (func(), error) {
+func startEmbedded(addr, dir string, opts EtcdOptions) (func(), error) {
 	cfg := embed.NewConfig()
 	cfg.Dir = dir
 	cfg.LogLevel = "error"
@@ -125,6 +191,16 @@ func startEmbedded(addr, dir string) (func(), error) {
 	cfg.AdvertisePeerUrls = cfg.ListenPeerUrls
 	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
 	cfg.UnsafeNoFsync = true
+	cfg.BcryptCost = 4 // the least; with the race detector the default takes seconds for a login
+	if opts.TLS != nil {
+		cfg.ListenClientUrls = []url.URL{{Scheme: "https", Host: addr}}
+		cfg.AdvertiseClientUrls = cfg.ListenClientUrls
+		cfg.ClientTLSInfo.CertFile, cfg.ClientTLSInfo.KeyFile = opts.TLS.ServerCert, opts.TLS.ServerKey
+		if opts.ClientCertAuth { // An authority alone would demand a certificate, too.
+			cfg.ClientTLSInfo.TrustedCAFile, cfg.ClientTLSInfo.ClientCertAuth = opts.TLS.CA, true
+		}
+	}
+	cfg.AuthToken, cfg.AuthTokenTTL = cmp.Or(opts.AuthToken, cfg.AuthToken), cmp.Or(opts.AuthTokenTTL, cfg.AuthTokenTTL)
 	server, err := embed.StartEtcd(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("start embedded etcd: %w", err)
@@ -141,16 +217,17 @@ func startEmbedded(addr, dir string) (func(), error) {
 	}
 }
 
-func startProcess(binary, client, peer, dir string) (func(), error) {
+func startProcess(binary, client, peer, dir string, args []string) (func(), error) {
 	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open etcd's log: %w", err)
 	}
-	cmd := exec.Command(binary,
+	cmd := exec.Command(binary, append([]string{
 		"--data-dir", filepath.Join(dir, "data"),
-		"--listen-client-urls", "http://"+client, "--advertise-client-urls", "http://"+client,
-		"--listen-peer-urls", "http://"+peer, "--initial-advertise-peer-urls", "http://"+peer,
-		"--initial-cluster", "default=http://"+peer)
+		"--listen-client-urls", "http://" + client, "--advertise-client-urls", "http://" + client,
+		"--listen-peer-urls", "http://" + peer, "--initial-advertise-peer-urls", "http://" + peer,
+		"--initial-cluster", "default=http://" + peer,
+	}, args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		log.Close()

@@ -1,0 +1,103 @@
+package kit
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// Certificates are PEM files of an authority of their own, with a server's for 127.0.0.1 and a client's.
+type Certificates struct {
+	CA                    string
+	ServerCert, ServerKey string
+	ClientCert, ClientKey string
+	Client                *tls.Config // with all that a client needs
+}
+
+// NewCertificates makes them for a test. The client's certificate has the given common name.
+func NewCertificates(t testing.TB, client string) *Certificates {
+	t.Helper()
+	dir := t.TempDir()
+	c := &Certificates{
+		CA:         filepath.Join(dir, "ca.pem"),
+		ServerCert: filepath.Join(dir, "server.pem"), ServerKey: filepath.Join(dir, "server.key"),
+		ClientCert: filepath.Join(dir, "client.pem"), ClientKey: filepath.Join(dir, "client.key"),
+	}
+	authority := &x509.Certificate{
+		Subject: pkix.Name{CommonName: "a test's authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	key := issue(t, authority, nil, nil, c.CA, filepath.Join(dir, "ca.key"))
+	usage := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} // etcd is a client of itself, too
+	issue(t, &x509.Certificate{Subject: pkix.Name{CommonName: "etcd"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: usage},
+		authority, key, c.ServerCert, c.ServerKey)
+	issue(t, &x509.Certificate{Subject: pkix.Name{CommonName: client}, ExtKeyUsage: usage[1:]}, authority, key, c.ClientCert, c.ClientKey)
+
+	own, err := tls.LoadX509KeyPair(c.ClientCert, c.ClientKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(c.CA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(raw)
+	c.Client = &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{own}}
+	return c
+}
+
+// issue makes a key and a certificate, signed by the parent or by itself, and writes both.
+func issue(t testing.TB, template, parent *x509.Certificate, signer *ecdsa.PrivateKey, cert, key string) *ecdsa.PrivateKey {
+	t.Helper()
+	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if parent == nil {
+		parent, signer = template, own
+	}
+	template.SerialNumber = big.NewInt(time.Now().UnixNano())
+	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	raw, err := x509.CreateCertificate(rand.Reader, template, parent, own.Public(), signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writePEM(t, cert, "CERTIFICATE", raw)
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writePEM(t, key, "PRIVATE KEY", pkcs8)
+	return own
+}
+
+func writePEM(t testing.TB, path, kind string, raw []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ServerPublicKey is the public key of the server in PEM.
+func (c *Certificates) ServerPublicKey(t testing.TB) []byte {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(c.ServerCert, c.ServerKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalPKIXPublicKey(pair.Leaf.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: raw})
+}
