@@ -102,6 +102,7 @@ func (w *world) ready(t testing.TB, limit time.Duration, n int) time.Duration {
 	return kit.Eventually(t, limit, fmt.Sprintf("%d instances are READY", n), func() error {
 		got, err := w.Metric("caddy_grpc_gateway_endpoints", `state="READY"`)
 		if err == nil && int(got) != n {
+			time.Sleep(100 * time.Millisecond) // asking costs the gateway something, too
 			err = fmt.Errorf("%v are", got)
 		}
 		return err
@@ -293,7 +294,7 @@ func TestBalance(t *testing.T) {
 			}
 			w.start(t, addrs(w.instances))
 			before := w.calls(t)
-			w.callers(t, 16, either(5000, 40000))
+			w.callers(t, 16, either(5000, 20000))
 			for i, share := range shares(before, w.calls(t)) {
 				if math.Abs(share-c.want[i]) > 0.1*c.want[i] {
 					t.Errorf("instance %d got %.1f %% of the calls, its share is %.1f %%", i, 100*share, 100*c.want[i])
