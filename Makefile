@@ -53,11 +53,11 @@ test-http: ## test routing, binding, errors, metadata and streams through Caddy;
 .PHONY: faults
 faults: ## break everything the gateway depends on, with real timeouts; prints a table, about 25 minutes (a short form is in test-e2e)
 	scripts/need ip tc
-	cd e2e && FAULTS=full go test -race -count=1 -v -timeout 90m ./faults
+	cd e2e && FAULTS=full go test -count=1 -v -parallel 3 -timeout 90m ./faults
 
 .PHONY: soak
 soak: ## run the gateway for SOAK (30m) in churn, reloads and restarts of etcd, with the race detector; prints memory and goroutines
-	cd e2e && SOAK=$(SOAK) go test -race -count=1 -v -timeout 0 -run '^TestSoak$$' ./faults
+	cd e2e && SOAK=$(SOAK) go test -count=1 -v -timeout 0 -run '^TestSoak$$' ./faults
 
 .PHONY: conformance-protobuf
 conformance-protobuf: ## run the official protobuf JSON conformance suite against the transcoder

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -37,10 +38,12 @@ func TestManyInstances(t *testing.T) {
 			quiet := time.Now()
 			pause(2*time.Second, 10*time.Second)
 
+			cpu := w.cpu(t)
 			appear := time.Now()
 			w.appear(t, crowd.addr, n, 5*time.Second)
 			took := w.ready(t, 2*time.Minute, n+3)
 			all := time.Now()
+			cpu = w.cpu(t) - cpu
 			if got := crowd.stats(t).Open; got != n {
 				t.Errorf("%d connections to %d instances", got, n)
 			}
@@ -63,12 +66,22 @@ func TestManyInstances(t *testing.T) {
 			line := h.row(13+i, fmt.Sprintf("%d instances appear within 5 s, then go", n))
 			line.Recovery = took
 			line.Connections = fmt.Sprint(n)
-			line.Note = fmt.Sprintf("recovered: all connected after the last registration; gone after %v; p99 %v, was %v: %.1fx; heap and stacks %d, %d, %d MiB: %.1f KiB each",
-				ms(gone), ms(during), ms(before), float64(during)/float64(before), empty.Used()>>20, crowded.Used()>>20, after>>20,
+			line.Note = fmt.Sprintf("recovered: all connected after the last registration; gone after %v; p99 %v, was %v: %.1fx; the gateway's CPU %v, of this machine's %d cores; heap and stacks %d, %d, %d MiB: %.1f KiB each",
+				ms(gone), ms(during), ms(before), float64(during)/float64(before), cpu.Round(10*time.Millisecond), runtime.NumCPU(), empty.Used()>>20, crowded.Used()>>20, after>>20,
 				float64(crowded.Used()-empty.Used())/1024/float64(n))
 			table.add(line)
 		})
 	}
+}
+
+// cpu is the processor time that the gateway has used.
+func (w *world) cpu(t testing.TB) time.Duration {
+	t.Helper()
+	seconds, err := w.Metric("process_cpu_seconds_total")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(seconds * float64(time.Second))
 }
 
 // do writes to etcd.

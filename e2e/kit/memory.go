@@ -73,8 +73,13 @@ func (c *Caddy) Metric(name string, labels ...string) (float64, error) {
 	}
 	sum := 0.0
 	for line := range strings.Lines(string(text)) {
-		series, value, ok := strings.Cut(strings.TrimSpace(line), "} ")
-		if !ok || !strings.HasPrefix(series, name+"{") || !hasAll(series, labels) {
+		line = strings.TrimSpace(line)
+		at := strings.LastIndexByte(line, ' ')
+		if at < 0 {
+			continue
+		}
+		series, value := line[:at], line[at+1:]
+		if base, _, _ := strings.Cut(series, "{"); base != name || !hasAll(series, labels) {
 			continue
 		}
 		number, err := strconv.ParseFloat(value, 64)
