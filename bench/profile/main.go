@@ -164,4 +164,3 @@ func figure(shares []*share) plot.Figure {
 	}
 	return plot.Figure{Title: "Where the time of a request goes", Legend: owners, Panels: []plot.Panel{p}}
 }
-

@@ -67,11 +67,14 @@ func stack(sample *profile.Sample) []string {
 
 const ourModule = "github.com/caddy-grpc/gateway/"
 
-// prefixes of functions say whose they are. golang.org/x/net/http2 has the framer of grpc-go; Caddy's server uses the one of net/http.
+// prefixes of functions say whose they are. golang.org/x/net/http2 has Caddy's server of HTTP/2, which counts as net/http; its framer is
+// grpc-go's as well, so whose it is depends on who called it.
 var prefixes = []struct{ prefix, owner string }{
 	{ourModule, "gateway"},
 	{"google.golang.org/grpc", "grpc-go"},
-	{"golang.org/x/net/http2", "grpc-go"},
+	{"golang.org/x/net/http2.(*serverConn)", "net/http"},
+	{"golang.org/x/net/http2.(*responseWriter", "net/http"},
+	{"golang.org/x/net/http2.(*requestBody)", "net/http"},
 	{"github.com/caddyserver/", "Caddy"},
 	{"net/http", "net/http"},
 }

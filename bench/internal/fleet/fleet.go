@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +26,13 @@ type Fleet struct {
 	// Cores to run on, as taskset names them. Empty is any.
 	GatewayCore, LoadCore string
 	Env                   []string // beside the present one, for every process
+	// BackendArgs are more arguments of the backend. It listens on Near, 127.0.0.1 by default, and is reached at Far, the same by default.
+	BackendArgs []string
+	Near, Far   string
 
 	dir       string
+	debug     string // address of the backend's /debug/vars
+	probes    int    // connections to the backend that are the fleet's own
 	backend   string // address, gRPC
 	connect   string // address, the Connect protocol over HTTP/2
 	processes []*exec.Cmd
@@ -55,12 +62,17 @@ func (f *Fleet) Start() (err error) {
 	if err := os.WriteFile(f.protoset(), set, 0o600); err != nil {
 		return err
 	}
-	ports, err := freePorts(2)
+	ports, err := freePorts(3)
 	if err != nil {
 		return err
 	}
-	f.backend, f.connect = ports[0], ports[1]
-	if _, err := f.run(f.LoadCore, f.program("backend"), "-listen", f.backend, "-connect", f.connect); err != nil {
+	near := ports[0]
+	f.backend, f.connect, f.debug = near, ports[1], ports[2]
+	if f.Near != "" {
+		near, f.backend = move(near, f.Near), move(near, f.Far)
+	}
+	args := append([]string{"-listen", near, "-connect", f.connect, "-debug", f.debug}, f.BackendArgs...)
+	if _, err := f.run(f.LoadCore, f.program("backend"), args...); err != nil {
 		return err
 	}
 	load := f.command(f.LoadCore, f.program("load"))
@@ -77,7 +89,52 @@ func (f *Fleet) Start() (err error) {
 		return err
 	}
 	f.processes = append(f.processes, load)
-	return errors.Join(listening(f.backend), listening(f.connect))
+	if err := errors.Join(listening(near), listening(f.connect), listening(f.debug)); err != nil {
+		return err
+	}
+	f.probes, err = f.accepted()
+	return err
+}
+
+// Backend is the address of the backend, as a gateway sees it.
+func (f *Fleet) Backend() string { return f.backend }
+
+// Connections is how many connections gateways have made to the backend.
+func (f *Fleet) Connections() (int, error) {
+	n, err := f.accepted()
+	return n - f.probes, err
+}
+
+// Accepted waits until there were so many.
+func (f *Fleet) Accepted(n int) error {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		got, err := f.Connections()
+		if err != nil || got >= n {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d of %d connections were made", got, n)
+		}
+	}
+}
+
+func (f *Fleet) accepted() (int, error) {
+	resp, err := http.Get("http://" + f.debug + "/debug/vars")
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	var vars struct {
+		Accepted int `json:"accepted"`
+	}
+	err = json.NewDecoder(resp.Body).Decode(&vars)
+	return vars.Accepted, err
+}
+
+// move keeps the port of an address.
+func move(addr, host string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	return net.JoinHostPort(host, port)
 }
 
 // Stop ends all processes and waits for them.
@@ -93,6 +150,16 @@ func (f *Fleet) Stop() {
 type Gateway struct {
 	Addr, Debug string
 	PID         int
+
+	fleet *Fleet
+	cmd   *exec.Cmd
+}
+
+// Stop ends it before the others.
+func (g *Gateway) Stop() {
+	g.fleet.processes = slices.DeleteFunc(g.fleet.processes, func(p *exec.Cmd) bool { return p == g.cmd })
+	_ = g.cmd.Process.Kill()
+	_ = g.cmd.Wait()
 }
 
 // Launch runs a gateway and waits until it accepts connections.
@@ -101,7 +168,7 @@ func (f *Fleet) Launch(p Peer) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{Addr: ports[0], Debug: ports[1]}
+	g := &Gateway{Addr: ports[0], Debug: ports[1], fleet: f}
 	program, args := f.program(p.Program), []string{"-listen", g.Addr, "-debug", g.Debug, "-backend", f.backend}
 	if p.Site != nil {
 		file := filepath.Join(f.dir, strings.ReplaceAll(p.Name, " ", "-")+".caddyfile")
@@ -117,7 +184,7 @@ func (f *Fleet) Launch(p Peer) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.PID = cmd.Process.Pid
+	g.PID, g.cmd = cmd.Process.Pid, cmd
 	if err := errors.Join(listening(g.Addr), listening(g.Debug)); err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Name, err)
 	}
@@ -192,7 +259,7 @@ func freePorts(n int) ([]string, error) {
 
 // listening waits until somebody accepts connections.
 func listening(addr string) error {
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
 		c, err := net.DialTimeout("tcp", addr, time.Second)
 		if err == nil {
 			return c.Close()

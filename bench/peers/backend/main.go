@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"expvar"
 	"flag"
 	"io"
 	"log"
@@ -14,6 +15,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -25,7 +27,17 @@ import (
 	"github.com/caddy-grpc/gateway/bench/servicepb"
 )
 
-var connectAddr = flag.String("connect", "", "where to serve the Connect protocol, over HTTP/2 without TLS")
+var (
+	connectAddr = flag.String("connect", "", "where to serve the Connect protocol, over HTTP/2 without TLS")
+	cert        = flag.String("cert", "", "certificate file, for TLS")
+	key         = flag.String("key", "", "its key file")
+	hold        = flag.Duration("hold", 0, "how long an answer takes")
+	maxStreams  = flag.Uint("max-streams", 0, "how many calls a connection may have at a time; as many as it likes by default")
+	pause       = flag.Duration("pause", time.Second, "how long a stream pauses that is asked to")
+)
+
+// accepted is how many connections there have been.
+var accepted = expvar.NewInt("accepted")
 
 func main() {
 	debug.Start()
@@ -48,14 +60,36 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	return grpc.NewServer(grpc.ForceServerCodecV2(raw.Codec{}), grpc.UnknownServiceHandler(func(_ any, ss grpc.ServerStream) error {
+	opts := []grpc.ServerOption{grpc.ForceServerCodecV2(raw.Codec{}), grpc.UnknownServiceHandler(func(_ any, ss grpc.ServerStream) error {
 		path, _ := grpc.MethodFromServerStream(ss)
 		m := methods[path]
 		if m == nil {
 			return status.Error(codes.Unimplemented, path)
 		}
 		return m.serve(ss)
-	})).Serve(l)
+	})}
+	if *cert != "" {
+		creds, err := credentials.NewServerTLSFromFile(*cert, *key)
+		if err != nil {
+			return err
+		}
+		opts = append(opts, grpc.Creds(creds))
+	}
+	if *maxStreams > 0 {
+		opts = append(opts, grpc.MaxConcurrentStreams(uint32(*maxStreams)))
+	}
+	return grpc.NewServer(opts...).Serve(counted{l})
+}
+
+// counted counts the connections that it accepts.
+type counted struct{ net.Listener }
+
+func (l counted) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		accepted.Add(1)
+	}
+	return c, err
 }
 
 func requestOf(rpc string) proto.Message {
@@ -89,17 +123,22 @@ func (m *method) serve(ss grpc.ServerStream) error {
 	b := request.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer b.Free()
 	request.Free()
-	answers, pause := m.work.Answers, -1
+	time.Sleep(*hold)
+	answers, pauseAfter := m.work.Answers, -1
 	if err := m.check(b.ReadOnlyData()); err != nil {
 		other := new(servicepb.WatchRequest)
 		if !m.work.Stream || proto.Unmarshal(b.ReadOnlyData(), other) != nil || int(other.Count) > len(answers) {
 			return err
 		}
-		answers, pause = answers[:other.Count], int(other.PauseAfter)
+		answers, pauseAfter = answers[:other.Count], int(other.PauseAfter)
 	}
 	for i, a := range answers {
-		if i == pause {
-			time.Sleep(time.Second)
+		if i == pauseAfter {
+			select {
+			case <-time.After(*pause):
+			case <-ss.Context().Done():
+				return ss.Context().Err()
+			}
 		}
 		if err := ss.SendMsg(a); err != nil {
 			return err

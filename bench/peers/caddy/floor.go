@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
 
@@ -39,6 +40,12 @@ type Floor struct {
 	// those after it: cheaper than any gateway that serves live streams can be.
 	Flush bool `json:"flush,omitempty"`
 
+	// Dial connects anew for each call.
+	Dial bool `json:"dial,omitempty"`
+	// CA is the file of the certificate that the backend must have; without it the connection is not secured.
+	CA string `json:"ca,omitempty"`
+
+	opts  []grpc.DialOption
 	cc    *grpc.ClientConn
 	works map[key]*canned.Work
 	lines map[*canned.Work][][]byte
@@ -51,20 +58,35 @@ func (Floor) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.bench_floor", New: func() caddy.Module { return new(Floor) }}
 }
 
-// UnmarshalCaddyfile reads bench_floor <backend> [flush].
+// UnmarshalCaddyfile reads bench_floor <backend> [flush | dial] [<CA file>].
 func (f *Floor) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	if !d.Args(&f.Backend) {
 		return d.ArgErr()
 	}
-	f.Flush = d.NextArg()
+	for _, arg := range d.RemainingArgs() {
+		switch arg {
+		case "flush":
+			f.Flush = true
+		case "dial":
+			f.Dial = true
+		default:
+			f.CA = arg
+		}
+	}
 	return nil
 }
 
 // Provision connects.
 func (f *Floor) Provision(caddy.Context) (err error) {
-	f.cc, err = grpc.NewClient("passthrough:///"+f.Backend, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(raw.Codec{}), grpc.WaitForReady(true)))
+	creds := insecure.NewCredentials()
+	if f.CA != "" {
+		if creds, err = credentials.NewClientTLSFromFile(f.CA, "bench.local"); err != nil {
+			return err
+		}
+	}
+	f.opts = []grpc.DialOption{grpc.WithTransportCredentials(creds), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(raw.Codec{}), grpc.WaitForReady(true))}
+	f.cc, err = f.connect()
 	f.works = make(map[key]*canned.Work)
 	f.lines = make(map[*canned.Work][][]byte)
 	for _, w := range canned.Works() {
@@ -74,6 +96,10 @@ func (f *Floor) Provision(caddy.Context) (err error) {
 		}
 	}
 	return err
+}
+
+func (f *Floor) connect() (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///"+f.Backend, f.opts...)
 }
 
 // Cleanup disconnects.
@@ -102,8 +128,16 @@ func (f *Floor) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Ha
 	if work.Stream {
 		return f.stream(w, r, work)
 	}
+	cc := f.cc
+	if f.Dial {
+		var err error
+		if cc, err = f.connect(); err != nil {
+			return err
+		}
+		defer cc.Close()
+	}
 	var reply mem.BufferSlice
-	if err := f.cc.Invoke(r.Context(), work.RPC, work.Request, &reply); err != nil {
+	if err := cc.Invoke(r.Context(), work.RPC, work.Request, &reply); err != nil {
 		return caddyhttp.Error(http.StatusBadGateway, err)
 	}
 	reply.Free()
