@@ -77,8 +77,23 @@ fuzz: ## run every fuzz target of the plugin for FUZZTIME seconds each
 	scripts/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## measure the gateway beside its peers; ARGS="-work get,post -conns 64 -rounds 5" for less
-	cd bench && go run ./compare $(ARGS)
+bench: ## measure the gateway beside its peers, write docs/performance.md; ARGS="-docs= -work get,post -conns 64" for less
+	scripts/need taskset
+	cd bench && go run ./compare -docs ../docs/performance.md $(ARGS)
+
+.PHONY: bench-profile
+bench-profile: ## profile the gateway under each kind of work, and say where the time goes
+	scripts/need taskset
+	cd bench && go run ./profile -docs ../docs/performance.md $(ARGS)
+
+.PHONY: bench-connection
+bench-connection: ## measure what a kept connection to a backend is worth; needs root, for a network device with a delay
+	scripts/need ip
+	cd bench && go run ./connection -docs ../docs/performance.md $(ARGS)
+
+.PHONY: bench-scale
+bench-scale: ## measure start-up, reload, memory, and the time until 10,000 instances are connected
+	cd bench && go run ./scale -docs ../docs/performance.md $(ARGS)
 
 .PHONY: bench-codec
 bench-codec: ## measure the transcoder beside protojson, hyperpb and sonic

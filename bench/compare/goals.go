@@ -13,6 +13,7 @@ import (
 // goal is what a figure of ours, divided by that of another, is to be at most.
 type goal struct {
 	work, beside string
+	peer         string // instead of ours
 	figure       string // one of figures
 	most         float64
 	conns        []int // only with these; any, if empty
@@ -46,7 +47,7 @@ const mostMemory = 16
 
 // goalTable says of every goal what it came to, and of the pair of equals what a ratio means in this run.
 func (m *matrix) goalTable() string {
-	head := []string{"work", "figure", "beside", "goal: at most"}
+	head := []string{"work", "figure", "of", "goal: at most"}
 	for _, n := range m.conns {
 		head = append(head, fmt.Sprintf("%d conn.", n))
 	}
@@ -57,16 +58,24 @@ func (m *matrix) goalTable() string {
 				m.goalRow(t, g)
 			}
 		}
+		// Beside the goals, what they rest on: how alike equals are, and where the floor stands.
 		m.goalRow(t, goal{work: work, beside: fleet.OursAgain, figure: "CPU"})
+		m.goalRow(t, goal{work: work, beside: fleet.OursAgain, figure: "p99", conns: []int{512}})
+		m.goalRow(t, goal{work: work, peer: fleet.PassThrough, beside: fleet.GRPCGateway, figure: "CPU"})
+		m.goalRow(t, goal{work: work, peer: fleet.PassThrough, beside: fleet.ReverseProxy, figure: "CPU"})
+		m.goalRow(t, goal{work: work, peer: fleet.FlushEach, beside: fleet.PassThrough, figure: "CPU"})
 	}
 	return t.String()
 }
 
 func (m *matrix) goalRow(t *page.Table, g goal) {
-	row := []string{g.work, g.figure, g.beside, ratio(g.most)}
+	if g.peer == "" {
+		g.peer = fleet.Ours
+	}
+	row := []string{g.work, g.figure, g.peer + " beside " + g.beside, ratio(g.most)}
 	reached, missed := 0, 0
 	for _, n := range m.conns {
-		r := m.beside(g.work, n, fleet.Ours, g.beside, figures[g.figure])
+		r := m.beside(g.work, n, g.peer, g.beside, figures[g.figure])
 		if r == 0 || len(g.conns) > 0 && !slices.Contains(g.conns, n) {
 			row = append(row, "")
 			continue
@@ -83,7 +92,7 @@ func (m *matrix) goalRow(t *page.Table, g goal) {
 	case reached+missed == 0:
 		return
 	case g.most == 0:
-		row[3], verdict = "equal", ""
+		row[3], verdict = "", ""
 	case missed == 0:
 		verdict = "yes"
 	case reached == 0:

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/caddy-grpc/gateway/bench/internal/fleet"
 	"github.com/caddy-grpc/gateway/bench/internal/page"
@@ -22,7 +21,7 @@ func memoryTable(o *options) (string, error) {
 		only := *o
 		only.works, only.conns, only.peers, only.others = []string{work}, []int{conns}, memoryPeers, nil
 		only.gc = "GOGC=100,GOMEMLIMIT=off"
-		only.rounds, only.duration = min(3, o.rounds), max(time.Second, o.duration)
+		only.rounds, only.duration = min(3, o.rounds), o.duration
 		m, err := compare(&only)
 		if err != nil {
 			return "", err

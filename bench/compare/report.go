@@ -63,9 +63,16 @@ func (m *matrix) figure(title string, conns int, format string, of func(traffic.
 
 // settings is what the figures were measured with.
 func (m *matrix) settings() string {
-	return fmt.Sprintf("%s, %d cores, Linux %s; %s; gateways on core %s, load and backend on core %s; %s for every process; %d rounds of %v a cell.",
+	requests := 0
+	for _, results := range m.results {
+		for _, r := range results {
+			requests += r.Requests
+		}
+	}
+	return fmt.Sprintf("%s, %d cores, Linux %s; %s; gateways on core %s, load and backend on core %s; %s for every process; %d rounds of %v a cell; "+
+		"%d requests, every one answered rightly.",
 		processor(), runtime.NumCPU(), strings.TrimSpace(contents("/proc/sys/kernel/osrelease")), runtime.Version(), or(m.gateway, "any"), or(m.load, "any"),
-		"`"+strings.ReplaceAll(m.gc, ",", " ")+"`", m.rounds, m.duration)
+		"`"+strings.ReplaceAll(m.gc, ",", " ")+"`", m.rounds, m.duration, requests)
 }
 
 func or(s, other string) string {

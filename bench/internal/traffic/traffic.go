@@ -48,13 +48,16 @@ type Result struct {
 	RSS        int64 // of the gateway, at the end, in bytes
 }
 
+const warmUp = 300 * time.Millisecond
+
 // client makes requests on a connection of its own.
 type client interface {
 	do() (status int, body []byte, err error)
 	close()
 }
 
-// Run does one measurement. Connections are made, and each is warmed by a request, before it begins.
+// Run does one measurement. Before it begins, connections are made and warmed by a request each, as far as that
+// can be done within warmUp.
 func Run(c Cell) (Result, error) {
 	work, err := canned.Find(c.Work)
 	if err != nil {
@@ -70,7 +73,13 @@ func Run(c Cell) (Result, error) {
 		defer cl.close()
 		workers[i] = &worker{client: cl, judge: j}
 	}
-	each(workers, func(w *worker) { w.run(1, time.Time{}) })
+	start := time.Now()
+	for some := range slices.Chunk(workers, 64) {
+		each(some, func(w *worker) { w.run(1, time.Time{}) })
+		if time.Since(start) > warmUp {
+			break
+		}
+	}
 	if n := j.wrong.Load(); n > 0 {
 		return Result{}, fmt.Errorf("%d wrong answers while warming up: %s", n, *j.first.Load())
 	}
