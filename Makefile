@@ -95,6 +95,11 @@ bench-connection: ## measure what a kept connection to a backend is worth; needs
 bench-scale: ## measure start-up, reload, memory, and the time until 10,000 instances are connected
 	cd bench && go run ./scale -docs ../docs/performance.md $(ARGS)
 
+.PHONY: scaling
+scaling: ## measure what 50 gateways ask of a three-node etcd, with and without its grpc-proxy (7 minutes)
+	scripts/need etcd
+	cd e2e && go test -count=1 -v -timeout 30m -run TestMeasure ./scaling -args -measure
+
 .PHONY: bench-codec
 bench-codec: ## measure the transcoder beside protojson, hyperpb and sonic
 	bench/codec/run.sh
