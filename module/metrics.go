@@ -26,6 +26,14 @@ var (
 	streamMessages = newCounter("stream_messages_total", "Messages of streaming calls that have ended: sent to instances, or received from them.", "direction")
 	schemaReloads  = newCounter("schema_reloads_total", "Attempts to read a schema, by result: changed, unchanged or failed.", "result")
 
+	transcodeDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: metricsNamespace, Subsystem: appName, Name: "transcode_duration_seconds",
+		Help:    "Time to convert a message between JSON and protobuf, of one message in 64 by chance.",
+		Buckets: []float64{5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 1e-2},
+	}, []string{"direction"})
+
+	toWire           = transcodeDuration.WithLabelValues("request")
+	toJSON           = transcodeDuration.WithLabelValues("response")
 	messagesSent     = streamMessages.WithLabelValues("sent")
 	messagesReceived = streamMessages.WithLabelValues("received")
 	noMethod         = newMethodMetrics("", "")
@@ -43,7 +51,7 @@ func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
 
 // registerMetrics adds all collectors to the registry of a config. Every handler's app does so; the first one counts.
 func registerMetrics(registry *prometheus.Registry) error {
-	for _, c := range []prometheus.Collector{requestsTotal, requestDuration, streamMessages, schemaReloads, pools} {
+	for _, c := range []prometheus.Collector{requestsTotal, requestDuration, transcodeDuration, streamMessages, schemaReloads, pools} {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
 			return err
@@ -109,6 +117,15 @@ func observe(info *frontend.Info, took time.Duration) {
 	}
 	m.count(protocol, info.Code).Inc()
 	m.duration().Observe(took.Seconds())
+}
+
+// timed is the Timed of all methods.
+func timed(d frontend.Direction, took time.Duration) {
+	if d == frontend.ToWire {
+		toWire.Observe(took.Seconds())
+	} else {
+		toJSON.Observe(took.Seconds())
+	}
 }
 
 func protocolIndex(name string) int {

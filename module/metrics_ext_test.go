@@ -73,6 +73,17 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s is 0", series)
 		}
 	}
+	for series, call := range map[string]func() answer{
+		`transcode_duration_seconds_count{direction="response"}`: func() answer { return s.get("/v1/echo/x") },
+		`transcode_duration_seconds_count{direction="request"}`:  func() answer { return s.do("POST", "/v1/echo", `{"text":"x"}`) },
+	} {
+		eventually(t, series+" counts", func() bool {
+			for range 20 { // Of 64 conversions, one is timed.
+				s.want(call(), http.StatusOK)
+			}
+			return s.metric(series) > 0
+		})
+	}
 	all := s.metrics()
 	if strings.Contains(all, "made.up") {
 		t.Error("what a client wrote became a label")

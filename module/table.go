@@ -180,6 +180,7 @@ func (b *tableBuilder) newMethod(m member, sm *schema.Method, codecs *transcode.
 			ClientStreams: sm.Desc.IsStreamingClient(),
 		},
 		Owner: newMethodMetrics(m.label, sm.Name),
+		Timed: timed,
 	}, nil
 }
 

@@ -38,6 +38,8 @@ type Method struct {
 	Timeout    time.Duration      // default deadline of unary calls; 0 is none
 	Idempotent bool
 	StreamDesc grpc.StreamDesc
+	// Timed, where not nil, is told how long conversions take: of one in 64, at random. See Clock.
+	Timed func(Direction, time.Duration)
 	// Owner is what the table's maker keeps with the method. Frontends take no notice of it.
 	Owner any
 }

@@ -154,11 +154,13 @@ func (x *Exchange) read(in *envelope.Reader) (*[]byte, error) {
 // FromJSON makes the wire form of a request message.
 func FromJSON(m *frontend.Method, text []byte) (*[]byte, error) {
 	wire := frontend.GetBuffer(len(text))
+	began := m.Clock()
 	out, err := m.Request.JSONToWire(*wire, text)
 	if err != nil {
 		frontend.PutBuffer(wire)
 		return nil, frontend.Errorf(codes.InvalidArgument, "request message: %s", err)
 	}
+	m.Converted(frontend.ToWire, began)
 	*wire = out
 	return wire, nil
 }
@@ -173,10 +175,12 @@ func AppendMessage(dst []byte, m *frontend.Method, msg mem.BufferSlice, json boo
 	}
 	wire, free := flat(msg)
 	defer free()
+	began := m.Clock()
 	out, err := m.Response.WireToJSON(dst, wire)
 	if err != nil {
 		return dst, frontend.Errorf(codes.Internal, "the upstream's answer has no JSON form").WithCause(err)
 	}
+	m.Converted(frontend.ToJSON, began)
 	return out, nil
 }
 

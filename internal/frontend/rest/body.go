@@ -60,6 +60,7 @@ func (x *exchange) appendBody(dst []byte) ([]byte, error) {
 // appendJSON appends the wire form of a JSON body, or of one message of a streamed one. An empty body is {}.
 func (x *exchange) appendJSON(dst, body []byte) ([]byte, error) {
 	var err error
+	began := x.method.Clock()
 	switch {
 	case isBlank(body):
 		return dst, nil
@@ -73,6 +74,7 @@ func (x *exchange) appendJSON(dst, body []byte) ([]byte, error) {
 	if err != nil {
 		return dst, frontend.Errorf(codes.InvalidArgument, "request body: %s", reason(err))
 	}
+	x.method.Converted(frontend.ToWire, began)
 	return dst, nil
 }
 

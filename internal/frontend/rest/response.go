@@ -15,6 +15,7 @@ var errBadWire = errors.New("malformed google.api.HttpBody")
 // appendResponse appends the JSON of a response message, or of the field of it that response_body names.
 func (x *exchange) appendResponse(dst, wire []byte) ([]byte, error) {
 	var err error
+	began := x.method.Clock()
 	if f := x.binding.ResponseBody; f != nil {
 		dst, err = f.WireToJSON(dst, wire)
 	} else {
@@ -24,6 +25,7 @@ func (x *exchange) appendResponse(dst, wire []byte) ([]byte, error) {
 		// The schema and the upstream disagree, or the message has no JSON form; either way the client is not to blame.
 		return dst, frontend.Errorf(codes.Internal, "the upstream's answer cannot be written as JSON").WithCause(err)
 	}
+	x.method.Converted(frontend.ToJSON, began)
 	return dst, nil
 }
 

@@ -216,10 +216,12 @@ func (x *exchange) appendFrame(dst, frame []byte) ([]byte, error) {
 	case isBlank(frame):
 		return dst, nil
 	}
+	began := x.method.Clock()
 	out, err := x.method.Request.JSONToWire(dst, frame)
 	if err != nil {
 		return dst, frontend.Errorf(codes.InvalidArgument, "%s", reason(err))
 	}
+	x.method.Converted(frontend.ToWire, began)
 	return out, nil
 }
 
