@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -100,8 +101,8 @@ func run(o *options) error {
 	}
 	m.print(os.Stdout)
 	fmt.Println(m.goalTable())
-	if !o.memory {
-		return nil
+	if len(m.wrong) > 0 || !o.memory {
+		return errors.Join(m.wrong...)
 	}
 	memory, err := memoryTable(o)
 	if err != nil {

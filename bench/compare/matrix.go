@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,6 +19,7 @@ type matrix struct {
 	fleet   *fleet.Fleet
 	running []*running
 	results map[cell][]traffic.Result // by rounds
+	wrong   []error                   // what was answered wrongly; it fails the run, at its end
 }
 
 type running struct {
@@ -81,7 +83,13 @@ func (m *matrix) turn(round int, work string, conns int) error {
 		}
 		res, err := m.fleet.Measure(traffic.Cell{Work: work, Addr: r.Addr, PID: r.PID, Debug: r.Debug, Connections: conns, Duration: duration, Filler: r.Filler})
 		if err != nil {
-			return fmt.Errorf("%s with %d connections by %s: %w", work, conns, r.Name, err)
+			err = fmt.Errorf("%s with %d connections by %s: %w", work, conns, r.Name, err)
+			if wrong := (*fleet.CellError)(nil); !errors.As(err, &wrong) {
+				return err
+			}
+			fmt.Fprintln(os.Stderr, err)
+			m.wrong = append(m.wrong, err)
+			continue
 		}
 		if round >= 0 {
 			c := cell{work, conns, r.Name}

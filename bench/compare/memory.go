@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -24,6 +25,9 @@ func memoryTable(o *options) (string, error) {
 		only.rounds, only.duration = min(3, o.rounds), o.duration
 		m, err := compare(&only)
 		if err != nil {
+			return "", err
+		}
+		if err := errors.Join(m.wrong...); err != nil {
 			return "", err
 		}
 		row := []string{work}

@@ -109,7 +109,7 @@ func atOnce(streams string, site func(fleet.Backends) string) (connections int, 
 	wg.Wait()
 	took = time.Since(start)
 	connections, err = f.Connections()
-	return connections, took, errors.Join(append(errs, err)...)
+	return connections, took, errors.Join(errors.Join(errs...), err)
 }
 
 // certificate makes one for bench.local that is its own authority.

@@ -1,3 +1,4 @@
+// Package benchpb has the messages of the benchmarks, and a corpus of them.
 package benchpb
 
 import (

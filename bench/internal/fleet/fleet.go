@@ -211,13 +211,18 @@ func (f *Fleet) Measure(c traffic.Cell) (traffic.Result, error) {
 		return answer.Result, fmt.Errorf("load generator: %w", err)
 	}
 	if answer.Error != "" {
-		return answer.Result, errors.New(answer.Error)
+		return answer.Result, &CellError{answer.Error}
 	}
 	if answer.Result.Wrong > 0 {
-		return answer.Result, fmt.Errorf("%d of %d answers are wrong: %s", answer.Result.Wrong, answer.Result.Requests, answer.Result.FirstWrong)
+		return answer.Result, &CellError{fmt.Sprintf("%d of %d answers are wrong: %s", answer.Result.Wrong, answer.Result.Requests, answer.Result.FirstWrong)}
 	}
 	return answer.Result, nil
 }
+
+// CellError is about one cell: its gateway cannot be reached, or has answered wrongly. Others can still be measured.
+type CellError struct{ text string }
+
+func (e *CellError) Error() string { return e.text }
 
 func (f *Fleet) protoset() string           { return filepath.Join(f.dir, "bench.binpb") }
 func (f *Fleet) program(name string) string { return filepath.Join(f.Bin, name) }

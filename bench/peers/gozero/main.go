@@ -1,5 +1,5 @@
 // Command gozero is go-zero's gateway. Its log is off, as everyone's is, and so is the shedding of load, which would refuse
-// requests for nothing but that the benchmark keeps a core busy. Its timeouts are a minute, because of 512 requests of 64 KiB at a time the
+// requests for nothing but that the benchmark keeps a core busy. Its timeouts are ten minutes, because of 512 requests of 64 KiB at a time the
 // last ones wait longer than the three seconds that it has. Everything else is as it comes.
 package main
 
@@ -34,8 +34,8 @@ func run() error {
 	}
 	defer os.Remove(protoset)
 	var c gateway.GatewayConf
-	config := "Name: bench\nHost: " + host + "\nPort: " + port + "\nTimeout: 60000\nCpuThreshold: 0\nLog:\n  Level: severe\n  Stat: false\nMiddlewares:\n  Log: false\n" +
-		"Upstreams:\n- Grpc:\n    Timeout: 60000\n    Endpoints: [" + strconv.Quote(*debug.Backend) + "]\n  ProtoSets: [" + strconv.Quote(protoset) + "]\n"
+	config := "Name: bench\nHost: " + host + "\nPort: " + port + "\nTimeout: 600000\nCpuThreshold: 0\nLog:\n  Level: severe\n  Stat: false\nMiddlewares:\n  Log: false\n" +
+		"Upstreams:\n- Grpc:\n    Timeout: 600000\n    Endpoints: [" + strconv.Quote(*debug.Backend) + "]\n  ProtoSets: [" + strconv.Quote(protoset) + "]\n"
 	if err := conf.LoadFromYamlBytes([]byte(config), &c); err != nil {
 		return err
 	}
