@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -60,8 +61,10 @@ const (
 	ConnectJSON = "connect-json"
 )
 
-// Works returns all kinds of work.
-func Works() []*Work {
+// Works returns all kinds of work. Nobody may change them.
+var Works = sync.OnceValue(makeWorks)
+
+func makeWorks() []*Work {
 	const rpc = "/bench.Catalog/"
 	const jsonType, protoType, linesType = "application/json", "application/proto", "application/x-ndjson"
 	get := &servicepb.GetRequest{Name: "1984"}

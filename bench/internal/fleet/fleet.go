@@ -92,8 +92,8 @@ func (f *Fleet) Start() (err error) {
 	if err := errors.Join(listening(near), listening(f.connect), listening(f.debug)); err != nil {
 		return err
 	}
-	f.probes, err = f.accepted()
-	return err
+	f.probes = 1 // which has just seen that the backend listens
+	return nil
 }
 
 // Backend is the address of the backend, as a gateway sees it.
