@@ -43,7 +43,7 @@ func (f *fleet) grow(ep *endpoint) {
 	f.at(now.Add(shrinkAfter), func() { f.shrink(ep) })
 }
 
-// grown lets an endpoint ask for more connections once all it has are up.
+// grown lets an endpoint ask for more connections once all it has are up. With as many as it may have, calls wait for no other one.
 func (f *fleet) grown(ep *endpoint) {
 	for _, c := range ep.conns {
 		if c.state != connectivity.Ready {
@@ -52,6 +52,8 @@ func (f *fleet) grown(ep *endpoint) {
 	}
 	if len(ep.conns) < f.settings.MaxConnections {
 		ep.growing.Store(false)
+	} else {
+		ep.growUntil.Store(0)
 	}
 }
 

@@ -151,6 +151,21 @@ func TestFullConnections(t *testing.T) {
 			}
 		})
 	})
+	t.Run("nor for more than the maximum once that is up", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f, g := setup(t, Settings{MaxConnections: 2}, "a")
+			claim(t, g, limit+3)
+			synctest.Wait()
+			for _, c := range f.endpoints["a"].conns {
+				c.limit.Store(limit)
+			}
+			g.sub("a").become(connectivity.Ready, nil)
+			synctest.Wait()
+			if n := claim(t, g, limit+5); n != 0 {
+				t.Errorf("%d calls wait for a third connection, which may not be", n)
+			}
+		})
+	})
 	t.Run("another instance has room", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f, g := setup(t, Settings{Balance: BalanceRoundRobin}, "a", "b")
