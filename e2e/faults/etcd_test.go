@@ -13,6 +13,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"github.com/caddy-grpc/gateway/e2e/kit"
 )
@@ -58,14 +60,26 @@ func startCluster(t testing.TB, n int, change ...func(*memberConfig)) *cluster {
 		}
 		m.start(t)
 	}
-	client, err := clientv3.New(clientv3.Config{Endpoints: c.addrs(), DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
+	c.client = c.connect(t, "", "")
+	c.waitUp(t)
+	return c
+}
+
+// connect returns a client that tries again every second at least: by default it would be two minutes after a long outage.
+func (c *cluster) connect(t testing.TB, user, password string) *clientv3.Client {
+	t.Helper()
+	often := grpc.WithConnectParams(grpc.ConnectParams{
+		Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, MaxDelay: time.Second},
+		MinConnectTimeout: time.Second,
+	})
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: c.addrs(), Username: user, Password: password, DialTimeout: 10 * time.Second, Logger: zap.NewNop(), DialOptions: []grpc.DialOption{often},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close() })
-	c.client = client
-	c.waitUp(t)
-	return c
+	return client
 }
 
 // waitUp waits until the cluster answers linearizable reads.

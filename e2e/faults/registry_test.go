@@ -7,7 +7,6 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/e2e/kit"
 	"github.com/caddy-grpc/gateway/internal/testkit"
@@ -187,12 +186,7 @@ func TestTokenExpired(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	root, err := clientv3.New(clientv3.Config{Endpoints: etcd.addrs(), Username: "root", Password: "root", DialTimeout: 10 * time.Second, Logger: zap.NewNop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { root.Close() })
-	etcd.client = root
+	etcd.client = etcd.connect(t, "root", "root")
 	w.start(t, addrs(w.instances))
 	load := w.load(50)
 	time.Sleep(2*ttl*time.Second + time.Second)
