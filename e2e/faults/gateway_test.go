@@ -63,7 +63,7 @@ func TestReloads(t *testing.T) {
 			theirs := beside()
 			reset := h.setReset(t)
 			h.want(t, 0)
-			// Up to two in a hundred were seen on a machine busy with other work, next to none on an idle one; what is more is a new fault.
+			// About one in a hundred was seen on a machine overloaded with other work, next to none on a quieter one; what is more is a new fault.
 			if limit := (len(h.safe)+len(h.unsafe))/50 + 20; reset > limit {
 				t.Errorf("connections were reset under %d calls, more than %d; under %d of Caddy's own handler", reset, limit, theirs)
 			}
