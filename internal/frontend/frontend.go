@@ -5,7 +5,8 @@
 // # How a protocol serves a call
 //
 // It finds the Method in the Table, makes the metadata with Options.NewMetadata, and starts the Call with Options.Start, which applies
-// the deadlines (the client's by whichever header, the gateway's for unary calls). Messages go by Call.Send and Call.Recv as
+// the deadlines (the client's by whichever header, the gateway's for unary calls). Where there is one message each way,
+// Options.Invoke makes the whole call, for less. Messages of a stream go by Call.Send and Call.Recv as
 // mem.BufferSlice, never decoded here; what the sender makes itself goes into a buffer from GetBuffer that NewMessage hands to gRPC. Errors of
 // a call are *Error already, safe to show; a protocol makes its own with Errorf. Response metadata passes the rules by
 // Options.WriteHeader and WriteTrailer, or VisitMetadata where the protocol has a place of its own for it. Everything
