@@ -150,6 +150,10 @@ func TestRemovedInstanceFinishesItsCalls(t *testing.T) {
 		}
 		return nil
 	})
+	// Another one stays: that the last one vanishes would not be believed at once.
+	stays := testkit.StartBackend(t)
+	etcd.Put(t, "user.rpc/stays", stays.Addr())
+	caddy.WaitReady(t, 10*time.Second, append(addrs, stays.Addr())...)
 	start := time.Now()
 	etcd.Delete(t, "user.rpc/0")
 	if r := <-short; r.err != nil || r.code != http.StatusOK {
