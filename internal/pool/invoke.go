@@ -38,9 +38,22 @@ func (c *Channel) invokeAgain(ctx context.Context, method string, args, reply an
 	a := attempts{channel: c}
 	opts, trailer := withTrailer(opts)
 	for {
+		forget(opts)
 		l, err := c.invoke(ctx, method, args, reply, a.tried, opts)
 		if err == nil || !a.again(ctx, l, err, *trailer) {
 			return err
+		}
+	}
+}
+
+// forget clears the metadata of an earlier attempt, which the next one replaces only if it reaches an instance.
+func forget(opts []grpc.CallOption) {
+	for _, o := range opts {
+		switch o := o.(type) {
+		case grpc.HeaderCallOption:
+			*o.HeaderAddr = nil
+		case grpc.TrailerCallOption:
+			*o.TrailerAddr = nil
 		}
 	}
 }
@@ -65,9 +78,11 @@ func (c *Channel) invoke(ctx context.Context, method string, args, reply any, tr
 	c.leases.Add(1) // lease.end returns it. The channel cannot have closed: the caller has one.
 	err := c.conn.Invoke(l, method, args, reply, opts...)
 	l.end(err)
-	for _, o := range opts {
-		if o, ok := o.(endpointOption); ok {
-			o.SetEndpoint(l.address())
+	if addr := l.address(); addr != "" {
+		for _, o := range opts {
+			if o, ok := o.(endpointOption); ok {
+				o.SetEndpoint(addr)
+			}
 		}
 	}
 	return l, l.explain(err)

@@ -75,3 +75,19 @@ func TestWholeCallWithoutAnInstance(t *testing.T) {
 		t.Errorf("%d leases were not returned", n)
 	}
 }
+
+// What an earlier attempt brought is not taken for the metadata of one that never reached an instance.
+func TestWholeCallForgetsTheMetadataOfEarlierAttempts(t *testing.T) {
+	f := &manualFeed{}
+	c := openChannel(t, Settings{}, f)
+	f.list()
+	header, trailer := metadata.Pairs("from", "before"), metadata.Pairs("from", "before")
+	addr := []string{}
+	err := c.Invoke(t.Context(), methodEcho, raw("x"), &mem.BufferSlice{}, Idempotent(), grpc.Header(&header), grpc.Trailer(&trailer), toldEndpoint{addrs: &addr})
+	if status.Code(err) != codes.Unavailable {
+		t.Errorf("error is %v, want UNAVAILABLE", err)
+	}
+	if header != nil || trailer != nil || len(addr) > 0 {
+		t.Errorf("header %v, trailer %v, instances %q are left", header, trailer, addr)
+	}
+}
