@@ -2,21 +2,23 @@ package frontend
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc/mem"
 )
 
-// Buffers come in two sizes, so that a small message does not pin a large buffer. Larger ones than the larger are left to the
+// Buffers come in three sizes, so that a small message does not pin a large buffer. Much larger ones are left to the
 // garbage collector: a rare huge message must not stay in memory.
 const (
-	smallBuffer = 4 << 10
-	largeBuffer = 64 << 10
-	maxRetained = 1 << 20
+	smallBuffer  = 4 << 10
+	mediumBuffer = 32 << 10
+	largeBuffer  = 64 << 10
+	maxRetained  = 1 << 20
 )
 
 // Buffers are pooled byte slices that are appended to. GetBuffer and PutBuffer are their only users' interface; NewBuffer hands
 // one to gRPC.
-type bufferPool struct{ small, large sync.Pool }
+type bufferPool struct{ small, medium, large sync.Pool }
 
 // buffers is shared by all frontends: it holds no state but spare memory.
 var buffers bufferPool
@@ -35,9 +37,12 @@ func NewMessage(b *[]byte) mem.BufferSlice {
 
 // Get implements mem.BufferPool, except that the length is 0 and size is the capacity.
 func (p *bufferPool) Get(size int) *[]byte {
-	pool, least := &p.small, smallBuffer
-	if size > smallBuffer {
-		pool, least = &p.large, largeBuffer
+	pool, least := &p.large, largeBuffer
+	switch {
+	case size <= smallBuffer:
+		pool, least = &p.small, smallBuffer
+	case size <= mediumBuffer:
+		pool, least = &p.medium, mediumBuffer
 	}
 	if b, ok := pool.Get().(*[]byte); ok && cap(*b) >= size {
 		*b = (*b)[:0]
@@ -51,9 +56,43 @@ func (p *bufferPool) Get(size int) *[]byte {
 func (p *bufferPool) Put(b *[]byte) {
 	switch c := cap(*b); {
 	case c < smallBuffer || c > maxRetained:
-	case c < largeBuffer:
+	case c < mediumBuffer:
 		p.small.Put(b)
+	case c < largeBuffer:
+		p.medium.Put(b)
 	default:
 		p.large.Put(b)
+	}
+}
+
+// Ratio is how large the results of a conversion have been lately beside what was converted, so that a buffer can be had that is large
+// enough, and not much larger. The zero value knows nothing yet. Safe for concurrent use.
+type Ratio struct{ parts uint32 } // of ratioOne, used atomically; 0: not known
+
+const (
+	ratioOne = 64
+	ratioMax = 16 * ratioOne
+)
+
+// Guess is how large the result for an input of this size will be: as large as the input before anything was learned.
+func (r *Ratio) Guess(input int) int {
+	parts := int(atomic.LoadUint32(&r.parts))
+	if parts == 0 {
+		return input
+	}
+	return (input/ratioOne + 1) * parts
+}
+
+// Learn notes a result. Larger ones count at once, smaller ones in the long run. What fits into any buffer teaches nothing.
+func (r *Ratio) Learn(input, output int) {
+	if max(input, output) <= smallBuffer {
+		return
+	}
+	parts := min(ratioMax, uint32(output/(input/ratioOne+1))+1)
+	switch was := atomic.LoadUint32(&r.parts); {
+	case parts > was:
+		atomic.StoreUint32(&r.parts, parts)
+	case parts < was-was/8:
+		atomic.StoreUint32(&r.parts, was-1)
 	}
 }

@@ -101,7 +101,41 @@ func TestBuffersHaveACap(t *testing.T) {
 	if got := GetBuffer(maxRetained); cap(*got) > maxRetained {
 		t.Error("a huge buffer was kept")
 	}
-	if got := GetBuffer(smallBuffer + 1); cap(*got) < smallBuffer+1 {
-		t.Errorf("cap %d", cap(*got))
+	for _, size := range []int{0, smallBuffer, smallBuffer + 1, mediumBuffer, mediumBuffer + 1, largeBuffer, largeBuffer + 1} {
+		got := GetBuffer(size)
+		if len(*got) != 0 || cap(*got) < size {
+			t.Errorf("for %d bytes: len %d, cap %d", size, len(*got), cap(*got))
+		}
+		PutBuffer(got)
+	}
+}
+
+func TestRatio(t *testing.T) {
+	const input = 64 << 10
+	var r Ratio
+	if got := r.Guess(input); got != input {
+		t.Errorf("before anything was learned: %d", got)
+	}
+	r.Learn(100, 4000)
+	if got := r.Guess(input); got != input {
+		t.Errorf("a small message taught something: %d", got)
+	}
+	r.Learn(input, 30_000)
+	if got := r.Guess(input); got < 30_000 || got > mediumBuffer {
+		t.Errorf("after a result of 30000 bytes: %d", got)
+	}
+	r.Learn(input, 100_000)
+	if got := r.Guess(input); got < 100_000 {
+		t.Errorf("after a larger one: %d", got)
+	}
+	for range 200 {
+		r.Learn(input, 10_000)
+	}
+	if got := r.Guess(input); got < 10_000 || got > 13_000 {
+		t.Errorf("after many small ones: %d", got)
+	}
+	r.Learn(1, maxRetained)
+	if got := r.Guess(input); got > 16*input+16*ratioOne {
+		t.Errorf("after an absurd one: %d", got)
 	}
 }

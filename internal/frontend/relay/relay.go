@@ -153,7 +153,7 @@ func (x *Exchange) read(in *envelope.Reader) (*[]byte, error) {
 
 // FromJSON makes the wire form of a request message.
 func FromJSON(m *frontend.Method, text []byte) (*[]byte, error) {
-	wire := frontend.GetBuffer(len(text))
+	wire := frontend.GetBuffer(m.ToWire.Guess(len(text)))
 	began := m.Clock()
 	out, err := m.Request.JSONToWire(*wire, text)
 	if err != nil {
@@ -161,6 +161,7 @@ func FromJSON(m *frontend.Method, text []byte) (*[]byte, error) {
 		return nil, frontend.Errorf(codes.InvalidArgument, "request message: %s", err)
 	}
 	m.Converted(frontend.ToWire, began)
+	m.ToWire.Learn(len(text), len(out))
 	*wire = out
 	return wire, nil
 }

@@ -20,41 +20,61 @@ func (x *exchange) requestWire() (*[]byte, error) {
 	if err := x.bindURL(); err != nil {
 		return nil, err
 	}
-	wire := frontend.GetBuffer(int(max(0, min(x.r.ContentLength, x.opts.MaxRequestSize))))
-	if x.takesBody() {
-		out, err := x.appendBody(*wire)
-		if err != nil {
-			frontend.PutBuffer(wire)
-			return nil, err
-		}
-		*wire = out
+	if !x.takesBody() {
+		wire := frontend.GetBuffer(0)
+		*wire = x.appendSuffix(*wire)
+		return wire, nil
+	}
+	wire, err := x.bodyWire()
+	if err != nil {
+		return nil, err
 	}
 	*wire = x.appendSuffix(*wire)
 	return wire, nil
 }
 
-// appendBody reads the body and appends its wire form.
-func (x *exchange) appendBody(dst []byte) ([]byte, error) {
+// bodyWire reads the body and returns its wire form.
+func (x *exchange) bodyWire() (*[]byte, error) {
 	if x.opts.Forms {
 		if form, ok := formType(x.r.Header); ok {
-			return x.appendForm(dst, form)
+			return fill(0, func(dst []byte) ([]byte, error) { return x.appendForm(dst, form) })
 		}
 	}
 	raw := x.bodyIsRaw()
 	if !raw {
 		if err := checkJSONType(x.r.Header); err != nil {
-			return dst, err
+			return nil, err
 		}
 	}
 	body, err := x.readBody()
 	if err != nil {
-		return dst, err
+		return nil, err
 	}
 	defer frontend.PutBuffer(body)
+	// Only now, so that a request whose body comes slowly holds one buffer, not two.
 	if raw {
-		return x.appendRaw(dst, x.r.Header.Get("Content-Type"), *body), nil
+		return fill(len(*body), func(dst []byte) ([]byte, error) {
+			return x.appendRaw(dst, x.r.Header.Get("Content-Type"), *body), nil
+		})
 	}
-	return x.appendJSON(dst, *body)
+	size := x.method.ToWire.Guess(len(*body))
+	return fill(size, func(dst []byte) ([]byte, error) {
+		out, err := x.appendJSON(dst, *body)
+		x.method.ToWire.Learn(len(*body), len(out))
+		return out, err
+	})
+}
+
+// fill returns a buffer of about the size with what is appended to it.
+func fill(size int, with func(dst []byte) ([]byte, error)) (*[]byte, error) {
+	buf := frontend.GetBuffer(size)
+	out, err := with(*buf)
+	if err != nil {
+		frontend.PutBuffer(buf)
+		return nil, err
+	}
+	*buf = out
+	return buf, nil
 }
 
 // appendJSON appends the wire form of a JSON body, or of one message of a streamed one. An empty body is {}.

@@ -47,12 +47,13 @@ func (x *exchange) answer(call *frontend.Call, msg mem.BufferSlice) error {
 		x.writeOnce(call, []string{rawType(contentType)}, data)
 		return nil
 	}
-	body := frontend.GetBuffer(len(wire))
+	body := frontend.GetBuffer(x.method.ToJSON.Guess(len(wire)))
 	defer frontend.PutBuffer(body)
 	out, err := x.appendResponse(*body, wire)
 	if err != nil {
 		return err
 	}
+	x.method.ToJSON.Learn(len(wire), len(out))
 	*body = out
 	x.writeOnce(call, jsonHeader, out)
 	return nil
