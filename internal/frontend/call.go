@@ -36,9 +36,10 @@ type Call struct {
 	method *Method
 	info   *Info
 
+	response mem.BufferSlice // where a message is received to
+
 	// Of a whole call.
 	header, trailer metadata.MD
-	response        mem.BufferSlice
 	options         [4]grpc.CallOption // room for the usual number
 }
 
@@ -128,9 +129,10 @@ func (c *Call) Header() metadata.MD {
 // Recv waits for the next message, which the caller frees. io.EOF is the end of a stream that succeeded; any other error is
 // a *Error. For a method that answers once, a message means that the call has succeeded and Trailer is there.
 func (c *Call) Recv() (mem.BufferSlice, error) {
-	var msg mem.BufferSlice
-	err := c.stream.RecvMsg(&msg)
+	err := c.stream.RecvMsg(&c.response)
 	if err == nil {
+		msg := c.response
+		c.response = nil
 		c.info.Received++
 		if c.info.Endpoint == "" {
 			c.noteEndpoint()

@@ -128,6 +128,9 @@ type retryStream struct {
 	// another goroutine may be about to send, as over a WebSocket, whose reader and writer are two.
 	sent chan struct{}
 
+	// steady is the attempt that counts, once its first message was received: what follows needs no lock.
+	steady atomic.Pointer[stream]
+
 	mu      sync.Mutex
 	current *stream
 	request any
@@ -262,11 +265,17 @@ func (r *retryStream) Header() (metadata.MD, error) {
 
 // RecvMsg receives the next message.
 func (r *retryStream) RecvMsg(m any) error {
+	if s := r.steady.Load(); s != nil {
+		return s.RecvMsg(m)
+	}
 	r.awaitSent()
 	r.mu.Lock()
 	r.settle()
 	s, first, waiting, err := r.current, r.first, r.waiting, r.err
 	r.first, r.waiting = nil, false
+	if err == nil {
+		r.steady.Store(s)
+	}
 	r.mu.Unlock()
 	switch {
 	case err != nil:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
@@ -81,9 +82,12 @@ func (p *pump) receive() {
 	p.mu.Lock()
 	p.header = header
 	p.mu.Unlock()
+	room, full := true, false
 	for {
 		// Before a message is received, so that it waits where flow control counts it.
-		room := p.waitForRoom()
+		if full {
+			room = p.waitForRoom()
+		}
 		msg, err := p.call.Recv()
 		if err == nil && !room {
 			// Nobody will read it, nor what gRPC has taken in behind it; then comes the reason.
@@ -91,12 +95,7 @@ func (p *pump) receive() {
 			continue
 		}
 		if err == nil {
-			err = p.add(func(dst []byte, n uint64) ([]byte, string, error) {
-				defer msg.Free()
-				wire, free := flat(msg)
-				defer free()
-				return p.f.appendMessage(dst, p.x, wire, n)
-			})
+			full, err = p.add(msg)
 		}
 		if err == nil && p.x.method.StreamDesc.ServerStreams {
 			continue
@@ -112,18 +111,21 @@ func (p *pump) receive() {
 	}
 }
 
-// add frames one message.
-func (p *pump) add(frame func(dst []byte, n uint64) ([]byte, string, error)) error {
+// add frames one message, and frees it. It reports whether so much waits now that there is no room for another one.
+func (p *pump) add(msg mem.BufferSlice) (full bool, err error) {
+	wire, free := flat(msg)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pending == nil {
 		p.pending = frontend.GetBuffer(0)
 	}
 	before := len(*p.pending)
-	out, kind, err := frame(*p.pending, p.count+1)
+	out, kind, err := p.f.appendMessage(*p.pending, p.x, wire, p.count+1)
+	free()
+	msg.Free()
 	if err != nil {
 		*p.pending = out[:before]
-		return err
+		return false, err
 	}
 	*p.pending = out
 	p.count++
@@ -134,7 +136,7 @@ func (p *pump) add(frame func(dst []byte, n uint64) ([]byte, string, error)) err
 		p.ends = append(p.ends, len(out))
 	}
 	signal(p.more)
-	return nil
+	return len(out) >= maxPending, nil
 }
 
 // waitForRoom waits until the writer has caught up. It reports false when the RPC was ended instead.

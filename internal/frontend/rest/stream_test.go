@@ -156,13 +156,18 @@ func TestEachMessageIsFlushedAsItArrives(t *testing.T) {
 	}
 }
 
+// numbered frames only the number of a message.
+type numbered struct{ ndjson }
+
+func (numbered) appendMessage(dst []byte, _ *exchange, _ []byte, n uint64) ([]byte, string, error) {
+	return fmt.Appendf(dst, "%d,", n), "", nil
+}
+
 func TestMessagesThatWaitAreWrittenInOneGo(t *testing.T) {
-	p := &pump{more: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+	p := &pump{f: numbered{}, more: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 	for i := range 100 {
-		if err := p.add(func(dst []byte, n uint64) ([]byte, string, error) {
-			return fmt.Appendf(dst, "%d,", n), "", nil
-		}); err != nil {
-			t.Fatalf("message %d: %v", i, err)
+		if full, err := p.add(nil); err != nil || full {
+			t.Fatalf("message %d: full %t, %v", i, full, err)
 		}
 	}
 	b := p.take()
@@ -171,6 +176,17 @@ func TestMessagesThatWaitAreWrittenInOneGo(t *testing.T) {
 	}
 	if b := p.take(); b.buf != nil {
 		t.Error("a quiet stream holds a buffer")
+	}
+	for n := 1; ; n++ {
+		if full, _ := p.add(nil); full {
+			if got := len(*p.take().buf); got < maxPending || got > maxPending+8 {
+				t.Errorf("full with %d bytes", got)
+			}
+			return
+		}
+		if n > maxPending {
+			t.Fatal("it is never full")
+		}
 	}
 }
 
