@@ -30,9 +30,30 @@ func (ep *endpoint) endStreak() {
 
 // eject takes an endpoint out of the picker for a while, unless too many are out already, or no other one is left.
 func (f *fleet) eject(ep *endpoint) {
-	if ep.place < 0 || len(f.ready) < 2 || 100*(f.ejected+1) > f.settings.EjectMaxPercent*f.active {
+	if !f.mayEject(ep) {
 		return
 	}
+	d := f.takeOut(ep)
+	why := ""
+	if text := ep.lastError.Load(); text != nil {
+		why = *text
+	}
+	f.events.ejected(ep.addr, why, d)
+	ejected := ep.ejectedAt
+	f.at(ejected.Add(d), func() {
+		if ep.ejectedAt.Equal(ejected) {
+			f.readmit(ep)
+		}
+	})
+}
+
+// mayEject tells whether the endpoint gets calls, and it does no harm that it gets none.
+func (f *fleet) mayEject(ep *endpoint) bool {
+	return ep.place >= 0 && len(f.ready) >= 2 && 100*(f.ejected+1) <= f.settings.EjectMaxPercent*f.active
+}
+
+// takeOut has an endpoint get no calls any more, and says how long that should last.
+func (f *fleet) takeOut(ep *endpoint) time.Duration {
 	now := time.Now()
 	if now.Sub(ep.pardoned) > goodConduct {
 		ep.ejections = 0
@@ -41,19 +62,9 @@ func (f *fleet) eject(ep *endpoint) {
 	ep.ejected, ep.ejectedAt, ep.since = true, now, now
 	f.ejected++
 	f.ejections++
-	d := time.Duration(ep.ejections) * f.settings.EjectTime
-	why := ""
-	if text := ep.lastError.Load(); text != nil {
-		why = *text
-	}
-	f.events.ejected(ep.addr, why, d)
 	f.changed(true)
 	f.settle(ep)
-	f.at(now.Add(d), func() {
-		if ep.ejectedAt.Equal(now) {
-			f.readmit(ep)
-		}
-	})
+	return time.Duration(ep.ejections) * f.settings.EjectTime
 }
 
 // readmit gives an ejected endpoint calls again, few at first.
@@ -75,6 +86,10 @@ func (f *fleet) acquit(ep *endpoint) {
 		ep.ejected = false
 		ep.streak.Store(0)
 		f.ejected--
+	}
+	if ep.silence.stalled {
+		ep.silence.stalled = false
+		ep.endProbe()
 	}
 }
 

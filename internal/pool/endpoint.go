@@ -22,10 +22,12 @@ type endpoint struct {
 	latency   latency
 	streak    atomic.Int32 // calls that failed in a row
 	draining  atomic.Bool
-	growing   atomic.Bool  // another connection is under way, or there are as many as there may be
-	growUntil atomic.Int64 // on the fleet's clock: so long calls that find no room wait for it
-	wires     wireSet      // open connections, also those that grpc has given up and that have calls in flight
-	cut       atomic.Bool  // its time to drain is over: what was in flight has been ended
+	growing   atomic.Bool   // another connection is under way, or there are as many as there may be
+	growUntil atomic.Int64  // on the fleet's clock: so long calls that find no room wait for it
+	wires     wireSet       // open connections, also those that grpc has given up and that have calls in flight
+	cut       atomic.Bool   // its time to drain is over: what was in flight has been ended
+	reads     atomic.Uint64 // how often something came from it
+	calls     callList      // in flight
 
 	registrations []registration
 	weight        uint32 // the largest of its registrations; 0: the registry does not say
@@ -53,6 +55,7 @@ type endpoint struct {
 	since         time.Time // of state, or of draining
 	connects      uint64    // connections that became READY
 	dialled       time.Time // the last time
+	silence       silence
 }
 
 // registration is an entry of the registry that led to an endpoint.

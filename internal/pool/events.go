@@ -105,6 +105,17 @@ func (e *events) ejected(addr, why string, d time.Duration) {
 		zap.String("instance", addr), zap.String("last_error", why), zap.Duration("for", d))
 }
 
+func (e *events) stalled(addr, why string, silent time.Duration, again int, d time.Duration) {
+	e.tell(Event{Kind: EventEjected, Instance: addr, Error: why, For: d})
+	e.limited(e.log.Warn, "instance ejected: nothing has come from it though calls wait, not even the answer to a health check on the same connection; "+
+		"it gets no calls until something comes, and safe calls that waited are made again elsewhere",
+		zap.String("instance", addr), zap.Duration("silent_for", silent), zap.Int("calls_made_again", again), zap.Duration("for_at_least", d))
+}
+
+func (e *events) recovered(addr string, after time.Duration) {
+	e.limited(e.log.Info, "instance answers again", zap.String("instance", addr), zap.Duration("after", after))
+}
+
 func (e *events) unhealthy(addr, answer string) {
 	e.limited(e.log.Warn, "instance is not healthy; it gets no new calls until its health check says SERVING",
 		zap.String("instance", addr), zap.String("health", answer))

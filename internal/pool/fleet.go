@@ -42,6 +42,7 @@ type fleet struct {
 	work     sync.WaitGroup // goroutines that end by themselves
 	wake     chan struct{}  // the agenda has a new first task
 	asked    chan func()    // what calls asked for, see ask
+	looking  atomic.Bool    // look is on the agenda, or shall never be
 
 	mu            sync.Mutex
 	cc            balancer.ClientConn // nil before the policy is built and after it is closed
@@ -103,6 +104,7 @@ func newFleet(service string, settings Settings, log *zap.Logger, random func() 
 		listeners: make(map[*listener]struct{}),
 	}
 	f.events.observer = settings.Observer
+	f.looking.Store(settings.EjectFailures < 0)
 	return f
 }
 
@@ -241,6 +243,9 @@ func (f *fleet) connected(ep *endpoint, yes, usable bool) {
 	f.subset.stale = f.subset.stale || f.settings.Subset > 0
 	if !usable {
 		ep.lost = time.Now()
+		if ep.silence.stalled {
+			f.acquit(ep) // It is not connected, and will not be before it answers.
+		}
 		f.watchLacking(ep)
 		if ep.inUse && f.cc != nil {
 			f.events.lost(ep.addr)

@@ -25,6 +25,8 @@ type lease struct {
 	tried    []*endpoint              // by earlier attempts
 	ended    atomic.Bool
 	unary    bool
+	cancel   context.CancelFunc // ends the attempt; nil when no other one may follow
+	fate     atomic.Int32
 	request  mem.BufferSlice // of Invoke, when it is raw
 }
 
@@ -61,6 +63,9 @@ func (l *lease) end(err error) {
 			ep.endStreak()
 		}
 	}
+	if l.cancel != nil {
+		l.cancel()
+	}
 	l.channel.release()
 }
 
@@ -80,7 +85,10 @@ func (l *lease) failed(ep *endpoint, err error) {
 		if l.channel.fleet.clock()-l.picked.Load() >= int64(patientCall) {
 			l.channel.fleet.suspect(ep)
 		}
-	case codes.Canceled: // the caller's doing
+	case codes.Canceled: // the caller's doing, or ours
+		if l.givenUp() {
+			ep.failures.Add(1)
+		}
 	default:
 		ep.endStreak() // it answers
 	}
@@ -106,6 +114,9 @@ func (l *lease) explain(err error) error {
 		return err
 	}
 	st, ok := status.FromError(err)
+	if ok && st.Code() == codes.Canceled && l.givenUp() {
+		return l.stalledError(err)
+	}
 	if !ok || (st.Code() != codes.Unavailable && st.Code() != codes.Canceled) || l.Err() != nil {
 		return err
 	}

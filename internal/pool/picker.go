@@ -101,7 +101,11 @@ type pick struct {
 	fleet    *fleet
 	endpoint *endpoint
 	conn     *conn
+	lease    *lease // nil: a call without one
+	at       int64  // when, on the fleet's clock
 	done     func(balancer.DoneInfo)
+
+	before, after *pick // among those of the endpoint
 }
 
 // take makes a claim, beyond the connection's limit only if it must. grpc calls Done exactly once.
@@ -119,13 +123,17 @@ func (f *fleet) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (bal
 		p = &pick{fleet: f}
 		p.done = p.end
 	}
-	p.endpoint, p.conn = ep, c
+	p.endpoint, p.conn, p.lease, p.at = ep, c, l, now
 	if l != nil {
 		l.endpoint.Store(ep)
 		l.picked.Store(now)
 	}
 	ep.picks.Add(1)
 	ep.inFlight.Add(1)
+	ep.calls.add(p)
+	if !f.looking.Load() {
+		f.watch()
+	}
 	return balancer.PickResult{SubConn: c.sub, Done: p.done}, true
 }
 
@@ -133,7 +141,8 @@ func (f *fleet) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (bal
 // without an error here.
 func (p *pick) end(info balancer.DoneInfo) {
 	f, ep, c := p.fleet, p.endpoint, p.conn
-	p.endpoint, p.conn = nil, nil
+	ep.calls.remove(p)
+	p.endpoint, p.conn, p.lease = nil, nil, nil
 	f.picks.Put(p)
 
 	if info.Err == nil && !info.BytesSent {

@@ -87,7 +87,13 @@ func (a *attempts) again(ctx context.Context, l *lease, err error, trailer metad
 		return false // that there is no instance is an answer
 	}
 	wait, ok := a.wait(s, trailer)
-	if !ok || !a.channel.budget.take() {
+	switch {
+	case !ok:
+		return false
+	case l.givenUp():
+		// These are no more calls than the stalled instance would have had, and only while it was found out.
+		a.channel.budget.used.Add(1)
+	case !a.channel.budget.take():
 		return false
 	}
 	timer := time.NewTimer(wait)
@@ -98,6 +104,14 @@ func (a *attempts) again(ctx context.Context, l *lease, err error, trailer metad
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// context is that of the next attempt, with what ends it alone if its instance stalls and another one may follow; else that is nil.
+func (a *attempts) context(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s := &a.channel.fleet.settings; a.made+1 >= s.RetryAttempts || s.EjectFailures < 0 {
+		return ctx, nil
+	}
+	return context.WithCancel(ctx)
 }
 
 // wait is how long to wait before the next attempt: what the server asks for (gRPC's proposal A6), else an exponential
@@ -158,7 +172,8 @@ func (c *Channel) newRetryStream(ctx context.Context, desc *grpc.StreamDesc, met
 // start makes an attempt. Those that no instance takes count, too.
 func (r *retryStream) start() error {
 	for {
-		s, l, err := r.channel.newStream(r.ctx, r.desc, r.method, r.tried, r.opts)
+		ctx, cancel := r.context(r.ctx)
+		s, l, err := r.channel.newStream(ctx, cancel, r.desc, r.method, r.tried, r.opts)
 		if err == nil {
 			r.current = s
 			return nil
@@ -189,6 +204,10 @@ func (r *retryStream) settle() {
 	for {
 		var msg mem.BufferSlice
 		err := r.current.RecvMsg(&msg)
+		if err == nil && !r.current.lease.answered() && r.desc.ServerStreams {
+			msg.Free() // nobody has seen it, and no other one would follow
+			err = r.current.lease.stalledError(context.Canceled)
+		}
 		if err == nil {
 			r.done(msg, nil)
 			return

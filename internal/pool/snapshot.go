@@ -86,6 +86,9 @@ func (ep *endpoint) snapshot() EndpointSnapshot {
 	if text := ep.lastError.Load(); text != nil {
 		s.LastError = *text
 	}
+	if ep.silence.stalled {
+		s.LastError = stalledText // that calls run into their deadlines there says less
+	}
 	s.Health = ep.health()
 	switch {
 	case !ep.inUse:

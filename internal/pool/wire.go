@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/credentials"
@@ -54,20 +55,29 @@ type wire struct {
 
 	raw   net.Conn // the TCP connection under it
 	set   *wireSet
+	reads *atomic.Uint64 // of the endpoint
 	limit streamLimit
 }
 
 func track(secured, raw net.Conn, c *conn) net.Conn {
 	c.limit.Store(0)
-	w := &wire{Conn: secured, raw: raw, set: &c.endpoint.wires, limit: streamLimit{limit: &c.limit}}
+	w := &wire{Conn: secured, raw: raw, set: &c.endpoint.wires, reads: &c.endpoint.reads, limit: streamLimit{limit: &c.limit}}
 	w.set.add(w)
 	return withReadyReads(w)
 }
 
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
-	w.limit.read(p[:n])
+	w.received(p[:n])
 	return n, err
+}
+
+// received takes note of bytes that came from the instance.
+func (w *wire) received(p []byte) {
+	if len(p) > 0 {
+		w.reads.Add(1)
+	}
+	w.limit.read(p)
 }
 
 func (w *wire) Close() error {

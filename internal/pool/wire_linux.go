@@ -57,7 +57,7 @@ func (r *readyWire) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, er
 	case n == 0:
 		return buf, 0, io.EOF
 	}
-	r.limit.read((*buf)[:n])
+	r.received((*buf)[:n])
 	return buf, n, nil
 }
 

@@ -1,0 +1,295 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+)
+
+// An instance that is frozen (SIGSTOP, a stalled virtual machine, a deadlock) closes nothing, and its kernel goes on acknowledging what is
+// sent to it. HTTP/2 pings would tell, but stock servers allow one in five minutes. So the fleet looks at the endpoints that have calls in
+// flight: one from which nothing has been read for a while, though calls wait for it, is asked something that every server answers at once,
+// and when nothing comes even then it is stalled.
+//
+// Silence alone proves nothing, since calls may be slow, and so the question is an ordinary RPC on the connection that is silent. Whatever
+// comes proves life, also UNIMPLEMENTED, and the bytes of anything else.
+const (
+	// lookEvery is how often the fleet looks while there are calls in flight.
+	lookEvery = 500 * time.Millisecond
+	// stallAfter is how long a call must have waited, and nothing have come from the endpoint, before it is asked.
+	stallAfter = time.Second
+	// probeTimeout is how long something must come from it then.
+	probeTimeout = time.Second
+	// probeEvery is the least time between two questions to an endpoint.
+	probeEvery = 2 * time.Second
+)
+
+// silence is what the fleet knows of an endpoint that says nothing. Its times are on the clock of calls.
+type silence struct {
+	reads   uint64             // of the endpoint, when it was looked at
+	since   int64              // when these were seen first
+	probed  int64              // when the last probe began: calls that were picked before it are known to be slow and need no other
+	end     context.CancelFunc // of the probe; nil: none is under way
+	stalled bool               // it is ejected for its silence
+}
+
+// watch has the fleet look after its endpoints from now on. It is on the way of a call.
+func (f *fleet) watch() {
+	if f.looking.CompareAndSwap(false, true) && !f.ask(f.lookLater) {
+		f.looking.Store(false)
+	}
+}
+
+func (f *fleet) lookLater() { f.at(time.Now().Add(lookEvery), f.look) }
+
+// look goes over the endpoints, and goes on doing so while there are calls in flight.
+func (f *fleet) look() {
+	now, busy := f.clock(), false
+	for _, ep := range f.ready {
+		if ep.inFlight.Load() > 0 {
+			busy = true
+			f.lookAt(ep, now)
+		}
+	}
+	if !busy {
+		// A call that came since then either sees that nobody looks, or is seen here.
+		f.looking.Store(false)
+		if !f.anyInFlight() || !f.looking.CompareAndSwap(false, true) {
+			return
+		}
+	}
+	f.lookLater()
+}
+
+func (f *fleet) anyInFlight() bool {
+	for _, ep := range f.ready {
+		if ep.inFlight.Load() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// lookAt has an endpoint probed if that is due.
+func (f *fleet) lookAt(ep *endpoint, now int64) {
+	s := &ep.silence
+	if reads := ep.reads.Load(); reads != s.reads {
+		s.reads, s.since = reads, now
+		return
+	}
+	if s.end != nil || now-s.since < int64(stallAfter) || s.probed > 0 && now-s.probed < int64(probeEvery) || !f.mayEject(ep) {
+		return
+	}
+	if c := ep.calls.pickedBetween(s.probed, now-int64(stallAfter)); c != nil && f.probe(ep, c) {
+		probed := s.probed
+		f.at(time.Now().Add(probeTimeout), func() { f.judge(ep, probed) })
+	}
+}
+
+// probe asks on a connection, until there is an answer or endProbe is called. It is false when it cannot: beyond the limit of concurrent
+// calls the question would wait in grpc, and be no proof.
+func (f *fleet) probe(ep *endpoint, c *conn) bool {
+	if c.gone || c.state != connectivity.Ready {
+		return false
+	}
+	if n, limit := c.inFlight.Add(1), c.limit.Load(); limit > 0 && n > int64(limit) {
+		c.inFlight.Add(-1)
+		return false
+	}
+	made, release := c.sub.GetOrBuildProducer(connOfSubConn{})
+	on, ok := made.(grpc.ClientConnInterface)
+	if !ok {
+		release()
+		c.inFlight.Add(-1)
+		return false
+	}
+	s := &ep.silence
+	ctx, end := context.WithCancel(f.life)
+	s.reads, s.probed, s.end = ep.reads.Load(), f.clock(), end
+	probed := s.probed
+	f.work.Go(func() {
+		defer end()
+		defer release()
+		// What it says does not matter: that bytes came is counted where they are read.
+		_ = on.Invoke(ctx, healthpb.Health_Check_FullMethodName, &healthpb.HealthCheckRequest{}, &healthpb.HealthCheckResponse{})
+		c.inFlight.Add(-1)
+		f.lock()
+		defer f.unlock()
+		if s.probed == probed {
+			s.end = nil
+		}
+	})
+	return true
+}
+
+// probeAny asks on any connection.
+func (f *fleet) probeAny(ep *endpoint) bool {
+	ready := ep.ready.Load()
+	return ready != nil && len(*ready) > 0 && f.probe(ep, (*ready)[0])
+}
+
+// endProbe ends the question that is under way, if there is one.
+func (ep *endpoint) endProbe() {
+	if end := ep.silence.end; end != nil {
+		ep.silence.end = nil
+		end()
+	}
+}
+
+// judge decides what the silence after a probe means. One that has ended without anything having been read lost its connection, and is no
+// proof.
+func (f *fleet) judge(ep *endpoint, probed int64) {
+	s := &ep.silence
+	if s.end == nil || s.probed != probed {
+		return
+	}
+	if ep.reads.Load() != s.reads || !f.mayEject(ep) {
+		ep.endProbe()
+		return
+	}
+	f.stall(ep)
+}
+
+// stall ejects an endpoint that does not answer. The calls that wait for it and may be made again are, elsewhere; the others go on
+// waiting, since it may have begun to execute them. The probe stays under way: its answer is what brings the endpoint back.
+func (f *fleet) stall(ep *endpoint) {
+	silent := time.Duration(f.clock() - ep.silence.since).Round(100 * time.Millisecond)
+	ep.silence.stalled = true
+	text := stalledText
+	ep.lastError.Store(&text)
+	f.takeOut(ep)
+	again := ep.calls.giveUp()
+	f.events.stalled(ep.addr, text, silent, again, f.leastOut(ep))
+	f.awaitLife(ep, f.leastOut(ep) == 0)
+}
+
+// stalledText is the error of a stalled endpoint, for operators.
+const stalledText = "it does not answer, not even a health check on the same connection"
+
+// awaitLife readmits a stalled endpoint when something comes from it: the first time at once, else after one ejection time less than an
+// endpoint whose calls fail. Then it is asked anew, so that no call finds out that it stalled again. asked is whether it has been.
+func (f *fleet) awaitLife(ep *endpoint, asked bool) {
+	ejected := ep.ejectedAt
+	f.at(time.Now().Add(lookEvery), func() {
+		s := &ep.silence
+		if !s.stalled || !ep.ejectedAt.Equal(ejected) {
+			return
+		}
+		alive := ep.reads.Load() != s.reads
+		if !alive {
+			ep.calls.giveUp() // what was picked while the picker was being replaced
+		}
+		out := time.Since(ejected)
+		switch {
+		case out < f.leastOut(ep):
+		case asked && alive:
+			f.readmit(ep)
+			f.events.recovered(ep.addr, out)
+			return
+		case s.end == nil && f.clock()-s.probed >= int64(probeEvery):
+			asked = f.probeAny(ep)
+		default:
+			asked = true // the question that is under way has no answer yet
+		}
+		f.awaitLife(ep, asked)
+	})
+}
+
+// leastOut is how long a stalled endpoint stays ejected at least.
+func (f *fleet) leastOut(ep *endpoint) time.Duration {
+	return time.Duration(ep.ejections-1) * f.settings.EjectTime
+}
+
+// callList has the calls in flight at an endpoint, in the order in which they were picked.
+type callList struct {
+	mu          sync.Mutex
+	first, last *pick
+}
+
+func (l *callList) add(p *pick) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p.before = l.last
+	if l.last == nil {
+		l.first = p
+	} else {
+		l.last.after = p
+	}
+	l.last = p
+}
+
+func (l *callList) remove(p *pick) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p.before == nil {
+		l.first = p.after
+	} else {
+		p.before.after = p.after
+	}
+	if p.after == nil {
+		l.last = p.before
+	} else {
+		p.after.before = p.before
+	}
+	p.before, p.after = nil, nil
+}
+
+// pickedBetween gives the connection of a call that was picked after one time and not after the other, nil when there is none.
+func (l *callList) pickedBetween(after, until int64) *conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for p := l.last; p != nil; p = p.before {
+		if p.at <= after {
+			return nil
+		}
+		if p.at <= until {
+			return p.conn
+		}
+	}
+	return nil
+}
+
+// giveUp ends the attempts that may be made again elsewhere, and says how many.
+func (l *callList) giveUp() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for p := l.first; p != nil; p = p.after {
+		if p.lease.giveUp() {
+			n++
+		}
+	}
+	return n
+}
+
+// fate is what becomes of an attempt that may be made again.
+const (
+	fateOpen     = iota
+	fateAnswered // its response has begun, and the call goes on with it
+	fateGivenUp  // its instance stalled
+)
+
+// giveUp ends the attempt if another one may follow.
+func (l *lease) giveUp() bool {
+	if l == nil || l.cancel == nil || !l.fate.CompareAndSwap(fateOpen, fateGivenUp) {
+		return false
+	}
+	l.cancel()
+	return true
+}
+
+// answered notes that the response has begun; false when the attempt was given up before.
+func (l *lease) answered() bool {
+	return l.fate.CompareAndSwap(fateOpen, fateAnswered) || l.fate.Load() != fateGivenUp
+}
+
+func (l *lease) givenUp() bool { return l.fate.Load() == fateGivenUp }
+
+// stalledError is that of an attempt that was given up.
+func (l *lease) stalledError(cause error) error {
+	return &LostError{Address: l.address(), Cause: fmt.Errorf("%s: %w", stalledText, cause), message: "the instance does not answer"}
+}
