@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -43,6 +44,8 @@ type backend struct {
 	accepts atomic.Int64
 	calls   atomic.Int64
 	ended   atomic.Int64 // calls whose handler returned
+	probes  atomic.Int64 // calls of the health service, which it does not have; they are no others
+	delay   atomic.Int64 // nanoseconds that each message takes longer
 	fails   atomic.Pointer[failing]
 	headers sync.Map // of the last call, by name
 	stopped chan struct{}
@@ -93,9 +96,13 @@ func (b *backend) header(name string) string {
 }
 
 func (b *backend) serve(_ any, s grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(s)
+	if strings.HasPrefix(method, "/grpc.health.v1.") {
+		b.probes.Add(1)
+		return status.Error(codes.Unimplemented, "unknown service")
+	}
 	b.calls.Add(1)
 	defer b.ended.Add(1)
-	method, _ := grpc.MethodFromServerStream(s)
 	md, _ := metadata.FromIncomingContext(s.Context())
 	for k, v := range md {
 		b.headers.Store(k, v)
@@ -115,6 +122,7 @@ func (b *backend) serve(_ any, s grpc.ServerStream) error {
 		if err != nil {
 			return err
 		}
+		time.Sleep(time.Duration(b.delay.Load()))
 		if err := s.SendMsg(msg); err != nil {
 			return err
 		}

@@ -36,6 +36,8 @@ type fakeGRPC struct {
 	made    map[string]int      // SubConns made per address
 	dials   map[string][]time.Time
 	watches map[string][]*fakeWatch // of the health, per address
+	probes  map[string]int          // questions whether it is alive, per address
+	frozen  map[string]bool         // those that do not answer
 	pickers int
 	state   balancer.State
 	open    bool // dials succeed at once
@@ -46,6 +48,8 @@ type fakeSub struct {
 
 	grpc   *fakeGRPC
 	addr   string
+	conn   *conn
+	lost   chan struct{} // closed when the connection breaks
 	listen func(balancer.SubConnState)
 	down   bool
 	state  connectivity.State
@@ -53,13 +57,15 @@ type fakeSub struct {
 
 func newFakeGRPC() *fakeGRPC {
 	return &fakeGRPC{subs: make(map[string]*fakeSub), made: make(map[string]int), dials: make(map[string][]time.Time),
-		watches: make(map[string][]*fakeWatch)}
+		watches: make(map[string][]*fakeWatch), probes: make(map[string]int), frozen: make(map[string]bool)}
 }
 
 func (g *fakeGRPC) NewSubConn(addrs []resolver.Address, opts balancer.NewSubConnOptions) (balancer.SubConn, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	sub := &fakeSub{grpc: g, addr: addrs[0].Addr, listen: opts.StateListener}
+	sub.lost = make(chan struct{})
+	sub.conn, _ = addrs[0].Attributes.Value(connKey{}).(*conn)
 	g.subs[sub.addr] = sub
 	g.made[sub.addr]++
 	return sub, nil
@@ -106,6 +112,10 @@ func (s *fakeSub) become(state connectivity.State, err error) {
 func (s *fakeSub) lose() {
 	s.grpc.mu.Lock()
 	up := s.state == connectivity.Ready
+	if up {
+		close(s.lost)
+		s.lost = make(chan struct{})
+	}
 	s.grpc.mu.Unlock()
 	if up {
 		s.become(connectivity.Idle, nil)

@@ -35,8 +35,25 @@ func (s *fakeSub) GetOrBuildProducer(b balancer.ProducerBuilder) (balancer.Produ
 
 type fakeHealthConn struct{ sub *fakeSub }
 
-func (fakeHealthConn) Invoke(context.Context, string, any, any, ...grpc.CallOption) error {
-	return errors.New("not a unary call")
+func (c fakeHealthConn) Invoke(ctx context.Context, method string, _, _ any, _ ...grpc.CallOption) error {
+	if method != "/grpc.health.v1.Health/Check" {
+		return errors.New("called " + method)
+	}
+	g := c.sub.grpc
+	g.mu.Lock()
+	g.probes[c.sub.addr]++
+	frozen, lost := g.frozen[c.sub.addr], c.sub.lost
+	g.mu.Unlock()
+	if frozen {
+		select {
+		case <-ctx.Done():
+			return status.FromContextError(ctx.Err()).Err()
+		case <-lost:
+			return status.Error(codes.Unavailable, "the connection is gone")
+		}
+	}
+	c.sub.conn.endpoint.reads.Add(1)
+	return status.Error(codes.Unimplemented, "unknown service")
 }
 
 func (c fakeHealthConn) NewStream(ctx context.Context, _ *grpc.StreamDesc, method string, _ ...grpc.CallOption) (grpc.ClientStream, error) {

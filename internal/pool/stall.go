@@ -78,11 +78,14 @@ func (f *fleet) anyInFlight() bool {
 // lookAt has an endpoint probed if that is due.
 func (f *fleet) lookAt(ep *endpoint, now int64) {
 	s := &ep.silence
+	if s.end != nil {
+		return
+	}
 	if reads := ep.reads.Load(); reads != s.reads {
 		s.reads, s.since = reads, now
 		return
 	}
-	if s.end != nil || now-s.since < int64(stallAfter) || s.probed > 0 && now-s.probed < int64(probeEvery) || !f.mayEject(ep) {
+	if now-s.since < int64(stallAfter) || s.probed > 0 && now-s.probed < int64(probeEvery) || !f.mayEject(ep) {
 		return
 	}
 	if c := ep.calls.pickedBetween(s.probed, now-int64(stallAfter)); c != nil && f.probe(ep, c) {
@@ -194,7 +197,7 @@ func (f *fleet) awaitLife(ep *endpoint, asked bool) {
 		case s.end == nil && f.clock()-s.probed >= int64(probeEvery):
 			asked = f.probeAny(ep)
 		default:
-			asked = true // the question that is under way has no answer yet
+			asked, s.reads = true, ep.reads.Load() // the question that is under way has no answer yet
 		}
 		f.awaitLife(ep, asked)
 	})
