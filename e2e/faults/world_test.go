@@ -103,6 +103,13 @@ func addrs(instances []*instance) []string {
 // state returns the state of an address in the admin API, "" when it is not listed.
 func (w *world) state(t testing.TB, addr string) string {
 	t.Helper()
+	state, _ := w.look(t, addr)
+	return state
+}
+
+// look returns the state of an address and the number of calls in flight there.
+func (w *world) look(t testing.TB, addr string) (state string, inFlight int) {
+	t.Helper()
 	upstreams, err := w.Upstreams()
 	if err != nil {
 		t.Fatal(err)
@@ -110,11 +117,11 @@ func (w *world) state(t testing.TB, addr string) string {
 	for _, upstream := range upstreams {
 		for _, endpoint := range upstream.Endpoints {
 			if endpoint.Address == addr {
-				return endpoint.State
+				return endpoint.State, endpoint.InFlight
 			}
 		}
 	}
-	return ""
+	return "", 0
 }
 
 // until waits until the state of an address is one of those, and returns how long it took. "" is not listed.

@@ -202,6 +202,7 @@ type Upstream struct {
 		Address     string `json:"address"`
 		State       string `json:"state"`
 		Connections int    `json:"connections"`
+		InFlight    int    `json:"in_flight"`
 	} `json:"endpoints"`
 }
 

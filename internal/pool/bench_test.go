@@ -162,3 +162,24 @@ func BenchmarkSubsetChange(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkLook is what it takes every half second to see whether an instance is silent, idle or with a call at each.
+func BenchmarkLook(b *testing.B) {
+	for _, calls := range []int64{0, 1} {
+		b.Run(fmt.Sprintf("%d/10000", calls), func(b *testing.B) {
+			f, _, _ := benchFleet(b, Settings{}, 10_000, equal)
+			for _, ep := range f.ready {
+				ep.inFlight.Store(calls)
+			}
+			for b.Loop() {
+				f.lock()
+				for _, ep := range f.ready {
+					ep.silence.since = 0
+				}
+				f.look()
+				f.agenda = f.agenda[:0]
+				f.unlock()
+			}
+		})
+	}
+}

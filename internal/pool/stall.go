@@ -163,11 +163,9 @@ func (f *fleet) judge(ep *endpoint, probed int64) {
 func (f *fleet) stall(ep *endpoint) {
 	silent := time.Duration(f.clock() - ep.silence.since).Round(100 * time.Millisecond)
 	ep.silence.stalled = true
-	text := stalledText
-	ep.lastError.Store(&text)
 	f.takeOut(ep)
 	again := ep.calls.giveUp()
-	f.events.stalled(ep.addr, text, silent, again, f.leastOut(ep))
+	f.events.stalled(ep.addr, stalledText, silent, again, f.leastOut(ep))
 	f.awaitLife(ep, f.leastOut(ep) == 0)
 }
 

@@ -394,12 +394,19 @@ func TestWhatIsSaidOfStalledInstances(t *testing.T) {
 		s := &stallScene{t, f, g}
 		s.freeze("a")
 		s.call("a", func() {})
+		other, _ := s.call("a", nil)
 		s.pass(stalledWithin)
-		for _, e := range f.snapshot().Endpoints {
-			if want := map[string]string{"a": stalledText}[e.Address]; e.LastError != want {
-				t.Errorf("the error of %s is %q, want %q", e.Address, e.LastError, want)
+		wantError := func(when, want string) {
+			t.Helper()
+			for _, e := range f.snapshot().Endpoints {
+				if e.Address == "a" && e.LastError != want {
+					t.Errorf("%s the last error is %q, want %q", when, e.LastError, want)
+				}
 			}
 		}
+		wantError("stalled", stalledText)
+		other.failed(f.endpoints["a"], status.Error(codes.DeadlineExceeded, "too late"))
+		wantError("when a call ran into its deadline", stalledText)
 		lines := logs.FilterMessageSnippet("nothing has come from it though calls wait").All()
 		if len(lines) != 1 {
 			t.Fatalf("%d lines", len(lines))
@@ -410,6 +417,7 @@ func TestWhatIsSaidOfStalledInstances(t *testing.T) {
 		}
 		s.speak("a")
 		s.pass(backWithin)
+		wantError("when it is back", "rpc error: code = DeadlineExceeded desc = too late")
 		if n := logs.FilterMessage("instance answers again").Len(); n != 1 {
 			t.Errorf("%d lines about its return", n)
 		}
@@ -473,6 +481,7 @@ func TestCallsAtFrozenInstance(t *testing.T) {
 	time.Sleep(50 * time.Millisecond)
 	proxy.BlackHole()
 	executed := frozen.calls.Load() + good.calls.Load()
+	c.budget.spent.Store(1 << 20) // what has failed elsewhere must not matter
 
 	var wg sync.WaitGroup
 	const each = 10
