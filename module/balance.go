@@ -25,10 +25,11 @@ type Retry struct {
 	On []string `json:"on,omitempty"`
 }
 
-// Eject is passive health checking: which instances get no calls for a while because calls failed there.
+// Eject is passive health checking: which instances get no calls for a while because calls failed there. One that stalled, so that nothing comes from it
+// though calls wait, not even the answer to a health check, is ejected as well, until it answers.
 type Eject struct {
 	// How many calls in a row must end with UNAVAILABLE, or with DEADLINE_EXCEEDED after a second or more. Default: 5. Negative: nothing
-	// is ejected.
+	// is ejected, for whatever reason.
 	Failures int `json:"failures,omitempty"`
 
 	// For how long, the first time; the n-th time in a row it is n times that, up to ten. Default: 5s.

@@ -19,7 +19,7 @@ var pools = &poolCollector{
 
 	connects:  newCounter("connects_total", "Connections made to instances.", "upstream"),
 	retries:   newCounter("retries_total", "Calls made again at another instance.", "upstream"),
-	ejections: newCounter("ejections_total", "Instances ejected because calls failed there.", "upstream"),
+	ejections: newCounter("ejections_total", "Instances ejected because calls failed there or were not answered.", "upstream"),
 	events:    newCounter("registry_events_total", "Changes of the list of instances or of what is known about it.", "upstream"),
 
 	carried: make(map[carryKey]uint64),

@@ -22,14 +22,15 @@ type silent struct {
 	end      func(t *testing.T)
 }
 
-// TestSilent: an instance answers no more and closes nothing.
+// TestSilent: an instance answers no more and closes nothing, and with `eject off` nobody looks whether it answers: what remains is what
+// tells that the connection is dead.
 //
 // Where the kernel of the instance still acknowledges packets (SIGSTOP, a proxy), only a ping can tell: the keepalive is set to 10 s and
 // 3 s, which these instances permit. Where packets vanish, TCP_USER_TIMEOUT tells as well, with a keepalive of five minutes.
 // Calls may take longer than that, and safe ones then succeed elsewhere.
 func TestSilent(t *testing.T) {
 	t.Parallel()
-	const pings = "keepalive 10s 3s"
+	const pings = "keepalive 10s 3s\neject off"
 	for _, c := range []struct {
 		name, upstream string
 		limit          time.Duration // of the detection
@@ -37,17 +38,11 @@ func TestSilent(t *testing.T) {
 	}{
 		{"frozen by SIGSTOP, keepalive 10s 3s", pings, 15 * time.Second, frozen},
 		{"black-holed by a proxy, keepalive 10s 3s", pings, 15 * time.Second, behindProxy},
-		{"black-holed in a network namespace, keepalive 5m10s " + either("3s", "20s"), "keepalive 5m10s " + either("3s", "20s"), either(6*time.Second, 22*time.Second), inNamespace},
+		{"black-holed in a network namespace, keepalive 5m10s " + either("3s", "20s"), "keepalive 5m10s " + either("3s", "20s") + "\neject off", either(6*time.Second, 22*time.Second), inNamespace},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			etcd := startCluster(t, 1)
-			quiet := c.make(t, etcd)
-			etcd.put(t, key+"/silent", quiet.addr)
-			w := &world{etcd: etcd, site: siteOptions{Etcd: etcd.addrs(), Upstream: c.upstream, Handler: "timeout 50s"}}
-			w.instances = lasting(t, etcd, "1", "2")
-			w.start(t, append(addrs(w.instances), quiet.addr))
-			w.instances = append(w.instances, quiet.instance)
+			w, quiet := startSilent(t, c.make, siteOptions{Upstream: c.upstream, Handler: "timeout 50s"})
 
 			load := w.load(50)
 			time.Sleep(time.Second)
@@ -71,44 +66,68 @@ func TestSilent(t *testing.T) {
 			if stuck := len(after(h.unsafeFailed, began.Add(-time.Second))); stuck > 40 {
 				t.Errorf("%d calls went to the silent instance; it has no answer to show for the first ones", stuck)
 			}
-			line := h.row(6, c.name)
+			line := h.row(6, c.name+", eject off")
 			line.Detection, line.Recovery, line.Note = detected, healed, "recovered: READY after the end of it; the slowest call took "+ms(slowest(append(h.safe, h.unsafe...))).String()
 			table.add(line)
 		})
 	}
 }
 
-// TestFrozenByDefault freezes an instance with the default settings, which ping after five minutes and give a call five seconds. It is noticed
-// by its silence, early enough for the safe calls that it has to be made again within their deadline. Others run into it, but none that is
-// made after the detection.
-func TestFrozenByDefault(t *testing.T) {
+// TestSilentByDefault: the same with the default settings, which ping after five minutes and give a call five seconds. The instance is noticed by
+// its silence, early enough for the safe calls that it has to be made again within their deadline. Others run into it, but none that is made after
+// the detection.
+func TestSilentByDefault(t *testing.T) {
 	t.Parallel()
-	w := startLasting(t, startCluster(t, 1), siteOptions{}, "0", "1", "2")
-	load := w.load(50)
-	time.Sleep(time.Second)
-	frozen := w.instances[0]
-	began := time.Now()
-	frozen.freeze()
-	detected := w.until(t, 5*time.Second, frozen.addr, "ejected")
-	lost := time.Now()
-	_, had := w.look(t, frozen.addr)
-	pause(10*time.Second, 90*time.Second)
-	if got := w.state(t, frozen.addr); got != "ejected" {
-		t.Errorf("while it was frozen it became %q", got)
+	for _, c := range []struct {
+		name string
+		make func(t *testing.T, etcd *cluster) silent
+	}{
+		{"frozen by SIGSTOP, all defaults", frozen},
+		{"black-holed by a proxy, all defaults", behindProxy},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w, quiet := startSilent(t, c.make, siteOptions{})
+			load := w.load(50)
+			time.Sleep(time.Second)
+			began := time.Now()
+			quiet.begin(t)
+			// When it was the slower one it has no calls that wait, until it is tried again after five seconds.
+			detected := w.until(t, 10*time.Second, quiet.addr, "ejected")
+			lost := time.Now()
+			_, had := w.look(t, quiet.addr)
+			pause(10*time.Second, 90*time.Second)
+			if got := w.state(t, quiet.addr); got != "ejected" {
+				t.Errorf("while it was silent it became %q", got)
+			}
+			quiet.end(t)
+			ended := time.Now()
+			healed := w.until(t, 10*time.Second, quiet.addr, "READY")
+			time.Sleep(6 * time.Second) // the deadline of the calls that it has
+			h := load.stop(t)
+			h.want(t, had)
+			if late := after(h.unsafeFailed, lost); len(late) > 0 {
+				t.Errorf("%d unsafe calls failed that were made after the detection:\n%s", len(late), some(late))
+			}
+			line := h.row(6, c.name)
+			line.Detection, line.Recovery = detected, healed
+			line.Note = fmt.Sprintf("for %v; others in flight there when it was noticed: %d; recovered: READY after the end of it; the slowest safe call took %v",
+				ended.Sub(began).Round(time.Second), had, ms(slowest(h.safe)))
+			table.add(line)
+		})
 	}
-	frozen.thaw()
-	thawed := time.Now()
-	healed := w.until(t, 10*time.Second, frozen.addr, "READY")
-	time.Sleep(6 * time.Second) // the deadline of the calls that it has
-	h := load.stop(t)
-	h.want(t, had)
-	if late := after(h.unsafeFailed, lost); len(late) > 0 {
-		t.Errorf("%d unsafe calls failed that were made after the detection:\n%s", len(late), some(late))
-	}
-	line := h.row(6, "frozen by SIGSTOP, all defaults")
-	line.Detection, line.Recovery = detected, healed
-	line.Note = fmt.Sprintf("for %v; %d others were in flight there; recovered: READY after the end of it; the slowest safe call took %v", thawed.Sub(began).Round(time.Second), had, ms(slowest(h.safe)))
-	table.add(line)
+}
+
+// startSilent starts a gateway over three instances, one of which can fall silent.
+func startSilent(t *testing.T, one func(t *testing.T, etcd *cluster) silent, site siteOptions) (*world, silent) {
+	etcd := startCluster(t, 1)
+	quiet := one(t, etcd)
+	etcd.put(t, key+"/silent", quiet.addr)
+	w := &world{etcd: etcd, site: site}
+	w.instances = lasting(t, etcd, "1", "2")
+	w.start(t, append(addrs(w.instances), quiet.addr))
+	w.instances = append(w.instances, quiet.instance)
+	return w, quiet
 }
 
 func slowest(results []kit.Result) time.Duration {

@@ -55,10 +55,8 @@ func (f *fleet) checkHealth(c *conn) {
 	if !f.settings.HealthCheck || c.state != connectivity.Ready {
 		return
 	}
-	made, release := c.sub.GetOrBuildProducer(connOfSubConn{})
-	defer release()
-	on, ok := made.(grpc.ClientConnInterface)
-	if !ok {
+	on := c.rpc()
+	if on == nil {
 		return
 	}
 	ctx, stop := context.WithCancel(f.life)
@@ -72,6 +70,14 @@ func (c *conn) endHealth() {
 		c.health.stop()
 	}
 	c.health = connHealth{}
+}
+
+// rpc is a way to make calls on the connection, beside the policy.
+func (c *conn) rpc() grpc.ClientConnInterface {
+	made, release := c.sub.GetOrBuildProducer(connOfSubConn{})
+	defer release()
+	on, _ := made.(grpc.ClientConnInterface)
+	return on
 }
 
 // connOfSubConn builds nothing: it takes what grpc gives to build with, a grpc.ClientConnInterface to the SubConn.

@@ -12,7 +12,7 @@ const (
 	EventLost
 	// EventUnreachable means: it could not be connected for a second.
 	EventUnreachable
-	// EventEjected means: calls failed there, so it gets none for a while.
+	// EventEjected means: calls failed there, so it gets none for a while, or it does not answer and gets none until it does.
 	EventEjected
 	// EventReadmitted means: it gets calls again.
 	EventReadmitted
@@ -23,7 +23,7 @@ type Event struct {
 	Kind     EventKind
 	Instance string        // its address
 	Error    string        // why, if it is known
-	For      time.Duration // how long it is ejected
+	For      time.Duration // how long it is ejected at least
 }
 
 // Observer is told of events in their order, while the channel is locked: it returns at once and does not use the channel.

@@ -38,7 +38,7 @@ func (c *Channel) retries(desc *grpc.StreamDesc, opts []grpc.CallOption) bool {
 }
 
 // retryBudget bounds retries to a part of the calls, so that they do not bring down what is left when much has failed: a fifth of
-// the idempotent calls, and a hundred on top for a start and for lulls.
+// the idempotent calls, and a hundred on top for a start and for lulls. Attempts that were given up at a stalled instance are not bounded by it.
 type retryBudget struct {
 	spent atomic.Int64 // in parts of a retry; not below 0
 	used  atomic.Uint64

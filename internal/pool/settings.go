@@ -33,7 +33,7 @@ type Settings struct {
 	RetryAttempts               int           // of idempotent calls, the first one included; default 3, 1: no retries
 	RetryBackoffBase            time.Duration // before the first retry, doubling; default 20ms
 	RetryBackoffMax             time.Duration // default 200ms
-	EjectFailures               int           // calls in a row that fail before an instance is ejected; default 5, negative: never
+	EjectFailures               int           // calls in a row that fail before an instance is ejected; default 5, negative: never, nor when it stalls
 	EjectTime                   time.Duration // for how long, the first time; default 5s
 	EjectMaxPercent             int           // of the instances, 1 to 100; default 50. At least one is never ejected
 	Subset                      int           // of how many instances connections are kept at most, see subset.go; 0: of all

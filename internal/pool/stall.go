@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
@@ -104,20 +103,12 @@ func (f *fleet) probe(ep *endpoint, c *conn) bool {
 		c.inFlight.Add(-1)
 		return false
 	}
-	made, release := c.sub.GetOrBuildProducer(connOfSubConn{})
-	on, ok := made.(grpc.ClientConnInterface)
-	if !ok {
-		release()
-		c.inFlight.Add(-1)
-		return false
-	}
-	s := &ep.silence
+	on, s := c.rpc(), &ep.silence
 	ctx, end := context.WithCancel(f.life)
 	s.reads, s.probed, s.end = ep.reads.Load(), f.clock(), end
 	probed := s.probed
 	f.work.Go(func() {
 		defer end()
-		defer release()
 		// What it says does not matter: that bytes came is counted where they are read.
 		_ = on.Invoke(ctx, healthpb.Health_Check_FullMethodName, &healthpb.HealthCheckRequest{}, &healthpb.HealthCheckResponse{})
 		c.inFlight.Add(-1)
