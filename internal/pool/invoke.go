@@ -28,7 +28,7 @@ func (c *Channel) Invoke(ctx context.Context, method string, args, reply any, op
 	if c.retries(&unaryDesc, opts) {
 		return c.invokeAgain(ctx, method, args, reply, opts)
 	}
-	_, err := c.invoke(ctx, nil, method, args, reply, nil, opts)
+	_, err := c.invoke(ctx, false, method, args, reply, nil, opts)
 	return err
 }
 
@@ -39,8 +39,7 @@ func (c *Channel) invokeAgain(ctx context.Context, method string, args, reply an
 	opts, trailer := withTrailer(opts)
 	for {
 		forget(opts)
-		attempt, cancel := a.context(ctx)
-		l, err := c.invoke(attempt, cancel, method, args, reply, a.tried, opts)
+		l, err := c.invoke(ctx, a.mayFollow(), method, args, reply, a.tried, opts)
 		if err == nil || !a.again(ctx, l, err, *trailer) {
 			return err
 		}
@@ -70,10 +69,12 @@ func withTrailer(opts []grpc.CallOption) ([]grpc.CallOption, *metadata.MD) {
 	return append(opts[:len(opts):len(opts)], grpc.Trailer(trailer)), trailer
 }
 
-// invoke makes one attempt, if possible at none of the endpoints that were tried before. If there is a cancel function of ctx, another one
-// may follow.
-func (c *Channel) invoke(ctx context.Context, cancel context.CancelFunc, method string, args, reply any, tried []*endpoint, opts []grpc.CallOption) (*lease, error) {
-	l := &lease{Context: ctx, channel: c, tried: tried, unary: true, cancel: cancel}
+// invoke makes one attempt, if possible at none of the endpoints that were tried before. Another one may follow, or not.
+func (c *Channel) invoke(ctx context.Context, mayFollow bool, method string, args, reply any, tried []*endpoint, opts []grpc.CallOption) (*lease, error) {
+	l := &lease{Context: ctx, channel: c, tried: tried, unary: true}
+	if mayFollow {
+		l.mayFollow()
+	}
 	if raw, ok := args.(mem.BufferSlice); ok {
 		l.request, args = raw, l
 	}

@@ -25,9 +25,24 @@ type lease struct {
 	tried    []*endpoint              // by earlier attempts
 	ended    atomic.Bool
 	unary    bool
-	cancel   context.CancelFunc // ends the attempt; nil when no other one may follow
+	caller   context.Context    // that of the call, of which this is one attempt; nil when no other one may follow
+	cancel   context.CancelFunc // ends the attempt; nil likewise
 	fate     atomic.Int32
 	request  mem.BufferSlice // of Invoke, when it is raw
+}
+
+// mayFollow says that another attempt may follow, so that this one can be ended alone.
+func (l *lease) mayFollow() {
+	l.caller = l.Context
+	l.Context, l.cancel = context.WithCancel(l.caller)
+}
+
+// callerErr is that of the caller's context: the attempt's ends with the attempt.
+func (l *lease) callerErr() error {
+	if l.caller != nil {
+		return l.caller.Err()
+	}
+	return l.Err()
 }
 
 type leaseKey struct{}
@@ -117,7 +132,7 @@ func (l *lease) explain(err error) error {
 	if ok && st.Code() == codes.Canceled && l.givenUp() {
 		return l.stalledError(err)
 	}
-	if !ok || (st.Code() != codes.Unavailable && st.Code() != codes.Canceled) || l.Err() != nil {
+	if !ok || (st.Code() != codes.Unavailable && st.Code() != codes.Canceled) || l.callerErr() != nil {
 		return err
 	}
 	ep := l.endpoint.Load()

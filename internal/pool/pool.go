@@ -124,7 +124,7 @@ func (c *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method s
 		}
 		return r, nil
 	}
-	s, _, err := c.newStream(ctx, nil, desc, method, nil, opts)
+	s, _, err := c.newStream(ctx, false, desc, method, nil, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -132,14 +132,14 @@ func (c *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method s
 }
 
 // newStream makes one attempt at a call, if possible at none of the endpoints that were tried before. The lease is the stream's,
-// also when there is an error. If there is a cancel function of ctx, another attempt may follow.
-func (c *Channel) newStream(ctx context.Context, cancel context.CancelFunc, desc *grpc.StreamDesc, method string, tried []*endpoint, opts []grpc.CallOption) (*stream, *lease, error) {
-	s := &stream{lease: lease{Context: ctx, channel: c, tried: tried, unary: !desc.ClientStreams && !desc.ServerStreams, cancel: cancel}}
+// also when there is an error. Another attempt may follow, or not.
+func (c *Channel) newStream(ctx context.Context, mayFollow bool, desc *grpc.StreamDesc, method string, tried []*endpoint, opts []grpc.CallOption) (*stream, *lease, error) {
+	s := &stream{lease: lease{Context: ctx, channel: c, tried: tried, unary: !desc.ClientStreams && !desc.ServerStreams}}
 	if !c.acquire() {
-		if cancel != nil {
-			cancel()
-		}
 		return nil, &s.lease, c.closedError()
+	}
+	if mayFollow {
+		s.lease.mayFollow()
 	}
 	options := append(append(s.options[:0], opts...), grpc.OnFinish(s.lease.end))
 	cs, err := c.conn.NewStream(&s.lease, desc, method, options...)

@@ -106,12 +106,10 @@ func (a *attempts) again(ctx context.Context, l *lease, err error, trailer metad
 	}
 }
 
-// context is that of the next attempt, with what ends it alone if its instance stalls and another one may follow; else that is nil.
-func (a *attempts) context(ctx context.Context) (context.Context, context.CancelFunc) {
-	if s := &a.channel.fleet.settings; a.made+1 >= s.RetryAttempts || s.EjectFailures < 0 {
-		return ctx, nil
-	}
-	return context.WithCancel(ctx)
+// mayFollow tells whether the next attempt is ended when its instance stalls, because another one may follow.
+func (a *attempts) mayFollow() bool {
+	s := &a.channel.fleet.settings
+	return a.made+1 < s.RetryAttempts && s.EjectFailures >= 0
 }
 
 // wait is how long to wait before the next attempt: what the server asks for (gRPC's proposal A6), else an exponential
@@ -172,8 +170,7 @@ func (c *Channel) newRetryStream(ctx context.Context, desc *grpc.StreamDesc, met
 // start makes an attempt. Those that no instance takes count, too.
 func (r *retryStream) start() error {
 	for {
-		ctx, cancel := r.context(r.ctx)
-		s, l, err := r.channel.newStream(ctx, cancel, r.desc, r.method, r.tried, r.opts)
+		s, l, err := r.channel.newStream(r.ctx, r.mayFollow(), r.desc, r.method, r.tried, r.opts)
 		if err == nil {
 			r.current = s
 			return nil

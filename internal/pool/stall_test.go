@@ -600,3 +600,48 @@ func TestErrorOfGivenUpAttempt(t *testing.T) {
 		t.Errorf("status is %v", st)
 	}
 }
+
+// An attempt that can be ended alone has the same errors as others, also when its context is over before its error is looked at.
+func TestErrorsOfAttemptsThatOthersMayFollow(t *testing.T) {
+	calls := map[string]func(ctx context.Context, c *Channel) error{
+		"Invoke": func(ctx context.Context, c *Channel) error {
+			return c.Invoke(ctx, methodEcho, raw("x"), &mem.BufferSlice{}, Idempotent())
+		},
+		"NewStream": func(ctx context.Context, c *Channel) error {
+			cs, err := c.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, methodEcho, Idempotent())
+			if err != nil {
+				return err
+			}
+			if err := cs.SendMsg(raw("x")); err != nil {
+				return err
+			}
+			return cs.RecvMsg(&mem.BufferSlice{})
+		},
+	}
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			for end, want := range map[string]codes.Code{"the channel": codes.Unavailable, "the caller": codes.Canceled} {
+				b := startBackend(t, "")
+				b.delay.Store(int64(time.Second))
+				f := &manualFeed{}
+				c := openChannel(t, Settings{Linger: time.Millisecond, DrainTimeout: 100 * time.Millisecond}, f)
+				f.list(b.addr)
+				ready(t, c)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				ended := make(chan error, 1)
+				go func() { ended <- call(ctx, c) }()
+				eventually(t, "it is called", func() bool { return b.calls.Load() == 1 })
+				if end == "the caller" {
+					cancel()
+				} else {
+					c.Retire()
+				}
+				err := <-ended
+				if status.Code(err) != want {
+					t.Errorf("ended by %s: %v, want %v", end, err, want)
+				}
+			}
+		})
+	}
+}
