@@ -122,7 +122,13 @@ func (b *backend) serve(_ any, s grpc.ServerStream) error {
 		if err != nil {
 			return err
 		}
-		time.Sleep(time.Duration(b.delay.Load()))
+		if delay := time.Duration(b.delay.Load()); delay > 0 {
+			select {
+			case <-time.After(delay):
+			case <-s.Context().Done():
+				return s.Context().Err()
+			}
+		}
 		if err := s.SendMsg(msg); err != nil {
 			return err
 		}
