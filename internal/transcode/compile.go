@@ -3,6 +3,7 @@ package transcode
 import (
 	"fmt"
 	"hash/maphash"
+	"math"
 	"sync"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -138,6 +139,7 @@ func (p *program) compile() {
 			}
 			f.oneof = at
 		}
+		f.counted = f.required || f.oneof >= 0
 		if f.required {
 			p.required++
 		}
@@ -251,6 +253,18 @@ func (c *Compiler) compileField(f *field, fd protoreflect.FieldDescriptor) {
 	default:
 		f.implicit = !fd.HasPresence()
 	}
+	f.byte1 = f.tag
+	if f.tag >= 0x80 {
+		f.byte1 = math.MaxUint32
+	}
+	switch f.shape {
+	case shapeSingular:
+		f.form = f.kind
+	case shapeList:
+		f.form = formList
+	default:
+		f.form = formMap
+	}
 	c.compileName(f)
 }
 
@@ -264,15 +278,15 @@ func (c *Compiler) compileName(f *field) {
 	if !ok {
 		quoted, _ = appendJSONString(nil, []byte(f.fd.Name()))
 	}
-	f.key = "," + string(quoted) + ":"
+	f.key = string(quoted) + ":"
 	if len(f.key) <= len(f.keyWords) {
 		f.keySize = uint8(len(f.key))
 		copy(f.keyWords[:], f.key)
 	}
-	f.quoted = f.key[2:]
-	var word [8]byte
-	n := copy(word[:], f.quoted)
-	f.match, f.mask = load64(word[:], 0), lowBytes(^uint64(0), n)
+	var words [16]byte
+	n := copy(words[:], f.key)
+	f.match = [...]uint64{load64(words[:], 0), load64(words[:], 8)}
+	f.mask = [...]uint64{lowBytes(^uint64(0), n), lowBytes(^uint64(0), max(n-8, 0))}
 	f.zero = c.zeroText(f)
 }
 
@@ -283,11 +297,11 @@ func (c *Compiler) zeroText(f *field) string {
 	}
 	switch f.shape {
 	case shapeList:
-		return f.key + "[]"
+		return f.key + "[],"
 	case shapeMap:
-		return f.key + "{}"
+		return f.key + "{},"
 	}
-	return f.key + string(c.zeroValue(f))
+	return f.key + string(c.zeroValue(f)) + ","
 }
 
 // zeroValue is the JSON of a scalar's zero.
@@ -338,6 +352,13 @@ func compileEnum(ed protoreflect.EnumDescriptor) *enumTable {
 		}
 		if _, ok := t.sparse[n]; !ok {
 			t.sparse[n] = text
+		}
+	}
+	t.words = make([]enumWords, len(t.texts))
+	for i, text := range t.texts {
+		if len(text) <= len(t.words[i].text) {
+			t.words[i].size = uint8(len(text))
+			copy(t.words[i].text[:], text)
 		}
 	}
 	return t

@@ -57,9 +57,10 @@ func (w *writer) fieldOf(out []byte, f *Field) ([]byte, bool) {
 		return w.entryOf(out, f)
 	default:
 		var ok bool
-		if out, ok = w.occurrences(out, f.bare, 0, n, 0); !ok {
+		if out, ok = w.occurrences(out, f.bare, 0, n); !ok {
 			return out, false
 		}
+		out = out[:max(before, len(out)-1)] // without the comma behind it, if it was written
 	}
 	if len(out) == before {
 		out = append(out, f.absent...)

@@ -123,16 +123,13 @@ func (d *reader) quickMember(p int, m *program, next int) (*field, int) {
 	if len(in)-p < 9 {
 		return nil, p
 	}
-	x := load64(in, p+1)
 	if next < len(m.fields) {
 		f := &m.fields[next]
-		if (x^f.match)&f.mask == 0 {
-			q := p + 1 + len(f.quoted)
-			if len(f.quoted) <= 8 || q <= len(in) && string(in[p+9:q]) == f.quoted[8:] {
-				return f, q
-			}
+		if q := f.named(in, p); q > 0 {
+			return f, q
 		}
 	}
+	x := load64(in, p+1)
 	first, last := x, uint64(0)
 	end := p + 1
 	mask := specials(x)
@@ -158,6 +155,23 @@ func (d *reader) quickMember(p int, m *program, next int) (*field, int) {
 		return nil, p
 	}
 	return &m.fields[i], end + 2
+}
+
+// named returns the position behind the field's name and the colon, if they stand at p as they are written most often; else 0.
+func (f *field) named(in []byte, p int) int {
+	q := p + len(f.key)
+	if p+8 > len(in) || (load64(in, p)^f.match[0])&f.mask[0] != 0 {
+		return 0
+	}
+	if f.mask[1] != 0 {
+		if p+16 > len(in) || (load64(in, p+8)^f.match[1])&f.mask[1] != 0 {
+			return 0
+		}
+		if len(f.key) > 16 && (q > len(in) || string(in[p+16:q]) != f.key[16:]) {
+			return 0
+		}
+	}
+	return q
 }
 
 // mark notes that a field was seen, and reports whether it was seen for the first time.

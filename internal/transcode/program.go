@@ -55,6 +55,14 @@ const (
 	shapeMap
 )
 
+// A form is the kind of a singular field, or the shape of any other: what the one pass over wire decides by.
+type form = kind
+
+const (
+	formList form = kindGroup + 1 + iota
+	formMap
+)
+
 // A program is all that is needed to convert one message type, compiled from its descriptor when it is first used.
 type program struct {
 	compiler *Compiler
@@ -85,6 +93,7 @@ type program struct {
 // A field is what is known of one field. Those of a map's entry and extensions are fields too.
 type field struct {
 	kind     kind
+	form     form
 	shape    shape
 	wire     uint8 // wire type of one value
 	implicit bool  // no presence: the zero value is not written
@@ -92,26 +101,27 @@ type field struct {
 	keepNull bool // JSON null is a value, not an absence
 	utf8     bool // wire with invalid UTF-8 is malformed
 	packable bool // the wire may hold many values in one field
+	counted  bool // is required or in a oneof with more than one member
 	fixed    uint8
 	keySize  uint8 // length of key if it fits keyWords
 
 	tag   uint32 // of one value
+	byte1 uint32 // the same if it is one byte, else no byte
 	pack  uint32 // of a packed list; zero where the list is not written packed
 	num   int32
 	index int32 // in declaration order; extensions come after all
 	oneof int32 // among the oneofs with more than one member; -1 for none
 
-	match, mask uint64 // the first eight bytes of `name":`
-	quoted      string // `name":`
+	match, mask [2]uint64 // the first sixteen bytes of key
 
 	msg      *program
 	enum     *enumTable
 	mapKey   *field
 	mapValue *field
 
-	keyWords [40]byte
-	key      string // `,"name":`
-	zero     string // `,"name":0`, where EmitDefaults writes it
+	keyWords [32]byte
+	key      string // `"name":`
+	zero     string // `"name":0,`, where EmitDefaults writes it
 	name     string // as in key
 	fd       protoreflect.FieldDescriptor
 }
@@ -166,8 +176,15 @@ func (p *program) use() error {
 type enumTable struct {
 	names  nameTable        // number by name
 	texts  []string         // JSON by number from low on; empty where there is no such value
+	words  []enumWords      // the same, for those that are short
 	low    int32            //
 	sparse map[int32]string // JSON by number, for those that texts does not reach
+}
+
+// enumWords are the JSON of an enum value in a form that is copied as a whole. The size is zero if it does not fit.
+type enumWords struct {
+	size uint8
+	text [31]byte
 }
 
 // text returns the JSON of an enum number: its quoted name, or nothing for a number without a name.

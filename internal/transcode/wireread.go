@@ -165,9 +165,9 @@ func (w *writer) plainMessage(out []byte, m *program, p, end int) ([]byte, bool)
 	switch {
 	case m.wkt == notWellKnown && !w.careful && !m.indexed.Load():
 		w.depth--
-		out, ok := w.fields(append(out, '{'), m, p, end, 1)
+		out, ok := w.fields(append(out, '{'), m, p, end)
 		w.depth++
-		return append(out, '}'), ok
+		return closeObject(out), ok
 	case m.wkt == wktTimestamp && p < end && w.in[p] == 1<<3|wireVarint:
 		seconds, q := readVarint(w.in, p+1, end)
 		nanos := uint64(0)
@@ -184,24 +184,23 @@ func (w *writer) plainMessage(out []byte, m *program, p, end int) ([]byte, bool)
 // object writes the fields between p and end as an object, with the type URL first if the object stands for an Any.
 func (w *writer) object(out []byte, m *program, p, end int, url []byte) ([]byte, bool) {
 	out = append(out, '{')
-	skip := 1
 	if url != nil {
 		var ok bool
 		if out, ok = appendJSONString(append(out, `"@type":`...), url); !ok {
 			return w.unrepresentable(out, "invalid UTF-8 in a type URL")
 		}
-		skip = 0
+		out = append(out, ',')
 	}
 	var ok bool
 	if w.careful || m.indexed.Load() {
 		n := len(w.spans)
 		w.spans = append(w.spans, span{p, end})
-		out, ok = w.indexed(out, m, n, n+1, skip)
+		out, ok = w.indexed(out, m, n, n+1)
 		w.spans = w.spans[:n]
 	} else {
-		out, ok = w.fields(out, m, p, end, skip)
+		out, ok = w.fields(out, m, p, end)
 	}
-	return append(out, '}'), ok
+	return closeObject(out), ok
 }
 
 // merged writes a message whose fields stand in several spans, w.spans[from:to].
@@ -213,8 +212,8 @@ func (w *writer) merged(out []byte, m *program, from, to int) ([]byte, bool) {
 	if m.wkt != notWellKnown && m.wkt != wktEmpty {
 		out, ok = w.wellKnown(out, m, from, to)
 	} else {
-		out, ok = w.indexed(append(out, '{'), m, from, to, 1)
-		out = append(out, '}')
+		out, ok = w.indexed(append(out, '{'), m, from, to)
+		out = closeObject(out)
 	}
 	w.depth++
 	return out, ok
@@ -243,7 +242,10 @@ func (w *writer) payload(p, end int) (int, int) {
 // grow makes room for n more bytes.
 func grow(out []byte, n int) []byte {
 	if cap(out)-len(out) < n {
-		return slices.Grow(out, n)
+		return growMore(out, n)
 	}
 	return out
 }
+
+//go:noinline
+func growMore(out []byte, n int) []byte { return slices.Grow(out, n) }

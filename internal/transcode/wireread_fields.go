@@ -2,79 +2,68 @@ package transcode
 
 import "fmt"
 
-// fields writes the fields between p and end in one pass. Each field is written behind a comma; skip is 1 if the first is
-// to go without.
-func (w *writer) fields(out []byte, m *program, p, end, skip int) ([]byte, bool) {
+// fields writes the fields between p and end in one pass, each with a comma behind it.
+func (w *writer) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 	in := w.in
-	last := -1
+	next := 0 // index of the field that is expected: the one behind the last
 	required := 0
 	var oneofs uint64
-	defaults := w.c.opts.EmitDefaults
 	for p < end {
-		start := p
 		tag := uint64(in[p])
-		p++
-		if tag >= 0x80 || tag < 8 {
-			if tag, p = w.tag(start, end); p < 0 {
+		var f *field
+		if next < len(m.fields) && tag == uint64(m.fields[next].byte1) {
+			f = &m.fields[next]
+			p++
+		} else {
+			if f, tag, p = w.otherField(m, p, end); p < 0 {
 				return out, false
 			}
-		}
-		f := m.byNumber(tag >> 3)
-		if f == nil {
-			if m.ranges {
-				if x, err := m.extensionByNumber(int32(tag >> 3)); err != nil {
-					return w.malformed(start, out, err.Error())
-				} else if x != nil {
-					return w.stray(out, m)
-				}
+			if f == nil {
+				continue
 			}
-			if p = w.skip(p, end, tag); p < 0 {
-				return out, false
-			}
-			continue
-		}
-		if !f.takes(tag) {
-			if p = w.skip(p, end, tag); p < 0 {
-				return w.within(f.name, out)
-			}
-			continue
-		}
-		i := int(f.index)
-		if i <= last {
-			return w.stray(out, m)
-		}
-		if defaults {
-			out, skip = appendZeros(out, m.fields[last+1:i], skip)
-		}
-		last = i
-		if f.oneof >= 0 {
-			if f.oneof >= 64 || oneofs&(1<<uint(f.oneof)) != 0 {
+			if int(f.index) < next {
 				return w.stray(out, m)
 			}
-			oneofs |= 1 << uint(f.oneof)
+			if w.c.opts.EmitDefaults {
+				out = appendZeros(out, m.fields[next:f.index])
+			}
 		}
-		if f.required {
-			required++
+		next = int(f.index) + 1
+		if f.counted {
+			if f.oneof >= 0 {
+				if f.oneof >= 64 || oneofs&(1<<uint(f.oneof)) != 0 {
+					return w.stray(out, m)
+				}
+				oneofs |= 1 << uint(f.oneof)
+			}
+			if f.required {
+				required++
+			}
 		}
-		var ok bool
-		before := len(out)
-		switch f.shape {
-		case shapeSingular:
-			out, p, ok = w.singular(out, f, p, end, skip)
-		case shapeList:
-			out, p, ok = w.list(out, f, p, end, tag, skip)
+		ok := true
+		switch f.form {
+		case kindString:
+			if to := w.shortEnd(p, end); to < 0 || to == p+1 {
+				out, p, ok = w.singular(out, f, p, end)
+			} else {
+				if out, ok = appendText(appendKey(grow(out, len(f.keyWords)+to-p+textSlack), f), in, p+1, to); !ok {
+					out, ok = w.invalid(out, f, p+1)
+				}
+				out, p = append(out, ','), to
+			}
+		case formList:
+			out, p, ok = w.list(out, f, p, end, tag)
+		case formMap:
+			out, p, ok = w.mapRun(out, f, p, end)
 		default:
-			out, p, ok = w.mapRun(out, f, p, end, skip)
+			out, p, ok = w.singular(out, f, p, end)
 		}
 		if !ok {
 			return w.within(f.name, out)
 		}
-		if len(out) > before {
-			skip = 0
-		}
 	}
-	if defaults {
-		out, _ = appendZeros(out, m.fields[last+1:], skip)
+	if w.c.opts.EmitDefaults {
+		out = appendZeros(out, m.fields[next:])
 	}
 	if required < m.required && w.partial == 0 {
 		return w.malformed(end, out, fmt.Sprintf("all required fields of %s", m.md.FullName()))
@@ -82,71 +71,97 @@ func (w *writer) fields(out []byte, m *program, p, end, skip int) ([]byte, bool)
 	return out, true
 }
 
-// appendZeros appends the absent fields that EmitDefaults writes, and returns what skip is then.
-func appendZeros(out []byte, fields []field, skip int) ([]byte, int) {
-	for i := range fields {
-		if zero := fields[i].zero; zero != "" {
-			out = append(out, zero[skip:]...)
-			skip = 0
+// otherField reads a tag that is not the expected one, and returns its field and where the value stands. What is no field is
+// passed over, and there is none. If the position is negative there is an error, or an extension, for which the one pass is
+// not made.
+func (w *writer) otherField(m *program, p, end int) (*field, uint64, int) {
+	start := p
+	tag := uint64(w.in[p])
+	p++
+	if tag >= 0x80 || tag < 8 {
+		if tag, p = w.tag(start, end); p < 0 {
+			return nil, 0, p
 		}
 	}
-	return out, skip
+	f := m.byNumber(tag >> 3)
+	if f == nil {
+		if m.ranges {
+			if x, err := m.extensionByNumber(int32(tag >> 3)); err != nil {
+				w.malformed(start, nil, err.Error())
+				return nil, 0, -1
+			} else if x != nil {
+				w.stray(nil, m)
+				return nil, 0, -1
+			}
+		}
+		return nil, 0, w.skip(p, end, tag)
+	}
+	if !f.takes(tag) {
+		if p = w.skip(p, end, tag); p < 0 {
+			w.within(f.name, nil)
+		}
+		return nil, 0, p
+	}
+	return f, tag, p
 }
 
-// appendKey appends the name of a field and the colon, behind a comma unless skip is 1.
-func appendKey(out []byte, f *field, skip int) []byte {
-	if f.keySize > 0 && cap(out)-len(out) >= len(f.keyWords) {
-		n := len(out) - skip
-		if skip == 0 || n >= 0 {
-			first := byte(0)
-			if skip == 1 {
-				first = out[n]
-			}
-			*(*[len(f.keyWords)]byte)(out[n : n+len(f.keyWords)]) = f.keyWords
-			if skip == 1 {
-				out[n] = first
-			}
-			return out[:n+int(f.keySize)]
+// appendZeros appends the absent fields that EmitDefaults writes.
+func appendZeros(out []byte, fields []field) []byte {
+	for i := range fields {
+		out = append(out, fields[i].zero...)
+	}
+	return out
+}
+
+// closeObject ends an object: the comma behind its last member, if there is one, becomes the brace.
+func closeObject(out []byte) []byte {
+	if n := len(out) - 1; out[n] == ',' {
+		out[n] = '}'
+		return out
+	}
+	return append(out, '}')
+}
+
+// appendKey appends the name of a field and the colon.
+func appendKey(out []byte, f *field) []byte {
+	if n := len(out); f.keySize > 0 && cap(out)-n >= len(f.keyWords) {
+		*(*[len(f.keyWords)]byte)(out[n : n+len(f.keyWords) : n+len(f.keyWords)]) = f.keyWords
+		return out[:n+int(f.keySize)]
+	}
+	return append(out, f.key...)
+}
+
+// shortEnd returns where what is length-delimited at p ends, if its length takes one byte and is right; else -1.
+func (w *writer) shortEnd(p, end int) int {
+	if p < end && w.in[p] < 0x80 {
+		if to := p + 1 + int(w.in[p]); to <= end {
+			return to
 		}
 	}
-	return append(out, f.key[skip:]...)
+	return -1
 }
 
 // singular writes the field at p, whose wire type is right. A zero without presence is not written, or as the default.
-func (w *writer) singular(out []byte, f *field, p, end, skip int) ([]byte, int, bool) {
+func (w *writer) singular(out []byte, f *field, p, end int) ([]byte, int, bool) {
 	if f.kind < kindString {
-		var v uint64
-		q := p + 1
-		if f.fixed == 0 && p < end && w.in[p] < 0x80 {
-			v = uint64(w.in[p])
-		} else if v, q = w.bits(f, p, end); q < 0 {
+		v, q := w.bits(f, p, end)
+		if q < 0 {
 			return out, p, false
 		}
 		if f.implicit && f.isZero(v) {
-			return w.absent(out, f, skip), q, true
+			return w.absent(out, f), q, true
 		}
-		return w.c.appendScalar(appendKey(out, f, skip), f, v), q, true
+		return append(w.c.appendScalar(appendKey(out, f), f, v), ','), q, true
 	}
-	if f.implicit && p < end && w.in[p] == 0 {
-		return w.absent(out, f, skip), p + 1, true
-	}
-	if f.implicit && p < end && w.in[p] == 0x80 { // a length of 0 may be written in more bytes than it takes
+	if f.implicit { // a string or bytes
 		if from, to := w.payload(p, end); to < 0 {
 			return out, p, false
 		} else if from == to {
-			return w.absent(out, f, skip), to, true
+			return w.absent(out, f), to, true
 		}
 	}
-	if f.kind == kindString && p < end && w.in[p] < 0x80 {
-		if from, to := p+1, p+1+int(w.in[p]); to <= end {
-			out, ok := appendJSONString(appendKey(out, f, skip), w.in[from:to])
-			if !ok {
-				out, ok = w.invalid(out, f, from)
-			}
-			return out, to, ok
-		}
-	}
-	return w.value(appendKey(out, f, skip), f, p, end)
+	out, p, ok := w.value(appendKey(out, f), f, p, end)
+	return append(out, ','), p, ok
 }
 
 // value writes the value at p, whose wire type is right, and returns the position after it.
@@ -193,11 +208,11 @@ func (f *field) isZero(v uint64) bool {
 }
 
 // absent writes what stands for a field that is set to its default.
-func (w *writer) absent(out []byte, f *field, skip int) []byte {
-	if !w.c.opts.EmitDefaults || f.zero == "" {
+func (w *writer) absent(out []byte, f *field) []byte {
+	if !w.c.opts.EmitDefaults {
 		return out
 	}
-	return append(out, f.zero[skip:]...)
+	return append(out, f.zero...)
 }
 
 // bits reads a number, bool or enum at p.
@@ -226,7 +241,7 @@ func (w *writer) bits(f *field, p, end int) (uint64, int) {
 
 // str writes the string between from and to.
 func (w *writer) str(out []byte, f *field, from, to int) ([]byte, bool) {
-	out, ok := appendJSONString(out, w.in[from:to])
+	out, ok := appendText(grow(out, to-from+textSlack), w.in, from, to)
 	if ok {
 		return out, true
 	}

@@ -25,8 +25,8 @@ type oneofState struct {
 
 // indexed writes the fields of a message that stands in w.spans[from:to], whatever their order. It notes all occurrences
 // first, brings them in the order in which fields are declared, and merges what stands in several places. Each field
-// is written behind a comma; skip is 1 if the first is to go without.
-func (w *writer) indexed(out []byte, m *program, from, to, skip int) ([]byte, bool) {
+// is written with a comma behind it.
+func (w *writer) indexed(out []byte, m *program, from, to int) ([]byte, bool) {
 	base, oneofs := len(w.found), len(w.oneofs)
 	for range m.oneofs {
 		w.oneofs = append(w.oneofs, oneofState{})
@@ -34,7 +34,7 @@ func (w *writer) indexed(out []byte, m *program, from, to, skip int) ([]byte, bo
 	if !w.index(m, from, to, base, oneofs) {
 		return out, false
 	}
-	out, ok := w.writeIndexed(out, m, base, oneofs, skip)
+	out, ok := w.writeIndexed(out, m, base, oneofs)
 	w.found = w.found[:base]
 	w.oneofs = w.oneofs[:oneofs]
 	return out, ok
@@ -90,7 +90,7 @@ func compareOccurrences(a, b occurrence) int {
 }
 
 // writeIndexed writes the fields noted from base on.
-func (w *writer) writeIndexed(out []byte, m *program, base, oneofs, skip int) ([]byte, bool) {
+func (w *writer) writeIndexed(out []byte, m *program, base, oneofs int) ([]byte, bool) {
 	last := -1
 	required := 0
 	end := len(w.found)
@@ -118,20 +118,16 @@ func (w *writer) writeIndexed(out []byte, m *program, base, oneofs, skip int) ([
 		}
 		if w.c.opts.EmitDefaults {
 			before := min(int(f.index), len(m.fields))
-			out, skip = appendZeros(out, m.fields[min(last+1, before):before], skip)
+			out = appendZeros(out, m.fields[min(last+1, before):before])
 		}
 		last = int(f.index)
-		size := len(out)
 		var ok bool
-		if out, ok = w.occurrences(out, f, i, j, skip); !ok {
+		if out, ok = w.occurrences(out, f, i, j); !ok {
 			return w.within(f.name, out)
-		}
-		if len(out) > size {
-			skip = 0
 		}
 	}
 	if w.c.opts.EmitDefaults {
-		out, _ = appendZeros(out, m.fields[min(last+1, len(m.fields)):], skip)
+		out = appendZeros(out, m.fields[min(last+1, len(m.fields)):])
 	}
 	if required < m.required && w.partial == 0 {
 		return w.malformed(len(w.in), out, fmt.Sprintf("all required fields of %s", m.md.FullName()))
@@ -140,10 +136,10 @@ func (w *writer) writeIndexed(out []byte, m *program, base, oneofs, skip int) ([
 }
 
 // occurrences writes the field that stands at w.found[i:j].
-func (w *writer) occurrences(out []byte, f *field, i, j, skip int) ([]byte, bool) {
+func (w *writer) occurrences(out []byte, f *field, i, j int) ([]byte, bool) {
 	switch {
 	case f.shape == shapeList:
-		return w.listOf(out, f, i, j, skip)
+		return w.listOf(out, f, i, j)
 	case f.shape == shapeMap:
 		base := len(w.entries)
 		for ; i < j; i++ {
@@ -152,29 +148,30 @@ func (w *writer) occurrences(out []byte, f *field, i, j, skip int) ([]byte, bool
 				return out, false
 			}
 		}
-		return w.mapEntries(appendKey(out, f, skip), f, base)
+		out, ok := w.mapEntries(appendKey(out, f), f, base)
+		return append(out, ','), ok
 	case f.msg != nil && j-i > 1:
 		base := len(w.spans)
 		for ; i < j; i++ {
 			w.spans = append(w.spans, w.content(f, w.found[i].at, w.found[i].next))
 		}
-		out, ok := w.merged(appendKey(out, f, skip), f.msg, base, len(w.spans))
+		out, ok := w.merged(appendKey(out, f), f.msg, base, len(w.spans))
 		w.spans = w.spans[:base]
-		return out, ok
+		return append(out, ','), ok
 	}
 	for ; i < j-1; i++ {
 		if !w.validateField(f, uint64(w.found[i].tag), w.found[i].at, w.found[i].next) {
 			return out, false
 		}
 	}
-	out, _, ok := w.singular(out, f, w.found[i].at, w.found[i].next, skip)
+	out, _, ok := w.singular(out, f, w.found[i].at, w.found[i].next)
 	return out, ok
 }
 
 // listOf writes the repeated field that stands at w.found[i:j].
-func (w *writer) listOf(out []byte, f *field, i, j, skip int) ([]byte, bool) {
+func (w *writer) listOf(out []byte, f *field, i, j int) ([]byte, bool) {
 	before := len(out)
-	out = append(appendKey(out, f, skip), '[')
+	out = append(appendKey(out, f), '[')
 	first := len(out)
 	for start := i; i < j; i++ {
 		o := w.found[i]
@@ -189,8 +186,8 @@ func (w *writer) listOf(out []byte, f *field, i, j, skip int) ([]byte, bool) {
 		}
 	}
 	if len(out) == first {
-		return w.absent(out[:before], f, skip), true
+		return w.absent(out[:before], f), true
 	}
-	out[len(out)-1] = ']' // the comma behind the last element
-	return out, true
+	out[len(out)-1] = ']' // in place of the comma behind the last element
+	return append(out, ','), true
 }

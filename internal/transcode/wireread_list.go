@@ -3,9 +3,9 @@ package transcode
 import "strconv"
 
 // list writes the run of a repeated field whose first tag was read before p. The run ends where another field begins.
-func (w *writer) list(out []byte, f *field, p, end int, tag uint64, skip int) ([]byte, int, bool) {
+func (w *writer) list(out []byte, f *field, p, end int, tag uint64) ([]byte, int, bool) {
 	before := len(out)
-	out = append(appendKey(out, f, skip), '[')
+	out = append(appendKey(out, f), '[')
 	first := len(out)
 	for i := 0; ; i++ {
 		var ok bool
@@ -38,10 +38,10 @@ func (w *writer) list(out []byte, f *field, p, end int, tag uint64, skip int) ([
 		tag, p = next, q
 	}
 	if len(out) == first {
-		return w.absent(out[:before], f, skip), p, true
+		return w.absent(out[:before], f), p, true
 	}
-	out[len(out)-1] = ']' // the comma behind the last element
-	return out, p, true
+	out[len(out)-1] = ']' // in place of the comma behind the last element
+	return append(out, ','), p, true
 }
 
 // oneElement writes the element of a list at p, with a comma behind it.
@@ -60,11 +60,11 @@ func (w *writer) oneElement(out []byte, f *field, p, end, index int) ([]byte, in
 
 // stringElement is oneElement for a string.
 func (w *writer) stringElement(out []byte, f *field, p, end, index int) ([]byte, int, bool) {
-	if p >= end || w.in[p] >= 0x80 || p+1+int(w.in[p]) > end || !w.element(out) {
+	to := w.shortEnd(p, end)
+	if to < 0 || !w.element(out) {
 		return w.oneElement(out, f, p, end, index)
 	}
-	to := p + 1 + int(w.in[p])
-	out, ok := appendJSONString(out, w.in[p+1:to])
+	out, ok := appendText(grow(out, to-p+textSlack), w.in, p+1, to)
 	if !ok {
 		out, ok = w.invalid(out, f, p+1)
 		within(w.err, strconv.Itoa(index))

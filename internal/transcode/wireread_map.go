@@ -23,7 +23,7 @@ const (
 )
 
 // mapRun writes the run of a map field whose first tag was read before p. The run ends where another field begins.
-func (w *writer) mapRun(out []byte, f *field, p, end, skip int) ([]byte, int, bool) {
+func (w *writer) mapRun(out []byte, f *field, p, end int) ([]byte, int, bool) {
 	base := len(w.entries)
 	for {
 		from, to := w.payload(p, end)
@@ -42,8 +42,8 @@ func (w *writer) mapRun(out []byte, f *field, p, end, skip int) ([]byte, int, bo
 		}
 		p = q
 	}
-	out, ok := w.mapEntries(appendKey(out, f, skip), f, base)
-	return out, p, ok
+	out, ok := w.mapEntries(appendKey(out, f), f, base)
+	return append(out, ','), p, ok
 }
 
 // entry takes the map entry between from and to apart and notes it.

@@ -44,50 +44,48 @@ func (c *Compiler) appendScalar(out []byte, f *field, v uint64) []byte {
 // appendJSONString appends s as a JSON string, and reports whether s is valid UTF-8. Nothing is escaped but what must be:
 // the quote, the backslash and control characters.
 func appendJSONString(out, s []byte) ([]byte, bool) {
-	n := len(s)
-	out = grow(out, n+16)
-	at := len(out)
-	buf := out[at : at+n+2]
-	buf[0] = '"'
-	text := buf[1 : n+1]
-	i := 0
-	for ; i+8 <= n; i += 8 {
-		x := load64(s, i)
-		store64(text, i, x)
-		if specials(x) != 0 {
-			return appendOddString(out, s, i)
-		}
-	}
-	switch rest := n - i; {
-	case rest == 0:
-	case n >= 8:
-		x := load64(s, n-8)
-		store64(text, n-8, x)
-		if specials(x) != 0 {
-			return appendOddString(out, s, i)
-		}
-	case rest >= 4:
-		x, y := load32(s, 0), load32(s, n-4)
-		store32(text, 0, x)
-		store32(text, n-4, y)
-		if specials(uint64(x)|uint64(y)<<32) != 0 {
-			return appendOddString(out, s, i)
-		}
-	default:
-		for ; i < n; i++ {
-			c := s[i]
-			text[i] = c
-			if c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
-				return appendOddString(out, s, i)
-			}
-		}
-	}
-	buf[n+1] = '"'
-	return out[:at+n+2], true
+	return appendText(grow(out, len(s)+textSlack), s, 0, len(s))
 }
 
-// appendOddString is appendJSONString for a string with something to escape or to validate, but not before s[i].
-func appendOddString(out, s []byte, i int) ([]byte, bool) {
+// textSlack is the room that appendText needs beyond the length of the string.
+const textSlack = 16
+
+// appendText is appendJSONString for in[from:to], into output with room for it. Eight bytes are copied and looked at in one step,
+// the last of which may lie behind the string.
+func appendText(out, in []byte, from, to int) ([]byte, bool) {
+	buf, n := out[:cap(out)], len(out)
+	buf[n] = '"'
+	n++
+	i := from
+	for ; i+8 <= len(in); i, n = i+8, n+8 {
+		x := load64(in, i)
+		store64(buf, n, x)
+		mask := specials(x)
+		if rest := to - i; rest <= 8 {
+			if mask<<uint(64-8*rest) != 0 {
+				return appendOddText(out, in, from, i, to)
+			}
+			buf[n+rest] = '"'
+			return buf[:n+rest+1], true
+		}
+		if mask != 0 {
+			return appendOddText(out, in, from, i, to)
+		}
+	}
+	for ; i < to; i, n = i+1, n+1 {
+		c := in[i]
+		buf[n] = c
+		if c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return appendOddText(out, in, from, i, to)
+		}
+	}
+	buf[n] = '"'
+	return buf[:n+1], true
+}
+
+// appendOddText is appendText for a string with something to escape or to validate, but not before in[at].
+func appendOddText(out, in []byte, start, at, end int) ([]byte, bool) {
+	s, i := in[start:end], at-start
 	if !utf8.Valid(s[i:]) {
 		return out, false
 	}
