@@ -2,6 +2,7 @@ package transcode
 
 import (
 	"math"
+	"math/bits"
 	"strconv"
 )
 
@@ -76,23 +77,20 @@ func parseFloat32(b []byte) (float32, bool) {
 // scale, reads back as the same value. It is the shortest once the zeros at its end are gone.
 func appendFloat64(out []byte, v float64) []byte {
 	abs := math.Abs(v)
-	scale := 0
 	switch {
 	case abs < 1e-3 || abs >= 1e15:
-		return appendFloat(out, v, 64)
 	case abs < 1e9:
-		scale = 6
+		if m := math.RoundToEven(abs * 1e6); m/1e6 == abs {
+			return appendDecimal(out, v < 0, uint64(m)/1e6, uint64(m)%1e6*100)
+		}
 	case abs < 1e12:
-		scale = 3
+		if m := math.RoundToEven(abs * 1e3); m/1e3 == abs {
+			return appendDecimal(out, v < 0, uint64(m)/1e3, uint64(m)%1e3*100_000)
+		}
+	case math.RoundToEven(abs) == abs:
+		return appendDecimal(out, v < 0, uint64(abs), 0)
 	}
-	m := math.RoundToEven(abs * powers64[scale])
-	if m/powers64[scale] != abs {
-		return appendFloat(out, v, 64)
-	}
-	if v < 0 {
-		out = append(out, '-')
-	}
-	return appendDecimal(out, uint64(m), scale)
+	return appendFloat(out, v, 64)
 }
 
 // appendFloat32 is appendFloat64 for a float. With three digits behind the point and below 4000, m is below 2^22, and the
@@ -107,25 +105,25 @@ func appendFloat32(out []byte, v float32) []byte {
 	if float64(float32(m/1000)) != abs {
 		return appendFloat(out, float64(v), 32)
 	}
-	if v < 0 {
-		out = append(out, '-')
-	}
-	return appendDecimal(out, uint64(m), 3)
+	return appendDecimal(out, v < 0, uint64(m)/1000, uint64(m)%1000*100_000)
 }
 
-// appendDecimal appends m * 10^-scale without zeros at the end, for a scale up to 8.
-func appendDecimal(out []byte, m uint64, scale int) []byte {
-	unit := pow10[scale]
-	whole, fraction := m/unit, m%unit
-	out = appendUint(out, whole)
-	if fraction == 0 {
-		return out
+// appendDecimal appends a number with a fraction of eight digits, without zeros at the end.
+func appendDecimal(out []byte, negative bool, whole, fraction uint64) []byte {
+	out = grow(out, maxDigits+10)
+	buf, n := out[:cap(out)], len(out)
+	if negative {
+		buf[n] = '-'
+		n++
 	}
-	out = appendPadded(append(out, '.'), fraction, scale)
-	for out[len(out)-1] == '0' {
-		out = out[:len(out)-1]
+	n = putUint(buf, n, whole)
+	if fraction != 0 {
+		digits := digits8(fraction)
+		buf[n] = '.'
+		store64(buf, n+1, digits+asciiZeros)
+		n += 9 - bits.LeadingZeros64(digits)/8
 	}
-	return out
+	return buf[:n]
 }
 
 var pow10 = [...]uint64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}

@@ -2,57 +2,73 @@ package transcode
 
 import "math/bits"
 
-// digits8 returns the eight decimal digits of v, which is below 10^8, one in each byte and the first in the lowest. The
-// number is halved three times, in all lanes at once; the multiplications with a shift divide by 100 and by 10.
-func digits8(v uint64) uint64 {
-	x := v/10_000 | v%10_000<<32
-	q := x * 10486 >> 20 & 0x0000007f_0000007f
-	x = q | (x-q*100)<<16
-	q = x * 103 >> 10 & 0x000f_000f_000f_000f
+const asciiZeros = '0' * eachByte
+
+// pairs8 returns the two decimal digits of each of four numbers below 100, which stand in the 16-bit lanes of x, one digit in
+// each byte and the first in the lowest. The multiplication with a shift divides by 10 in all lanes at once.
+func pairs8(x uint64) uint64 {
+	q := x * 103 >> 10 & 0x000f_000f_000f_000f
 	return q | (x-q*10)<<8
 }
 
-const asciiZeros = '0' * eachByte
+// digits4 returns the four decimal digits of v, which is below 10^4, in the same way.
+func digits4(v uint64) uint64 {
+	q := v * 5243 >> 19
+	return pairs8(q | (v-q*100)<<16)
+}
+
+// digits8 returns the eight decimal digits of v, which is below 10^8, in the same way.
+func digits8(v uint64) uint64 {
+	q := v / 10_000
+	x := q | (v-q*10_000)<<32
+	q = x * 10486 >> 20 & 0x0000007f_0000007f
+	return pairs8(q | (x-q*100)<<16)
+}
+
+// maxDigits is the room that putUint needs: what it writes at the most, and up to seven bytes behind.
+const maxDigits = 24
+
+// putUint writes v in decimal at buf[n], and returns where it ends.
+func putUint(buf []byte, n int, v uint64) int {
+	switch {
+	case v < 1e4:
+		digits := digits4(v)
+		zeros := bits.TrailingZeros64(digits|1<<24) &^ 7 // the last digit is no leading zero
+		store32(buf, n, uint32((digits+asciiZeros)>>uint(zeros&31)))
+		return n + 4 - zeros/8
+	case v < 1e8:
+		digits := digits8(v)
+		zeros := bits.TrailingZeros64(digits) &^ 7
+		store64(buf, n, (digits+asciiZeros)>>uint(zeros&63))
+		return n + 8 - zeros/8
+	}
+	high := v / 1e8
+	n = putUint(buf, n, high)
+	store64(buf, n, digits8(v-high*1e8)+asciiZeros)
+	return n + 8
+}
+
+// putInt is putUint for what may be negative, and needs a byte more.
+func putInt(buf []byte, n int, v int64) int {
+	if v < 0 {
+		buf[n] = '-'
+		return putUint(buf, n+1, -uint64(v))
+	}
+	return putUint(buf, n, uint64(v))
+}
 
 // appendUint appends v in decimal.
 func appendUint(out []byte, v uint64) []byte {
-	if v < 10 {
-		return append(out, byte('0'+v))
-	}
-	out = grow(out, 24)
-	at := len(out)
-	buf := out[at : at+24]
-	if v >= 1e8 {
-		var n int
-		if high := v / 1e8; high >= 1e8 {
-			n = putDigits(buf, 0, high/1e8)
-			store64(buf, n, digits8(high%1e8)+asciiZeros)
-			n += 8
-		} else {
-			n = putDigits(buf, 0, high)
-		}
-		v %= 1e8
-		store64(buf, n, digits8(v)+asciiZeros)
-		return out[:at+n+8]
-	}
-	return out[:at+putDigits(buf, 0, v)]
-}
-
-// putDigits writes v, which is positive and below 10^8, without leading zeros at buf[at], and returns where it ends. Up to
-// eight bytes are written.
-func putDigits(buf []byte, at int, v uint64) int {
-	digits := digits8(v)
-	zeros := bits.TrailingZeros64(digits) &^ 7
-	store64(buf, at, (digits+asciiZeros)>>uint(zeros))
-	return at + 8 - zeros/8
+	out = grow(out, maxDigits)
+	buf := out[:cap(out)]
+	return buf[:putUint(buf, len(out), v)]
 }
 
 // appendInt appends v in decimal.
 func appendInt(out []byte, v int64) []byte {
-	if v < 0 {
-		return appendUint(append(out, '-'), -uint64(v))
-	}
-	return appendUint(out, uint64(v))
+	out = grow(out, maxDigits+1)
+	buf := out[:cap(out)]
+	return buf[:putInt(buf, len(out), v)]
 }
 
 // appendPadded appends v in exactly n digits, of which there are nine at most.
@@ -63,6 +79,6 @@ func appendPadded(out []byte, v uint64, n int) []byte {
 	}
 	out = grow(out, 8)
 	at := len(out)
-	store64(out[at:at+8], 0, (digits8(v)+asciiZeros)>>(64-8*uint(n)))
+	store64(out, at, (digits8(v)+asciiZeros)>>(64-8*uint(n)))
 	return out[:at+n]
 }

@@ -126,14 +126,14 @@ func appendTimestamp(out []byte, seconds int64, nanos int32) []byte {
 	// what stands between them in the zeros that are left there.
 	out = grow(out, 32)
 	at := len(out)
-	buf := out[at : at+24]
-	date := digits8(year*10_000 + month*100 + day) // YYYYMMDD, the first digit lowest
+	buf := out[at : at+24 : at+24]
+	const dash, colon, zeros = uint64('-'), uint64(':'), '0' * uint64(0x0101)
+	date := pairs8(year/100 | year%100<<16 | month<<32 | day<<48)
 	hour, minute, second := rest/3600, rest/60%60, rest%60
-	clock := digits8(hour*1_000_000 + minute*10_000 + second*100) // HHMMSS00
-	const dash, colon = uint64('-'), uint64(':')
-	store64(buf, 0, '"'|(date&0xffffffff)<<8+0x30303030<<8|dash<<40|(date>>32&0xffff)<<48+0x3030<<48)
-	store64(buf, 8, dash|(date>>48)<<8+0x3030<<8|'T'<<24|(clock&0xffff)<<32+0x3030<<32|colon<<48|(clock>>16&0xff)<<56+0x30<<56)
-	store64(buf, 16, (clock>>24&0xff)+0x30|colon<<8|(clock>>32&0xffff)<<16+0x3030<<16|'Z'<<32|'"'<<40)
+	clock := pairs8(hour | minute<<16 | second<<32)
+	store64(buf, 0, '"'|(date&0xffffffff)<<8+zeros<<8+zeros<<24|dash<<40|(date>>32&0xffff)<<48+zeros<<48)
+	store64(buf, 8, dash|(date>>48)<<8+zeros<<8|'T'<<24|(clock&0xffff)<<32+zeros<<32|colon<<48|(clock>>16&0xff)<<56+'0'<<56)
+	store64(buf, 16, (clock>>24&0xff)+'0'|colon<<8|(clock>>32)<<16+zeros<<16|'Z'<<32|'"'<<40)
 	if nanos == 0 {
 		return out[:at+22]
 	}

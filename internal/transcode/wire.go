@@ -66,9 +66,39 @@ func readVarint(in []byte, p, end int) (uint64, int) {
 }
 
 func readLongVarint(in []byte, p, end int) (uint64, int) {
+	if p+8 > len(in) {
+		return readLastVarint(in, p, end)
+	}
+	x := load64(in, p)
+	stop := ^x & highBits
+	if stop == 0 { // more than eight bytes
+		return readLastVarint(in, p, end)
+	}
+	q := p + bits.TrailingZeros64(stop)/8 + 1
+	if q > end {
+		return 0, -1
+	}
+	return joinSevens(x & (stop ^ (stop - 1))), q
+}
+
+// joinSevens puts the lower seven bits of eight bytes side by side, those of the lowest byte lowest.
+func joinSevens(x uint64) uint64 {
+	x = x&0x007f_007f_007f_007f | x&0x7f00_7f00_7f00_7f00>>1
+	x = x&0x0000_3fff_0000_3fff | x&0x3fff_0000_3fff_0000>>2
+	return x&0x0fff_ffff | x&0x0fff_ffff_0000_0000>>4
+}
+
+// readLastVarint is readVarint for what stands at the end of the input or is long.
+func readLastVarint(in []byte, p, end int) (uint64, int) {
 	in = in[:end]
 	var v uint64
-	for shift := uint(0); shift < 64; shift += 7 {
+	shift := uint(0)
+	if p+8 <= len(in) {
+		if x := load64(in, p); ^x&highBits == 0 {
+			v, p, shift = joinSevens(x), p+8, 56
+		}
+	}
+	for ; shift < 64; shift += 7 {
 		if uint(p) >= uint(len(in)) {
 			return 0, -1
 		}

@@ -51,6 +51,13 @@ func (w *writer) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 				}
 				out, p = append(out, ','), to
 			}
+		case kindMessage:
+			from, to := w.payload(p, end)
+			if to < 0 {
+				return w.within(f.name, out)
+			}
+			out, ok = w.plainMessage(appendKey(out, f), f.msg, from, to)
+			out, p = append(out, ','), to
 		case formList:
 			out, p, ok = w.list(out, f, p, end, tag)
 		case formMap:
@@ -144,8 +151,11 @@ func (w *writer) shortEnd(p, end int) int {
 // singular writes the field at p, whose wire type is right. A zero without presence is not written, or as the default.
 func (w *writer) singular(out []byte, f *field, p, end int) ([]byte, int, bool) {
 	if f.kind < kindString {
-		v, q := w.bits(f, p, end)
-		if q < 0 {
+		var v uint64
+		q := p + 1
+		if f.fixed == 0 && p < end && w.in[p] < 0x80 {
+			v = uint64(w.in[p])
+		} else if v, q = w.bits(f, p, end); q < 0 {
 			return out, p, false
 		}
 		if f.implicit && f.isZero(v) {

@@ -7,38 +7,63 @@ import (
 
 // appendScalar appends the JSON form of a number, bool or enum, given what the wire says for it.
 func (c *Compiler) appendScalar(out []byte, f *field, v uint64) []byte {
+	out = grow(out, maxDigits+3) // with quotes and a sign
+	buf, n := out[:cap(out)], len(out)
 	switch f.kind {
 	case kindBool:
+		word, size := uint64('f'|'a'<<8|'l'<<16|'s'<<24|'e'<<32), 5
 		if v != 0 {
-			return append(out, "true"...)
+			word, size = 't'|'r'<<8|'u'<<16|'e'<<24, 4
 		}
-		return append(out, "false"...)
+		store64(buf, n, word)
+		n += size
 	case kindInt32, kindSfixed32:
-		return appendInt(out, int64(int32(v)))
+		n = putInt(buf, n, int64(int32(v)))
 	case kindSint32:
-		return appendInt(out, int64(int32(unzigzag(v&math.MaxUint32))))
+		n = putInt(buf, n, int64(int32(unzigzag(v&math.MaxUint32))))
 	case kindUint32, kindFixed32:
-		return appendUint(out, uint64(uint32(v)))
+		n = putUint(buf, n, uint64(uint32(v)))
 	case kindInt64, kindSfixed64:
-		return append(appendInt(append(out, '"'), int64(v)), '"')
+		n = putQuoted(buf, n, int64(v))
 	case kindSint64:
-		return append(appendInt(append(out, '"'), unzigzag(v)), '"')
+		n = putQuoted(buf, n, unzigzag(v))
 	case kindUint64, kindFixed64:
-		return append(appendUint(append(out, '"'), v), '"')
+		buf[n] = '"'
+		n = putUint(buf, n+1, v)
+		buf[n] = '"'
+		n++
 	case kindFloat:
 		return appendFloat32(out, math.Float32frombits(uint32(v)))
 	case kindDouble:
 		return appendFloat64(out, math.Float64frombits(v))
 	case kindEnum:
-		if !c.opts.EnumsAsNumbers {
-			if text := f.enum.text(int32(v)); text != "" {
-				return append(out, text...)
-			}
-		}
-		return appendInt(out, int64(int32(v)))
+		return c.appendEnum(out, f.enum, int32(v))
 	default:
 		return append(out, "null"...)
 	}
+	return buf[:n]
+}
+
+func putQuoted(buf []byte, n int, v int64) int {
+	buf[n] = '"'
+	n = putInt(buf, n+1, v)
+	buf[n] = '"'
+	return n + 1
+}
+
+// appendEnum appends the name of an enum value, or its number if it has none.
+func (c *Compiler) appendEnum(out []byte, t *enumTable, v int32) []byte {
+	if c.opts.EnumsAsNumbers {
+		return appendInt(out, int64(v))
+	}
+	if i, n := int64(v)-int64(t.low), len(out); i >= 0 && i < int64(len(t.words)) && t.words[i].size > 0 && cap(out)-n >= 31 {
+		*(*[31]byte)(out[n : n+31 : n+31]) = t.words[i].text
+		return out[:n+int(t.words[i].size)]
+	}
+	if text := t.text(v); text != "" {
+		return append(out, text...)
+	}
+	return appendInt(out, int64(v))
 }
 
 // appendJSONString appends s as a JSON string, and reports whether s is valid UTF-8. Nothing is escaped but what must be:
