@@ -76,42 +76,50 @@ func parseFloat32(b []byte) (float32, bool) {
 // as decimals of that scale lie several units in the last place apart, no other of them, and so none of a lesser
 // scale, reads back as the same value. It is the shortest once the zeros at its end are gone.
 func appendFloat64(out []byte, v float64) []byte {
+	out = grow(out, scalarRoom)
+	buf := out[:cap(out)]
+	return buf[:putFloat64(buf, len(out), v)]
+}
+
+func putFloat64(buf []byte, n int, v float64) int {
 	abs := math.Abs(v)
 	switch {
 	case abs < 1e-3 || abs >= 1e15:
 	case abs < 1e9:
 		if m := math.RoundToEven(abs * 1e6); m/1e6 == abs {
-			return appendDecimal(out, v < 0, uint64(m)/1e6, uint64(m)%1e6*100)
+			return putDecimal(buf, n, v < 0, uint64(m)/1e6, uint64(m)%1e6*100)
 		}
 	case abs < 1e12:
 		if m := math.RoundToEven(abs * 1e3); m/1e3 == abs {
-			return appendDecimal(out, v < 0, uint64(m)/1e3, uint64(m)%1e3*100_000)
+			return putDecimal(buf, n, v < 0, uint64(m)/1e3, uint64(m)%1e3*100_000)
 		}
 	case math.RoundToEven(abs) == abs:
-		return appendDecimal(out, v < 0, uint64(abs), 0)
+		return putDecimal(buf, n, v < 0, uint64(abs), 0)
 	}
-	return appendFloat(out, v, 64)
+	return len(appendFloat(buf[:n], v, 64))
 }
 
 // appendFloat32 is appendFloat64 for a float. With three digits behind the point and below 4000, m is below 2^22, and the
 // second rounding, from a quotient in double precision, cannot go another way than one rounding would: no such decimal
 // lies that close to the middle between two floats.
 func appendFloat32(out []byte, v float32) []byte {
-	abs := math.Abs(float64(v))
-	if abs < 1e-3 || abs >= 4000 {
-		return appendFloat(out, float64(v), 32)
-	}
-	m := math.RoundToEven(abs * 1000)
-	if float64(float32(m/1000)) != abs {
-		return appendFloat(out, float64(v), 32)
-	}
-	return appendDecimal(out, v < 0, uint64(m)/1000, uint64(m)%1000*100_000)
+	out = grow(out, scalarRoom)
+	buf := out[:cap(out)]
+	return buf[:putFloat32(buf, len(out), v)]
 }
 
-// appendDecimal appends a number with a fraction of eight digits, without zeros at the end.
-func appendDecimal(out []byte, negative bool, whole, fraction uint64) []byte {
-	out = grow(out, maxDigits+10)
-	buf, n := out[:cap(out)], len(out)
+func putFloat32(buf []byte, n int, v float32) int {
+	abs := math.Abs(float64(v))
+	if abs >= 1e-3 && abs < 4000 {
+		if m := math.RoundToEven(abs * 1000); float64(float32(m/1000)) == abs {
+			return putDecimal(buf, n, v < 0, uint64(m)/1000, uint64(m)%1000*100_000)
+		}
+	}
+	return len(appendFloat(buf[:n], float64(v), 32))
+}
+
+// putDecimal writes a number with a fraction of eight digits, without zeros at the end.
+func putDecimal(buf []byte, n int, negative bool, whole, fraction uint64) int {
 	if negative {
 		buf[n] = '-'
 		n++
@@ -123,7 +131,7 @@ func appendDecimal(out []byte, negative bool, whole, fraction uint64) []byte {
 		store64(buf, n+1, digits+asciiZeros)
 		n += 9 - bits.LeadingZeros64(digits)/8
 	}
-	return buf[:n]
+	return n
 }
 
 var pow10 = [...]uint64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}

@@ -3,8 +3,13 @@ package transcode
 import "fmt"
 
 // fields writes the fields between p and end in one pass, each with a comma behind it.
+//
+// What is most common is written by functions whose names begin with put, into output that has room for it: buf is all of the
+// output's memory, of which n bytes are written. They return a negative position where they do not do it; then, and for all
+// else, the functions that grow the output do.
 func (w *writer) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 	in := w.in
+	buf, n := out[:cap(out)], len(out)
 	next := 0 // index of the field that is expected: the one behind the last
 	required := 0
 	var oneofs uint64
@@ -16,23 +21,24 @@ func (w *writer) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 			p++
 		} else {
 			if f, tag, p = w.otherField(m, p, end); p < 0 {
-				return out, false
+				return buf[:n], false
 			}
 			if f == nil {
 				continue
 			}
 			if int(f.index) < next {
-				return w.stray(out, m)
+				return w.stray(buf[:n], m)
 			}
 			if w.c.opts.EmitDefaults {
-				out = appendZeros(out, m.fields[next:f.index])
+				zeros := appendZeros(buf[:n], m.fields[next:f.index])
+				buf, n = zeros[:cap(zeros)], len(zeros)
 			}
 		}
 		next = int(f.index) + 1
 		if f.counted {
 			if f.oneof >= 0 {
 				if f.oneof >= 64 || oneofs&(1<<uint(f.oneof)) != 0 {
-					return w.stray(out, m)
+					return w.stray(buf[:n], m)
 				}
 				oneofs |= 1 << uint(f.oneof)
 			}
@@ -40,24 +46,48 @@ func (w *writer) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 				required++
 			}
 		}
-		ok := true
-		switch f.form {
-		case kindString:
-			if to := w.shortEnd(p, end); to < 0 || to == p+1 {
-				out, p, ok = w.singular(out, f, p, end)
-			} else {
-				if out, ok = appendText(appendKey(grow(out, len(f.keyWords)+to-p+textSlack), f), in, p+1, to); !ok {
-					out, ok = w.invalid(out, f, p+1)
+		if f.keySize > 0 && p < end && len(buf)-n >= putRoom {
+			switch {
+			case f.form < kindString:
+				v, q := uint64(in[p]), p+1
+				if v >= 0x80 || f.fixed > 0 {
+					if v, q = w.bits(f, p, end); q < 0 {
+						return w.within(f.name, buf[:n])
+					}
 				}
-				out, p = append(out, ','), to
+				if f.implicit && f.isZero(v) {
+					break
+				}
+				if at := w.c.putScalar(buf, putKey(buf, n, f), f, v); at > 0 {
+					buf[at] = ','
+					n, p = at+1, q
+					continue
+				}
+			case f.form == kindString && in[p] < 0x80:
+				if to := p + 1 + int(in[p]); to <= end && (to > p+1 || !f.implicit) && len(buf)-n >= to-p+putRoom {
+					if at := putText(buf, putKey(buf, n, f), in, p+1, to); at > 0 {
+						buf[at] = ','
+						n, p = at+1, to
+						continue
+					}
+				}
+			case f.form == kindMessage && in[p] < 0x80:
+				to := p + 1 + int(in[p])
+				if to > end {
+					break
+				}
+				var ok bool
+				if out, ok = w.plainMessage(buf[:putKey(buf, n, f)], f.msg, p+1, to); !ok {
+					return w.within(f.name, out)
+				}
+				out = append(out, ',')
+				buf, n, p = out[:cap(out)], len(out), to
+				continue
 			}
-		case kindMessage:
-			from, to := w.payload(p, end)
-			if to < 0 {
-				return w.within(f.name, out)
-			}
-			out, ok = w.plainMessage(appendKey(out, f), f.msg, from, to)
-			out, p = append(out, ','), to
+		}
+		ok := true
+		out = buf[:n]
+		switch f.form {
 		case formList:
 			out, p, ok = w.list(out, f, p, end, tag)
 		case formMap:
@@ -68,7 +98,9 @@ func (w *writer) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 		if !ok {
 			return w.within(f.name, out)
 		}
+		buf, n = out[:cap(out)], len(out)
 	}
+	out = buf[:n]
 	if w.c.opts.EmitDefaults {
 		out = appendZeros(out, m.fields[next:])
 	}
@@ -136,6 +168,15 @@ func appendKey(out []byte, f *field) []byte {
 		return out[:n+int(f.keySize)]
 	}
 	return append(out, f.key...)
+}
+
+// putRoom is the room that a name, a scalar and the comma need, or the name, the quotes and the slack of a string.
+const putRoom = 32 + scalarRoom + 1
+
+// putKey writes the name of a field that fits keyWords, and the colon.
+func putKey(buf []byte, n int, f *field) int {
+	*(*[len(f.keyWords)]byte)(buf[n : n+len(f.keyWords) : n+len(f.keyWords)]) = f.keyWords
+	return n + int(f.keySize)
 }
 
 // shortEnd returns where what is length-delimited at p ends, if its length takes one byte and is right; else -1.
@@ -251,7 +292,7 @@ func (w *writer) bits(f *field, p, end int) (uint64, int) {
 
 // str writes the string between from and to.
 func (w *writer) str(out []byte, f *field, from, to int) ([]byte, bool) {
-	out, ok := appendText(grow(out, to-from+textSlack), w.in, from, to)
+	out, ok := appendText(out, w.in, from, to)
 	if ok {
 		return out, true
 	}

@@ -61,16 +61,17 @@ func (w *writer) oneElement(out []byte, f *field, p, end, index int) ([]byte, in
 // stringElement is oneElement for a string.
 func (w *writer) stringElement(out []byte, f *field, p, end, index int) ([]byte, int, bool) {
 	to := w.shortEnd(p, end)
-	if to < 0 || !w.element(out) {
+	if to < 0 || cap(out)-len(out) <= to-p+textRoom || !w.element(out) {
 		return w.oneElement(out, f, p, end, index)
 	}
-	out, ok := appendText(grow(out, to-p+textSlack), w.in, p+1, to)
-	if !ok {
-		out, ok = w.invalid(out, f, p+1)
-		within(w.err, strconv.Itoa(index))
-		return out, p, ok
+	buf := out[:cap(out)]
+	n := putText(buf, len(out), w.in, p+1, to)
+	if n < 0 {
+		w.elems++
+		return w.oneElement(out, f, p, end, index)
 	}
-	return append(out, ','), to, true
+	buf[n] = ','
+	return buf[:n+1], to, true
 }
 
 // packed writes the elements of a packed field at p, with a comma behind each.
@@ -79,17 +80,26 @@ func (w *writer) packed(out []byte, f *field, p, end int) ([]byte, int, bool) {
 	if to < 0 {
 		return out, p, false
 	}
+	buf, n := out[:cap(out)], len(out)
 	for p < to {
-		if !w.element(out) {
-			out, ok := w.tooMany(out)
+		if !w.element(buf[:n]) {
+			out, ok := w.tooMany(buf[:n])
 			return out, p, ok
 		}
 		v, q := w.bits(f, p, to)
 		if q < 0 {
-			return out, p, false
+			return buf[:n], p, false
 		}
 		p = q
-		out = append(w.c.appendScalar(out, f, v), ',')
+		if len(buf)-n > scalarRoom {
+			if at := w.c.putScalar(buf, n, f, v); at > 0 {
+				buf[at] = ','
+				n = at + 1
+				continue
+			}
+		}
+		out = append(w.c.appendScalar(buf[:n], f, v), ',')
+		buf, n = out[:cap(out)], len(out)
 	}
-	return out, p, true
+	return buf[:n], p, true
 }

@@ -7,8 +7,20 @@ import (
 
 // appendScalar appends the JSON form of a number, bool or enum, given what the wire says for it.
 func (c *Compiler) appendScalar(out []byte, f *field, v uint64) []byte {
-	out = grow(out, maxDigits+3) // with quotes and a sign
-	buf, n := out[:cap(out)], len(out)
+	out = grow(out, scalarRoom)
+	buf := out[:cap(out)]
+	if n := c.putScalar(buf, len(out), f, v); n >= 0 {
+		return buf[:n]
+	}
+	return append(out, f.enum.text(int32(v))...) // a long name
+}
+
+// scalarRoom is the room that putScalar needs: for maxDigits with quotes and a sign, for the name of an enum value that fits
+// enumWords, or for what strconv makes of a double.
+const scalarRoom = 32
+
+// putScalar writes the JSON form of a number, bool or enum at buf[n], and returns where it ends, or -1 if it is a long name.
+func (c *Compiler) putScalar(buf []byte, n int, f *field, v uint64) int {
 	switch f.kind {
 	case kindBool:
 		word, size := uint64('f'|'a'<<8|'l'<<16|'s'<<24|'e'<<32), 5
@@ -16,32 +28,34 @@ func (c *Compiler) appendScalar(out []byte, f *field, v uint64) []byte {
 			word, size = 't'|'r'<<8|'u'<<16|'e'<<24, 4
 		}
 		store64(buf, n, word)
-		n += size
+		return n + size
 	case kindInt32, kindSfixed32:
-		n = putInt(buf, n, int64(int32(v)))
+		return putInt(buf, n, int64(int32(v)))
 	case kindSint32:
-		n = putInt(buf, n, int64(int32(unzigzag(v&math.MaxUint32))))
+		return putInt(buf, n, int64(int32(unzigzag(v&math.MaxUint32))))
 	case kindUint32, kindFixed32:
-		n = putUint(buf, n, uint64(uint32(v)))
+		return putUint(buf, n, uint64(uint32(v)))
 	case kindInt64, kindSfixed64:
-		n = putQuoted(buf, n, int64(v))
+		return putQuoted(buf, n, int64(v))
 	case kindSint64:
-		n = putQuoted(buf, n, unzigzag(v))
+		return putQuoted(buf, n, unzigzag(v))
 	case kindUint64, kindFixed64:
 		buf[n] = '"'
 		n = putUint(buf, n+1, v)
 		buf[n] = '"'
-		n++
+		return n + 1
 	case kindFloat:
-		return appendFloat32(out, math.Float32frombits(uint32(v)))
+		return putFloat32(buf, n, math.Float32frombits(uint32(v)))
 	case kindDouble:
-		return appendFloat64(out, math.Float64frombits(v))
+		return putFloat64(buf, n, math.Float64frombits(v))
 	case kindEnum:
-		return c.appendEnum(out, f.enum, int32(v))
+		if !c.opts.EnumsAsNumbers {
+			return putEnum(buf, n, f.enum, int32(v))
+		}
+		return putInt(buf, n, int64(int32(v)))
 	default:
-		return append(out, "null"...)
+		return n + copy(buf[n:], "null")
 	}
-	return buf[:n]
 }
 
 func putQuoted(buf []byte, n int, v int64) int {
@@ -51,71 +65,75 @@ func putQuoted(buf []byte, n int, v int64) int {
 	return n + 1
 }
 
-// appendEnum appends the name of an enum value, or its number if it has none.
-func (c *Compiler) appendEnum(out []byte, t *enumTable, v int32) []byte {
-	if c.opts.EnumsAsNumbers {
-		return appendInt(out, int64(v))
+// putEnum writes the name of an enum value, or its number if it has none.
+func putEnum(buf []byte, n int, t *enumTable, v int32) int {
+	if i := int64(v) - int64(t.low); i >= 0 && i < int64(len(t.words)) && t.words[i].size > 0 {
+		*(*[31]byte)(buf[n : n+31 : n+31]) = t.words[i].text
+		return n + int(t.words[i].size)
 	}
-	if i, n := int64(v)-int64(t.low), len(out); i >= 0 && i < int64(len(t.words)) && t.words[i].size > 0 && cap(out)-n >= 31 {
-		*(*[31]byte)(out[n : n+31 : n+31]) = t.words[i].text
-		return out[:n+int(t.words[i].size)]
+	if t.text(v) != "" {
+		return -1
 	}
-	if text := t.text(v); text != "" {
-		return append(out, text...)
-	}
-	return appendInt(out, int64(v))
+	return putInt(buf, n, int64(v))
 }
 
 // appendJSONString appends s as a JSON string, and reports whether s is valid UTF-8. Nothing is escaped but what must be:
 // the quote, the backslash and control characters.
 func appendJSONString(out, s []byte) ([]byte, bool) {
-	return appendText(grow(out, len(s)+textSlack), s, 0, len(s))
+	return appendText(out, s, 0, len(s))
 }
 
-// textSlack is the room that appendText needs beyond the length of the string.
-const textSlack = 16
-
-// appendText is appendJSONString for in[from:to], into output with room for it. Eight bytes are copied and looked at in one step,
-// the last of which may lie behind the string.
+// appendText is appendJSONString for in[from:to].
 func appendText(out, in []byte, from, to int) ([]byte, bool) {
-	buf, n := out[:cap(out)], len(out)
+	out = grow(out, to-from+textRoom)
+	buf := out[:cap(out)]
+	if n := putText(buf, len(out), in, from, to); n >= 0 {
+		return buf[:n], true
+	}
+	return appendOddText(out, in[from:to])
+}
+
+// textRoom is the room that putText needs beyond the length of the string.
+const textRoom = 16
+
+// putText writes in[from:to] as a JSON string at buf[n], and returns where it ends, or -1 if there is something to escape or to
+// validate in it. Eight bytes are copied and looked at in one step; the last of them may stand behind the string.
+func putText(buf []byte, n int, in []byte, from, to int) int {
 	buf[n] = '"'
 	n++
-	i := from
-	for ; i+8 <= len(in); i, n = i+8, n+8 {
-		x := load64(in, i)
+	for ; to-from > 8 && from+8 <= len(in); from, n = from+8, n+8 {
+		x := load64(in, from)
 		store64(buf, n, x)
-		mask := specials(x)
-		if rest := to - i; rest <= 8 {
-			if mask<<uint(64-8*rest) != 0 {
-				return appendOddText(out, in, from, i, to)
+		if specials(x) != 0 {
+			return -1
+		}
+	}
+	rest := to - from
+	if from+8 <= len(in) {
+		x := load64(in, from)
+		store64(buf, n, x)
+		if specials(x)<<uint(64-8*rest) != 0 {
+			return -1
+		}
+	} else {
+		for i, c := range in[from:to] {
+			buf[n+i] = c
+			if c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+				return -1
 			}
-			buf[n+rest] = '"'
-			return buf[:n+rest+1], true
-		}
-		if mask != 0 {
-			return appendOddText(out, in, from, i, to)
 		}
 	}
-	for ; i < to; i, n = i+1, n+1 {
-		c := in[i]
-		buf[n] = c
-		if c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
-			return appendOddText(out, in, from, i, to)
-		}
-	}
-	buf[n] = '"'
-	return buf[:n+1], true
+	buf[n+rest] = '"'
+	return n + rest + 1
 }
 
-// appendOddText is appendText for a string with something to escape or to validate, but not before in[at].
-func appendOddText(out, in []byte, start, at, end int) ([]byte, bool) {
-	s, i := in[start:end], at-start
-	if !utf8.Valid(s[i:]) {
+// appendOddText is appendJSONString for a string with something to escape or to validate.
+func appendOddText(out, s []byte) ([]byte, bool) {
+	if !utf8.Valid(s) {
 		return out, false
 	}
-	out = append(append(out, '"'), s[:i]...)
-	from := i
+	out = append(out, '"')
+	i, from := 0, 0
 	for i < len(s) {
 		if i+8 <= len(s) {
 			mask := specialsASCII(load64(s, i))
