@@ -106,16 +106,16 @@ func daysSince1970(year, month, day int) int {
 // appendTimestamp appends the quoted time with 0, 3, 6 or 9 digits of a second.
 func appendTimestamp(out []byte, seconds int64, nanos int32) []byte {
 	since := uint64(seconds - minTimestamp)
-	days := since / 86400
-	rest := since % 86400
+	days := uint32(since / 86400)
+	rest := uint32(since - uint64(days)*86400)
 	// The calendar by Neri and Schneider ("Euclidean affine functions and their application to calendar algorithms", 2022),
 	// from days since 0000-03-01, which is 306 days before 0001-01-01: years start in March, so that the leap day is last.
 	n := 4*(days+306) + 3
 	century := n / 146097
 	n = n%146097/4*4 + 3
-	product := n * 2939745
-	year := 100*century + product>>32
-	dayOfYear := product & 0xffffffff / 2939745 / 4
+	product := uint64(n) * 2939745
+	year := 100*century + uint32(product>>32)
+	dayOfYear := uint32(product) / 2939745 / 4
 	n = 2141*dayOfYear + 197913
 	month, day := n>>16, n&0xffff/2141+1
 	if dayOfYear >= 306 {
@@ -128,9 +128,8 @@ func appendTimestamp(out []byte, seconds int64, nanos int32) []byte {
 	at := len(out)
 	buf := out[at : at+24 : at+24]
 	const dash, colon, zeros = uint64('-'), uint64(':'), '0' * uint64(0x0101)
-	date := pairs8(year/100 | year%100<<16 | month<<32 | day<<48)
-	hour, minute, second := rest/3600, rest/60%60, rest%60
-	clock := pairs8(hour | minute<<16 | second<<32)
+	date := pairs8(uint64(year/100|year%100<<16) | uint64(month|day<<16)<<32)
+	clock := pairs8(uint64(rest/3600|rest/60%60<<16) | uint64(rest%60)<<32)
 	store64(buf, 0, '"'|(date&0xffffffff)<<8+zeros<<8+zeros<<24|dash<<40|(date>>32&0xffff)<<48+zeros<<48)
 	store64(buf, 8, dash|(date>>48)<<8+zeros<<8|'T'<<24|(clock&0xffff)<<32+zeros<<32|colon<<48|(clock>>16&0xff)<<56+'0'<<56)
 	store64(buf, 16, (clock>>24&0xff)+'0'|colon<<8|(clock>>32)<<16+zeros<<16|'Z'<<32|'"'<<40)

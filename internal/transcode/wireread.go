@@ -169,13 +169,13 @@ func (w *writer) plainMessage(out []byte, m *program, p, end int) ([]byte, bool)
 		w.depth++
 		return closeObject(out), ok
 	case m.wkt == wktTimestamp && p < end && w.in[p] == 1<<3|wireVarint:
-		seconds, q := readVarint(w.in, p+1, end)
+		seconds, q := readLongVarint(w.in, p+1, end)
 		nanos := uint64(0)
 		if q > 0 && q < end && w.in[q] == 2<<3|wireVarint {
-			nanos, q = readVarint(w.in, q+1, end)
+			nanos, q = readLongVarint(w.in, q+1, end)
 		}
-		if q == end {
-			return w.timestamp(out, int64(seconds), int32(nanos))
+		if q == end && uint64(int64(seconds)-minTimestamp) <= maxTimestamp-minTimestamp && nanos < 1e9 {
+			return appendTimestamp(out, int64(seconds), int32(nanos)), true
 		}
 	}
 	return w.message(out, m, p, end)

@@ -18,6 +18,7 @@ func (w *writer) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 		var f *field
 		if next < len(m.fields) && tag == uint64(m.fields[next].byte1) {
 			f = &m.fields[next]
+			next++
 			p++
 		} else {
 			if f, tag, p = w.otherField(m, p, end); p < 0 {
@@ -33,8 +34,8 @@ func (w *writer) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 				zeros := appendZeros(buf[:n], m.fields[next:f.index])
 				buf, n = zeros[:cap(zeros)], len(zeros)
 			}
+			next = int(f.index) + 1
 		}
-		next = int(f.index) + 1
 		if f.counted {
 			if f.oneof >= 0 {
 				if f.oneof >= 64 || oneofs&(1<<uint(f.oneof)) != 0 {
@@ -50,7 +51,10 @@ func (w *writer) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 			switch {
 			case f.form < kindString:
 				v, q := uint64(in[p]), p+1
-				if v >= 0x80 || f.fixed > 0 {
+				switch {
+				case f.fixed == 8 && end-p >= 8:
+					v, q = load64(in, p), p+8
+				case v >= 0x80 || f.fixed > 0:
 					if v, q = w.bits(f, p, end); q < 0 {
 						return w.within(f.name, buf[:n])
 					}

@@ -28,6 +28,9 @@ func (w *writer) list(out []byte, f *field, p, end int, tag uint64) ([]byte, int
 			p++
 			continue
 		}
+		if other := uint64(w.in[p]); 8 <= other && other < 0x80 && other>>3 != uint64(f.num) {
+			break
+		}
 		next, q := w.tag(p, end)
 		if q < 0 {
 			return out, p, false
