@@ -204,7 +204,7 @@ func (d *reader) finish(out []byte) []byte {
 		to -= from - pt.pos - 1
 		copy(out[to:], out[pt.pos+1:from])
 		to -= varintSize(uint64(pt.size))
-		putVarint(out[to:], uint64(pt.size))
+		putLength(out[to:], uint64(pt.size))
 		from = pt.pos
 	}
 	return out
@@ -238,9 +238,17 @@ func (d *reader) delimited(p int, out []byte, f *field) (int, []byte) {
 		p, out = d.message(p, out, f.msg)
 		return p, appendTag(out, f.tag+wireEndGroup-wireStartGroup)
 	}
+	m := f.msg
+	if m.ready.Load() && m.wkt == wktTimestamp && d.depth > 0 {
+		at := len(out)
+		if p, out = d.timestamp(p, append(out, 0)); p >= 0 {
+			out[at] = byte(len(out) - at - 1) // it is always short
+		}
+		return p, out
+	}
 	index := len(d.patches)
 	out = d.open(out)
-	if m := f.msg; m.ready.Load() && m.wkt == notWellKnown && d.depth > 0 {
+	if m.ready.Load() && m.wkt == notWellKnown && d.depth > 0 {
 		d.depth--
 		p, out = d.object(p, out, m, false)
 		d.depth++
@@ -251,4 +259,14 @@ func (d *reader) delimited(p int, out []byte, f *field) (int, []byte) {
 		d.close(index, out)
 	}
 	return p, out
+}
+
+// putLength writes a length at the start of b, and touches no byte behind it.
+func putLength(b []byte, size uint64) {
+	i := 0
+	for ; size >= 0x80; i++ {
+		b[i] = byte(size) | 0x80
+		size >>= 7
+	}
+	b[i] = byte(size)
 }

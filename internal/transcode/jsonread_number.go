@@ -56,15 +56,22 @@ func (d *reader) digits(p int, quoted bool) (uint64, int, bool) {
 	in := d.in
 	start := p
 	var v uint64
-	for p+8 <= len(in) && p-start < 16 {
+	words := 0
+	for ; words < 3 && p+8 <= len(in); words++ {
 		x := load64(in, p)
-		if !eightDigits(x) {
-			break
+		k := leadingDigits(x)
+		if k == 8 {
+			v = v*100_000_000 + parseEight(x)
+			p += 8
+			continue
 		}
-		v = v*100_000_000 + parseEight(x)
-		p += 8
+		if k > 0 {
+			v = v*pow10[k] + parseEight(x<<uint(64-8*k))
+			p += k
+		}
+		break
 	}
-	for p < len(in) {
+	for p < len(in) && p+8 > len(in) {
 		c := in[p] - '0'
 		if c > 9 {
 			break
@@ -286,40 +293,42 @@ func (d *reader) float64(p int) (uint64, int) {
 	return math.Float64bits(v), q
 }
 
-// plainFloat reads a number without an exponent whose digits and power of ten are exact in floating point. The position
-// is 0 if it is none.
+// plainFloat reads a number without an exponent, of at most seven digits before the point and behind it: both its digits and the
+// power of ten are exact in floating point. The position is 0 if it is none.
 func (d *reader) plainFloat(p int) (float64, int) {
 	in := d.in
 	negative := p < len(in) && in[p] == '-'
 	if negative {
 		p++
 	}
-	start := p
-	var m uint64
-	for p < len(in) && in[p]-'0' <= 9 {
-		m = m*10 + uint64(in[p]-'0')
-		p++
-	}
-	whole := p - start
-	if whole == 0 || whole > 1 && in[start] == '0' || p >= len(in) {
+	if p+8 > len(in) {
 		return 0, 0
 	}
-	scale := 0
+	x := load64(in, p)
+	whole := leadingDigits(x)
+	if whole == 0 || whole == 8 || in[p] == '0' && whole > 1 {
+		return 0, 0
+	}
+	m := parseEight(x << uint(64-8*whole))
+	p += whole
+	v := float64(m)
 	if in[p] == '.' {
 		p++
-		point := p
-		for p < len(in) && in[p]-'0' <= 9 {
-			m = m*10 + uint64(in[p]-'0')
-			p++
-		}
-		if scale = p - point; scale == 0 || p >= len(in) {
+		if p+8 > len(in) {
 			return 0, 0
 		}
+		x := load64(in, p)
+		scale := leadingDigits(x)
+		if scale == 0 || scale == 8 {
+			return 0, 0
+		}
+		m = m*pow10[scale] + parseEight(x<<uint(64-8*scale))
+		p += scale
+		v = float64(m) / powers64[scale]
 	}
-	if whole+scale > 18 || m >= 1<<53 || isWordByte(in[p]) {
+	if isWordByte(in[p]) {
 		return 0, 0
 	}
-	v := float64(m) / powers64[scale]
 	if negative {
 		v = -v
 	}

@@ -44,19 +44,23 @@ type objectState struct {
 }
 
 // members reads the members of an object from the first one's name on, to the closing brace.
+//
+// Plain strings and numbers go the short way: into output that has room for them, without another look at what the field is. buf
+// is all of the output's memory, of which n bytes are written.
 func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectState) (int, []byte) {
 	in := d.in
+	buf, n := out[:cap(out)], len(out)
 	next := 0
 	for {
 		if uint(p) >= uint(len(in)) || in[p] != '"' {
-			return d.fail(p, out, "a field name")
+			return d.fail(p, buf[:n], "a field name")
 		}
 		start := p
 		f, q := d.quickMember(p, m, next)
 		if f != nil && !typed {
 			p = q
 		} else {
-			if f, p, out = d.namedMember(p, out, m, typed, s); p < 0 {
+			if f, p, out = d.namedMember(p, buf[:n], m, typed, s); p < 0 {
 				return p, out
 			}
 			if f == nil {
@@ -70,19 +74,44 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 		if bit := uint64(1) << (uint(f.index) & 63); !m.wide && f.index < 64 && s.seen&bit == 0 {
 			s.seen |= bit
 		} else if !d.mark(f, s) {
-			_, out = d.fail(start, out, "each field once")
+			_, out = d.fail(start, buf[:n], "each field once")
 			return d.within(f.name, out)
+		}
+		if !f.counted && f.byte1 < 0x80 && p+1 < len(in) && len(buf)-n >= shortRoom {
+			switch {
+			case f.form == kindString && in[p] == '"':
+				if f.implicit && in[p+1] == '"' {
+					p += 2
+					goto next
+				}
+				if q, at := putShort(in, p+1, buf, n+1); q > 0 {
+					buf[n] = byte(f.byte1)
+					p, n = q, at
+					goto next
+				}
+			case f.form < kindEnum && in[p] != 'n':
+				v, q := d.scalar(p, f)
+				if q < 0 {
+					return d.within(f.name, buf[:n])
+				}
+				if v != 0 || !f.implicit {
+					buf[n] = byte(f.byte1)
+					n = putBits(buf, n+1, f, v)
+				}
+				p = q
+				goto next
+			}
 		}
 		if p < len(in) && in[p] == 'n' && !f.keepNull {
 			if p = d.literal(p, "null"); p < 0 {
-				return d.within(f.name, out)
+				return d.within(f.name, buf[:n])
 			}
 		} else {
+			out = buf[:n]
 			if f.oneof >= 0 && !s.markOneof(f.oneof) {
 				_, out = d.fail(start, out, "one field of oneof "+string(f.fd.ContainingOneof().Name()))
 				return d.within(f.name, out)
 			}
-			before := len(out)
 			if f.shape == shapeSingular {
 				p, out = d.value(p, out, f)
 			} else {
@@ -91,16 +120,17 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 			if p < 0 {
 				return d.within(f.name, out)
 			}
-			if f.required && len(out) > before {
+			if f.required && len(out) > n {
 				s.required++
 			}
+			buf, n = out[:cap(out)], len(out)
 		}
 	next:
 		if p < len(in) && in[p] <= ' ' {
 			p = d.space(p)
 		}
 		if p >= len(in) {
-			return d.fail(p, out, "',' or '}'")
+			return d.fail(p, buf[:n], "',' or '}'")
 		}
 		switch in[p] {
 		case ',':
@@ -109,11 +139,36 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 				p = d.space(p)
 			}
 		case '}':
-			return p + 1, out
+			return p + 1, buf[:n]
 		default:
-			return d.fail(p, out, "',' or '}'")
+			return d.fail(p, buf[:n], "',' or '}'")
 		}
 	}
+}
+
+// shortRoom is the room that the short way needs: for a tag, and for a number or what putShort writes.
+const shortRoom = 1 + maxShort + 9
+
+// maxShort is how long a string may be at the most that putShort copies; its length takes one byte.
+const maxShort = 0x78
+
+// putShort copies a short plain string, whose text begins at in[p], behind a byte for its length at buf[n]. It returns the
+// positions after the closing quote and after the copy; the first is zero if the string is another.
+func putShort(in []byte, p int, buf []byte, n int) (int, int) {
+	at := n + 1
+	for last := n + maxShort; at < last && p+8 <= len(in); p, at = p+8, at+8 {
+		x := load64(in, p)
+		store64(buf, at, x)
+		if mask := specials(x); mask != 0 {
+			k := firstByte(mask)
+			if in[p+k] != '"' {
+				return 0, n
+			}
+			buf[n] = byte(at + k - n - 1)
+			return p + k + 1, at + k
+		}
+	}
+	return 0, n
 }
 
 // quickMember finds the field of the member at p and the position of its value, if the name is plain and short and the

@@ -12,23 +12,9 @@ func (d *reader) str(p int, out []byte) (int, []byte) {
 		return d.fail(p, out, "a string")
 	}
 	start := p + 1
-	at := len(out)
-	// A short plain string is copied while it is scanned, behind a byte for its length.
-	const short = 0x78
-	if cap(out)-at > short+16 {
-		buf := out[at : at+short+16]
-		for q, i := start, 1; i <= short && q+8 <= len(in); q, i = q+8, i+8 {
-			x := load64(in, q)
-			store64(buf, i, x)
-			if mask := specials(x); mask != 0 {
-				n := firstByte(mask)
-				if in[q+n] != '"' {
-					break
-				}
-				i += n
-				buf[0] = byte(i - 1)
-				return q + n + 1, out[:at+i]
-			}
+	if buf := out[:cap(out)]; len(buf)-len(out) >= shortRoom {
+		if q, n := putShort(in, start, buf, len(out)); q > 0 {
+			return q, buf[:n]
 		}
 	}
 	q, plain := d.scan(start)

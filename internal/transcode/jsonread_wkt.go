@@ -103,13 +103,17 @@ func (d *reader) duration(p int, out []byte) (int, []byte) {
 
 // appendSeconds appends the fields that Timestamp and Duration have alike.
 func appendSeconds(out []byte, seconds int64, nanos int32) []byte {
+	out = grow(out, 2*(1+maxVarint))
+	buf, n := out[:cap(out)], len(out)
 	if seconds != 0 {
-		out = appendVarint(append(out, 1<<3|wireVarint), uint64(seconds))
+		buf[n] = 1<<3 | wireVarint
+		n = putVarint(buf, n+1, uint64(seconds))
 	}
 	if nanos != 0 {
-		out = appendVarint(append(out, 2<<3|wireVarint), uint64(int64(nanos)))
+		buf[n] = 2<<3 | wireVarint
+		n = putVarint(buf, n+1, uint64(int64(nanos)))
 	}
-	return out
+	return buf[:n]
 }
 
 // fieldMask reads paths in lowerCamelCase, with commas between, and appends the fields of a FieldMask.

@@ -58,6 +58,12 @@ func eightDigits(x uint64) bool {
 	return (x&0xf0f0f0f0f0f0f0f0)|(((x+0x0606060606060606)&0xf0f0f0f0f0f0f0f0)>>4) == 0x3333333333333333
 }
 
+// leadingDigits is how many of the bytes, from the lowest on, are decimal digits.
+func leadingDigits(x uint64) int {
+	x ^= '0' * eachByte
+	return firstByte((x + (0x80-10)*eachByte | x) & highBits)
+}
+
 // parseEight is the number that eight decimal digits write.
 func parseEight(x uint64) uint64 {
 	x = (x & 0x0f0f0f0f0f0f0f0f) * (1 + 10<<8) >> 8

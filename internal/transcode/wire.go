@@ -5,24 +5,43 @@ import "math/bits"
 // varintSize is the number of bytes that v takes as a varint.
 func varintSize(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
 
-// putVarint writes v at the start of b, which has room, and returns its size.
-func putVarint(b []byte, v uint64) int {
-	i := 0
-	for v >= 0x80 {
-		b[i] = byte(v) | 0x80
-		v >>= 7
-		i++
+// maxVarint is the room that putVarint needs: for the longest varint, or for a word.
+const maxVarint = 10
+
+// putVarint writes v at b[n], and returns where it ends.
+func putVarint(b []byte, n int, v uint64) int {
+	switch {
+	case v < 0x80:
+		b[n] = byte(v)
+		return n + 1
+	case v < 1<<56:
+		size := varintSize(v)
+		x := v&0x0fff_ffff | v<<4&0x0fff_ffff_0000_0000
+		x = x&0x0000_3fff_0000_3fff | x<<2&0x3fff_0000_3fff_0000
+		x = x&0x007f_007f_007f_007f | x<<1&0x7f00_7f00_7f00_7f00
+		store64(b, n, x|highBits&(1<<uint(8*size-1)-1))
+		return n + size
 	}
-	b[i] = byte(v)
-	return i + 1
+	for v >= 0x80 {
+		b[n] = byte(v) | 0x80
+		v >>= 7
+		n++
+	}
+	b[n] = byte(v)
+	return n + 1
 }
 
 func appendVarint(out []byte, v uint64) []byte {
-	for v >= 0x80 {
-		out = append(out, byte(v)|0x80)
-		v >>= 7
+	if v < 0x80 {
+		return append(out, byte(v))
 	}
-	return append(out, byte(v))
+	return appendLongVarint(out, v)
+}
+
+func appendLongVarint(out []byte, v uint64) []byte {
+	out = grow(out, maxVarint)
+	buf := out[:cap(out)]
+	return buf[:putVarint(buf, len(out), v)]
 }
 
 func appendTag(out []byte, tag uint32) []byte {
@@ -49,6 +68,20 @@ func appendBits(out []byte, f *field, v uint64) []byte {
 		return appendFixed64(out, v)
 	default:
 		return appendVarint(out, v)
+	}
+}
+
+// putBits writes a number in the wire type of f at b[n], and returns where it ends.
+func putBits(b []byte, n int, f *field, v uint64) int {
+	switch f.wire {
+	case wireFixed32:
+		store32(b, n, uint32(v))
+		return n + 4
+	case wireFixed64:
+		store64(b, n, v)
+		return n + 8
+	default:
+		return putVarint(b, n, v)
 	}
 }
 

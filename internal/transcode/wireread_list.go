@@ -69,12 +69,17 @@ func (w *writer) stringElement(out []byte, f *field, p, end, index int) ([]byte,
 	}
 	buf := out[:cap(out)]
 	n := putText(buf, len(out), w.in, p+1, to)
-	if n < 0 {
-		w.elems++
-		return w.oneElement(out, f, p, end, index)
+	if n >= 0 {
+		buf[n] = ','
+		return buf[:n+1], to, true
 	}
-	buf[n] = ','
-	return buf[:n+1], to, true
+	out, ok := appendOddText(out, w.in[p+1:to])
+	if !ok {
+		out, ok = w.invalid(out, f, p+1)
+		within(w.err, strconv.Itoa(index))
+		return out, p, ok
+	}
+	return append(out, ','), to, true
 }
 
 // packed writes the elements of a packed field at p, with a comma behind each.
