@@ -43,7 +43,9 @@ func (d *reader) elements(p int, out []byte, f *field) (int, []byte) {
 			var v uint64
 			v, p = d.scalar(p, f)
 			if p >= 0 && !d.dropped {
-				out = appendBits(out, f, v)
+				out = grow(out, maxVarint)
+				buf := out[:cap(out)]
+				out = buf[:putBits(buf, len(out), f, v)]
 			}
 			d.dropped = false
 		}

@@ -50,7 +50,7 @@ type objectState struct {
 func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectState) (int, []byte) {
 	in := d.in
 	buf, n := out[:cap(out)], len(out)
-	next := 0
+	next := 0 // index of the field that is expected: the one behind the last
 	for {
 		if uint(p) >= uint(len(in)) || in[p] != '"' {
 			return d.fail(p, buf[:n], "a field name")
@@ -180,8 +180,12 @@ func (d *reader) quickMember(p int, m *program, next int) (*field, int) {
 	}
 	if next < len(m.fields) {
 		f := &m.fields[next]
-		if q := f.named(in, p); q > 0 {
-			return f, q
+		if (load64(in, p)^f.match[0])&f.mask[0] == 0 {
+			q := p + len(f.key)
+			if f.mask[1] == 0 || p+16 <= len(in) && (load64(in, p+8)^f.match[1])&f.mask[1] == 0 &&
+				(len(f.key) <= 16 || q <= len(in) && string(in[p+16:q]) == f.key[16:]) {
+				return f, q
+			}
 		}
 	}
 	x := load64(in, p+1)
@@ -210,23 +214,6 @@ func (d *reader) quickMember(p int, m *program, next int) (*field, int) {
 		return nil, p
 	}
 	return &m.fields[i], end + 2
-}
-
-// named returns the position behind the field's name and the colon, if they stand at p as they are written most often; else 0.
-func (f *field) named(in []byte, p int) int {
-	q := p + len(f.key)
-	if p+8 > len(in) || (load64(in, p)^f.match[0])&f.mask[0] != 0 {
-		return 0
-	}
-	if f.mask[1] != 0 {
-		if p+16 > len(in) || (load64(in, p+8)^f.match[1])&f.mask[1] != 0 {
-			return 0
-		}
-		if len(f.key) > 16 && (q > len(in) || string(in[p+16:q]) != f.key[16:]) {
-			return 0
-		}
-	}
-	return q
 }
 
 // mark notes that a field was seen, and reports whether it was seen for the first time.

@@ -81,16 +81,10 @@ func parseUTC(s []byte) (seconds int64, nanos int32, ok bool) {
 }
 
 func daysIn(month, year int) int {
-	switch month {
-	case 2:
-		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
-			return 29
-		}
-		return 28
-	case 4, 6, 9, 11:
-		return 30
+	if month == 2 && year%4 == 0 && (year%100 != 0 || year%400 == 0) {
+		return 29
 	}
-	return 31
+	return int("\x00\x1f\x1c\x1f\x1e\x1f\x1e\x1f\x1f\x1e\x1f\x1e\x1f"[month])
 }
 
 // daysSince1970 counts the days of the proleptic Gregorian calendar, in years that start in March so that the leap day
