@@ -68,9 +68,7 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 			}
 		}
 		next = int(f.index) + 1
-		if p < len(in) && in[p] <= ' ' {
-			p = d.space(p)
-		}
+		p = d.space(p)
 		if bit := uint64(1) << (uint(f.index) & 63); !m.wide && f.index < 64 && s.seen&bit == 0 {
 			s.seen |= bit
 		} else if !d.mark(f, s) {
@@ -102,33 +100,12 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 				goto next
 			}
 		}
-		if p < len(in) && in[p] == 'n' && !f.keepNull {
-			if p = d.literal(p, "null"); p < 0 {
-				return d.within(f.name, buf[:n])
-			}
-		} else {
-			out = buf[:n]
-			if f.oneof >= 0 && !s.markOneof(f.oneof) {
-				_, out = d.fail(start, out, "one field of oneof "+string(f.fd.ContainingOneof().Name()))
-				return d.within(f.name, out)
-			}
-			if f.shape == shapeSingular {
-				p, out = d.value(p, out, f)
-			} else {
-				p, out = d.fieldValue(p, out, f)
-			}
-			if p < 0 {
-				return d.within(f.name, out)
-			}
-			if f.required && len(out) > n {
-				s.required++
-			}
-			buf, n = out[:cap(out)], len(out)
+		if p, out = d.memberValue(start, p, buf[:n], f, s); p < 0 {
+			return d.within(f.name, out)
 		}
+		buf, n = out[:cap(out)], len(out)
 	next:
-		if p < len(in) && in[p] <= ' ' {
-			p = d.space(p)
-		}
+		p = d.space(p)
 		if p >= len(in) {
 			return d.fail(p, buf[:n], "',' or '}'")
 		}
@@ -144,6 +121,22 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 			return d.fail(p, buf[:n], "',' or '}'")
 		}
 	}
+}
+
+// memberValue reads the value at p of the member at start, of any form, and appends the field.
+func (d *reader) memberValue(start, p int, out []byte, f *field, s *objectState) (int, []byte) {
+	if d.is(p, 'n') && !f.keepNull {
+		return d.literal(p, "null"), out
+	}
+	if f.oneof >= 0 && !s.markOneof(f.oneof) {
+		return d.fail(start, out, "one field of oneof "+string(f.fd.ContainingOneof().Name()))
+	}
+	before := len(out)
+	p, out = d.fieldValue(p, out, f)
+	if f.required && len(out) > before {
+		s.required++
+	}
+	return p, out
 }
 
 // shortRoom is the room that the short way needs: for a tag, and for a number or what putShort writes.

@@ -24,8 +24,6 @@ func store64(b []byte, i int, x uint64) { binary.LittleEndian.PutUint64(b[i:i+8:
 
 func store32(b []byte, i int, x uint32) { binary.LittleEndian.PutUint32(b[i:i+4:i+4], x) }
 
-func store16(b []byte, i int, x uint16) { binary.LittleEndian.PutUint16(b[i:i+2:i+2], x) }
-
 // load32 reads four bytes at b[i] so that b[i] is the lowest byte.
 func load32(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[i : i+4 : i+4]) }
 

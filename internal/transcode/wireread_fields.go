@@ -11,8 +11,7 @@ func (w *writer) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 	in := w.in
 	buf, n := out[:cap(out)], len(out)
 	next := 0 // index of the field that is expected: the one behind the last
-	required := 0
-	var oneofs uint64
+	var set fieldsSet
 	for p < end {
 		tag := uint64(in[p])
 		var f *field
@@ -21,31 +20,18 @@ func (w *writer) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 			next++
 			p++
 		} else {
-			if f, tag, p = w.otherField(m, p, end); p < 0 {
+			if f, tag, p = w.otherField(m, p, end, next); p < 0 {
 				return buf[:n], false
 			}
 			if f == nil {
 				continue
 			}
-			if int(f.index) < next {
-				return w.stray(buf[:n], m)
-			}
-			if w.c.opts.EmitDefaults {
-				zeros := appendZeros(buf[:n], m.fields[next:f.index])
-				buf, n = zeros[:cap(zeros)], len(zeros)
-			}
+			out = w.absentFields(buf[:n], m.fields[next:f.index])
+			buf, n = out[:cap(out)], len(out)
 			next = int(f.index) + 1
 		}
-		if f.counted {
-			if f.oneof >= 0 {
-				if f.oneof >= 64 || oneofs&(1<<uint(f.oneof)) != 0 {
-					return w.stray(buf[:n], m)
-				}
-				oneofs |= 1 << uint(f.oneof)
-			}
-			if f.required {
-				required++
-			}
+		if f.counted && !set.count(f) {
+			return w.stray(buf[:n], m)
 		}
 		if f.keySize > 0 && p < end && len(buf)-n >= putRoom {
 			switch {
@@ -75,49 +61,65 @@ func (w *writer) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 						continue
 					}
 				}
-			case f.form == kindMessage && in[p] < 0x80:
-				to := p + 1 + int(in[p])
-				if to > end {
-					break
-				}
-				var ok bool
-				if out, ok = w.plainMessage(buf[:putKey(buf, n, f)], f.msg, p+1, to); !ok {
-					return w.within(f.name, out)
-				}
-				out = append(out, ',')
-				buf, n, p = out[:cap(out)], len(out), to
-				continue
 			}
 		}
-		ok := true
-		out = buf[:n]
-		switch f.form {
-		case formList:
-			out, p, ok = w.list(out, f, p, end, tag)
-		case formMap:
-			out, p, ok = w.mapRun(out, f, p, end)
-		default:
-			out, p, ok = w.singular(out, f, p, end)
-		}
-		if !ok {
+		var ok bool
+		if out, p, ok = w.field(buf[:n], f, p, end, tag); !ok {
 			return w.within(f.name, out)
 		}
 		buf, n = out[:cap(out)], len(out)
 	}
-	out = buf[:n]
-	if w.c.opts.EmitDefaults {
-		out = appendZeros(out, m.fields[next:])
-	}
-	if required < m.required && w.partial == 0 {
+	out = w.absentFields(buf[:n], m.fields[next:])
+	if set.required < m.required && w.partial == 0 {
 		return w.malformed(end, out, fmt.Sprintf("all required fields of %s", m.md.FullName()))
 	}
 	return out, true
 }
 
+// fieldsSet is what is counted of the fields of a message: the oneofs set, and how many required fields are.
+type fieldsSet struct {
+	oneofs   uint64
+	required int
+}
+
+// count notes a field, and reports whether it may be the only one of its oneof.
+func (s *fieldsSet) count(f *field) bool {
+	if f.required {
+		s.required++
+	}
+	if f.oneof < 0 {
+		return true
+	}
+	if f.oneof >= 64 || s.oneofs&(1<<uint(f.oneof)) != 0 {
+		return false
+	}
+	s.oneofs |= 1 << uint(f.oneof)
+	return true
+}
+
+// field writes the field of any form whose tag was read before p.
+func (w *writer) field(out []byte, f *field, p, end int, tag uint64) ([]byte, int, bool) {
+	switch f.form {
+	case kindMessage:
+		from, to := w.payload(p, end)
+		if to < 0 {
+			return out, p, false
+		}
+		out, ok := w.plainMessage(appendKey(out, f), f.msg, from, to)
+		return append(out, ','), to, ok
+	case formList:
+		return w.list(out, f, p, end, tag)
+	case formMap:
+		return w.mapRun(out, f, p, end)
+	default:
+		return w.singular(out, f, p, end)
+	}
+}
+
 // otherField reads a tag that is not the expected one, and returns its field and where the value stands. What is no field is
-// passed over, and there is none. If the position is negative there is an error, or an extension, for which the one pass is
-// not made.
-func (w *writer) otherField(m *program, p, end int) (*field, uint64, int) {
+// passed over, and there is none. If the position is negative there is an error, or what the one pass is not made for: an
+// extension, or a field before the one of index next.
+func (w *writer) otherField(m *program, p, end, next int) (*field, uint64, int) {
 	start := p
 	tag := uint64(w.in[p])
 	p++
@@ -145,11 +147,18 @@ func (w *writer) otherField(m *program, p, end int) (*field, uint64, int) {
 		}
 		return nil, 0, p
 	}
+	if int(f.index) < next {
+		w.stray(nil, m)
+		return nil, 0, -1
+	}
 	return f, tag, p
 }
 
-// appendZeros appends the absent fields that EmitDefaults writes.
-func appendZeros(out []byte, fields []field) []byte {
+// absentFields writes fields that are not on the wire, if the options say so.
+func (w *writer) absentFields(out []byte, fields []field) []byte {
+	if !w.c.opts.EmitDefaults {
+		return out
+	}
 	for i := range fields {
 		out = append(out, fields[i].zero...)
 	}

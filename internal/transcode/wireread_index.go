@@ -116,19 +116,15 @@ func (w *writer) writeIndexed(out []byte, m *program, base, oneofs int) ([]byte,
 		if f.required {
 			required++
 		}
-		if w.c.opts.EmitDefaults {
-			before := min(int(f.index), len(m.fields))
-			out = appendZeros(out, m.fields[min(last+1, before):before])
-		}
+		before := min(int(f.index), len(m.fields))
+		out = w.absentFields(out, m.fields[min(last+1, before):before])
 		last = int(f.index)
 		var ok bool
 		if out, ok = w.occurrences(out, f, i, j); !ok {
 			return w.within(f.name, out)
 		}
 	}
-	if w.c.opts.EmitDefaults {
-		out = appendZeros(out, m.fields[min(last+1, len(m.fields)):])
-	}
+	out = w.absentFields(out, m.fields[min(last+1, len(m.fields)):])
 	if required < m.required && w.partial == 0 {
 		return w.malformed(len(w.in), out, fmt.Sprintf("all required fields of %s", m.md.FullName()))
 	}
