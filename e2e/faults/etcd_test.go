@@ -23,6 +23,7 @@ import (
 type memberConfig struct {
 	Name, Dir, Client, Peer string
 	Cluster                 string // as etcd's --initial-cluster
+	Aside                   bool   // runs at the lowest priority
 	TokenTTL                uint   // seconds of a login, 0 for etcd's default of five minutes
 }
 
@@ -34,7 +35,11 @@ type member struct {
 
 func (m *member) start(t testing.TB) {
 	t.Helper()
-	m.process = start(t, "etcd", m.config)
+	var prefix []string
+	if m.config.Aside {
+		prefix = aside
+	}
+	m.process = start(t, "etcd", m.config, prefix...)
 }
 
 // cluster is an etcd cluster.

@@ -30,6 +30,7 @@ type instanceConfig struct {
 	Journal    string        // file that gets the text of every unary call that is executed
 	Etcd       []string      // where to register; not at all by default
 	Key        string        // under which
+	Weight     int           // with this one; 0: without
 	TTL        int64         // seconds of the lease
 	MaxAge     time.Duration // of connections, 0 for ever
 	MaxStreams uint32        // of a connection, 0 for any number
@@ -108,7 +109,11 @@ func runInstance(text string) error {
 		return err
 	}
 	if len(r.config.Etcd) > 0 {
-		if r.lease, err = register(r.config, r.backend.Addr()); err != nil {
+		value := r.backend.Addr()
+		if r.config.Weight > 0 {
+			value += fmt.Sprint("?weight=", r.config.Weight)
+		}
+		if r.lease, err = register(r.config, value); err != nil {
 			return err
 		}
 	}
@@ -183,14 +188,14 @@ type registration struct {
 	done   chan struct{}
 }
 
-func register(config instanceConfig, addr string) (*registration, error) {
+func register(config instanceConfig, value string) (*registration, error) {
 	client, err := clientv3.New(clientv3.Config{Endpoints: config.Etcd, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &registration{client: client, cancel: cancel, done: make(chan struct{})}
-	alive, err := r.once(ctx, config, addr)
+	alive, err := r.once(ctx, config, value)
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("register at %v: %w", config.Etcd, err)
@@ -206,20 +211,20 @@ func register(config instanceConfig, addr string) (*registration, error) {
 				return
 			}
 			time.Sleep(200 * time.Millisecond)
-			alive, _ = r.once(ctx, config, addr)
+			alive, _ = r.once(ctx, config, value)
 		}
 	}()
 	return r, nil
 }
 
-func (r *registration) once(ctx context.Context, config instanceConfig, addr string) (<-chan *clientv3.LeaseKeepAliveResponse, error) {
+func (r *registration) once(ctx context.Context, config instanceConfig, value string) (<-chan *clientv3.LeaseKeepAliveResponse, error) {
 	brief, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	lease, err := r.client.Grant(brief, config.TTL)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := r.client.Put(brief, config.Key, addr, clientv3.WithLease(lease.ID)); err != nil {
+	if _, err := r.client.Put(brief, config.Key, value, clientv3.WithLease(lease.ID)); err != nil {
 		return nil, err
 	}
 	r.lease.Store(int64(lease.ID))

@@ -6,150 +6,16 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"net/http"
-	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 
 	"github.com/caddy-grpc/gateway/e2e/kit"
 )
-
-// TestManyInstances: a thousand and ten thousand instances appear within five seconds, beside three that serve steady traffic, and go
-// again. They are one server under as many addresses of 127.0.0.0/8.
-func TestManyInstances(t *testing.T) {
-	for i, n := range either([]int{1000}, []int{1000, 10000}) {
-		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			site := siteOptions{Discover: "hold off"} // or the registry would not be believed that they are gone
-			if full() {
-				site.Binary = plainBinary(t) // the race detector would be what is measured
-			}
-			w := startWorld(t, startCluster(t, 1), 3, site, instanceConfig{})
-			crowd := startInstance(t, instanceConfig{Addr: "0.0.0.0:0"})
-			load := w.load(100)
-			pause(time.Second, 10*time.Second) // for the memory of the load itself
-			empty := w.Memory(t)
-			quiet := time.Now()
-			pause(2*time.Second, 10*time.Second)
-
-			cpu := w.cpu(t)
-			appear := time.Now()
-			w.appear(t, crowd.addr, n, 5*time.Second)
-			took := w.ready(t, 2*time.Minute, n+3)
-			all := time.Now()
-			cpu = w.cpu(t) - cpu
-			if got := crowd.stats(t).Open; got != n {
-				t.Errorf("%d connections to %d instances", got, n)
-			}
-			crowded := w.Memory(t)
-
-			w.do(t, clientv3.OpDelete(key+"/crowd-", clientv3.WithPrefix()))
-			gone := w.ready(t, 2*time.Minute, 3)
-			kit.Eventually(t, time.Minute, "all connections are closed", func() error {
-				if n := crowd.stats(t).Open; n > 0 {
-					return fmt.Errorf("%d are open", n)
-				}
-				return nil
-			})
-			// What may stay is the capacity of tables.
-			after := w.settled(t, empty.Used()+(crowded.Used()-empty.Used())/4+(4<<20))
-			w.instances = append(w.instances, crowd)
-			h := load.stop(t)
-			h.want(t, 0)
-			before, during := percentile(h, 99, quiet, appear), percentile(h, 99, appear, all)
-			line := h.row(13+i, fmt.Sprintf("%d instances appear within 5 s, then go", n))
-			line.Recovery = took
-			line.Connections = fmt.Sprint(n)
-			line.Note = fmt.Sprintf("recovered: all connected after the last registration; gone after %v; p99 %v, was %v: %.1fx; the gateway's CPU %v, of this machine's %d cores; heap and stacks %d, %d, %d MiB: %.1f KiB each",
-				ms(gone), ms(during), ms(before), float64(during)/float64(before), cpu.Round(10*time.Millisecond), runtime.NumCPU(), empty.Used()>>20, crowded.Used()>>20, after>>20,
-				float64(crowded.Used()-empty.Used())/1024/float64(n))
-			table.add(line)
-		})
-	}
-}
-
-// cpu is the processor time that the gateway has used.
-func (w *world) cpu(t testing.TB) time.Duration {
-	t.Helper()
-	seconds, err := w.Metric("process_cpu_seconds_total")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(seconds * float64(time.Second))
-}
-
-// do writes to etcd.
-func (w *world) do(t testing.TB, ops ...clientv3.Op) {
-	t.Helper()
-	w.etcd.do(t, ops...)
-}
-
-// appear registers n addresses of one server, a hundred at a time, evenly within span.
-func (w *world) appear(t testing.TB, addr string, n int, span time.Duration) {
-	t.Helper()
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const batch = 100
-	start := time.Now()
-	for from := 0; from < n; from += batch {
-		var ops []clientv3.Op
-		for i := from; i < min(n, from+batch); i++ {
-			ops = append(ops, clientv3.OpPut(fmt.Sprintf("%s/crowd-%d", key, i), fmt.Sprintf("127.1.%d.%d:%s", i/250, 1+i%250, port)))
-		}
-		w.do(t, ops...)
-		time.Sleep(time.Until(start.Add(span * time.Duration(from+batch) / time.Duration(n))))
-	}
-}
-
-// ready waits until exactly n instances are READY, and returns how long it took.
-func (w *world) ready(t testing.TB, limit time.Duration, n int) time.Duration {
-	t.Helper()
-	return kit.Eventually(t, limit, fmt.Sprintf("%d instances are READY", n), func() error {
-		got, err := w.Metric("caddy_grpc_gateway_endpoints", `state="READY"`)
-		if err == nil && int(got) != n {
-			time.Sleep(100 * time.Millisecond) // asking costs the gateway something, too
-			err = fmt.Errorf("%v are", got)
-		}
-		return err
-	})
-}
-
-// settled waits until the memory in use is at most limit, and returns what it is.
-func (w *world) settled(t testing.TB, limit int64) int64 {
-	t.Helper()
-	var used int64
-	kit.Eventually(t, time.Minute, "memory returns", func() error {
-		if used = w.Memory(t).Used(); used > limit {
-			time.Sleep(time.Second)
-			return fmt.Errorf("%d MiB are in use, more than %d", used>>20, limit>>20)
-		}
-		return nil
-	})
-	return used
-}
-
-// percentile of the latencies of calls that started between two times.
-func percentile(h *history, p int, from, to time.Time) time.Duration {
-	var latencies []time.Duration
-	for _, r := range append(slices.Clone(h.safe), h.unsafe...) {
-		if r.Start.After(from) && r.Start.Before(to) {
-			latencies = append(latencies, r.Latency)
-		}
-	}
-	if len(latencies) == 0 {
-		return 0
-	}
-	slices.Sort(latencies)
-	return latencies[len(latencies)*p/100]
-}
 
 // TestSlowInstance: one of four takes 500 ms longer, and gets less than a quarter of its share.
 func TestSlowInstance(t *testing.T) {

@@ -25,6 +25,9 @@ type process struct {
 	ready string
 }
 
+// aside starts a process at the lowest priority, for what would not run on the gateway's machine and is to take nothing away from it.
+var aside = []string{"nice", "-n", "19"}
+
 // start runs a role. prefix is put before the command, such as ip netns exec <name>.
 func start(t testing.TB, role string, config any, prefix ...string) *process {
 	t.Helper()

@@ -67,9 +67,10 @@ func (f *fleet) dialAt(at time.Time, c *conn) {
 	f.at(at, func() { f.dial(c) })
 }
 
-// pump starts queued dials while there is room.
+// pump starts queued dials while there is room, and while calls are served no faster than the pace.
 func (f *fleet) pump() {
-	for f.dialing < maxDialing {
+	most, _ := f.dialLimits()
+	for f.dialing < most && !f.queue.empty() && f.mayDial() {
 		c := f.queue.pop()
 		if c == nil {
 			return
@@ -92,7 +93,8 @@ func (f *fleet) connect(c *conn) {
 	c.dialing = true
 	f.dialing++
 	dialled := c.dialled
-	f.at(dialled.Add(dialingFor), func() {
+	_, countsFor := f.dialLimits()
+	f.at(dialled.Add(countsFor), func() {
 		if c.dialled.Equal(dialled) {
 			f.endDial(c)
 		}
@@ -151,6 +153,7 @@ func (f *fleet) onConnState(c *conn, s balancer.SubConnState) {
 	switch c.state {
 	case connectivity.Ready:
 		c.failed = false
+		f.pace.noteDial(time.Since(c.dialled))
 		c.endpoint.connects++
 		f.connects++
 	case connectivity.TransientFailure:
@@ -232,6 +235,8 @@ type connQueue struct {
 	conns []*conn
 	head  int
 }
+
+func (q *connQueue) empty() bool { return q.head == len(q.conns) }
 
 func (q *connQueue) push(c *conn) { q.conns = append(q.conns, c) }
 

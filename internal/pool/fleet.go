@@ -14,10 +14,11 @@ import (
 )
 
 const (
-	// flushEvery is the least time between two pickers while connections come and go. It grows with what a picker costs, so that
-	// making them takes at most one part in flushShare of a core.
-	flushEvery = 5 * time.Millisecond
-	flushShare = 20
+	// flushEvery is the least time between two pickers while connections come and go. It grows to flushRarely with what a picker costs,
+	// so that making them takes at most one part in flushShare of a core. (A cost of more than that is that of a busy machine.)
+	flushEvery  = 5 * time.Millisecond
+	flushRarely = 100 * time.Millisecond
+	flushShare  = 100
 	// applyEvery is the least time between two lists of endpoints that are applied. The first is applied at once; those that follow
 	// within this time are applied together, which bounds the cost of churn without delaying a single change.
 	applyEvery = 50 * time.Millisecond
@@ -43,6 +44,7 @@ type fleet struct {
 	wake     chan struct{}  // the agenda has a new first task
 	asked    chan func()    // what calls asked for, see ask
 	looking  atomic.Bool    // look is on the agenda, or shall never be
+	picked   atomic.Int64   // on the clock: when a call got an endpoint, about
 
 	mu            sync.Mutex
 	cc            balancer.ClientConn // nil before the policy is built and after it is closed
@@ -68,6 +70,7 @@ type fleet struct {
 
 	queue    connQueue
 	dialing  int
+	pace     pace
 	connects uint64
 	past     totals // of endpoints that are gone
 
@@ -319,7 +322,7 @@ func (f *fleet) flush() {
 	if !f.dirty || f.cc == nil {
 		return
 	}
-	due := f.flushed.Add(max(flushEvery, flushShare*f.flushCost))
+	due := f.flushed.Add(max(flushEvery, min(flushShare*f.flushCost, flushRarely)))
 	if now := time.Now(); !f.urgent && now.Before(due) {
 		if !f.flushDue {
 			f.flushDue = true

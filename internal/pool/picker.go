@@ -134,6 +134,7 @@ func (f *fleet) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (bal
 	if !f.looking.Load() {
 		f.watch()
 	}
+	f.notePick(now)
 	return balancer.PickResult{SubConn: c.sub, Done: p.done}, true
 }
 

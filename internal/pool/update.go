@@ -76,6 +76,10 @@ func (f *fleet) apply() {
 
 // dialAll dials connections of endpoints that are new.
 func (f *fleet) dialAll(dial []*conn) {
+	if len(dial) >= reserveFrom {
+		// Twice as much as needed, so that it is there in time when the next ones follow.
+		f.work.Go(func() { reserve(2 * len(dial)) })
+	}
 	// Hundreds of gateways get the same list at the same time, sorted.
 	for i := len(dial) - 1; i > 0; i-- {
 		j := below(uint32(f.random()), i+1)
