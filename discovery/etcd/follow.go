@@ -189,10 +189,9 @@ func (f *following) response(resp *clientv3.WatchResponse) error {
 
 func (f *following) advance(revision int64) { f.revision = max(f.revision, revision) }
 
-// flushSoon publishes at once after a time of quiet, and otherwise once per publishEvery and a little more for long lists.
+// flushSoon publishes at once after a time of quiet, and otherwise once per publishEvery.
 func (f *following) flushSoon() {
-	every := publishEvery + time.Duration(len(f.table.entries))*publishEach
-	if wait := every - time.Since(f.published); wait > 0 {
+	if wait := publishEvery - time.Since(f.published); wait > 0 {
 		f.later.Reset(wait)
 		return
 	}

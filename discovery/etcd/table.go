@@ -20,8 +20,6 @@ type table struct {
 	touched map[string]int64
 	// news are entries that were found unusable since the last call of takeNews.
 	news []discovery.Skipped
-	// keys is room to sort them in.
-	keys []string
 }
 
 // entry is one key: either endpoints, or why there are none.
@@ -130,9 +128,7 @@ func (t *table) takeNews() []discovery.Skipped {
 func (t *table) lists() ([]discovery.Endpoint, []discovery.Skipped) {
 	endpoints := make([]discovery.Endpoint, 0, len(t.entries))
 	var skipped []discovery.Skipped
-	t.keys = slices.AppendSeq(slices.Grow(t.keys[:0], len(t.entries)), maps.Keys(t.entries))
-	slices.Sort(t.keys)
-	for _, key := range t.keys {
+	for _, key := range slices.Sorted(maps.Keys(t.entries)) {
 		e := t.entries[key]
 		endpoints = append(endpoints, e.endpoints...)
 		if e.reason != "" {

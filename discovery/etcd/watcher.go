@@ -22,8 +22,7 @@ const (
 	lostAfter        = time.Second            // without a connection until operators are told and the watch is made anew
 	reconcileEvery   = 5 * time.Minute        // full list, jittered by a tenth
 	staleEvery       = 5 * time.Second        // the same while the list is one that a minority member answered
-	publishEvery     = 50 * time.Millisecond  // at most, so that a burst does not build a list per key,
-	publishEach      = 20 * time.Microsecond  // and longer by this for each entry: a list is built of all of them
+	publishEvery     = 50 * time.Millisecond  // at most, so that a burst does not build a list per key
 	stableAfter      = 10 * time.Second       // a watch that lasted so long starts the backoff anew
 	unreachableMax   = 3 * time.Second        // longest wait between tries to make a client
 	leaderlessMax    = 3 * time.Second        // longest wait while a member answers that there is no leader

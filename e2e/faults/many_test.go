@@ -17,9 +17,9 @@ import (
 const elsewhere = "elsewhere.rpc"
 
 // TestManyInstances: a thousand and ten thousand instances appear within five seconds, beside three that serve steady traffic, and go
-// again. They are one server under as many addresses of 127.0.0.0/8. Before that they appear under a key that the gateway does
-// not watch: what this does to the calls is not the gateway's doing, but this machine's, which runs everything. That server and etcd, which are
-// other machines elsewhere, have the lowest priority.
+// again. They are one server under as many addresses of 127.0.0.0/8. That server and etcd, which are other machines elsewhere, have the
+// lowest priority. The weights have next to all calls stay with the three: a server that takes thousands of connections is slow to answer,
+// whoever asks. Before that the same happens under a key that the gateway does not watch: a control.
 func TestManyInstances(t *testing.T) {
 	for i, n := range either([]int{1000}, []int{1000, 10000}) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -41,7 +41,6 @@ func TestManyInstances(t *testing.T) {
 			w.vanish(t, elsewhere)
 			pause(time.Second, 3*time.Second)
 
-			devProfile(w, crowd)
 			cpu := w.cpu(t)
 			crowding := w.appear(t, key, crowd.addr, n, 5*time.Second)
 			registered := crowding.to.Sub(crowding.from)
@@ -59,7 +58,6 @@ func TestManyInstances(t *testing.T) {
 			if got := crowd.stats(t).Open; got != n {
 				t.Errorf("%d connections to %d instances", got, n)
 			}
-			devHeap(w, n)
 			crowded := w.Memory(t)
 
 			w.vanish(t, key)
@@ -76,19 +74,18 @@ func TestManyInstances(t *testing.T) {
 			h := load.stop(t)
 			h.want(t, 0)
 			theirs := h.without(crowd.executed(t))
-			t.Logf("crowd: %d calls, p99 %v", len(theirs.safe)+len(theirs.unsafe), crowding.percentile(theirs, 99))
-			before := quiet.percentile(h, 99)
+			before, beside, during := quiet.percentile(h, 99), control.percentile(h, 99), crowding.percentile(h, 99)
+			// The goal is twofold. Without its pace the gateway was beyond twentyfold; a busy machine is somewhere between.
+			if limit := 10 * max(before, beside, 5*time.Millisecond); full() && during > limit {
+				t.Errorf("the p99 was %v before, %v in the control, then %v, more than %v", before, beside, during, limit)
+			}
 			line := h.row(13+i, fmt.Sprintf("%d instances appear within 5 s, then go", n))
 			line.Recovery = took
 			line.Connections = fmt.Sprint(n)
-			line.Note = fmt.Sprintf("recovered: all connected after the last registration, %.1f s after the first; gone after %v; p99 before / control / measured: %s; the gateway's CPU %v, of this machine's %d cores; heap and stacks %d, %d, %d MiB: %.1f KiB each",
-				registered.Seconds(), ms(gone), ratios(before, control.percentile(h, 99), crowding.percentile(h, 99)), cpu.Round(10*time.Millisecond), runtime.NumCPU(), empty.Used()>>20, crowded.Used()>>20, after>>20,
+			line.Note = fmt.Sprintf("recovered: all connected after the last registration, %.1f s after the first; gone after %v; p99 before / control / measured: %s; %d further calls went to the new ones; the gateway's CPU %v, of this machine's %d cores; heap and stacks %d, %d, %d MiB: %.1f KiB each",
+				registered.Seconds(), ms(gone), ratios(before, beside, during), len(theirs.safe)+len(theirs.unsafe), cpu.Round(10*time.Millisecond), runtime.NumCPU(), empty.Used()>>20, crowded.Used()>>20, after>>20,
 				float64(crowded.Used()-empty.Used())/1024/float64(n))
 			table.add(line)
-			devSlow(t, h, crowding)
-			for name, s := range map[string]span{"quiet": quiet, "control": control, "crowding": crowding} {
-				t.Logf("%s: p50 %v p90 %v p99 %v p99.9 %v", name, s.percentile(h, 50), s.percentile(h, 90), s.percentile(h, 99), s.percentile(h, 100))
-			}
 		})
 	}
 }
@@ -205,5 +202,5 @@ func (s span) percentile(h *history, p int) time.Duration {
 		return 0
 	}
 	slices.Sort(latencies)
-	return latencies[min(len(latencies)*p/100, len(latencies)-1)]
+	return latencies[len(latencies)*p/100]
 }

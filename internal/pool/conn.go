@@ -54,7 +54,11 @@ func (f *fleet) dial(c *conn) {
 		return
 	}
 	c.queued = true
-	f.queue.push(c)
+	if c.endpoint.connects > 0 {
+		f.again.push(c) // it served calls, or serves more than it can
+	} else {
+		f.queue.push(c)
+	}
 	f.pump()
 }
 
@@ -70,11 +74,15 @@ func (f *fleet) dialAt(at time.Time, c *conn) {
 // pump starts queued dials while there is room, and while calls are served no faster than the pace.
 func (f *fleet) pump() {
 	most, _ := f.dialLimits()
-	for f.dialing < most && !f.queue.empty() && f.mayDial() {
-		c := f.queue.pop()
-		if c == nil {
+	for f.dialing < most {
+		queue := &f.again
+		if queue.empty() {
+			queue = &f.queue
+		}
+		if queue.empty() || !f.mayDial() {
 			return
 		}
+		c := queue.pop()
 		c.queued = false
 		if !c.gone {
 			f.connect(c)
@@ -240,13 +248,12 @@ func (q *connQueue) empty() bool { return q.head == len(q.conns) }
 
 func (q *connQueue) push(c *conn) { q.conns = append(q.conns, c) }
 
+// pop is for a queue that is not empty.
 func (q *connQueue) pop() *conn {
-	if q.head == len(q.conns) {
-		q.conns, q.head = nil, 0
-		return nil
-	}
 	c := q.conns[q.head]
 	q.conns[q.head] = nil
-	q.head++
+	if q.head++; q.empty() {
+		q.conns, q.head = nil, 0
+	}
 	return c
 }

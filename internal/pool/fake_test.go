@@ -40,7 +40,8 @@ type fakeGRPC struct {
 	frozen  map[string]bool         // those that do not answer
 	pickers int
 	state   balancer.State
-	open    bool // dials succeed at once
+	open    bool          // dials succeed
+	takes   time.Duration // so long
 }
 
 type fakeSub struct {
@@ -83,10 +84,11 @@ func (s *fakeSub) Connect() {
 	s.grpc.mu.Lock()
 	defer s.grpc.mu.Unlock()
 	s.grpc.dials[s.addr] = append(s.grpc.dials[s.addr], time.Now())
-	open := s.grpc.open
+	open, takes := s.grpc.open, s.grpc.takes
 	go func() {
 		s.become(connectivity.Connecting, nil)
 		if open {
+			time.Sleep(takes)
 			s.become(connectivity.Ready, nil)
 		}
 	}()

@@ -14,11 +14,10 @@ import (
 )
 
 const (
-	// flushEvery is the least time between two pickers while connections come and go. It grows to flushRarely with what a picker costs,
-	// so that making them takes at most one part in flushShare of a core. (A cost of more than that is that of a busy machine.)
-	flushEvery  = 5 * time.Millisecond
-	flushRarely = 100 * time.Millisecond
-	flushShare  = 100
+	// flushEvery is the least time between two pickers while connections come and go. It grows with what a picker costs, so that
+	// making them takes at most one part in flushShare of a core.
+	flushEvery = 5 * time.Millisecond
+	flushShare = 20
 	// applyEvery is the least time between two lists of endpoints that are applied. The first is applied at once; those that follow
 	// within this time are applied together, which bounds the cost of churn without delaying a single change.
 	applyEvery = 50 * time.Millisecond
@@ -68,7 +67,8 @@ type fleet struct {
 	lastUnhealthy error                  // why an instance was found unhealthy
 	noHealth      bool                   // the log says that an instance has no health service
 
-	queue    connQueue
+	queue    connQueue // of connections to endpoints that had none
+	again    connQueue // of others, which go first
 	dialing  int
 	pace     pace
 	connects uint64
@@ -108,6 +108,7 @@ func newFleet(service string, settings Settings, log *zap.Logger, random func() 
 	}
 	f.events.observer = settings.Observer
 	f.looking.Store(settings.EjectFailures < 0)
+	f.picked.Store(-int64(servesFor)) // not yet
 	return f
 }
 
@@ -322,7 +323,7 @@ func (f *fleet) flush() {
 	if !f.dirty || f.cc == nil {
 		return
 	}
-	due := f.flushed.Add(max(flushEvery, min(flushShare*f.flushCost, flushRarely)))
+	due := f.flushed.Add(max(flushEvery, flushShare*f.flushCost))
 	if now := time.Now(); !f.urgent && now.Before(due) {
 		if !f.flushDue {
 			f.flushDue = true

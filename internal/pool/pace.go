@@ -6,12 +6,14 @@ import (
 )
 
 const (
-	// paceDials is how many dials are begun a second, for each processor, while calls are served. Setting up a connection takes some
-	// 0.25 ms of a processor, so this is a third of each.
+	// paceDials is how many dials are begun a second, for each processor, while calls are served. Setting up a connection without TLS takes
+	// some 0.25 ms of a processor, so this is a quarter of each.
 	paceDials = 1000
-	// paceBurst is how many of them, again for each processor, may be begun at once. Goroutines run in the order in which they became
-	// runnable: so many connections are set up before a call goes on.
+	// paceBurst is how many of them, again for each processor, may be waiting for a processor. Goroutines run in the order in which they
+	// became runnable, and the network is looked at when there is none: so many connections are set up before a call goes on.
 	paceBurst = 2
+	// paceCounts is how long at least a dial counts towards that. Peers that do not answer slow the others down by this, and no more.
+	paceCounts = 10 * time.Millisecond
 	// servesFor is how long after its last call a channel counts as serving.
 	servesFor = 100 * time.Millisecond
 	// reserveFrom is from how many dials at once on the table of open files is enlarged for them.
@@ -53,7 +55,7 @@ func (f *fleet) dialLimits() (most int, countsFor time.Duration) {
 	procs := runtime.GOMAXPROCS(0)
 	// As many as wait for their peer at this pace, and some that wait for a processor.
 	waiting := int(time.Duration(paceDials*procs) * f.pace.best / time.Second)
-	return min(waiting+paceBurst*procs, maxDialing), min(max(2*f.pace.best, 10*time.Millisecond), dialingFor)
+	return min(waiting+paceBurst*procs, maxDialing), min(max(2*f.pace.best, paceCounts), dialingFor)
 }
 
 // mayDial says whether a dial may begin now. If not, it sees to it that pump goes on in time.

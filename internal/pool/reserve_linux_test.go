@@ -1,0 +1,32 @@
+package pool
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// tableSize is how many files the process could have open before its table grows.
+func tableSize(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Skip(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "FDSize:")
+	var n int
+	if _, err := fmt.Sscan(rest, &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestReserve(t *testing.T) {
+	before := tableSize(t)
+	reserve(before)
+	if after := tableSize(t); after < 2*before {
+		t.Errorf("the table has room for %d open files, %d before", after, before)
+	}
+	reserve(1 << 30) // beyond every limit: nothing happens
+}
