@@ -117,7 +117,7 @@ func TestReloadsMigrated(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := filepath.Join(t.TempDir(), "rows.json")
-	cmd := exec.CommandContext(t.Context(), "ip", append(inside, os.Args[0], "-test.v", "-test.run=^TestReloads$", "-test.timeout=10m")...)
+	cmd := exec.CommandContext(t.Context(), "ip", append(inside, os.Args[0], "-test.v", "-test.run=^TestReloads$", "-test.parallel=3", "-test.timeout=10m")...)
 	cmd.Env = append(os.Environ(), migrateEnv+"=1", rowsEnv+"="+rows, "E2E_CADDY="+kit.Binary(t))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
