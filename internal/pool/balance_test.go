@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -110,6 +111,43 @@ func TestCallsAreSpreadByWeight(t *testing.T) {
 	}
 }
 
+// Weights hold from an idle gateway to one with a hundred calls in flight, however the times of calls scatter.
+func TestP2CKeepsToWeightsAtEveryLoad(t *testing.T) {
+	const mean = 5 * time.Millisecond
+	scatter := map[string]func(r *rand.Rand) float64{ // around 1
+		"all equal":   func(*rand.Rand) float64 { return 1 },
+		"exponential": func(r *rand.Rand) float64 { return r.ExpFloat64() },
+		"heavy tail":  func(r *rand.Rand) float64 { return min(0.4*math.Pow(1-r.Float64(), -1/1.5), 20) }, // a Pareto distribution
+		"two methods": func(r *rand.Rand) float64 {
+			if r.IntN(20) == 0 {
+				return 15
+			}
+			return 0.3
+		},
+	}
+	for name, factor := range scatter {
+		for _, workers := range []int{1, 4, 16, 96} {
+			t.Run(fmt.Sprintf("%s/%d at a time", name, workers), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f, g := startFleet(t, Settings{})
+					g.open = true
+					weights := map[string]uint32{"a": 1, "b": 2, "c": 5}
+					f.weighted(weights)
+					time.Sleep(time.Second)
+					var mu sync.Mutex
+					r := rand.New(rand.NewPCG(1, 1))
+					counts := load(f, g, workers, 20000*mean/time.Duration(workers), func(string) time.Duration {
+						mu.Lock()
+						defer mu.Unlock()
+						return time.Duration(float64(mean) * factor(r))
+					})
+					wantShares(t, counts, weights, 0.10)
+				})
+			})
+		}
+	}
+}
+
 func TestRoundRobinTakesTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, g := startFleet(t, Settings{Balance: BalanceRoundRobin})
@@ -181,6 +219,66 @@ func TestP2CAvoidsTheSlow(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// Two endpoints beside each other, one with latencies in a pattern: when does it count as slow?
+func TestOnlyASignificantLatencyIsSlow(t *testing.T) {
+	const usual = 2 * time.Millisecond
+	tests := []struct {
+		name  string
+		every time.Duration
+		takes func(call int) time.Duration
+		calls int
+		slow  bool
+		again bool // after a time without calls, and another one of 500 ms
+	}{
+		{"slower from the start", time.Second / 10, func(int) time.Duration { return 500 * time.Millisecond }, 2, true, true},
+		{"slower since a while", time.Second / 10, after(50, 500*time.Millisecond), 60, true, true},
+		{"at ten thousand calls a second", time.Second / 10000, after(50, 500*time.Millisecond), 20000, true, true},
+		{"one first call", time.Second / 10, func(int) time.Duration { return 500 * time.Millisecond }, 1, false, true},
+		{"one call in ten", time.Second / 10, func(call int) time.Duration {
+			if call%10 == 9 {
+				return 100 * time.Millisecond
+			}
+			return usual
+		}, 100, false, false},
+		{"a pause that a thousand calls wait for", time.Second / 10000, after(10000, 50*time.Millisecond), 11000, false, false},
+		{"twice as slow", time.Second / 10, func(int) time.Duration { return 2 * usual }, 100, false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var one, other latency
+			now := int64(time.Hour)
+			for call := range tt.calls {
+				now += int64(tt.every)
+				one.observe(now, int64(tt.takes(call)))
+				other.observe(now, int64(usual))
+			}
+			if got := one.slowerThan(&other, now); got != tt.slow {
+				t.Errorf("slow: %v, want %v (%v and %v, deviation %v)", got, tt.slow, time.Duration(one.mean.Load()), usual, time.Duration(one.deviation.Load()))
+			}
+			if other.slowerThan(&one, now) {
+				t.Error("the other one counts as slow")
+			}
+			if now += int64(latencyStale) + 1; one.slowerThan(&other, now) {
+				t.Error("it is slow for ever")
+			}
+			one.observe(now, int64(500*time.Millisecond))
+			if got := one.slowerThan(&other, now); got != tt.again {
+				t.Errorf("slow after another call of 500 ms: %v, want %v", got, tt.again)
+			}
+		})
+	}
+}
+
+// after has calls take the usual 2 ms first, then longer.
+func after(calls int, takes time.Duration) func(int) time.Duration {
+	return func(call int) time.Duration {
+		if call < calls {
+			return 2 * time.Millisecond
+		}
+		return takes
 	}
 }
 

@@ -13,18 +13,20 @@ const (
 
 // suspect counts a call that failed at the endpoint, and ejects it when too many did in a row. It is on the way of a call.
 func (f *fleet) suspect(ep *endpoint) {
-	limit := f.settings.EjectFailures
-	if limit < 0 || int(ep.streak.Add(1)) < limit {
-		return
+	n := ep.streak.Add(1)
+	ep.avoid(f.clock(), n)
+	if limit := f.settings.EjectFailures; limit > 0 && int(n)%limit == 0 {
+		f.ask(func() { f.eject(ep) })
 	}
-	ep.streak.Store(0)
-	f.ask(func() { f.eject(ep) })
 }
 
 // endStreak notes that the endpoint answers.
 func (ep *endpoint) endStreak() {
 	if ep.streak.Load() != 0 {
 		ep.streak.Store(0)
+	}
+	if ep.avoided.Load() != 0 {
+		ep.avoided.Store(0)
 	}
 }
 

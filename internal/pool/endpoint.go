@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"math"
 	"sync/atomic"
 	"time"
 
@@ -16,10 +15,12 @@ type endpoint struct {
 	seed      uint64                  // of hashing
 	ready     atomic.Pointer[[]*conn] // usable connections: READY, and healthy if that is checked; nil or empty: none
 	inFlight  atomic.Int64
+	avoided   atomic.Int64 // until when, on the fleet's clock, p2c gives it no calls, see avoid.go; 0: it answers
 	picks     atomic.Uint64
 	failures  atomic.Uint64
 	lastError atomic.Pointer[string]
 	latency   latency
+	answered  atomic.Int64 // when a call ended there with an answer, on the fleet's clock
 	streak    atomic.Int32 // calls that failed in a row
 	draining  atomic.Bool
 	growing   atomic.Bool   // another connection is under way, or there are as many as there may be
@@ -113,44 +114,4 @@ func (ep *endpoint) registeredWeight() uint32 {
 		w = max(w, r.weight)
 	}
 	return w
-}
-
-const (
-	// latencyTau is the time in which the weight of a measured latency fades to 1/e.
-	latencyTau = 10 * time.Second
-	// latencyStale is how long a measurement counts. After that an endpoint is taken for average, so that a slow one is
-	// tried again and can show that it has recovered.
-	latencyStale = 5 * time.Second
-)
-
-// latency is an exponentially weighted mean of how long unary calls took, in nanoseconds. Updates that race may lose one
-// sample, which does not matter for a mean.
-type latency struct {
-	mean  atomic.Int64
-	stamp atomic.Int64 // of the last sample; 0: none yet
-}
-
-// observe adds a sample, taken at now (both in nanoseconds).
-func (l *latency) observe(now, sample int64) {
-	last := l.stamp.Load()
-	age := now - last
-	if last == 0 || age > int64(latencyStale) {
-		l.mean.Store(sample)
-	} else {
-		mean := l.mean.Load()
-		keep := math.Exp(-float64(age) / float64(latencyTau))
-		// Calls that end together would else weigh nothing each; a hundred of them make a new mean.
-		keep = min(keep, 0.99)
-		l.mean.Store(int64(float64(mean)*keep + float64(sample)*(1-keep)))
-	}
-	l.stamp.Store(max(now, 1))
-}
-
-// at is the mean as of now, 0 when there is none that still counts.
-func (l *latency) at(now int64) int64 {
-	last := l.stamp.Load()
-	if last == 0 || now-last > int64(latencyStale) {
-		return 0
-	}
-	return max(l.mean.Load(), 1)
 }

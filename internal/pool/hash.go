@@ -40,11 +40,12 @@ func (h *hashing) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	if !ok {
 		return h.p2c.Pick(info)
 	}
+	l := leaseFrom(info.Ctx)
 	first, second := h.best(key)
-	if conn, room := h.endpoints[first].pickConn(); conn == nil || !room || leaseFrom(info.Ctx).triedAt(h.endpoints[first]) {
+	if conn, room := h.endpoints[first].pickConn(); conn == nil || !room || l.triedAt(h.endpoints[first]) {
 		first = second
 	}
-	return h.take(first, info, h.fleet.clock())
+	return h.take(first, l, h.fleet.clock())
 }
 
 // best gives the endpoints with the two highest scores for a key; the same one twice when there is no other.

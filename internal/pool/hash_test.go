@@ -85,7 +85,7 @@ func TestHashOverflowsToOneOther(t *testing.T) {
 		if len(seen) != 2 || seen[home] != 1 {
 			t.Errorf("calls went to %v, want one to %s and the rest to one other", seen, home)
 		}
-		if l := (&lease{Context: ctx, tried: []*endpoint{f.endpoints[home]}}); true {
+		if l := (&lease{Context: ctx, attempts: &attempts{tried: []*endpoint{f.endpoints[home]}}}); true {
 			if addr, _, err := g.pick(l); err != nil || addr == home {
 				t.Errorf("a retry went to %s, %v", addr, err)
 			}

@@ -28,7 +28,7 @@ func (c *Channel) Invoke(ctx context.Context, method string, args, reply any, op
 	if c.retries(&unaryDesc, opts) {
 		return c.invokeAgain(ctx, method, args, reply, opts)
 	}
-	_, err := c.invoke(ctx, false, method, args, reply, nil, opts)
+	_, err := c.invoke(ctx, method, args, reply, nil, opts)
 	return err
 }
 
@@ -39,7 +39,7 @@ func (c *Channel) invokeAgain(ctx context.Context, method string, args, reply an
 	opts, trailer := withTrailer(opts)
 	for {
 		forget(opts)
-		l, err := c.invoke(ctx, a.mayFollow(), method, args, reply, a.tried, opts)
+		l, err := c.invoke(ctx, method, args, reply, &a, opts)
 		if err == nil || !a.again(ctx, l, err, *trailer) {
 			return err
 		}
@@ -69,10 +69,10 @@ func withTrailer(opts []grpc.CallOption) ([]grpc.CallOption, *metadata.MD) {
 	return append(opts[:len(opts):len(opts)], grpc.Trailer(trailer)), trailer
 }
 
-// invoke makes one attempt, if possible at none of the endpoints that were tried before. Another one may follow, or not.
-func (c *Channel) invoke(ctx context.Context, mayFollow bool, method string, args, reply any, tried []*endpoint, opts []grpc.CallOption) (*lease, error) {
-	l := &lease{Context: ctx, channel: c, tried: tried, unary: true}
-	if mayFollow {
+// invoke makes one attempt, if possible at none of the endpoints that were tried before; a is nil when it is the only one.
+func (c *Channel) invoke(ctx context.Context, method string, args, reply any, a *attempts, opts []grpc.CallOption) (*lease, error) {
+	l := &lease{Context: ctx, channel: c, attempts: a, unary: true}
+	if a != nil && a.mayFollow() {
 		l.mayFollow()
 	}
 	if raw, ok := args.(mem.BufferSlice); ok {

@@ -22,7 +22,7 @@ type lease struct {
 	channel  *Channel
 	endpoint atomic.Pointer[endpoint] // the last one picked
 	picked   atomic.Int64             // when, on the fleet's clock
-	tried    []*endpoint              // by earlier attempts
+	attempts *attempts                // of the call; nil: there is only this one
 	ended    atomic.Bool
 	unary    bool
 	caller   context.Context    // that of the call, of which this is one attempt; nil when no other one may follow
@@ -66,16 +66,14 @@ func (l *lease) end(err error) {
 		return
 	}
 	if ep := l.endpoint.Load(); ep != nil {
-		switch {
-		case err != nil:
+		if err != nil {
 			l.failed(ep, err)
-		case l.unary:
-			// How long a stream takes says nothing about the endpoint.
+		} else {
 			now := l.channel.fleet.clock()
-			ep.latency.observe(now, now-l.picked.Load())
-			fallthrough
-		default:
-			ep.endStreak()
+			if l.unary { // how long a stream takes says nothing about the endpoint
+				ep.latency.observe(now, now-l.picked.Load())
+			}
+			ep.answers(now)
 		}
 	}
 	if l.cancel != nil {
@@ -105,14 +103,17 @@ func (l *lease) failed(ep *endpoint, err error) {
 			ep.failures.Add(1)
 		}
 	default:
-		ep.endStreak() // it answers
+		ep.answers(l.channel.fleet.clock())
 	}
 }
 
 // triedAt tells whether an earlier attempt went to the endpoint.
 func (l *lease) triedAt(ep *endpoint) bool {
-	return l != nil && slices.Contains(l.tried, ep)
+	return l.again() && slices.Contains(l.attempts.tried, ep)
 }
+
+// again tells whether it is another attempt of a call.
+func (l *lease) again() bool { return l != nil && l.attempts != nil && len(l.attempts.tried) > 0 }
 
 // address of the endpoint that was picked.
 func (l *lease) address() string {

@@ -62,14 +62,13 @@ const fullProbes = 16
 // take gives the call to the endpoint, or to the next one that is fit for it: an endpoint whose last connection was lost stays
 // among the candidates until the next picker, one may have as many streams as the instance allows, and a retry goes elsewhere if
 // it can. When no connection is left, or when another one is about to come up, the call waits for the next picker.
-func (c *candidates) take(chosen int, info balancer.PickInfo, now int64) (balancer.PickResult, error) {
+func (c *candidates) take(chosen int, l *lease, now int64) (balancer.PickResult, error) {
 	var (
 		unfit   *endpoint
 		unfitOn *conn
 		full    = true // the unfit one is so for want of room
 		probes  int
 	)
-	l := leaseFrom(info.Ctx)
 	n := len(c.endpoints)
 	for i := range n {
 		ep := c.endpoints[(chosen+i)%n]

@@ -124,21 +124,21 @@ func (c *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method s
 		}
 		return r, nil
 	}
-	s, _, err := c.newStream(ctx, false, desc, method, nil, opts)
+	s, _, err := c.newStream(ctx, desc, method, nil, opts)
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// newStream makes one attempt at a call, if possible at none of the endpoints that were tried before. The lease is the stream's,
-// also when there is an error. Another attempt may follow, or not.
-func (c *Channel) newStream(ctx context.Context, mayFollow bool, desc *grpc.StreamDesc, method string, tried []*endpoint, opts []grpc.CallOption) (*stream, *lease, error) {
-	s := &stream{lease: lease{Context: ctx, channel: c, tried: tried, unary: !desc.ClientStreams && !desc.ServerStreams}}
+// newStream makes one attempt at a call, if possible at none of the endpoints that were tried before; a is nil when it is the only one. The lease is the stream's,
+// also when there is an error.
+func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method string, a *attempts, opts []grpc.CallOption) (*stream, *lease, error) {
+	s := &stream{lease: lease{Context: ctx, channel: c, attempts: a, unary: !desc.ClientStreams && !desc.ServerStreams}}
 	if !c.acquire() {
 		return nil, &s.lease, c.closedError()
 	}
-	if mayFollow {
+	if a != nil && a.mayFollow() {
 		s.lease.mayFollow()
 	}
 	options := append(append(s.options[:0], opts...), grpc.OnFinish(s.lease.end))

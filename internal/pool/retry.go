@@ -70,13 +70,14 @@ type attempts struct {
 	channel *Channel
 	made    int
 	tried   []*endpoint // these are asked last
+	since   int64       // when the last one was picked, on the fleet's clock
 }
 
 // again decides whether a call that ended with err is made again, and waits until it is time.
 func (a *attempts) again(ctx context.Context, l *lease, err error, trailer metadata.MD) bool {
 	a.made++
 	if ep := l.endpoint.Load(); ep != nil {
-		a.tried = append(a.tried, ep)
+		a.tried, a.since = append(a.tried, ep), l.picked.Load()
 	}
 	s := &a.channel.fleet.settings
 	var u *UnavailableError
@@ -170,7 +171,7 @@ func (c *Channel) newRetryStream(ctx context.Context, desc *grpc.StreamDesc, met
 // start makes an attempt. Those that no instance takes count, too.
 func (r *retryStream) start() error {
 	for {
-		s, l, err := r.channel.newStream(r.ctx, r.mayFollow(), r.desc, r.method, r.tried, r.opts)
+		s, l, err := r.channel.newStream(r.ctx, r.desc, r.method, &r.attempts, r.opts)
 		if err == nil {
 			r.current = s
 			return nil

@@ -23,7 +23,7 @@ func newRoundRobin(c candidates) *roundRobin {
 
 // Pick is called by grpc for each attempt of a call.
 func (r *roundRobin) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
-	return r.take(r.next(), info, r.fleet.clock())
+	return r.take(r.next(), leaseFrom(info.Ctx), r.fleet.clock())
 }
 
 func (r *roundRobin) next() int {
