@@ -136,7 +136,9 @@ func TestP2CKeepsToWeightsAtEveryLoad(t *testing.T) {
 					time.Sleep(time.Second)
 					var mu sync.Mutex
 					r := rand.New(rand.NewPCG(1, 1))
-					counts := load(f, g, workers, 20000*mean/time.Duration(workers), func(string) time.Duration {
+					// Long enough for a few long calls not to matter.
+					during := max(100*time.Second/time.Duration(workers), 8*time.Second)
+					counts := load(f, g, workers, during, func(string) time.Duration {
 						mu.Lock()
 						defer mu.Unlock()
 						return time.Duration(float64(mean) * factor(r))
