@@ -9,7 +9,7 @@ import (
 
 // endpoint is an address to call and the connections to it. It lives from its first registration until it is drained.
 //
-// The fields up to the blank line are read and written by calls without a lock; those after it belong to the fleet's mutex.
+// The fields up to the blank line are read and written by calls without the fleet's lock; those after it belong to the fleet's mutex.
 type endpoint struct {
 	addr      string
 	seed      uint64                  // of hashing

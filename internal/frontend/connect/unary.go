@@ -181,7 +181,10 @@ func (x *unary) readBody() (*[]byte, error) {
 	buf := frontend.GetBuffer(int(min(max(0, x.r.ContentLength), 64<<10)) + 1)
 	out, err := x.readAll(body, *buf)
 	*buf = out
-	stop()
+	if late := stop(); late != nil {
+		frontend.PutBuffer(buf)
+		return nil, late
+	}
 	if err != nil {
 		frontend.PutBuffer(buf)
 		return nil, body.Error(err)

@@ -46,27 +46,33 @@ func (b *Body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Bound has reading end when the client's own deadline passes, until stop is called. The error is a *frontend.Error: the
-// deadline is malformed.
-func (b *Body) Bound() (stop func(), err error) {
+// Bound has reading end when the client's own deadline passes, until stop is called. late is not nil when it has passed, and then counts
+// more than what came of reading: on HTTP/1.1, a deadline that passes as the end is read looks as if the client had left. Both errors are
+// a *frontend.Error; err says that the deadline is malformed.
+func (b *Body) Bound() (stop func() (late error), err error) {
 	d, ok, err := frontend.ClientTimeout(b.r.Header)
 	if err != nil {
 		return nil, err
 	}
 	if !ok || b.Ended() {
-		return func() {}, nil
+		return func() error { return nil }, nil
 	}
 	done := make(chan struct{})
 	timer := time.AfterFunc(d, func() {
 		defer close(done)
 		b.Interrupt()
 	})
-	return func() {
-		// Once the handler has returned, request and response are not ours.
-		if !timer.Stop() {
-			<-done
+	return func() error {
+		if timer.Stop() {
+			return nil
 		}
+		<-done // Once the handler has returned, request and response are not ours.
+		return errLate()
 	}, nil
+}
+
+func errLate() *frontend.Error {
+	return frontend.Errorf(codes.DeadlineExceeded, "the request body did not arrive in time")
 }
 
 // Interrupt has reading end now, also that of another goroutine.
@@ -89,7 +95,7 @@ func (b *Body) Error(err error) error {
 	case b.r.Context().Err() != nil:
 		return frontend.Errorf(codes.Canceled, "the client went away").WithCause(err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return frontend.Errorf(codes.DeadlineExceeded, "the request body did not arrive in time").WithCause(err)
+		return errLate().WithCause(err)
 	default:
 		return frontend.Errorf(codes.InvalidArgument, "the request body is incomplete").WithCause(err)
 	}

@@ -122,7 +122,18 @@ func (x *Exchange) readOnly(in *envelope.Reader) (*[]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer stop()
+	msg, err := x.readOne(in)
+	if late := stop(); late != nil {
+		if err == nil {
+			frontend.PutBuffer(msg)
+		}
+		return nil, late
+	}
+	return msg, err
+}
+
+// readOne reads the one message.
+func (x *Exchange) readOne(in *envelope.Reader) (*[]byte, error) {
 	msg, err := x.read(in)
 	if errors.Is(err, io.EOF) {
 		return nil, frontend.Errorf(codes.Unimplemented, "the method takes one message, and the request has none")
