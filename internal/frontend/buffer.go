@@ -74,13 +74,14 @@ const (
 	ratioMax = 16 * ratioOne
 )
 
-// Guess is how large the result for an input of this size will be: as large as the input before anything was learned.
+// Guess is how large the result for an input of this size will be: as large as the input before anything was learned. A result that is larger
+// than its input and than what is kept of buffers is left to grow: what one client has sent must not cost memory for the large inputs of others.
 func (r *Ratio) Guess(input int) int {
 	parts := int(atomic.LoadUint32(&r.parts))
 	if parts == 0 {
 		return input
 	}
-	return (input/ratioOne + 1) * parts
+	return min((input/ratioOne+1)*parts, max(input, maxRetained))
 }
 
 // Learn notes a result. Larger ones count at once, smaller ones in the long run. What fits into any buffer teaches nothing.

@@ -135,7 +135,10 @@ func TestRatio(t *testing.T) {
 		t.Errorf("after many small ones: %d", got)
 	}
 	r.Learn(1, maxRetained)
-	if got := r.Guess(input); got > 16*input+16*ratioOne {
+	if got := r.Guess(input); got > maxRetained {
 		t.Errorf("after an absurd one: %d", got)
+	}
+	if got := r.Guess(2 * maxRetained); got != 2*maxRetained {
+		t.Errorf("for a huge input after an absurd one: %d", got)
 	}
 }

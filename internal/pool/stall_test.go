@@ -216,13 +216,18 @@ func TestProbes(t *testing.T) {
 	}
 }
 
+// freezeUntilAsked freezes an endpoint that has a call, and waits for the question.
+func (s *stallScene) freezeUntilAsked(addr string) {
+	s.freeze(addr)
+	s.call(addr, nil)
+	for s.probes(addr) == 0 {
+		s.pass(10 * time.Millisecond)
+	}
+}
+
 func TestBytesMeanwhileProveLife(t *testing.T) {
 	inStallScene(t, Settings{}, 2, func(s *stallScene) {
-		s.freeze("a")
-		s.call("a", nil)
-		for s.probes("a") == 0 {
-			s.pass(10 * time.Millisecond)
-		}
+		s.freezeUntilAsked("a")
 		s.speak("a")
 		s.pass(probeTimeout)
 		s.wantEjected("after bytes that were not the answer", "a", false)
@@ -231,11 +236,7 @@ func TestBytesMeanwhileProveLife(t *testing.T) {
 
 func TestConnectionLostDuringProbe(t *testing.T) {
 	inStallScene(t, Settings{}, 2, func(s *stallScene) {
-		s.freeze("a")
-		s.call("a", nil)
-		for s.probes("a") == 0 {
-			s.pass(10 * time.Millisecond)
-		}
+		s.freezeUntilAsked("a")
 		s.grpc.sub("a").lose()
 		s.pass(probeTimeout)
 		if n := s.snapshot().Ejections; n != 0 {

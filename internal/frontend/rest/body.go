@@ -60,7 +60,9 @@ func (x *exchange) bodyWire() (*[]byte, error) {
 	size := x.method.ToWire.Guess(len(*body))
 	return fill(size, func(dst []byte) ([]byte, error) {
 		out, err := x.appendJSON(dst, *body)
-		x.method.ToWire.Learn(len(*body), len(out))
+		if err == nil {
+			x.method.ToWire.Learn(len(*body), len(out))
+		}
 		return out, err
 	})
 }
