@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -138,6 +139,19 @@ func TestQuickstart(t *testing.T) {
 	d.waitFor(t, 20*time.Second, "pool:")
 	d.tryDemo(t)
 	d.interrupt(t)
+}
+
+// TestQuickstartCaddyEnds: the demo says at once that there is no gateway, and why.
+func TestQuickstartCaddyEnds(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "make", "--no-print-directory", "demo",
+		"ARGS=--caddy false --listen-etcd "+kit.FreeAddr(t)+" --listen "+kit.FreeAddr(t)+" --admin "+kit.FreeAddr(t))
+	cmd.Dir = kit.RootDir(t)
+	output, err := cmd.CombinedOutput()
+	if want := "the Caddy that --caddy names ended by itself: exit status 1"; err == nil || !strings.Contains(string(output), want) {
+		t.Errorf("%v, not %q:\n%s", err, want, output)
+	}
 }
 
 // TestQuickstartWithOwnEtcd: the same against an etcd that is there already, with the Caddy that xcaddy built.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -16,6 +15,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+
+	"github.com/caddy-grpc/gateway/internal/freeport"
 )
 
 // Etcd is a real single-node etcd server that can be stopped and started again with its data, at the same address.
@@ -240,13 +241,12 @@ func startProcess(binary, client, peer, dir string, args []string) (func(), erro
 	}, nil
 }
 
-// FreeAddr returns an address of this machine that was free a moment ago.
+// FreeAddr returns an address of this machine on which nobody listens, and which only a server that is told to takes.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return addr
 }

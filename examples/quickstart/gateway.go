@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -21,13 +23,17 @@ import (
 	_ "github.com/caddy-grpc/gateway"
 )
 
+// errCaddyEnded says that the Caddy of its own is gone.
+var errCaddyEnded = errors.New("the Caddy that --caddy names ended by itself")
+
 //go:embed Caddyfile
 var caddyfileText []byte
 
-// startGateway serves the Caddyfile, in this process or, when binary is not empty, in a Caddy of its own.
-func startGateway(ctx context.Context, binary, caddyfilePath string) (stop func(), err error) {
+// startGateway serves the Caddyfile, in this process or, when binary is not empty, in a Caddy of its own; ended is told if that ends
+// by itself.
+func startGateway(ctx context.Context, binary, caddyfilePath string, ended func(error)) (stop func(), err error) {
 	if binary != "" {
-		return startBinary(ctx, binary, caddyfilePath)
+		return startBinary(ctx, binary, caddyfilePath, ended)
 	}
 	text := caddyfileText
 	if caddyfilePath != "" {
@@ -61,28 +67,30 @@ func quietLogs(config []byte) ([]byte, error) {
 	return json.Marshal(tree)
 }
 
-func startBinary(ctx context.Context, binary, caddyfilePath string) (stop func(), err error) {
-	if caddyfilePath == "" {
-		file, err := os.CreateTemp("", "Caddyfile-")
-		if err != nil {
-			return nil, fmt.Errorf("write the Caddyfile: %w", err)
-		}
-		defer file.Close()
-		if _, err := file.Write(caddyfileText); err != nil {
-			return nil, fmt.Errorf("write the Caddyfile: %w", err)
-		}
-		caddyfilePath = file.Name()
+func startBinary(ctx context.Context, binary, caddyfilePath string, ended func(error)) (stop func(), err error) {
+	from := "-" // standard input
+	if caddyfilePath != "" {
+		from = caddyfilePath
 	}
-	cmd := exec.CommandContext(ctx, binary, "run", "--config", caddyfilePath, "--adapter", "caddyfile")
+	cmd := exec.CommandContext(ctx, binary, "run", "--config", from, "--adapter", "caddyfile")
+	if caddyfilePath == "" {
+		cmd.Stdin = bytes.NewReader(caddyfileText)
+	}
 	cmd.Stderr = os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 40 * time.Second
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", binary, err)
 	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = cmd.Wait()
+		ended(fmt.Errorf("%w: %v", errCaddyEnded, cmd.ProcessState))
+	}()
 	return func() {
 		_ = cmd.Cancel()
-		_ = cmd.Wait()
+		<-done
 	}, nil
 }
 

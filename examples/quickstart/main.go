@@ -79,7 +79,8 @@ func run(ctx context.Context, opts options, in io.Reader, out io.Writer) error {
 			return fmt.Errorf("set %s: %w", name, err)
 		}
 	}
-	stop, err := startGateway(ctx, opts.caddy, opts.caddyfile)
+	ctx, ended := context.WithCancelCause(ctx)
+	stop, err := startGateway(ctx, opts.caddy, opts.caddyfile, ended)
 	if err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ func waitReady(ctx context.Context, opts options) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return endOf(ctx)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -145,7 +146,7 @@ func converse(ctx context.Context, fleet *fleet, opts options, in io.Reader, out
 		select {
 		case <-ctx.Done():
 			fmt.Fprintln(out, "ending: calls in flight finish, instances deregister")
-			return nil
+			return endOf(ctx)
 		case line := <-lines:
 			if line == "q" {
 				return nil
@@ -155,6 +156,14 @@ func converse(ctx context.Context, fleet *fleet, opts options, in io.Reader, out
 			}
 		}
 	}
+}
+
+// endOf is why the demo ends: nil for Ctrl-C.
+func endOf(ctx context.Context) error {
+	if cause := context.Cause(ctx); errors.Is(cause, errCaddyEnded) {
+		return cause
+	}
+	return nil
 }
 
 func obey(ctx context.Context, line string, fleet *fleet, opts options, out io.Writer) error {

@@ -4,6 +4,7 @@
 package testkit
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -21,6 +22,7 @@ import (
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 
+	"github.com/caddy-grpc/gateway/internal/freeport"
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
@@ -79,7 +81,7 @@ type Backend struct {
 // NewBackend makes a backend, without starting it.
 func NewBackend(opts ...Option) *Backend {
 	b := &Backend{
-		opts:       options{addr: "127.0.0.1:0", v1: true, v1alpha: true},
+		opts:       options{v1: true, v1alpha: true},
 		executions: map[string]int{},
 	}
 	b.library = newLibrary(b)
@@ -107,9 +109,12 @@ func (b *Backend) Start() error {
 	if b.server != nil {
 		return errors.New("start backend: it is running")
 	}
-	addr := b.opts.addr
-	if b.addr != "" {
-		addr = b.addr
+	addr := cmp.Or(b.addr, b.opts.addr)
+	if addr == "" {
+		var err error
+		if addr, err = freeport.Addr(); err != nil { // Not port 0: it must be free when the backend starts again.
+			return fmt.Errorf("start backend: %w", err)
+		}
 	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddy-grpc/gateway/bench/internal/canned"
 	"github.com/caddy-grpc/gateway/bench/internal/traffic"
+	"github.com/caddy-grpc/gateway/internal/freeport"
 )
 
 // Fleet is a set of processes that stop together.
@@ -250,14 +251,12 @@ func (f *Fleet) command(core, program string, args ...string) *exec.Cmd {
 }
 
 func freePorts(n int) ([]string, error) {
-	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	addrs := make([]string, n)
+	for i := range addrs {
+		var err error
+		if addrs[i], err = freeport.Addr(); err != nil {
 			return nil, err
 		}
-		defer l.Close() // Not before all have one.
-		addrs = append(addrs, l.Addr().String())
 	}
 	return addrs, nil
 }

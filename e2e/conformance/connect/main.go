@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/caddy-grpc/gateway/internal/freeport"
 )
 
 func main() {
@@ -204,24 +206,12 @@ func startBackend(protocol uint64) (cmd *exec.Cmd, host string, port uint64, err
 	return cmd, host, port, err
 }
 
-// startGateway writes the Caddyfile, runs Caddy and waits until it accepts connections. The port is chosen before, so that
-// another process may get it first; then another one is tried.
+// startGateway writes the Caddyfile, runs Caddy and waits until it accepts connections.
 func startGateway(dir string, req request, backend string) (*exec.Cmd, string, error) {
-	for attempt := 1; ; attempt++ {
-		cmd, listen, err := tryGateway(dir, req, backend)
-		if err == nil || attempt == 3 {
-			return cmd, listen, err
-		}
-	}
-}
-
-func tryGateway(dir string, req request, backend string) (*exec.Cmd, string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listen, err := freeport.Addr()
 	if err != nil {
 		return nil, "", err
 	}
-	listen := listener.Addr().String()
-	listener.Close()
 	text, err := caddyfile(dir, req, listen, backend)
 	if err != nil {
 		return nil, "", err
