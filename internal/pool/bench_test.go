@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -82,16 +83,19 @@ func unequal(i int) uint32 { return uint32(i%10) + 1 }
 
 // BenchmarkPick is the policy's part of a call.
 func BenchmarkPick(b *testing.B) {
-	for _, policy := range []string{BalanceP2C, BalanceRoundRobin} {
+	for _, policy := range []string{BalanceP2C, BalanceRoundRobin, BalanceHash} {
 		for name, weight := range map[string]func(int) uint32{"equal": equal, "weighted": unequal} {
 			for _, n := range []int{10, 10_000} {
 				b.Run(fmt.Sprintf("%s/%s/%d", policy, name, n), func(b *testing.B) {
 					_, g, _ := benchFleet(b, Settings{Balance: policy}, n, weight)
 					picker := g.state.Picker
-					ctx := &lease{Context: context.Background(), unary: true}
+					ctxs := make([]context.Context, 64)
+					for i := range ctxs {
+						ctxs[i] = &lease{Context: WithHash(context.Background(), strconv.Itoa(i)), unary: true}
+					}
 					b.ReportAllocs()
-					for b.Loop() {
-						res, err := picker.Pick(balancer.PickInfo{Ctx: ctx})
+					for i := 0; b.Loop(); i++ {
+						res, err := picker.Pick(balancer.PickInfo{Ctx: ctxs[i%len(ctxs)]})
 						if err != nil {
 							b.Fatal(err)
 						}
