@@ -230,8 +230,12 @@ func TestLeasesExpire(t *testing.T) {
 		return err
 	})
 	pause(5*time.Second, 30*time.Second)
+	for _, i := range w.instances {
+		w.until(t, 5*time.Second, i.addr, "held")
+	}
 	// One of them dies: it is held no longer, and costs the safe calls nothing.
 	w.instances[0].kill()
+	w.until(t, 5*time.Second, w.instances[0].addr, "draining", "")
 	pause(2*time.Second, 5*time.Second)
 	h := load.stop(t)
 	h.want(t, 10)
