@@ -14,10 +14,8 @@ import (
 
 // CallSettings are what a call takes besides its method.
 type CallSettings struct {
-	// Header is the request's: the client's deadline is read from it.
-	Header http.Header
-	// Metadata of the request, from Options.NewMetadata.
-	Metadata metadata.MD
+	// Request is the client's. Its headers become metadata by the rules, and the client's deadline is among them.
+	Request *http.Request
 	// Timeout overrides Method.Timeout when positive, also for streams.
 	Timeout time.Duration
 	// Idempotent allows the call to be executed twice.
@@ -55,7 +53,7 @@ func (o *Options) Start(ctx context.Context, m *Method, s CallSettings, info *In
 	}
 	opts := o.callOptions(nil, m, &s)
 	info.Called = true
-	c.stream, err = m.Conn.NewStream(metadata.NewOutgoingContext(c.ctx, s.Metadata), &m.StreamDesc, m.Path, opts...)
+	c.stream, err = m.Conn.NewStream(c.ctx, &m.StreamDesc, m.Path, opts...)
 	if err != nil {
 		defer c.cancel()
 		return nil, c.failed(err)
@@ -63,14 +61,18 @@ func (o *Options) Start(ctx context.Context, m *Method, s CallSettings, info *In
 	return c, nil
 }
 
-// newCall makes a call that is bounded in time. The error is a *Error.
+// newCall makes a call with its metadata, bounded in time. The error is a *Error.
 func (o *Options) newCall(ctx context.Context, m *Method, s *CallSettings, info *Info) (*Call, error) {
 	own := s.Timeout
 	unary := !m.StreamDesc.ClientStreams && !m.StreamDesc.ServerStreams
 	if own <= 0 && unary {
 		own = m.Timeout
 	}
-	d, bounded, err := o.timeout(s.Header, own, unary)
+	d, bounded, err := o.timeout(s.Request.Header, own, unary)
+	if err != nil {
+		return nil, err
+	}
+	ctx, err = o.withMetadata(ctx, s.Request)
 	if err != nil {
 		return nil, err
 	}

@@ -4,11 +4,9 @@ import (
 	"net"
 	"net/http"
 	"strings"
-
-	"google.golang.org/grpc/metadata"
 )
 
-// isForwarded are the headers that addForwarded decides about.
+// isForwarded are the headers that appendForwarded decides about.
 func isForwarded(name string) bool {
 	switch name {
 	case "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto":
@@ -17,14 +15,14 @@ func isForwarded(name string) bool {
 	return false
 }
 
-// addForwarded sets X-Forwarded-For, -Host and -Proto as Caddy's reverse_proxy does: what the request brings is believed only from a
+// appendForwarded appends X-Forwarded-For, -Host and -Proto as Caddy's reverse_proxy sets them: what the request brings is believed only from a
 // trusted proxy, to whose list the peer is appended. A rule `-x-forwarded-for` leaves the field out.
-func (o *Options) addForwarded(md metadata.MD, r *http.Request) {
+func (o *Options) appendForwarded(pairs []string, r *http.Request) []string {
 	trusted := o.TrustedProxy != nil && o.TrustedProxy(r)
 	peer, known := peerIP(r.RemoteAddr)
 	if !known && !trusted {
 		// Without a peer there is nothing true to say, and what a client says of itself is worth nothing.
-		return
+		return pairs
 	}
 	prior := func(header string, last bool) string {
 		values := r.Header[header]
@@ -36,11 +34,9 @@ func (o *Options) addForwarded(md metadata.MD, r *http.Request) {
 		}
 		return strings.Join(values, ", ")
 	}
-	room := make([]string, 0, 3) // for all three values
 	set := func(name, value string) {
 		if value != "" && validValue(value) && o.RequestMetadata.keeps(name) {
-			room = append(room, value)
-			md[name] = room[len(room)-1 : len(room) : len(room)]
+			pairs = append(pairs, name, value)
 		}
 	}
 	forwardedFor := prior("X-Forwarded-For", false)
@@ -66,6 +62,7 @@ func (o *Options) addForwarded(md metadata.MD, r *http.Request) {
 		host = h
 	}
 	set("x-forwarded-host", host)
+	return pairs
 }
 
 // peerIP returns the address without port and zone. A peer on a Unix socket ("@") has none.

@@ -4,7 +4,7 @@
 //
 // # How a protocol serves a call
 //
-// It finds the Method in the Table, makes the metadata with Options.NewMetadata, and starts the Call with Options.Start, which applies
+// It finds the Method in the Table and starts the Call with Options.Start, which makes metadata of the request's headers and applies
 // the deadlines (the client's by whichever header, the gateway's for unary calls). Where there is one message each way,
 // Options.Invoke makes the whole call, for less. Messages of a stream go by Call.Send and Call.Recv as
 // mem.BufferSlice, never decoded here; what the sender makes itself goes into a buffer from GetBuffer that NewMessage hands to gRPC. Errors of

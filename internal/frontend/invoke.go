@@ -5,7 +5,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/metadata"
 )
 
 // Invoke makes a whole call of a method that has one message each way. It takes msg over, a buffer from GetBuffer. It is bounded as Start
@@ -25,7 +24,7 @@ func (o *Options) Invoke(ctx context.Context, m *Method, s CallSettings, msg *[]
 	opts := append(o.callOptions(c.options[:0], m, &s), grpc.Header(&c.header), grpc.Trailer(&c.trailer), c)
 	info.Called = true
 	info.Sent++
-	err = m.Conn.Invoke(metadata.NewOutgoingContext(c.ctx, s.Metadata), m.Path, NewMessage(msg), &c.response, opts...)
+	err = m.Conn.Invoke(c.ctx, m.Path, NewMessage(msg), &c.response, opts...)
 	if err != nil {
 		return c, nil, c.failed(err)
 	}

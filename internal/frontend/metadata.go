@@ -1,9 +1,11 @@
 package frontend
 
 import (
+	"context"
 	"encoding/base64"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -70,11 +72,24 @@ func hasAnyPrefix(s string, prefixes ...string) bool {
 	return false
 }
 
-// NewMetadata makes the metadata of an RPC from a request's headers by the request rules, with X-Forwarded-For, -Host and -Proto set
-// as reverse_proxy sets them. Values that gRPC cannot carry (other than printable ASCII) are dropped. The error is a
+// withMetadata returns a context for an RPC whose metadata a request's headers are by the request rules, with X-Forwarded-For, -Host and
+// -Proto set as reverse_proxy sets them. Values that gRPC cannot carry (other than printable ASCII) are dropped. The error is a
 // *Error: a binary header (-bin) that is not base64.
-func (o *Options) NewMetadata(r *http.Request) (metadata.MD, error) {
-	md := make(metadata.MD, len(r.Header)+3)
+//
+// gRPC takes pairs as well as a map, and a list of pairs costs less to make, to check and to go over.
+func (o *Options) withMetadata(ctx context.Context, r *http.Request) (context.Context, error) {
+	var room [32]string // on the stack; more than that is allocated
+	pairs, err := o.appendMetadata(room[:0], r)
+	if err != nil {
+		return nil, err
+	}
+	return metadata.AppendToOutgoingContext(ctx, pairs...), nil
+}
+
+// appendMetadata appends names and values in turn.
+func (o *Options) appendMetadata(pairs []string, r *http.Request) ([]string, error) {
+	pairs = o.appendForwarded(pairs, r)
+	forwarded := pairs
 	listed := connectionListed(r.Header)
 	for key, values := range r.Header {
 		name := lowerName(key)
@@ -82,65 +97,45 @@ func (o *Options) NewMetadata(r *http.Request) (metadata.MD, error) {
 			continue
 		}
 		as, ok := o.RequestMetadata.target(name)
-		if !ok {
+		if !ok || isForwarded(as) && slices.Contains(forwarded, as) {
 			continue
 		}
 		if name == "cookie" {
 			values = withoutCookieAttributes(values)
 		}
-		values, err := requestValues(key, as, values)
-		if err != nil {
+		var err error
+		if pairs, err = appendValues(pairs, key, as, values); err != nil {
 			return nil, err
 		}
-		if len(values) > 0 {
-			md[as] = appendShared(md[as], values)
-		}
 	}
-	o.addForwarded(md, r)
-	return md, nil
+	return pairs, nil
 }
 
-// appendShared avoids a copy where there is nothing to append to; the result is capped so that a later append copies.
-func appendShared(to, values []string) []string {
-	if len(to) == 0 {
-		return values[:len(values):len(values)]
-	}
-	return append(to, values...)
-}
-
-// requestValues returns the values as gRPC carries them: printable ASCII as it is, the rest dropped, and -bin decoded.
-func requestValues(header, as string, values []string) ([]string, error) {
+// appendValues appends the values as gRPC carries them: printable ASCII as it is, the rest dropped, and -bin decoded.
+func appendValues(pairs []string, header, as string, values []string) ([]string, error) {
 	if strings.HasSuffix(as, "-bin") {
-		return decodeBinary(header, values)
+		return appendBinary(pairs, header, as, values)
 	}
-	for i, v := range values {
+	for _, v := range values {
 		if validValue(v) {
-			continue
+			pairs = append(pairs, as, v)
 		}
-		kept := append(make([]string, 0, len(values)-1), values[:i]...)
-		for _, v := range values[i+1:] {
-			if validValue(v) {
-				kept = append(kept, v)
-			}
-		}
-		return kept, nil
 	}
-	return values, nil
+	return pairs, nil
 }
 
-// decodeBinary decodes base64 with or without padding; several values may stand in one header, separated by commas.
-func decodeBinary(header string, values []string) ([]string, error) {
-	var out []string
+// appendBinary decodes base64 with or without padding; several values may stand in one header, separated by commas.
+func appendBinary(pairs []string, header, as string, values []string) ([]string, error) {
 	for _, joined := range values {
 		for v := range strings.SplitSeq(joined, ",") {
 			raw, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(v), "="))
 			if err != nil {
 				return nil, Errorf(codes.InvalidArgument, "header %s: want base64", header).WithCause(err)
 			}
-			out = append(out, string(raw))
+			pairs = append(pairs, as, string(raw))
 		}
 	}
-	return out, nil
+	return pairs, nil
 }
 
 // WriteHeader adds the metadata to a response header by the response rules.

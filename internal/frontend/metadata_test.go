@@ -7,7 +7,19 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"google.golang.org/grpc/metadata"
 )
+
+// metadataOf is the metadata that an RPC has for a request.
+func metadataOf(t *testing.T, o Options, r *http.Request) (metadata.MD, error) {
+	ctx, err := o.withMetadata(t.Context(), r)
+	if err != nil {
+		return nil, err
+	}
+	md, _ := metadata.FromOutgoingContext(ctx)
+	return md, nil
+}
 
 func TestForwarded(t *testing.T) {
 	for _, tc := range []struct {
@@ -30,7 +42,7 @@ func TestForwarded(t *testing.T) {
 			}
 			r.Header = http.Header{"X-Forwarded-For": {"1.1.1.1", "2.2.2.2"}, "X-Forwarded-Host": {"first", "claimed"}, "X-Forwarded-Proto": {"claimed-proto"}}
 			o := Options{TrustedProxy: func(*http.Request) bool { return tc.trusted }}.WithDefaults()
-			md, err := o.NewMetadata(r)
+			md, err := metadataOf(t, o, r)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -43,7 +55,26 @@ func TestForwarded(t *testing.T) {
 	}
 }
 
-func TestNewMetadataSharesAndNeverWrites(t *testing.T) {
+func TestForwardedIsNotWhatAnotherHeaderIsRenamedTo(t *testing.T) {
+	rules, err := CompileRequestRules([]Rule{{'+', "x-real-ip", "x-forwarded-for"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{RequestMetadata: rules}.WithDefaults()
+	for remote, want := range map[string]string{"192.0.2.1:5": "192.0.2.1", "@": "6.6.6.6"} {
+		r := httptest.NewRequest(http.MethodGet, "http://h/", nil)
+		r.RemoteAddr, r.Header = remote, http.Header{"X-Real-Ip": {"6.6.6.6"}}
+		md, err := metadataOf(t, o, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := md["x-forwarded-for"]; !slices.Equal(got, []string{want}) {
+			t.Errorf("from %s: got %q, want %q", remote, got, want)
+		}
+	}
+}
+
+func TestMetadataIsMadeWithoutWritingToTheHeader(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "http://h/", nil)
 	r.Header = http.Header{"X-A": {"1", "b\xffd", "3"}, "X-B": {"2"}}
 	rules, err := CompileRequestRules([]Rule{{'+', "x-b", "x-a"}})
@@ -51,7 +82,7 @@ func TestNewMetadataSharesAndNeverWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := Options{RequestMetadata: rules}.WithDefaults()
-	md, err := o.NewMetadata(r)
+	md, err := metadataOf(t, o, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +103,7 @@ func TestWantsTrailers(t *testing.T) {
 	}
 }
 
-func FuzzNewMetadata(f *testing.F) {
+func FuzzMetadata(f *testing.F) {
 	f.Add("X-A", "b", "192.0.2.1:5")
 	f.Add("X-Bin", "AP8=", "@")
 	f.Add("Cookie", "$Version=1; a=b;;", "[::1%x]:1")
@@ -82,7 +113,7 @@ func FuzzNewMetadata(f *testing.F) {
 		r.RemoteAddr = remote
 		r.Header = http.Header{http.CanonicalHeaderKey(key): {value}, "Connection": {value}}
 		o := Options{TrustedProxy: func(*http.Request) bool { return true }}.WithDefaults()
-		md, err := o.NewMetadata(r)
+		md, err := metadataOf(t, o, r)
 		if err != nil {
 			return
 		}

@@ -74,14 +74,8 @@ func safe(m *frontend.Method) bool {
 
 // call calls the method and answers.
 func (x *unary) call(msg *[]byte) error {
-	md, err := x.opts.NewMetadata(x.r)
-	if err != nil {
-		frontend.PutBuffer(msg)
-		return err
-	}
-	call, answer, err := x.opts.Invoke(x.r.Context(), x.method, frontend.CallSettings{
-		Header: x.r.Header, Metadata: md, Idempotent: x.r.Method == http.MethodGet,
-	}, msg, x.info)
+	settings := frontend.CallSettings{Request: x.r, Idempotent: x.r.Method == http.MethodGet}
+	call, answer, err := x.opts.Invoke(x.r.Context(), x.method, settings, msg, x.info)
 	switch {
 	case call == nil:
 		return err

@@ -69,17 +69,13 @@ func (x *Exchange) Serve() {
 }
 
 func (x *Exchange) serve() error {
-	md, err := x.Options.NewMetadata(x.R)
-	if err != nil {
-		return err
-	}
 	x.body = NewBody(x.W, x.R)
 	src := io.Reader(x.body)
 	if x.Source != nil {
 		x.body, src = x.Source.Body(), x.Source
 	}
 	in := envelope.NewReader(src, x.Options.MaxRequestSize, x.Request)
-	settings := frontend.CallSettings{Header: x.R.Header, Metadata: md}
+	settings := frontend.CallSettings{Request: x.R}
 	if x.Method.StreamDesc.ClientStreams {
 		return x.serveUpload(in, settings)
 	}

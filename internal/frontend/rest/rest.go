@@ -98,22 +98,16 @@ func (x *exchange) release() {
 
 // start begins the RPC.
 func (x *exchange) start() (*frontend.Call, error) {
-	settings, err := x.settings()
-	if err != nil {
-		return nil, err
-	}
-	return x.opts.Start(x.r.Context(), x.method, settings, x.info)
+	return x.opts.Start(x.r.Context(), x.method, x.settings(), x.info)
 }
 
 // settings are what the RPC takes besides its method.
-func (x *exchange) settings() (frontend.CallSettings, error) {
-	md, err := x.opts.NewMetadata(x.r)
+func (x *exchange) settings() frontend.CallSettings {
 	return frontend.CallSettings{
-		Header:     x.r.Header,
-		Metadata:   md,
+		Request:    x.r,
 		Timeout:    x.binding.Timeout,
 		Idempotent: x.binding.Idempotent || x.method.Idempotent,
-	}, err
+	}
 }
 
 // failed adds to the error of a call the metadata that came with it.

@@ -19,12 +19,7 @@ func (x *exchange) serveUnary() error {
 	if err != nil {
 		return err
 	}
-	settings, err := x.settings()
-	if err != nil {
-		frontend.PutBuffer(wire)
-		return err
-	}
-	call, msg, err := x.opts.Invoke(x.r.Context(), x.method, settings, wire, x.info)
+	call, msg, err := x.opts.Invoke(x.r.Context(), x.method, x.settings(), wire, x.info)
 	switch {
 	case call == nil:
 		return err
