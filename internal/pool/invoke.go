@@ -25,68 +25,80 @@ func (c *Channel) Invoke(ctx context.Context, method string, args, reply any, op
 		return c.closedError()
 	}
 	defer c.release()
-	if c.retries(&unaryDesc, opts) {
-		return c.invokeAgain(ctx, method, args, reply, opts)
+	again := c.retries(&unaryDesc, opts)
+	if again {
+		c.budget.call()
 	}
-	_, err := c.invoke(ctx, method, args, reply, nil, opts)
-	return err
-}
-
-// invokeAgain makes a call again as long as that makes sense.
-func (c *Channel) invokeAgain(ctx context.Context, method string, args, reply any, opts []grpc.CallOption) error {
-	c.budget.call()
-	a := attempts{channel: c}
-	opts, trailer := withTrailer(opts)
-	for {
-		forget(opts)
-		l, err := c.invoke(ctx, method, args, reply, &a, opts)
-		if err == nil || !a.again(ctx, l, err, *trailer) {
+	w := &wholeCall{attempts: attempts{channel: c}}
+	w.read(opts)
+	for l := &w.first; ; l = new(lease) {
+		l.Context, l.channel, l.request, l.unary = ctx, c, raw, true
+		if again {
+			l.attempts = &w.attempts
+		}
+		err := w.invoke(l, method, args, reply)
+		if err == nil || !again || !w.again(ctx, l, err, l.trailer) {
 			return err
 		}
 	}
 }
 
-// forget clears the metadata of an earlier attempt, which the next one replaces only if it reaches an instance.
-func forget(opts []grpc.CallOption) {
+// wholeCall is a call of Invoke. What it takes is allocated in one piece.
+type wholeCall struct {
+	attempts
+
+	first    lease              // of the first attempt, which mostly is the only one
+	options  []grpc.CallOption  // for grpc
+	room     [4]grpc.CallOption // for the usual number of them
+	trailer  *metadata.MD       // where the caller wants it; nil: nowhere
+	endpoint endpointOption     // nil: nobody wants to know
+}
+
+// read takes the caller's options. The trailer comes with the end of the pick, so that grpc need not copy it a second time.
+func (w *wholeCall) read(opts []grpc.CallOption) {
+	w.options = append(w.room[:0], w.channel.options...)
 	for _, o := range opts {
 		switch o := o.(type) {
-		case grpc.HeaderCallOption:
-			*o.HeaderAddr = nil
+		case idempotent:
+			continue
 		case grpc.TrailerCallOption:
-			*o.TrailerAddr = nil
+			if w.trailer == nil {
+				w.trailer = o.TrailerAddr
+				continue
+			}
+		case endpointOption:
+			w.endpoint = o
 		}
+		w.options = append(w.options, o)
 	}
 }
 
-// withTrailer has the call's trailer kept, which may say when to try again, unless the caller does so already.
-func withTrailer(opts []grpc.CallOption) ([]grpc.CallOption, *metadata.MD) {
-	for _, o := range opts {
-		if o, ok := o.(grpc.TrailerCallOption); ok {
-			return opts, o.TrailerAddr
-		}
-	}
-	trailer := new(metadata.MD)
-	return append(opts[:len(opts):len(opts)], grpc.Trailer(trailer)), trailer
-}
-
-// invoke makes one attempt, if possible at none of the endpoints that were tried before; a is nil when it is the only one.
-func (c *Channel) invoke(ctx context.Context, method string, args, reply any, a *attempts, opts []grpc.CallOption) (*lease, error) {
-	l := &lease{Context: ctx, channel: c, attempts: a, unary: true}
-	if a != nil && a.mayFollow() {
+// invoke makes one attempt, if possible at none of the endpoints that were tried before.
+func (w *wholeCall) invoke(l *lease, method string, args, reply any) error {
+	w.forget()
+	if l.attempts != nil && l.attempts.mayFollow() {
 		l.mayFollow()
 	}
-	if raw, ok := args.(mem.BufferSlice); ok {
-		l.request, args = raw, l
+	if l.request != nil {
+		args = l
 	}
-	c.leases.Add(1) // lease.end returns it. The channel cannot have closed: the caller has one.
-	err := c.conn.Invoke(l, method, args, reply, opts...)
+	w.channel.leases.Add(1) // lease.end returns it. The channel cannot have closed: the caller has one.
+	err := w.channel.conn.Invoke(l, method, args, reply, w.options...)
 	l.end(err)
-	if addr := l.address(); addr != "" {
-		for _, o := range opts {
-			if o, ok := o.(endpointOption); ok {
-				o.SetEndpoint(addr)
-			}
+	if w.trailer != nil {
+		*w.trailer = l.trailer
+	}
+	if addr := l.address(); addr != "" && w.endpoint != nil {
+		w.endpoint.SetEndpoint(addr)
+	}
+	return l.explain(err)
+}
+
+// forget clears the header of an earlier attempt, which the next one replaces only if it reaches an instance.
+func (w *wholeCall) forget() {
+	for _, o := range w.options {
+		if o, ok := o.(grpc.HeaderCallOption); ok {
+			*o.HeaderAddr = nil
 		}
 	}
-	return l, l.explain(err)
 }

@@ -29,6 +29,7 @@ type lease struct {
 	cancel   context.CancelFunc // ends the attempt; nil likewise
 	fate     atomic.Int32
 	request  mem.BufferSlice // of Invoke, when it is raw
+	trailer  metadata.MD     // of the attempt, once it is over
 }
 
 // mayFollow says that another attempt may follow, so that this one can be ended alone.

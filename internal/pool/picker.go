@@ -142,6 +142,9 @@ func (f *fleet) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (bal
 func (p *pick) end(info balancer.DoneInfo) {
 	f, ep, c := p.fleet, p.endpoint, p.conn
 	ep.calls.remove(p)
+	if p.lease != nil {
+		p.lease.trailer = info.Trailer
+	}
 	p.endpoint, p.conn, p.lease = nil, nil, nil
 	f.picks.Put(p)
 

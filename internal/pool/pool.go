@@ -32,6 +32,7 @@ type Channel struct {
 	lingered    atomic.Bool // the last lease to be returned closes the channel
 	cut         atomic.Bool // the channel was closed under its calls
 	budget      retryBudget
+	options     []grpc.CallOption // of every call
 	done        chan struct{}
 }
 
@@ -59,7 +60,7 @@ func open(name string, s Settings, feed feed, log *zap.Logger, random func() uin
 	if err != nil {
 		return nil, fmt.Errorf("opening the channel to %s: %w", name, err)
 	}
-	c := &Channel{fleet: f, conn: conn, done: make(chan struct{})}
+	c := &Channel{fleet: f, conn: conn, done: make(chan struct{}), options: callOptions(s)}
 	conn.Connect() // builds the policy, dials nothing yet
 	if s := feed.State(); s.Synced || len(s.Endpoints) > 0 {
 		f.onFeed(s) // Subscribe may take a moment to say so, and calls may come at once
@@ -104,11 +105,12 @@ func dialOptions(s Settings, f *fleet) []grpc.DialOption {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time: s.KeepaliveTime, Timeout: s.KeepaliveTimeout, PermitWithoutStream: s.PermitWithoutStream,
 		}),
-		grpc.WithDefaultCallOptions(
-			grpc.ForceCodecV2(newCodec()),
-			grpc.MaxCallRecvMsgSize(s.MaxReceiveSize),
-		),
 	}
+}
+
+// callOptions are those of every call. As defaults of the grpc.ClientConn they would be put together with the call's own anew each time.
+func callOptions(s Settings) []grpc.CallOption {
+	return []grpc.CallOption{grpc.ForceCodecV2(newCodec()), grpc.MaxCallRecvMsgSize(s.MaxReceiveSize)}
 }
 
 // NewStream starts an RPC: the policy picks an endpoint, the call takes a lease on it and on the channel. The stream
@@ -141,7 +143,7 @@ func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method s
 	if a != nil && a.mayFollow() {
 		s.lease.mayFollow()
 	}
-	options := append(append(s.options[:0], opts...), grpc.OnFinish(s.lease.end))
+	options := append(append(append(s.options[:0], c.options...), opts...), grpc.OnFinish(s.lease.end))
 	cs, err := c.conn.NewStream(&s.lease, desc, method, options...)
 	if err != nil {
 		s.lease.end(err)
