@@ -135,6 +135,11 @@ func (c hashedConn) Invoke(ctx context.Context, method string, args, reply any, 
 	return c.sharedChannel.Invoke(c.keyed(ctx), method, args, reply, opts...)
 }
 
+// InvokeUntil is that of sharedChannel.
+func (c hashedConn) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
+	return c.sharedChannel.InvokeUntil(c.keyed(ctx), deadline, method, args, reply, opts...)
+}
+
 // keyed puts the key into the context. Calls that are no request's, or whose key is empty, go without one.
 func (c hashedConn) keyed(ctx context.Context) context.Context {
 	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 
+	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/pool"
 )
 
@@ -99,20 +100,25 @@ func (c *sharedChannel) start() *pool.Channel {
 }
 
 // usable starts the channel and, while it is new, waits for its first instance: a reload that brings a channel hands over to it without a
-// failed call. Later a call without an instance fails at once.
-func (c *sharedChannel) usable(ctx context.Context) *pool.Channel {
+// failed call. Later a call without an instance fails at once. Waiting ends with ctx, and at the deadline unless that is zero.
+func (c *sharedChannel) usable(ctx context.Context, deadline time.Time) *pool.Channel {
 	ch := c.start()
 	if ch == nil || c.settled.Load() {
 		return ch
 	}
+	if !deadline.IsZero() {
+		bounded, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
+		ctx = bounded
+	}
 	c.mu.Lock()
-	deadline := c.started.Add(settleTime)
+	settled := c.started.Add(settleTime)
 	c.mu.Unlock()
 	for ctx.Err() == nil {
 		waiting, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 		err := ch.WaitReady(waiting)
 		cancel()
-		if err == nil || !time.Now().Before(deadline) || c.hopeless(ch) {
+		if err == nil || !time.Now().Before(settled) || c.hopeless(ch) {
 			c.settled.Store(true)
 			break
 		}
@@ -162,7 +168,7 @@ func errClosed() error {
 
 // NewStream implements grpc.ClientConnInterface.
 func (c *sharedChannel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	ch := c.usable(ctx)
+	ch := c.usable(ctx, time.Time{})
 	if ch == nil {
 		return nil, errClosed()
 	}
@@ -171,11 +177,16 @@ func (c *sharedChannel) NewStream(ctx context.Context, desc *grpc.StreamDesc, me
 
 // Invoke implements grpc.ClientConnInterface.
 func (c *sharedChannel) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	ch := c.usable(ctx)
+	return c.InvokeUntil(ctx, time.Time{}, method, args, reply, opts...)
+}
+
+// InvokeUntil is Invoke with a deadline, besides that of the context; zero is none.
+func (c *sharedChannel) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
+	ch := c.usable(ctx, deadline)
 	if ch == nil {
 		return errClosed()
 	}
-	return ch.Invoke(traced(ctx), method, args, reply, opts...)
+	return ch.InvokeUntil(traced(ctx), deadline, method, args, reply, opts...)
 }
 
 func (c *sharedChannel) waitReady(ctx context.Context) error {
@@ -244,5 +255,6 @@ func (c *sharedChannel) shutdown(ch *pool.Channel, limit time.Duration) {
 // Interface guards.
 var (
 	_ grpc.ClientConnInterface = (*sharedChannel)(nil)
+	_ frontend.BoundingConn    = (*sharedChannel)(nil)
 	_ pool.Observer            = (*sharedChannel)(nil)
 )

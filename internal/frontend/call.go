@@ -27,12 +27,13 @@ type CallSettings struct {
 type Call struct {
 	grpc.EmptyCallOption // see SetEndpoint
 
-	stream grpc.ClientStream // nil for a whole call, and when none could be started
-	ctx    context.Context
-	cancel context.CancelFunc
-	parent context.Context
-	method *Method
-	info   *Info
+	stream   grpc.ClientStream // nil for a whole call, and when none could be started
+	parent   context.Context
+	deadline time.Time       // zero: none
+	ctx      context.Context // has both; nil where the connection bounds the call itself
+	cancel   context.CancelFunc
+	method   *Method
+	info     *Info
 
 	response mem.BufferSlice // where a message is received to
 
@@ -51,6 +52,7 @@ func (o *Options) Start(ctx context.Context, m *Method, s CallSettings, info *In
 	if err != nil {
 		return nil, err
 	}
+	c.bound()
 	opts := o.callOptions(nil, m, &s)
 	info.Called = true
 	c.stream, err = m.Conn.NewStream(c.ctx, &m.StreamDesc, m.Path, opts...)
@@ -78,11 +80,30 @@ func (o *Options) newCall(ctx context.Context, m *Method, s *CallSettings, info 
 	}
 	c := &Call{parent: ctx, method: m, info: info}
 	if bounded {
-		c.ctx, c.cancel = context.WithTimeout(ctx, d)
-	} else {
-		c.ctx, c.cancel = context.WithCancel(ctx)
+		c.deadline = time.Now().Add(d)
 	}
 	return c, nil
+}
+
+// bound makes the context that ends with the call.
+func (c *Call) bound() {
+	if c.deadline.IsZero() {
+		c.ctx, c.cancel = context.WithCancel(c.parent)
+	} else {
+		c.ctx, c.cancel = context.WithDeadline(c.parent, c.deadline)
+	}
+}
+
+// over is the error of a context that is bounded as the call is.
+func (c *Call) over() error {
+	switch {
+	case c.ctx != nil:
+		return c.ctx.Err()
+	case !c.deadline.IsZero() && !time.Now().Before(c.deadline):
+		return context.DeadlineExceeded
+	default:
+		return c.parent.Err()
+	}
 }
 
 func (o *Options) callOptions(dst []grpc.CallOption, m *Method, s *CallSettings) []grpc.CallOption {
@@ -156,7 +177,7 @@ func (c *Call) Trailer() metadata.MD {
 	return c.stream.Trailer()
 }
 
-// Context is done when the call is over, at the latest by Close.
+// Context is done when the stream is over, at the latest by Close.
 func (c *Call) Context() context.Context { return c.ctx }
 
 // Close cancels the RPC if it is still going on and frees what it holds.

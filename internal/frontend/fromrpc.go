@@ -37,7 +37,7 @@ func (c *Call) failed(err error) *Error {
 		e.cause = nil
 	default:
 		local = true
-		e.Status = localStatus(st, c.ctx.Err())
+		e.Status = localStatus(st, c.over())
 	}
 	if d, ok := retryDelay(e.Status); ok && e.retryable() {
 		e.Header = http.Header{"Retry-After": {d}}
@@ -63,7 +63,7 @@ func (c *Call) fromUpstream(st *status.Status) bool {
 		return false
 	case len(c.Trailer()) > 0:
 		return true
-	case c.ctx.Err() != nil || hasAnyPrefix(st.Message(), localTexts...):
+	case c.over() != nil || hasAnyPrefix(st.Message(), localTexts...):
 		return false
 	}
 	return len(c.Header()) > 0

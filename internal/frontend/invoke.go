@@ -2,10 +2,16 @@ package frontend
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
 )
+
+// BoundingConn is a connection that bounds a whole call itself, for less than a context with the deadline costs. A zero deadline is none.
+type BoundingConn interface {
+	InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error
+}
 
 // Invoke makes a whole call of a method that has one message each way. It takes msg over, a buffer from GetBuffer. It is bounded as Start
 // says. The response is the caller's to free. The Call tells Header and Trailer, also after an error; it is nil when no call was
@@ -20,11 +26,16 @@ func (o *Options) Invoke(ctx context.Context, m *Method, s CallSettings, msg *[]
 		PutBuffer(msg)
 		return nil, nil, err
 	}
-	defer c.cancel()
 	opts := append(o.callOptions(c.options[:0], m, &s), grpc.Header(&c.header), grpc.Trailer(&c.trailer), c)
 	info.Called = true
 	info.Sent++
-	err = m.Conn.Invoke(c.ctx, m.Path, NewMessage(msg), &c.response, opts...)
+	if conn, ok := m.Conn.(BoundingConn); ok {
+		err = conn.InvokeUntil(c.parent, c.deadline, m.Path, NewMessage(msg), &c.response, opts...)
+	} else {
+		c.bound()
+		defer c.cancel()
+		err = m.Conn.Invoke(c.ctx, m.Path, NewMessage(msg), &c.response, opts...)
+	}
 	if err != nil {
 		return c, nil, c.failed(err)
 	}

@@ -47,7 +47,8 @@ type backend struct {
 	probes  atomic.Int64 // calls of the health service, which it does not have; they are no others
 	delay   atomic.Int64 // nanoseconds that each message takes longer
 	fails   atomic.Pointer[failing]
-	headers sync.Map // of the last call, by name
+	headers sync.Map    // of the last call, by name
+	bounded atomic.Bool // the last call has a deadline
 	stopped chan struct{}
 }
 
@@ -103,6 +104,8 @@ func (b *backend) serve(_ any, s grpc.ServerStream) error {
 	}
 	b.calls.Add(1)
 	defer b.ended.Add(1)
+	_, bounded := s.Context().Deadline()
+	b.bounded.Store(bounded)
 	md, _ := metadata.FromIncomingContext(s.Context())
 	for k, v := range md {
 		b.headers.Store(k, v)

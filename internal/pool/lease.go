@@ -30,6 +30,9 @@ type lease struct {
 	fate     atomic.Int32
 	request  mem.BufferSlice // of Invoke, when it is raw
 	trailer  metadata.MD     // of the attempt, once it is over
+	leash    *leash          // of Invoke: what ends the attempt in place of Context; nil: nothing else does
+	untie    func() bool     // unties the leash from Context
+	late     bool            // the leash's deadline has passed
 }
 
 // mayFollow says that another attempt may follow, so that this one can be ended alone.
@@ -40,10 +43,14 @@ func (l *lease) mayFollow() {
 
 // callerErr is that of the caller's context: the attempt's ends with the attempt.
 func (l *lease) callerErr() error {
-	if l.caller != nil {
+	switch {
+	case l.caller != nil:
 		return l.caller.Err()
+	case l.late:
+		return context.DeadlineExceeded
+	default:
+		return l.Context.Err()
 	}
-	return l.Err()
 }
 
 type leaseKey struct{}
@@ -52,6 +59,11 @@ type leaseKey struct{}
 func (l *lease) Value(key any) any {
 	if _, ok := key.(leaseKey); ok {
 		return l
+	}
+	if l.leash != nil {
+		if v := l.leash.ctx.Value(key); v != nil {
+			return v // that by which the context package finds a parent to cancel its child
+		}
 	}
 	return l.Context.Value(key)
 }
@@ -77,7 +89,7 @@ func (l *lease) end(err error) {
 			ep.answers(now)
 		}
 	}
-	if l.cancel != nil {
+	if l.caller != nil {
 		l.cancel()
 	}
 	l.channel.release()

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"sync"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -33,6 +34,7 @@ type Channel struct {
 	cut         atomic.Bool // the channel was closed under its calls
 	budget      retryBudget
 	options     []grpc.CallOption // of every call
+	leashes     sync.Pool         // those that are free
 	done        chan struct{}
 }
 

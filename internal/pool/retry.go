@@ -67,10 +67,11 @@ func (b *retryBudget) take() bool {
 
 // attempts makes a call again as long as that makes sense.
 type attempts struct {
-	channel *Channel
-	made    int
-	tried   []*endpoint // these are asked last
-	since   int64       // when the last one was picked, on the fleet's clock
+	channel  *Channel
+	deadline time.Time // of the call, besides its context's; zero: none
+	made     int
+	tried    []*endpoint // these are asked last
+	since    int64       // when the last one was picked, on the fleet's clock
 }
 
 // again decides whether a call that ended with err is made again, and waits until it is time.
@@ -89,7 +90,7 @@ func (a *attempts) again(ctx context.Context, l *lease, err error, trailer metad
 	}
 	wait, ok := a.wait(s, trailer)
 	switch {
-	case !ok:
+	case !ok, !a.deadline.IsZero() && time.Until(a.deadline) <= wait:
 		return false
 	case l.givenUp():
 		// These are no more calls than the stalled instance would have had, and only while it was found out.

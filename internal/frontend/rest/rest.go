@@ -80,9 +80,8 @@ type exchange struct {
 
 	method  *frontend.Method
 	binding *frontend.Binding
-	rpc     frontend.Binding // what binding points to when the method was called by its name
-	vars    []string         // the values of binding.Vars
-	scratch [4]string        // room for vars
+	vars    []string  // the values of binding.Vars
+	scratch [4]string // room for vars
 
 	websocket bool
 	suffix    *[]byte // the wire form of query and path, which follows that of each body; nil when there is none

@@ -44,8 +44,8 @@ func (x *exchange) routeByName(m *frontend.Method) (found bool, err error) {
 	const allow = "OPTIONS, POST"
 	switch {
 	case x.r.Method == http.MethodPost || x.websocket:
-		x.rpc = frontend.Binding{Method: m, HTTPMethod: http.MethodPost, BodyAll: true}
-		x.binding, x.method, x.info.Method = &x.rpc, m, m
+		x.binding = &frontend.Binding{Method: m, HTTPMethod: http.MethodPost, BodyAll: true}
+		x.method, x.info.Method = m, m
 		return true, nil
 	case x.r.Method == http.MethodOptions:
 		return false, x.options(allow)

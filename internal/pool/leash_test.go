@@ -1,0 +1,145 @@
+package pool
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+)
+
+func TestWholeCallEndsInTime(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // says nothing, so that the connection is never READY
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	slow := startBackend(t, "")
+	slow.delay.Store(int64(patience))
+	f, g := &manualFeed{}, &manualFeed{}
+	connecting, working := openChannel(t, Settings{}, f), openChannel(t, Settings{}, g)
+	f.list(silent.Addr().String())
+	g.list(slow.addr)
+	ready(t, working)
+	const soon = 50 * time.Millisecond
+	later := func() time.Time { return time.Now().Add(patience) }
+	for name, tc := range map[string]struct {
+		deadline func() time.Time
+		ctx      func() (context.Context, context.CancelFunc)
+		want     codes.Code
+	}{
+		"its deadline": {
+			func() time.Time { return time.Now().Add(soon) },
+			func() (context.Context, context.CancelFunc) { return t.Context(), func() {} }, codes.DeadlineExceeded,
+		},
+		"a deadline that has passed": {
+			func() time.Time { return time.Now().Add(-soon) },
+			func() (context.Context, context.CancelFunc) { return t.Context(), func() {} }, codes.DeadlineExceeded,
+		},
+		"the deadline of its context": {
+			later,
+			func() (context.Context, context.CancelFunc) { return context.WithTimeout(t.Context(), soon) }, codes.DeadlineExceeded,
+		},
+		"its caller": {
+			later,
+			func() (context.Context, context.CancelFunc) {
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(soon, cancel)
+				return ctx, cancel
+			}, codes.Canceled,
+		},
+	} {
+		for where, c := range map[string]*Channel{"while it waits for an instance": connecting, "while the instance works": working} {
+			for safe, opts := range map[string][]grpc.CallOption{"once": nil, "again if need be": {Idempotent()}} {
+				t.Run(name+", "+where+", "+safe, func(t *testing.T) {
+					ctx, cancel := tc.ctx()
+					defer cancel()
+					err := c.InvokeUntil(ctx, tc.deadline(), methodEcho, raw("x"), &mem.BufferSlice{}, opts...)
+					if status.Code(err) != tc.want {
+						t.Errorf("error is %v, want %v", err, tc.want)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestWholeCallTellsTheInstanceItsDeadline(t *testing.T) {
+	b := startBackend(t, "")
+	f := &manualFeed{}
+	c := openChannel(t, Settings{}, f)
+	f.list(b.addr)
+	ready(t, c)
+	for _, deadline := range []time.Time{{}, time.Now().Add(patience)} {
+		var reply mem.BufferSlice
+		if err := c.InvokeUntil(t.Context(), deadline, methodEcho, raw("x"), &reply, Idempotent()); err != nil {
+			t.Fatal(err)
+		}
+		reply.Free()
+		if got, want := b.bounded.Load(), !deadline.IsZero(); got != want {
+			t.Errorf("deadline %v: the instance has one is %v", deadline, got)
+		}
+	}
+}
+
+// What ends a call is used again by others, and must not end them.
+func TestCallsDoNotEndOneAnother(t *testing.T) {
+	b := startBackend(t, "")
+	b.delay.Store(int64(time.Millisecond))
+	f := &manualFeed{}
+	c := openChannel(t, Settings{EjectFailures: -1}, f)
+	f.list(b.addr)
+	ready(t, c)
+	call := func(ctx context.Context, patience time.Duration) error {
+		var reply mem.BufferSlice
+		err := c.InvokeUntil(ctx, time.Now().Add(patience), methodEcho, raw("x"), &reply, Idempotent())
+		reply.Free()
+		return err
+	}
+	var calls sync.WaitGroup
+	for range 16 {
+		calls.Go(func() {
+			for i := range 60 {
+				ctx, cancel := context.WithCancel(t.Context())
+				switch i % 3 {
+				case 0:
+					// So that it ends about when the answer comes.
+					_ = call(ctx, time.Millisecond+time.Duration(i)*10*time.Microsecond)
+				case 1:
+					time.AfterFunc(time.Millisecond+time.Duration(i)*10*time.Microsecond, cancel)
+					_ = call(ctx, patience)
+				default:
+					if err := call(ctx, patience); err != nil {
+						t.Errorf("a call that nothing ended: %v", err)
+					}
+				}
+				cancel()
+			}
+		})
+	}
+	calls.Wait()
+	if n := c.Snapshot().Leases; n != 0 {
+		t.Errorf("%d leases were not returned", n)
+	}
+}
+
+func TestNoOtherAttemptThatWouldBeTooLate(t *testing.T) {
+	b := startBackend(t, "")
+	b.fails.Store(&failing{code: codes.Unavailable})
+	f := &manualFeed{}
+	c := openChannel(t, Settings{RetryBackoffBase: time.Hour, RetryBackoffMax: time.Hour}, f)
+	f.list(b.addr)
+	ready(t, c)
+	err := c.InvokeUntil(t.Context(), time.Now().Add(patience), methodEcho, raw("x"), &mem.BufferSlice{}, Idempotent())
+	if status.Code(err) != codes.Unavailable {
+		t.Errorf("error is %v, want that of the only attempt", err)
+	}
+	if s := c.Snapshot(); s.Retries != 0 || b.calls.Load() != 1 {
+		t.Errorf("%d retries, %d calls", s.Retries, b.calls.Load())
+	}
+}
