@@ -23,27 +23,21 @@ func (c *Channel) Invoke(ctx context.Context, method string, args, reply any, op
 
 // InvokeUntil is Invoke with a deadline besides the context's; zero is none. It costs less than a context with that deadline.
 func (c *Channel) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
-	raw, isRaw := args.(mem.BufferSlice)
-	if isRaw {
+	if raw, ok := args.(mem.BufferSlice); ok {
 		defer raw.Free()
 	}
 	if !c.acquire() {
 		return c.closedError()
 	}
 	defer c.release()
-	again := c.retries(&unaryDesc, opts)
-	if again {
+	w := &wholeCall{attempts: attempts{channel: c, deadline: deadline}, safe: c.retries(&unaryDesc, opts)}
+	w.read(opts)
+	if w.safe {
 		c.budget.call()
 	}
-	w := &wholeCall{attempts: attempts{channel: c, deadline: deadline}}
-	w.read(opts)
 	for l := &w.first; ; l = new(lease) {
-		l.Context, l.channel, l.request, l.unary = ctx, c, raw, true
-		if again {
-			l.attempts = &w.attempts
-		}
-		err := w.invoke(l, method, args, reply)
-		if err == nil || !again || !w.again(ctx, l, err, l.trailer) {
+		err := w.invoke(ctx, l, method, args, reply)
+		if err == nil || !w.safe || !w.again(ctx, l, err, l.trailer) {
 			return err
 		}
 	}
@@ -53,6 +47,7 @@ func (c *Channel) InvokeUntil(ctx context.Context, deadline time.Time, method st
 type wholeCall struct {
 	attempts
 
+	safe     bool               // to be made again
 	first    lease              // of the first attempt, which mostly is the only one
 	options  []grpc.CallOption  // for grpc
 	room     [4]grpc.CallOption // for the usual number of them
@@ -80,17 +75,21 @@ func (w *wholeCall) read(opts []grpc.CallOption) {
 }
 
 // invoke makes one attempt, if possible at none of the endpoints that were tried before.
-func (w *wholeCall) invoke(l *lease, method string, args, reply any) error {
+func (w *wholeCall) invoke(ctx context.Context, l *lease, method string, args, reply any) error {
 	w.forget()
-	mayFollow := l.attempts != nil && w.mayFollow()
+	l.Context, l.channel, l.unary = ctx, w.channel, true
+	mayFollow := w.safe && w.mayFollow()
 	if mayFollow || !w.deadline.IsZero() {
 		l.tie(w.deadline)
 	}
 	if mayFollow {
 		l.cancel = l.leash.cancel
 	}
-	if l.request != nil {
-		args = l
+	if w.safe {
+		l.attempts = &w.attempts
+	}
+	if raw, ok := args.(mem.BufferSlice); ok {
+		l.request, args = raw, l
 	}
 	w.channel.leases.Add(1) // lease.end returns it. The channel cannot have closed: the caller has one.
 	err := w.channel.conn.Invoke(l, method, args, reply, w.options...)
