@@ -140,6 +140,9 @@ func (p *program) compile() {
 			f.oneof = at
 		}
 		f.counted = f.required || f.oneof >= 0
+		if f.counted {
+			f.quick = quickNone
+		}
 		if f.required {
 			p.required++
 		}
@@ -265,7 +268,45 @@ func (c *Compiler) compileField(f *field, fd protoreflect.FieldDescriptor) {
 	default:
 		f.form = formMap
 	}
+	if f.shape == shapeSingular && f.tag < 0x80 {
+		f.quick = quickOf(f.kind)
+	}
+	f.low, f.high = rangeOf(f.kind)
+	f.zigzag = f.kind == kindSint32 || f.kind == kindSint64
 	c.compileName(f)
+}
+
+func quickOf(k kind) quick {
+	switch k {
+	case kindString:
+		return quickString
+	case kindDouble:
+		return quickDouble
+	case kindBool:
+		return quickBool
+	case kindEnum:
+		return quickEnum
+	}
+	if _, high := rangeOf(k); high > 0 {
+		return quickInteger
+	}
+	return quickNone
+}
+
+// rangeOf is the range of an integer, as far as it is one of an int64.
+func rangeOf(k kind) (low, high int64) {
+	switch k {
+	case kindInt32, kindSint32, kindSfixed32:
+		return math.MinInt32, math.MaxInt32
+	case kindUint32, kindFixed32:
+		return 0, math.MaxUint32
+	case kindInt64, kindSint64, kindSfixed64:
+		return math.MinInt64, math.MaxInt64
+	case kindUint64, kindFixed64:
+		return 0, math.MaxInt64
+	default:
+		return 0, 0
+	}
 }
 
 // compileName prepares the forms of the field's name that are written and expected in JSON.

@@ -278,8 +278,10 @@ func (d *reader) float32(p int) (uint64, int) {
 
 // float64 reads a double and returns its bits.
 func (d *reader) float64(p int) (uint64, int) {
-	if v, q := d.plainFloat(p); q > 0 {
-		return math.Float64bits(v), q
+	if p < len(d.in) {
+		if q, v := plainDouble(d.in, p); q > 0 {
+			return v, q
+		}
 	}
 	token, q := d.floatText(p)
 	if q < 0 {
@@ -291,48 +293,6 @@ func (d *reader) float64(p int) (uint64, int) {
 		return 0, p
 	}
 	return math.Float64bits(v), q
-}
-
-// plainFloat reads a number without an exponent, of at most seven digits before the point and behind it: both its digits and the
-// power of ten are exact in floating point. The position is 0 if it is none.
-func (d *reader) plainFloat(p int) (float64, int) {
-	in := d.in
-	negative := p < len(in) && in[p] == '-'
-	if negative {
-		p++
-	}
-	if p+8 > len(in) {
-		return 0, 0
-	}
-	x := load64(in, p)
-	whole := leadingDigits(x)
-	if whole == 0 || whole == 8 || in[p] == '0' && whole > 1 {
-		return 0, 0
-	}
-	m := parseEight(x << uint(64-8*whole))
-	p += whole
-	v := float64(m)
-	if in[p] == '.' {
-		p++
-		if p+8 > len(in) {
-			return 0, 0
-		}
-		x := load64(in, p)
-		scale := leadingDigits(x)
-		if scale == 0 || scale == 8 {
-			return 0, 0
-		}
-		m = m*pow10[scale] + parseEight(x<<uint(64-8*scale))
-		p += scale
-		v = float64(m) / powers64[scale]
-	}
-	if isWordByte(in[p]) {
-		return 0, 0
-	}
-	if negative {
-		v = -v
-	}
-	return v, p
 }
 
 // floatText returns the text of the floating-point number at p, which may be a string that holds one, or one of the

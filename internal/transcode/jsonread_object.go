@@ -45,82 +45,101 @@ type objectState struct {
 
 // members reads the members of an object from the first one's name on, to the closing brace.
 //
-// Plain strings and numbers go the short way: into output that has room for them, without another look at what the field is. buf
+// What is most common goes the short way: into output that has room for it, without another look at what the field is. buf
 // is all of the output's memory, of which n bytes are written.
 func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectState) (int, []byte) {
 	in := d.in
 	buf, n := out[:cap(out)], len(out)
-	next := 0 // index of the field that is expected: the one behind the last
+	expected := m.fields // those behind the last one
+	if typed {
+		expected = nil // any of the names may be "@type"
+	}
 	for {
-		if uint(p) >= uint(len(in)) || in[p] != '"' {
-			return d.fail(p, buf[:n], "a field name")
-		}
 		start := p
-		f, q := d.quickMember(p, m, next)
-		if f != nil && !typed {
-			p = q
-		} else {
-			if f, p, out = d.namedMember(p, buf[:n], m, typed, s); p < 0 {
-				return p, out
-			}
-			if f == nil {
-				goto next // it was passed over
+		var f *field
+		if len(expected) > 0 && p+16 <= len(in) {
+			f = &expected[0]
+			if (load64(in, p)^f.match[0])&f.mask[0]|(load64(in, p+8)^f.match[1])&f.mask[1] == 0 &&
+				(len(f.key) <= 16 || f.longNamedAt(in, p)) {
+				p += len(f.key)
+				expected = expected[1:]
+				goto value
 			}
 		}
-		next = int(f.index) + 1
-		p = d.space(p)
+		start = d.space(p)
+		if f, p, out = d.member(start, buf[:n], m, expected, typed, s); p < 0 {
+			return p, out
+		}
+		if f == nil {
+			goto next // it was passed over
+		}
+		if !typed && f.index < extensionIndex {
+			expected = m.fields[f.index+1:]
+		}
+	value:
 		if bit := uint64(1) << (uint(f.index) & 63); !m.wide && f.index < 64 && s.seen&bit == 0 {
 			s.seen |= bit
 		} else if !d.mark(f, s) {
 			_, out = d.fail(start, buf[:n], "each field once")
 			return d.within(f.name, out)
 		}
-		if !f.counted && f.byte1 < 0x80 && p+1 < len(in) && len(buf)-n >= shortRoom {
-			switch {
-			case f.form == kindString && in[p] == '"':
-				if f.implicit && in[p+1] == '"' {
-					p += 2
-					goto next
-				}
-				if q, at := putShort(in, p+1, buf, n+1); q > 0 {
-					buf[n] = byte(f.byte1)
-					p, n = q, at
-					goto next
-				}
-			case f.form < kindEnum && in[p] != 'n':
-				v, q := d.scalar(p, f)
-				if q < 0 {
-					return d.within(f.name, buf[:n])
-				}
-				if v != 0 || !f.implicit {
-					buf[n] = byte(f.byte1)
-					n = putBits(buf, n+1, f, v)
-				}
-				p = q
+		if f.quick != quickNone && len(buf)-n >= shortRoom {
+			if q, at := f.put(in, p, buf, n); q > 0 {
+				p, n = q, at
 				goto next
 			}
 		}
-		if p, out = d.memberValue(start, p, buf[:n], f, s); p < 0 {
+		if p, out = d.memberValue(start, d.space(p), buf[:n], f, s); p < 0 {
 			return d.within(f.name, out)
 		}
 		buf, n = out[:cap(out)], len(out)
 	next:
-		p = d.space(p)
-		if p >= len(in) {
-			return d.fail(p, buf[:n], "',' or '}'")
-		}
-		switch in[p] {
-		case ',':
+		if uint(p) < uint(len(in)) && in[p] == ',' {
 			p++
-			if p < len(in) && in[p] <= ' ' {
-				p = d.space(p)
-			}
-		case '}':
+			continue
+		}
+		p = d.space(p)
+		switch {
+		case d.is(p, ','):
+			p++
+		case d.is(p, '}'):
 			return p + 1, buf[:n]
 		default:
 			return d.fail(p, buf[:n], "',' or '}'")
 		}
 	}
+}
+
+// namedAt reports whether the name of the field and the colon stand at in[p], behind which there are sixteen bytes at least.
+func (f *field) namedAt(in []byte, p int) bool {
+	return (load64(in, p)^f.match[0])&f.mask[0]|(load64(in, p+8)^f.match[1])&f.mask[1] == 0 &&
+		(len(f.key) <= 16 || f.longNamedAt(in, p))
+}
+
+func (f *field) longNamedAt(in []byte, p int) bool {
+	q := p + len(f.key)
+	return q <= len(in) && string(in[p+16:q]) == f.key[16:]
+}
+
+// member returns the field of the member at p, and the position behind the colon. A member that is no field
+// and may be there is passed over as a whole, and there is no field. If it is not the first of those expected, it is most likely the
+// second.
+func (d *reader) member(p int, out []byte, m *program, expected []field, typed bool, s *objectState) (*field, int, []byte) {
+	if !d.is(p, '"') {
+		p, out = d.fail(p, out, "a field name")
+		return nil, p, out
+	}
+	if !typed {
+		if len(expected) > 1 && p+16 <= len(d.in) && expected[1].namedAt(d.in, p) {
+			return &expected[1], p + len(expected[1].key), out
+		}
+		if first, last, end := plainName(d.in, p); end > 0 && d.is(end+1, ':') {
+			if i, ok := m.names.lookup(first, last, d.in[p+1:end]); ok {
+				return &m.fields[i], end + 2, out
+			}
+		}
+	}
+	return d.namedMember(p, out, m, typed, s)
 }
 
 // memberValue reads the value at p of the member at start, of any form, and appends the field.
@@ -137,76 +156,6 @@ func (d *reader) memberValue(start, p int, out []byte, f *field, s *objectState)
 		s.required++
 	}
 	return p, out
-}
-
-// shortRoom is the room that the short way needs: for a tag, and for a number or what putShort writes.
-const shortRoom = 1 + maxShort + 9
-
-// maxShort is how long a string may be at the most that putShort copies; its length takes one byte.
-const maxShort = 0x78
-
-// putShort copies a short plain string, whose text begins at in[p], behind a byte for its length at buf[n]. It returns the
-// positions after the closing quote and after the copy; the first is zero if the string is another.
-func putShort(in []byte, p int, buf []byte, n int) (int, int) {
-	at := n + 1
-	for last := n + maxShort; at < last && p+8 <= len(in); p, at = p+8, at+8 {
-		x := load64(in, p)
-		store64(buf, at, x)
-		if mask := specials(x); mask != 0 {
-			k := firstByte(mask)
-			if in[p+k] != '"' {
-				return 0, n
-			}
-			buf[n] = byte(at + k - n - 1)
-			return p + k + 1, at + k
-		}
-	}
-	return 0, n
-}
-
-// quickMember finds the field of the member at p and the position of its value, if the name is plain and short and the
-// colon follows at once. Members mostly come in the order of the fields, so the name of the next field is tried first.
-func (d *reader) quickMember(p int, m *program, next int) (*field, int) {
-	in := d.in
-	if len(in)-p < 9 {
-		return nil, p
-	}
-	if next < len(m.fields) {
-		f := &m.fields[next]
-		if (load64(in, p)^f.match[0])&f.mask[0] == 0 {
-			q := p + len(f.key)
-			if f.mask[1] == 0 || p+16 <= len(in) && (load64(in, p+8)^f.match[1])&f.mask[1] == 0 &&
-				(len(f.key) <= 16 || q <= len(in) && string(in[p+16:q]) == f.key[16:]) {
-				return f, q
-			}
-		}
-	}
-	x := load64(in, p+1)
-	first, last := x, uint64(0)
-	end := p + 1
-	mask := specials(x)
-	if mask != 0 {
-		n := firstByte(mask)
-		first = lowBytes(x, n)
-		end += n
-	} else {
-		for mask == 0 {
-			if end += 8; end > p+25 || end+8 > len(in) {
-				return nil, p
-			}
-			mask = specials(load64(in, end))
-		}
-		end += firstByte(mask)
-		last = load64(in, end-8)
-	}
-	if end+1 >= len(in) || in[end] != '"' || in[end+1] != ':' {
-		return nil, p
-	}
-	i, ok := m.names.lookup(first, last, in[p+1:end])
-	if !ok {
-		return nil, p
-	}
-	return &m.fields[i], end + 2
 }
 
 // mark notes that a field was seen, and reports whether it was seen for the first time.

@@ -63,6 +63,18 @@ const (
 	formMap
 )
 
+// A quick says how the short way of reading JSON takes the value of a member or of an element of a packed list.
+type quick uint8
+
+const (
+	quickNone quick = iota // not at all
+	quickString
+	quickInteger // of the kinds whose range is field.low to field.high
+	quickDouble
+	quickBool
+	quickEnum
+)
+
 // A program is all that is needed to convert one message type, compiled from its descriptor when it is first used.
 type program struct {
 	compiler *Compiler
@@ -102,7 +114,9 @@ type field struct {
 	utf8     bool // wire with invalid UTF-8 is malformed
 	packable bool // the wire may hold many values in one field
 	counted  bool // is required or in a oneof with more than one member
+	zigzag   bool
 	fixed    uint8
+	quick    quick
 	keySize  uint8 // length of key if it fits keyWords
 
 	tag   uint32 // of one value
@@ -113,6 +127,7 @@ type field struct {
 	oneof int32 // among the oneofs with more than one member; -1 for none
 
 	match, mask [2]uint64 // the first sixteen bytes of key
+	low, high   int64     // the range of an integer, as far as it is one of an int64
 
 	msg      *program
 	enum     *enumTable

@@ -1,0 +1,256 @@
+package transcode
+
+import "math"
+
+// The short way of reading JSON: functions that read what is most common, and give up on all else by returning 0 as the position
+// after it. They also give up near the end of the input, where no whole words can be read.
+
+// shortRoom is the room that the short way needs: for a tag, and for a number or what putShort writes.
+const shortRoom = 1 + maxShort + 9
+
+// maxShort is how long a string may be at the most that putShort copies; its length takes one byte.
+const maxShort = 0x78
+
+// putShort copies a short plain string, whose text begins at in[p], behind a byte for its length at buf[n]. It returns the
+// positions after the closing quote and after the copy; the first is zero if the string is another.
+func putShort(in []byte, p int, buf []byte, n int) (int, int) {
+	at := n + 1
+	for last := n + maxShort; at < last && p+8 <= len(in); p, at = p+8, at+8 {
+		x := load64(in, p)
+		store64(buf, at, x)
+		if mask := specials(x); mask != 0 {
+			k := firstByte(mask)
+			if in[p+k] != '"' {
+				return 0, n
+			}
+			buf[n] = byte(at + k - n - 1)
+			return p + k + 1, at + k
+		}
+	}
+	return 0, n
+}
+
+// put reads the value of a member at in[p] and writes the field at buf[n], where there is room for what is short. It returns the
+// positions after both.
+func (f *field) put(in []byte, p int, buf []byte, n int) (int, int) {
+	if uint(p) >= uint(len(in)) {
+		return 0, n
+	}
+	q, v := 0, uint64(0)
+	switch f.quick {
+	case quickString:
+		if in[p] != '"' {
+			return 0, n
+		}
+		text := in[p+1:]
+		text = text[:min(len(text), maxShort)]
+		dst := buf[n+2:]
+		dst = dst[:len(text)]
+		for i := 0; i <= len(text)-8; i += 8 {
+			x := load64(text, i)
+			store64(dst, i, x)
+			if mask := specials(x); mask != 0 {
+				size := i + firstByte(mask)
+				if text[size] != '"' {
+					return 0, n
+				}
+				if size > 0 || !f.implicit {
+					buf[n], buf[n+1] = byte(f.byte1), byte(size)
+					n += 2 + size
+				}
+				return p + size + 2, n
+			}
+		}
+		return 0, n
+	case quickInteger:
+		q, v = f.plainInteger(in, p)
+	case quickDouble:
+		q, v = plainDouble(in, p)
+	case quickBool:
+		q, v = plainBool(in, p)
+	case quickEnum:
+		q, v = f.enum.plain(in, p)
+	}
+	if q > 0 && (v != 0 || !f.implicit) {
+		buf[n] = byte(f.byte1)
+		n++
+		if v < 0x80 && f.fixed == 0 {
+			buf[n] = byte(v)
+			return q, n + 1
+		}
+		n = putBits(buf, n, f, v)
+	}
+	return q, n
+}
+
+// plainName finds the end of the name in quotes at in[p], if it is short and without escapes: the position of the closing
+// quote, and the words of the name as in nameTable.
+func plainName(in []byte, p int) (first, last uint64, end int) {
+	if p+9 > len(in) {
+		return 0, 0, 0
+	}
+	first = load64(in, p+1)
+	end = p + 1
+	mask := specials(first)
+	if mask != 0 {
+		n := firstByte(mask)
+		first = lowBytes(first, n)
+		end += n
+	} else {
+		for mask == 0 {
+			if end += 8; end > p+25 || end+8 > len(in) {
+				return 0, 0, 0
+			}
+			mask = specials(load64(in, end))
+		}
+		end += firstByte(mask)
+		last = load64(in, end-8)
+	}
+	if in[end] != '"' {
+		return 0, 0, 0
+	}
+	return first, last, end
+}
+
+// plainInteger reads the integer at in[p], in quotes or without, if it is written in digits alone and is in the field's range.
+func (f *field) plainInteger(in []byte, p int) (int, uint64) {
+	quoted := in[p] == '"'
+	if quoted {
+		p++
+	}
+	negative := p < len(in) && in[p] == '-'
+	if negative {
+		p++
+	}
+	if p+8 > len(in) {
+		return 0, 0
+	}
+	x := load64(in, p)
+	k := leadingDigits(x)
+	if k == 0 || in[p] == '0' && k > 1 {
+		return 0, 0
+	}
+	v := parseEight(x << uint(64-8*k))
+	if k < 8 {
+		p += k
+	} else if p, v = moreDigits(in, p+8, v); p == 0 {
+		return 0, 0
+	}
+	if c := in[p]; quoted {
+		if c != '"' {
+			return 0, 0
+		}
+		p++
+	} else if isWordByte(c) {
+		return 0, 0
+	}
+	if v > math.MaxInt64 {
+		return 0, 0
+	}
+	i := int64(v)
+	if negative {
+		i = -i
+	}
+	if i < f.low || i > f.high {
+		return 0, 0
+	}
+	if f.zigzag {
+		return p, zigzag(i)
+	}
+	return p, uint64(i)
+}
+
+// moreDigits reads what follows eight digits of a number, up to nineteen in all.
+func moreDigits(in []byte, p int, v uint64) (int, uint64) {
+	if p+8 > len(in) {
+		return 0, 0
+	}
+	x := load64(in, p)
+	k := leadingDigits(x)
+	if k < 8 {
+		return p + k, v*pow10[k] + parseEight(x<<uint(64-8*k))
+	}
+	p += 8
+	if p+8 > len(in) {
+		return 0, 0
+	}
+	v = v*1e8 + parseEight(x)
+	x = load64(in, p)
+	if k = leadingDigits(x); k > 3 {
+		return 0, 0
+	}
+	return p + k, v*pow10[k] + parseEight(x<<uint(64-8*k))
+}
+
+// plainDouble reads a number without an exponent, of at most seven digits before the point and behind it: both its digits and the
+// power of ten are exact in floating point.
+func plainDouble(in []byte, p int) (int, uint64) {
+	negative := in[p] == '-'
+	if negative {
+		p++
+	}
+	if p+8 > len(in) {
+		return 0, 0
+	}
+	x := load64(in, p)
+	whole := leadingDigits(x)
+	if whole == 0 || whole == 8 || in[p] == '0' && whole > 1 {
+		return 0, 0
+	}
+	m := parseEight(x << uint(64-8*whole))
+	p += whole
+	v := float64(m)
+	if in[p] == '.' {
+		p++
+		if p+8 > len(in) {
+			return 0, 0
+		}
+		x := load64(in, p)
+		scale := leadingDigits(x)
+		if scale == 0 || scale == 8 {
+			return 0, 0
+		}
+		m = m*pow10[scale] + parseEight(x<<uint(64-8*scale))
+		p += scale
+		v = float64(m) / powers64[scale]
+	}
+	if isWordByte(in[p]) {
+		return 0, 0
+	}
+	if negative {
+		v = -v
+	}
+	return p, math.Float64bits(v)
+}
+
+// plainBool reads true or false.
+func plainBool(in []byte, p int) (int, uint64) {
+	if p+8 > len(in) {
+		return 0, 0
+	}
+	x := load64(in, p)
+	const yes, no = 't' | 'r'<<8 | 'u'<<16 | 'e'<<24, 'f' | 'a'<<8 | 'l'<<16 | 's'<<24 | 'e'<<32
+	switch {
+	case uint32(x) == yes && !isWordByte(byte(x>>32)):
+		return p + 4, 1
+	case x&0xff_ffff_ffff == no && !isWordByte(byte(x>>40)):
+		return p + 5, 0
+	}
+	return 0, 0
+}
+
+// plain reads the name of an enum value.
+func (t *enumTable) plain(in []byte, p int) (int, uint64) {
+	if in[p] != '"' {
+		return 0, 0
+	}
+	first, last, end := plainName(in, p)
+	if end == 0 {
+		return 0, 0
+	}
+	v, ok := t.names.lookup(first, last, in[p+1:end])
+	if !ok {
+		return 0, 0
+	}
+	return end + 1, uint64(int64(v))
+}
