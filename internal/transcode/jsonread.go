@@ -233,28 +233,44 @@ func (d *reader) message(p int, out []byte, m *program) (int, []byte) {
 
 // delimited reads a message and appends it with the tag that f gives it.
 func (d *reader) delimited(p int, out []byte, f *field) (int, []byte) {
+	m := f.msg
+	if d.depth <= 0 || f.kind == kindGroup || !m.ready.Load() {
+		return d.oddDelimited(p, out, f)
+	}
+	out = grow(out, secondsRoom)
+	if m.wkt == wktTimestamp && f.tag < 0x80 {
+		buf, n := out[:cap(out)], len(out)
+		if q, at := putTimestamp(d.in, p, buf, n+1); q > 0 {
+			buf[n] = byte(f.byte1)
+			return q, buf[:at]
+		}
+	}
+	out = appendTag(out, f.tag)
+	index := len(d.patches)
+	out = d.open(out)
+	d.depth--
+	if m.wkt == notWellKnown {
+		p, out = d.object(p, out, m, false)
+	} else {
+		p, out = d.wellKnown(p, out, m)
+	}
+	d.depth++
+	if p >= 0 {
+		d.close(index, out)
+	}
+	return p, out
+}
+
+// oddDelimited is delimited for groups, and for types that are met for the first time.
+func (d *reader) oddDelimited(p int, out []byte, f *field) (int, []byte) {
 	out = appendTag(out, f.tag)
 	if f.kind == kindGroup {
 		p, out = d.message(p, out, f.msg)
 		return p, appendTag(out, f.tag+wireEndGroup-wireStartGroup)
 	}
-	m := f.msg
-	if m.ready.Load() && m.wkt == wktTimestamp && d.depth > 0 {
-		at := len(out)
-		if p, out = d.timestamp(p, append(out, 0)); p >= 0 {
-			out[at] = byte(len(out) - at - 1) // it is always short
-		}
-		return p, out
-	}
 	index := len(d.patches)
 	out = d.open(out)
-	if m.ready.Load() && m.wkt == notWellKnown && d.depth > 0 {
-		d.depth--
-		p, out = d.object(p, out, m, false)
-		d.depth++
-	} else {
-		p, out = d.message(p, out, m)
-	}
+	p, out = d.message(p, out, f.msg)
 	if p >= 0 {
 		d.close(index, out)
 	}

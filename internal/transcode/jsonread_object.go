@@ -133,10 +133,8 @@ func (d *reader) member(p int, out []byte, m *program, expected []field, typed b
 		if len(expected) > 1 && p+16 <= len(d.in) && expected[1].namedAt(d.in, p) {
 			return &expected[1], p + len(expected[1].key), out
 		}
-		if first, last, end := plainName(d.in, p); end > 0 && d.is(end+1, ':') {
-			if i, ok := m.names.lookup(first, last, d.in[p+1:end]); ok {
-				return &m.fields[i], end + 2, out
-			}
+		if i, end := m.names.quoted(d.in, p); end > 0 && d.is(end+1, ':') {
+			return &m.fields[i], end + 2, out
 		}
 	}
 	return d.namedMember(p, out, m, typed, s)

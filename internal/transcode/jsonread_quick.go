@@ -69,7 +69,11 @@ func (f *field) put(in []byte, p int, buf []byte, n int) (int, int) {
 	case quickBool:
 		q, v = plainBool(in, p)
 	case quickEnum:
-		q, v = f.enum.plain(in, p)
+		number, end := f.enum.names.quoted(in, p)
+		if end == 0 {
+			return 0, n
+		}
+		q, v = end+1, uint64(int64(number))
 	}
 	if q > 0 && (v != 0 || !f.implicit) {
 		buf[n] = byte(f.byte1)
@@ -83,14 +87,15 @@ func (f *field) put(in []byte, p int, buf []byte, n int) (int, int) {
 	return q, n
 }
 
-// plainName finds the end of the name in quotes at in[p], if it is short and without escapes: the position of the closing
-// quote, and the words of the name as in nameTable.
-func plainName(in []byte, p int) (first, last uint64, end int) {
-	if p+9 > len(in) {
-		return 0, 0, 0
+// quoted looks up the name in quotes at in[p], if it is short and without escapes, and returns the position of the closing quote. If there
+// is no such name, the position is 0.
+func (t *nameTable) quoted(in []byte, p int) (int32, int) {
+	if p+9 > len(in) || in[p] != '"' {
+		return 0, 0
 	}
-	first = load64(in, p+1)
-	end = p + 1
+	p++
+	first, last := load64(in, p), uint64(0)
+	end := p
 	mask := specials(first)
 	if mask != 0 {
 		n := firstByte(mask)
@@ -98,8 +103,8 @@ func plainName(in []byte, p int) (first, last uint64, end int) {
 		end += n
 	} else {
 		for mask == 0 {
-			if end += 8; end > p+25 || end+8 > len(in) {
-				return 0, 0, 0
+			if end += 8; end > p+24 || end+8 > len(in) {
+				return 0, 0
 			}
 			mask = specials(load64(in, end))
 		}
@@ -107,9 +112,12 @@ func plainName(in []byte, p int) (first, last uint64, end int) {
 		last = load64(in, end-8)
 	}
 	if in[end] != '"' {
-		return 0, 0, 0
+		return 0, 0
 	}
-	return first, last, end
+	if v, ok := t.lookup(first, last, in[p:end]); ok {
+		return v, end
+	}
+	return 0, 0
 }
 
 // plainInteger reads the integer at in[p], in quotes or without, if it is written in digits alone and is in the field's range.
@@ -237,20 +245,4 @@ func plainBool(in []byte, p int) (int, uint64) {
 		return p + 5, 0
 	}
 	return 0, 0
-}
-
-// plain reads the name of an enum value.
-func (t *enumTable) plain(in []byte, p int) (int, uint64) {
-	if in[p] != '"' {
-		return 0, 0
-	}
-	first, last, end := plainName(in, p)
-	if end == 0 {
-		return 0, 0
-	}
-	v, ok := t.names.lookup(first, last, in[p+1:end])
-	if !ok {
-		return 0, 0
-	}
-	return end + 1, uint64(int64(v))
 }

@@ -64,19 +64,6 @@ func (d *reader) dynamicValue(p int, out []byte, m *program) (int, []byte) {
 
 // timestamp reads an RFC 3339 time and appends the fields of a Timestamp.
 func (d *reader) timestamp(p int, out []byte) (int, []byte) {
-	// The usual lengths, for 0, 3, 6 and 9 digits of a second, are tried before the string is looked into.
-	for _, n := range [...]int{20, 24, 27, 30} {
-		end := p + n + 1
-		if end >= len(d.in) {
-			break
-		}
-		if d.in[end] != '"' || d.in[p] != '"' {
-			continue
-		}
-		if seconds, nanos, ok := parseUTC(d.in[p+1 : end]); ok && seconds >= minTimestamp {
-			return end + 1, appendSeconds(out, seconds, nanos)
-		}
-	}
 	s, q := d.text(p)
 	if q < 0 {
 		return q, out
@@ -103,8 +90,15 @@ func (d *reader) duration(p int, out []byte) (int, []byte) {
 
 // appendSeconds appends the fields that Timestamp and Duration have alike.
 func appendSeconds(out []byte, seconds int64, nanos int32) []byte {
-	out = grow(out, 2*(1+maxVarint))
-	buf, n := out[:cap(out)], len(out)
+	out = grow(out, secondsRoom)
+	buf := out[:cap(out)]
+	return buf[:putSeconds(buf, len(out), seconds, nanos)]
+}
+
+// secondsRoom is the room that putSeconds and putTimestamp need, and a byte for a tag.
+const secondsRoom = 2 + 2*(1+maxVarint)
+
+func putSeconds(buf []byte, n int, seconds int64, nanos int32) int {
 	if seconds != 0 {
 		buf[n] = 1<<3 | wireVarint
 		n = putVarint(buf, n+1, uint64(seconds))
@@ -113,7 +107,7 @@ func appendSeconds(out []byte, seconds int64, nanos int32) []byte {
 		buf[n] = 2<<3 | wireVarint
 		n = putVarint(buf, n+1, uint64(int64(nanos)))
 	}
-	return buf[:n]
+	return n
 }
 
 // fieldMask reads paths in lowerCamelCase, with commas between, and appends the fields of a FieldMask.

@@ -28,56 +28,95 @@ func parseTimestamp(s []byte) (seconds int64, nanos int32, ok bool) {
 	return seconds, nanos, seconds >= minTimestamp && seconds <= maxTimestamp
 }
 
-// parseUTC reads a time in the form that ProtoJSON writes, "2006-01-02T15:04:05.999999999Z" with up to nine digits.
+// putTimestamp reads the quoted time in the form that ProtoJSON writes at in[p], "2006-01-02T15:04:05.999999999Z" with no, three, six or
+// nine digits of a second, and writes the length and the fields of a Timestamp at buf[n]. It returns the positions after both, and 0 if it is
+// another.
+func putTimestamp(in []byte, p int, buf []byte, n int) (int, int) {
+	if uint(p) >= uint(len(in)) || in[p] != '"' {
+		return 0, n
+	}
+	for _, size := range [...]int{20, 24, 27, 30} {
+		end := p + size + 1
+		if end >= len(in) {
+			break
+		}
+		if in[end] != '"' {
+			continue
+		}
+		seconds, nanos, ok := parseUTC(in[p+1 : end])
+		if !ok || seconds < minTimestamp {
+			break
+		}
+		at := putSeconds(buf, n+1, seconds, nanos)
+		buf[n] = byte(at - n - 1) // it is always short
+		return end + 1, at
+	}
+	return 0, n
+}
+
+// parseUTC reads a time in the form that ProtoJSON writes, with up to nine digits of a second.
 func parseUTC(s []byte) (seconds int64, nanos int32, ok bool) {
 	n := len(s)
 	if n < len("2006-01-02T15:04:05Z") || n > len("2006-01-02T15:04:05.999999999Z") || s[n-1] != 'Z' {
 		return 0, 0, false
 	}
-	// The three words of date and time, with the separators turned to zeros so that all eight are digits.
+	// Three words of date and time, "2006-01-", "02T15:04" and ":05", with a zero in place of what stands between the digits.
 	a, b, c := load64(s, 0), load64(s, 8), uint64(load32(s, 16))
 	const (
-		sepA = uint64('-')<<32 | uint64('-')<<56
-		sepB = uint64('T')<<16 | uint64(':')<<40
-		sepC = uint64(':')
-		mskA = uint64(0xff)<<32 | uint64(0xff)<<56
-		mskB = uint64(0xff)<<16 | uint64(0xff)<<40
-		mskC = uint64(0xff)
+		sepA, placeA = uint64('-')<<32 | uint64('-')<<56, uint64(0xff)<<32 | uint64(0xff)<<56
+		sepB, placeB = uint64('T')<<16 | uint64(':')<<40, uint64(0xff)<<16 | uint64(0xff)<<40
+		sepC, placeC = uint64(':'), uint64(0xff)
 	)
-	if a&mskA != sepA || b&mskB != sepB || c&mskC != sepC {
+	if (a^sepA)&placeA|(b^sepB)&placeB|(c^sepC)&placeC != 0 {
 		return 0, 0, false
 	}
-	c &= 0xffffff // the seconds' two digits; the fourth byte is the point or the Z
-	a = a&^mskA | '0'<<32 | '0'<<56
-	b = b&^mskB | '0'<<16 | '0'<<40
-	c = c&^mskC | '0' | 0x3030303030<<24
-	if !eightDigits(a) || !eightDigits(b) || !eightDigits(c) {
+	a ^= sepA ^ asciiZeros&placeA
+	b ^= sepB ^ asciiZeros&placeB
+	c = (c ^ sepC ^ asciiZeros&placeC) & 0xffffff // the fourth byte is the point or the Z
+	if !eightDigits(a) || !eightDigits(b) || !eightDigits(c|0x30_3030_3030<<24) {
 		return 0, 0, false
 	}
-	digit := func(w uint64, i int) int { return int(w>>(8*uint(i))) & 0xf }
-	year := digit(a, 0)*1000 + digit(a, 1)*100 + digit(a, 2)*10 + digit(a, 3)
-	month := digit(a, 5)*10 + digit(a, 6)
-	day := digit(b, 0)*10 + digit(b, 1)
-	hour := digit(b, 3)*10 + digit(b, 4)
-	minute := digit(b, 6)*10 + digit(b, 7)
-	second := digit(c, 1)*10 + digit(c, 2)
-	if month < 1 || month > 12 || day < 1 || day > daysIn(month, year) || hour > 23 || minute > 59 || second > 59 {
+	a, b, c = joinPairs(a), joinPairs(b), joinPairs(c)
+	year, month := int(a&0xff)*100+int(a>>16&0xff), int(a>>40&0xff)
+	day, hour, minute, second := int(b&0xff), int(b>>24&0xff), int(b>>48&0xff), int(c>>8&0xff)
+	if month < 1 || month > 12 || day < 1 || day > 28 && day > daysIn(month, year) || hour > 23 || minute > 59 || second > 59 {
 		return 0, 0, false
 	}
 	if n > 20 {
-		if s[19] != '.' || n == 21 {
+		if nanos, ok = parseFraction(s[:n-1]); !ok {
 			return 0, 0, false
 		}
-		fraction := s[20 : n-1]
-		for _, c := range fraction {
-			if c < '0' || c > '9' {
-				return 0, 0, false
-			}
-			nanos = nanos*10 + int32(c-'0')
-		}
-		nanos *= int32(pow10[9-len(fraction)])
 	}
 	return int64(daysSince1970(year, month, day))*86400 + int64(hour*3600+minute*60+second), nanos, true
+}
+
+// joinPairs has in each byte the number below 100 that the digit there and the digit behind it write.
+func joinPairs(digits uint64) uint64 {
+	digits &= 0x0f * eachByte
+	return digits*10 + digits>>8
+}
+
+// parseFraction reads the point and up to nine digits with which a time of this length ends.
+func parseFraction(s []byte) (int32, bool) {
+	const point = len("2006-01-02T15:04:05")
+	digits := len(s) - point - 1
+	if s[point] != '.' || digits == 0 {
+		return 0, false
+	}
+	x := load64(s, len(s)-8) ^ asciiZeros
+	nanos := uint64(0)
+	if digits < 8 {
+		x &^= 1<<uint(64-8*digits) - 1
+	} else if digits == 9 {
+		if nanos = uint64(s[point+1] - '0'); nanos > 9 {
+			return 0, false
+		}
+		nanos *= 1e8
+	}
+	if (x+(0x80-10)*eachByte|x)&highBits != 0 {
+		return 0, false
+	}
+	return int32((nanos + parseEight(x)) * pow10[9-digits]), true
 }
 
 func daysIn(month, year int) int {
