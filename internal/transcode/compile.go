@@ -131,6 +131,9 @@ func (p *program) compile() {
 		f := &p.fields[i]
 		p.compiler.compileField(f, fd)
 		f.index = int32(i)
+		if !p.wide {
+			f.bit = 1 << uint(i)
+		}
 		if od := fd.ContainingOneof(); od != nil && od.Fields().Len() > 1 {
 			at, ok := oneofs[od]
 			if !ok {
@@ -141,7 +144,7 @@ func (p *program) compile() {
 		}
 		f.counted = f.required || f.oneof >= 0
 		if f.counted {
-			f.quick = quickNone
+			f.way = wayOther
 		}
 		if f.required {
 			p.required++
@@ -268,8 +271,17 @@ func (c *Compiler) compileField(f *field, fd protoreflect.FieldDescriptor) {
 	default:
 		f.form = formMap
 	}
-	if f.shape == shapeSingular && f.tag < 0x80 {
+	if f.tag < 0x80 || f.pack != 0 {
 		f.quick = quickOf(f.kind)
+	}
+	switch {
+	case f.shape == shapeList:
+		f.way = wayList
+	case f.shape == shapeMap:
+	case f.kind == kindMessage:
+		f.way = wayMessage
+	case f.quick != quickNone:
+		f.way = wayQuick
 	}
 	f.low, f.high = rangeOf(f.kind)
 	f.zigzag = f.kind == kindSint32 || f.kind == kindSint64

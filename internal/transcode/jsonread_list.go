@@ -27,49 +27,56 @@ func (d *reader) list(p int, out []byte, f *field) (int, []byte) {
 	return p, out
 }
 
-// elements reads the elements of an array, of which there is one at least, to the closing bracket.
+// elements reads the elements of an array, of which there is one at least, to the closing bracket. Plain ones go the short way, as in
+// members.
 func (d *reader) elements(p int, out []byte, f *field) (int, []byte) {
 	in := d.in
+	buf, n := out[:cap(out)], len(out)
 	for i := 0; ; i++ {
-		if !d.element(out) {
-			return d.tooMany(p, out)
+		if !d.element(buf[:n]) {
+			return d.tooMany(p, buf[:n])
 		}
-		switch {
-		case f.kind == kindString:
-			p, out = d.str(p, appendTag(out, f.tag))
-		case f.pack == 0:
-			p, out = d.value(p, out, f)
-		default:
-			var v uint64
-			v, p = d.scalar(p, f)
-			if p >= 0 && !d.dropped {
-				out = grow(out, maxVarint)
-				buf := out[:cap(out)]
-				out = buf[:putBits(buf, len(out), f, v)]
+		if f.quick != quickNone && len(buf)-n >= shortRoom {
+			if q, at := f.put(in, p, buf, n); q > 0 {
+				p, n = q, at
+				goto next
 			}
-			d.dropped = false
 		}
-		if p < 0 {
+		if p, out = d.oneElement(d.space(p), buf[:n], f); p < 0 {
 			return d.within(string(appendUint(nil, uint64(i))), out)
 		}
-		if p < len(in) && in[p] <= ' ' {
-			p = d.space(p)
-		}
-		if p >= len(in) {
-			return d.fail(p, out, "',' or ']'")
-		}
-		switch in[p] {
-		case ',':
+		buf, n = out[:cap(out)], len(out)
+	next:
+		if uint(p) < uint(len(in)) && in[p] == ',' {
 			p++
-			if p < len(in) && in[p] <= ' ' {
-				p = d.space(p)
-			}
-		case ']':
-			return p + 1, out
+			continue
+		}
+		p = d.space(p)
+		switch {
+		case d.is(p, ','):
+			p++
+		case d.is(p, ']'):
+			return p + 1, buf[:n]
 		default:
-			return d.fail(p, out, "',' or ']'")
+			return d.fail(p, buf[:n], "',' or ']'")
 		}
 	}
+}
+
+// oneElement reads an element of any form and appends it.
+func (d *reader) oneElement(p int, out []byte, f *field) (int, []byte) {
+	if f.pack == 0 {
+		if f.kind == kindMessage {
+			return d.delimited(p, out, f)
+		}
+		return d.value(p, out, f)
+	}
+	v, p := d.scalar(p, f)
+	if p >= 0 && !d.dropped {
+		out = appendBits(out, f, v)
+	}
+	d.dropped = false
+	return p, out
 }
 
 // A mapKey is a key of a map being read: where its bytes stand in the output, or its number if size is -1.

@@ -77,19 +77,27 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 			expected = m.fields[f.index+1:]
 		}
 	value:
-		if bit := uint64(1) << (uint(f.index) & 63); !m.wide && f.index < 64 && s.seen&bit == 0 {
-			s.seen |= bit
+		if f.bit != 0 && s.seen&f.bit == 0 {
+			s.seen |= f.bit
 		} else if !d.mark(f, s) {
 			_, out = d.fail(start, buf[:n], "each field once")
 			return d.within(f.name, out)
 		}
-		if f.quick != quickNone && len(buf)-n >= shortRoom {
+		switch {
+		case f.way == wayQuick && len(buf)-n >= shortRoom:
 			if q, at := f.put(in, p, buf, n); q > 0 {
 				p, n = q, at
 				goto next
 			}
+			p, out = d.memberValue(start, p, buf[:n], f, s)
+		case f.way == wayMessage && (d.is(p, '{') || d.is(p, '"')):
+			p, out = d.delimited(p, buf[:n], f)
+		case f.way == wayList && d.is(p, '['):
+			p, out = d.list(p, buf[:n], f)
+		default:
+			p, out = d.memberValue(start, p, buf[:n], f, s)
 		}
-		if p, out = d.memberValue(start, d.space(p), buf[:n], f, s); p < 0 {
+		if p < 0 {
 			return d.within(f.name, out)
 		}
 		buf, n = out[:cap(out)], len(out)
@@ -140,8 +148,9 @@ func (d *reader) member(p int, out []byte, m *program, expected []field, typed b
 	return d.namedMember(p, out, m, typed, s)
 }
 
-// memberValue reads the value at p of the member at start, of any form, and appends the field.
+// memberValue reads the value that is next at p of the member at start, of any form, and appends the field.
 func (d *reader) memberValue(start, p int, out []byte, f *field, s *objectState) (int, []byte) {
+	p = d.space(p)
 	if d.is(p, 'n') && !f.keepNull {
 		return d.literal(p, "null"), out
 	}

@@ -11,27 +11,33 @@ const shortRoom = 1 + maxShort + 9
 // maxShort is how long a string may be at the most that putShort copies; its length takes one byte.
 const maxShort = 0x78
 
-// putShort copies a short plain string, whose text begins at in[p], behind a byte for its length at buf[n]. It returns the
-// positions after the closing quote and after the copy; the first is zero if the string is another.
+// putShort reads a short plain string with its quotes at in[p], and writes a byte for its length and the string at buf[n]. It returns the positions
+// after both.
 func putShort(in []byte, p int, buf []byte, n int) (int, int) {
-	at := n + 1
-	for last := n + maxShort; at < last && p+8 <= len(in); p, at = p+8, at+8 {
-		x := load64(in, p)
-		store64(buf, at, x)
+	if uint(p) >= uint(len(in)) || in[p] != '"' {
+		return 0, n
+	}
+	text := in[p+1:]
+	text = text[:min(len(text), maxShort)]
+	dst := buf[n+1:]
+	dst = dst[:len(text)]
+	for i := 0; i <= len(text)-8; i += 8 {
+		x := load64(text, i)
+		store64(dst, i, x)
 		if mask := specials(x); mask != 0 {
-			k := firstByte(mask)
-			if in[p+k] != '"' {
+			size := i + firstByte(mask)
+			if text[size] != '"' {
 				return 0, n
 			}
-			buf[n] = byte(at + k - n - 1)
-			return p + k + 1, at + k
+			buf[n] = byte(size)
+			return p + size + 2, n + size + 1
 		}
 	}
 	return 0, n
 }
 
-// put reads the value of a member at in[p] and writes the field at buf[n], where there is room for what is short. It returns the
-// positions after both.
+// put reads the value of a member or an element at in[p] and writes it with its tag, or without one into a packed list, at buf[n], where
+// there is room for what is short. It returns the positions after both.
 func (f *field) put(in []byte, p int, buf []byte, n int) (int, int) {
 	if uint(p) >= uint(len(in)) {
 		return 0, n
@@ -39,29 +45,12 @@ func (f *field) put(in []byte, p int, buf []byte, n int) (int, int) {
 	q, v := 0, uint64(0)
 	switch f.quick {
 	case quickString:
-		if in[p] != '"' {
-			return 0, n
+		q, at := putShort(in, p, buf, n+1)
+		if q > 0 && (at > n+2 || !f.implicit) {
+			buf[n] = byte(f.byte1)
+			n = at
 		}
-		text := in[p+1:]
-		text = text[:min(len(text), maxShort)]
-		dst := buf[n+2:]
-		dst = dst[:len(text)]
-		for i := 0; i <= len(text)-8; i += 8 {
-			x := load64(text, i)
-			store64(dst, i, x)
-			if mask := specials(x); mask != 0 {
-				size := i + firstByte(mask)
-				if text[size] != '"' {
-					return 0, n
-				}
-				if size > 0 || !f.implicit {
-					buf[n], buf[n+1] = byte(f.byte1), byte(size)
-					n += 2 + size
-				}
-				return p + size + 2, n
-			}
-		}
-		return 0, n
+		return q, n
 	case quickInteger:
 		q, v = f.plainInteger(in, p)
 	case quickDouble:
@@ -76,8 +65,10 @@ func (f *field) put(in []byte, p int, buf []byte, n int) (int, int) {
 		q, v = end+1, uint64(int64(number))
 	}
 	if q > 0 && (v != 0 || !f.implicit) {
-		buf[n] = byte(f.byte1)
-		n++
+		if f.pack == 0 {
+			buf[n] = byte(f.byte1)
+			n++
+		}
 		if v < 0x80 && f.fixed == 0 {
 			buf[n] = byte(v)
 			return q, n + 1

@@ -11,12 +11,12 @@ func (d *reader) str(p int, out []byte) (int, []byte) {
 	if uint(p) >= uint(len(in)) || in[p] != '"' {
 		return d.fail(p, out, "a string")
 	}
-	start := p + 1
 	if buf := out[:cap(out)]; len(buf)-len(out) >= shortRoom {
-		if q, n := putShort(in, start, buf, len(out)); q > 0 {
+		if q, n := putShort(in, p, buf, len(out)); q > 0 {
 			return q, buf[:n]
 		}
 	}
+	start := p + 1
 	q, plain := d.scan(start)
 	if q < 0 {
 		return q, out

@@ -63,11 +63,21 @@ const (
 	formMap
 )
 
-// A quick says how the short way of reading JSON takes the value of a member or of an element of a packed list.
+// A way says how the value of a member is read from JSON.
+type way uint8
+
+const (
+	wayOther   way = iota // by memberValue
+	wayQuick              // by field.put, where it is plain
+	wayMessage            // by delimited, if it is not null
+	wayList               // by list, if it is not null
+)
+
+// A quick says what field.put does.
 type quick uint8
 
 const (
-	quickNone quick = iota // not at all
+	quickNone quick = iota // nothing
 	quickString
 	quickInteger // of the kinds whose range is field.low to field.high
 	quickDouble
@@ -116,6 +126,7 @@ type field struct {
 	counted  bool // is required or in a oneof with more than one member
 	zigzag   bool
 	fixed    uint8
+	way      way
 	quick    quick
 	keySize  uint8 // length of key if it fits keyWords
 
@@ -126,6 +137,7 @@ type field struct {
 	index int32 // in declaration order; extensions come after all
 	oneof int32 // among the oneofs with more than one member; -1 for none
 
+	bit         uint64    // by which objectState.seen tells the field; zero if the message is wide, and for extensions
 	match, mask [2]uint64 // the first sixteen bytes of key
 	low, high   int64     // the range of an integer, as far as it is one of an int64
 
