@@ -7,14 +7,19 @@ import (
 
 // str reads a string and appends its length and its bytes.
 func (d *reader) str(p int, out []byte) (int, []byte) {
-	in := d.in
-	if uint(p) >= uint(len(in)) || in[p] != '"' {
-		return d.fail(p, out, "a string")
-	}
 	if buf := out[:cap(out)]; len(buf)-len(out) >= shortRoom {
-		if q, n := putShort(in, p, buf, len(out)); q > 0 {
+		if q, n := putShort(d.in, p, buf, len(out)); q > 0 {
 			return q, buf[:n]
 		}
+	}
+	return d.oddString(p, out)
+}
+
+// oddString is str for a string that is not short and plain.
+func (d *reader) oddString(p int, out []byte) (int, []byte) {
+	in := d.in
+	if !d.is(p, '"') {
+		return d.fail(p, out, "a string")
 	}
 	start := p + 1
 	q, plain := d.scan(start)
