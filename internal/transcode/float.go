@@ -17,6 +17,9 @@ var (
 
 // decimal takes a plain decimal number apart: m * 10^-scale. It gives up on exponents and on more than 18 digits.
 func decimal(b []byte) (m uint64, scale int, negative, ok bool) {
+	if len(b) > len("-")+18+len(".") {
+		return 0, 0, false, false
+	}
 	i := 0
 	if b[0] == '-' {
 		negative = true

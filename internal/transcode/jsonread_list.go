@@ -33,6 +33,9 @@ func (d *reader) elements(p int, out []byte, f *field) (int, []byte) {
 	in := d.in
 	buf, n := out[:cap(out)], len(out)
 	for i := 0; ; i++ {
+		if uint(p) < uint(len(in)) && in[p] <= ' ' {
+			p = d.space(p)
+		}
 		if !d.element(buf[:n]) {
 			return d.tooMany(p, buf[:n])
 		}
@@ -42,7 +45,7 @@ func (d *reader) elements(p int, out []byte, f *field) (int, []byte) {
 				goto next
 			}
 		}
-		if p, out = d.oneElement(d.space(p), buf[:n], f); p < 0 {
+		if p, out = d.oneElement(p, buf[:n], f); p < 0 {
 			return d.within(string(appendUint(nil, uint64(i))), out)
 		}
 		buf, n = out[:cap(out)], len(out)

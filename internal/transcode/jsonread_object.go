@@ -55,19 +55,21 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 		expected = nil // any of the names may be "@type"
 	}
 	for {
+		if uint(p) < uint(len(in)) && in[p] <= ' ' {
+			p = d.space(p)
+		}
 		start := p
 		var f *field
 		if len(expected) > 0 && p+16 <= len(in) {
 			f = &expected[0]
 			if (load64(in, p)^f.match[0])&f.mask[0]|(load64(in, p+8)^f.match[1])&f.mask[1] == 0 &&
-				(len(f.key) <= 16 || f.longNamedAt(in, p)) {
+				(len(f.key) <= 16 || f.namedAt(in, p)) { // namedAt is too large to be inlined
 				p += len(f.key)
 				expected = expected[1:]
 				goto value
 			}
 		}
-		start = d.space(p)
-		if f, p, out = d.member(start, buf[:n], m, expected, typed, s); p < 0 {
+		if f, p, out = d.member(p, buf[:n], m, expected, typed, s); p < 0 {
 			return p, out
 		}
 		if f == nil {
@@ -77,6 +79,9 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 			expected = m.fields[f.index+1:]
 		}
 	value:
+		if uint(p) < uint(len(in)) && in[p] <= ' ' {
+			p = d.space(p)
+		}
 		if f.bit != 0 && s.seen&f.bit == 0 {
 			s.seen |= f.bit
 		} else if !d.mark(f, s) {
@@ -121,12 +126,7 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 // namedAt reports whether the name of the field and the colon stand at in[p], behind which there are sixteen bytes at least.
 func (f *field) namedAt(in []byte, p int) bool {
 	return (load64(in, p)^f.match[0])&f.mask[0]|(load64(in, p+8)^f.match[1])&f.mask[1] == 0 &&
-		(len(f.key) <= 16 || f.longNamedAt(in, p))
-}
-
-func (f *field) longNamedAt(in []byte, p int) bool {
-	q := p + len(f.key)
-	return q <= len(in) && string(in[p+16:q]) == f.key[16:]
+		(len(f.key) <= 16 || p+len(f.key) <= len(in) && string(in[p+16:p+len(f.key)]) == f.key[16:])
 }
 
 // member returns the field of the member at p, and the position behind the colon. A member that is no field
@@ -138,8 +138,10 @@ func (d *reader) member(p int, out []byte, m *program, expected []field, typed b
 		return nil, p, out
 	}
 	if !typed {
-		if len(expected) > 1 && p+16 <= len(d.in) && expected[1].namedAt(d.in, p) {
-			return &expected[1], p + len(expected[1].key), out
+		if len(expected) > 1 && p+16 <= len(d.in) {
+			if f := &expected[1]; (load64(d.in, p)^f.match[0])&f.mask[0] == 0 && f.namedAt(d.in, p) {
+				return f, p + len(f.key), out
+			}
 		}
 		if i, end := m.names.quoted(d.in, p); end > 0 && d.is(end+1, ':') {
 			return &m.fields[i], end + 2, out
@@ -148,9 +150,8 @@ func (d *reader) member(p int, out []byte, m *program, expected []field, typed b
 	return d.namedMember(p, out, m, typed, s)
 }
 
-// memberValue reads the value that is next at p of the member at start, of any form, and appends the field.
+// memberValue reads the value at p of the member at start, of any form, and appends the field.
 func (d *reader) memberValue(start, p int, out []byte, f *field, s *objectState) (int, []byte) {
-	p = d.space(p)
 	if d.is(p, 'n') && !f.keepNull {
 		return d.literal(p, "null"), out
 	}

@@ -46,7 +46,10 @@ func (d *reader) dynamicValue(p int, out []byte, m *program) (int, []byte) {
 		f = &m.fields[5]
 	}
 	if f.kind != kindMessage {
-		v, q := d.float64(p)
+		q, v := plainDouble(d.in, p)
+		if q == 0 {
+			v, q = d.float64(p)
+		}
 		return q, appendFixed64(appendTag(out, f.tag), v)
 	}
 	// Struct and ListValue are one level of JSON with their Value, and count as one.
