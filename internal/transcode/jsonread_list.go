@@ -150,14 +150,7 @@ func (d *reader) entry(p int, out []byte, f *field) (int, []byte) {
 	}
 	p = d.space(p + 1)
 	size := len(out)
-	if buf := out[:cap(out)]; f.mapValue.quick != quickNone && len(buf)-size >= shortRoom {
-		if q, n := f.mapValue.put(d.in, p, buf, size); q > 0 {
-			out = buf[:n]
-			d.close(index, out)
-			return q, out
-		}
-	}
-	if p, out = d.value(p, out, f.mapValue); p < 0 {
+	if p, out = d.single(p, out, f.mapValue); p < 0 {
 		return p, out
 	}
 	if len(out) == size {

@@ -1,13 +1,27 @@
 package transcode
 
-// value reads one value and appends it with its tag. Where it is plain, field.put does so in less time.
+// single reads the one value of a wrapper or of a map entry, and appends it with its tag.
+func (d *reader) single(p int, out []byte, f *field) (int, []byte) {
+	if buf := out[:cap(out)]; f.quick != quickNone && len(buf)-len(out) >= shortRoom {
+		if q, n := f.put(d.in, p, buf, len(out)); q > 0 {
+			return q, buf[:n]
+		}
+	}
+	return d.value(p, out, f)
+}
+
+// value reads one value that field.put does not, and appends it with its tag.
 func (d *reader) value(p int, out []byte, f *field) (int, []byte) {
 	switch f.kind {
 	case kindString:
 		if f.implicit && p+1 < len(d.in) && d.in[p] == '"' && d.in[p+1] == '"' {
 			return p + 2, out
 		}
-		return d.oddString(p, appendTag(out, f.tag))
+		out = appendTag(out, f.tag)
+		if f.quick == quickString && !f.counted {
+			return d.oddString(p, out) // or field.put had taken it
+		}
+		return d.str(p, out)
 	case kindMessage, kindGroup:
 		return d.delimited(p, out, f)
 	case kindBytes:

@@ -12,7 +12,7 @@ func (d *reader) wellKnown(p int, out []byte, m *program) (int, []byte) {
 	case wktFieldMask:
 		return d.fieldMask(p, out)
 	case wktWrapper:
-		return d.value(p, out, &m.fields[0])
+		return d.single(p, out, &m.fields[0])
 	case wktStruct:
 		return d.mapValue(p, out, &m.fields[0])
 	case wktListValue:
