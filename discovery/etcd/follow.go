@@ -189,9 +189,9 @@ func (f *following) response(resp *clientv3.WatchResponse) error {
 
 func (f *following) advance(revision int64) { f.revision = max(f.revision, revision) }
 
-// flushSoon publishes at once after a time of quiet, and otherwise once per publishEvery.
+// flushSoon publishes at once after a time of quiet, and otherwise once per publishEvery and what the length of the list adds to it.
 func (f *following) flushSoon() {
-	if wait := publishEvery - time.Since(f.published); wait > 0 {
+	if wait := publishEvery + time.Duration(len(f.table.entries))*publishEach - time.Since(f.published); wait > 0 {
 		f.later.Reset(wait)
 		return
 	}

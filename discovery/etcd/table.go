@@ -14,7 +14,10 @@ import (
 type table struct {
 	layout  Layout
 	prefix  string
-	entries map[string]entry
+	entries map[string]*entry
+
+	// order has the entries sorted by key as of the last call of lists, and those that are gone since; fresh those that came since.
+	order, fresh []*entry
 
 	// touched has the revision of each change since a list was asked for; nil while none is under way.
 	touched map[string]int64
@@ -24,6 +27,8 @@ type table struct {
 
 // entry is one key: either endpoints, or why there are none.
 type entry struct {
+	key       string
+	gone      bool  // it is no longer in the table
 	revision  int64 // of the last change of the key
 	lease     int64 // an instance that registers anew does so with another one
 	value     string
@@ -32,7 +37,7 @@ type entry struct {
 }
 
 func newTable(prefix string, layout Layout) *table {
-	return &table{layout: layout, prefix: prefix, entries: make(map[string]entry)}
+	return &table{layout: layout, prefix: prefix, entries: make(map[string]*entry)}
 }
 
 // put records a value and reports whether that changes anything but the revision.
@@ -42,18 +47,26 @@ func (t *table) put(kv *mvccpb.KeyValue) bool {
 		t.touched[key] = kv.ModRevision
 	}
 	next, changed := t.read(key, kv)
-	t.entries[key] = next
+	if old := t.entries[key]; old != nil {
+		*old = next
+		return changed
+	}
+	t.entries[key] = &next
+	t.fresh = append(t.fresh, &next)
 	return changed
 }
 
 // read makes the entry for a key-value pair, and reports whether it differs from the present one.
 func (t *table) read(key string, kv *mvccpb.KeyValue) (entry, bool) {
-	old, known := t.entries[key]
-	if known && old.value == string(kv.Value) && old.lease == kv.Lease { // a heartbeat that writes the same value again
-		old.revision = kv.ModRevision
-		return old, false
+	var old entry
+	if known := t.entries[key]; known != nil {
+		old = *known
+		if old.value == string(kv.Value) && old.lease == kv.Lease { // a heartbeat that writes the same value again
+			old.revision = kv.ModRevision
+			return old, false
+		}
 	}
-	next := entry{revision: kv.ModRevision, lease: kv.Lease, value: string(kv.Value)}
+	next := entry{key: key, revision: kv.ModRevision, lease: kv.Lease, value: string(kv.Value)}
 	endpoints, err := t.layout.Parse(t.prefix, key, next.value)
 	if err != nil {
 		next.reason = err.Error()
@@ -74,20 +87,24 @@ func (t *table) remove(key string, revision int64) bool {
 	if t.touched != nil {
 		t.touched[key] = revision
 	}
-	_, known := t.entries[key]
+	e := t.entries[key]
+	if e == nil {
+		return false
+	}
+	e.gone = true
 	delete(t.entries, key)
-	return known
+	return true
 }
 
 // replace takes over a list made at a revision, and reports whether that changes anything. Changes that were seen meanwhile and are
 // newer than the list (see expectList) stay.
 func (t *table) replace(kvs []*mvccpb.KeyValue, revision int64) bool {
 	changed := false
-	next := make(map[string]entry, len(kvs))
+	next := make(map[string]*entry, len(kvs))
 	for _, kv := range kvs {
 		key := string(kv.Key)
 		e, differs := t.read(key, kv)
-		next[key] = e
+		next[key] = &e
 		changed = changed || differs
 	}
 	for key, at := range t.touched {
@@ -109,7 +126,7 @@ func (t *table) replace(kvs []*mvccpb.KeyValue, revision int64) bool {
 			}
 		}
 	}
-	t.entries = next
+	t.entries, t.order, t.fresh = next, nil, slices.Collect(maps.Values(next))
 	return changed
 }
 
@@ -126,16 +143,37 @@ func (t *table) takeNews() []discovery.Skipped {
 
 // lists are the endpoints and the skipped entries, sorted by ID, in slices of their own.
 func (t *table) lists() ([]discovery.Endpoint, []discovery.Skipped) {
-	endpoints := make([]discovery.Endpoint, 0, len(t.entries))
+	t.sort()
+	endpoints := make([]discovery.Endpoint, 0, len(t.order))
 	var skipped []discovery.Skipped
-	for _, key := range slices.Sorted(maps.Keys(t.entries)) {
-		e := t.entries[key]
+	for _, e := range t.order {
 		endpoints = append(endpoints, e.endpoints...)
 		if e.reason != "" {
-			skipped = append(skipped, discovery.Skipped{ID: key, Reason: e.reason})
+			skipped = append(skipped, discovery.Skipped{ID: e.key, Reason: e.reason})
 		}
 	}
 	// Entries with several endpoints have IDs that may not sort like their keys.
-	slices.SortStableFunc(endpoints, func(a, b discovery.Endpoint) int { return strings.Compare(a.ID, b.ID) })
+	byID := func(a, b discovery.Endpoint) int { return strings.Compare(a.ID, b.ID) }
+	if !slices.IsSortedFunc(endpoints, byID) {
+		slices.SortStableFunc(endpoints, byID)
+	}
 	return endpoints, skipped
+}
+
+// sort brings order up to date. While thousands register, a few come with each list: these are sorted, and merged into the others.
+func (t *table) sort() {
+	gone := func(e *entry) bool { return e.gone }
+	t.order, t.fresh = slices.DeleteFunc(t.order, gone), slices.DeleteFunc(t.fresh, gone)
+	slices.SortFunc(t.fresh, func(a, b *entry) int { return strings.Compare(a.key, b.key) })
+	// From behind, so that there is room for what moves up.
+	i, j := len(t.order)-1, len(t.fresh)-1
+	t.order = append(t.order, t.fresh...)
+	for k := len(t.order) - 1; j >= 0; k-- {
+		if i >= 0 && t.order[i].key > t.fresh[j].key {
+			t.order[k], i = t.order[i], i-1
+		} else {
+			t.order[k], j = t.fresh[j], j-1
+		}
+	}
+	t.fresh = nil
 }

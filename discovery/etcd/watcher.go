@@ -23,6 +23,7 @@ const (
 	reconcileEvery   = 5 * time.Minute        // full list, jittered by a tenth
 	staleEvery       = 5 * time.Second        // the same while the list is one that a minority member answered
 	publishEvery     = 50 * time.Millisecond  // at most, so that a burst does not build a list per key
+	publishEach      = 20 * time.Microsecond  // on top for each entry: a list of thousands is worth waiting for more
 	stableAfter      = 10 * time.Second       // a watch that lasted so long starts the backoff anew
 	unreachableMax   = 3 * time.Second        // longest wait between tries to make a client
 	leaderlessMax    = 3 * time.Second        // longest wait while a member answers that there is no leader

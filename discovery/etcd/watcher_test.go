@@ -52,22 +52,40 @@ func TestAnEmptyPrefixIsAResult(t *testing.T) {
 	})
 }
 
-func TestBurstsArePublishedTwentyTimesASecond(t *testing.T) {
-	watching(t, two, func(t *testing.T, s *fakeStore, p *published) {
-		time.Sleep(time.Second)
-		before := p.count()
-		for i := range 1000 {
-			s.put(fmt.Sprintf("user/n%d", i), fmt.Sprintf("n%d:1", i))
-			time.Sleep(time.Millisecond)
-		}
-		time.Sleep(time.Second)
-		if got := p.count() - before; got < 20 || got > 22 {
-			t.Errorf("%d states for a second of changes", got)
-		}
-		if got := len(p.last(t).Endpoints); got != 1002 {
-			t.Errorf("%d endpoints, want 1002", got)
-		}
-	})
+// TestBurstsArePublishedTogether: twenty times a second, and less often where the list is so long that making it is work.
+func TestBurstsArePublishedTogether(t *testing.T) {
+	tests := []struct {
+		name     string
+		known    int // instances before
+		min, max int // states for a second of changes
+	}{
+		{"a short list", 10, 20, 22},
+		{"a thousand", 1_000, 13, 16},
+		{"ten thousand", 10_000, 4, 6},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var known []string
+			for i := range tt.known {
+				known = append(known, fmt.Sprintf("user/k%d", i), fmt.Sprintf("k%d:1", i))
+			}
+			watching(t, func() *fakeStore { return newFakeStore(known...) }, func(t *testing.T, s *fakeStore, p *published) {
+				time.Sleep(time.Second)
+				before := p.count()
+				for i := range 100 {
+					s.put(fmt.Sprintf("user/n%d", i), fmt.Sprintf("n%d:1", i))
+					time.Sleep(10 * time.Millisecond)
+				}
+				time.Sleep(time.Second)
+				if got := p.count() - before; got < tt.min || got > tt.max {
+					t.Errorf("%d states for a second of changes, want %d to %d", got, tt.min, tt.max)
+				}
+				if got := len(p.last(t).Endpoints); got != tt.known+100 {
+					t.Errorf("%d endpoints, want %d", got, tt.known+100)
+				}
+			})
+		})
+	}
 }
 
 func TestBadEntries(t *testing.T) {
