@@ -328,10 +328,11 @@ func TestP2CEvensOutCallsInFlight(t *testing.T) {
 
 func TestAliasTableDrawsEveryIndexByWeight(t *testing.T) {
 	tests := [][]uint32{{1}, {5, 5}, {1, 2, 5}, {1, 1, 1, 97}, {math.MaxUint32, 1}, {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5}}
+	var room aliasRoom // of the table before
 	for _, weights := range tests {
 		t.Run(fmt.Sprint(weights), func(t *testing.T) {
 			// The chance of each index follows from the table without a draw.
-			table := newAliasTable(weights)
+			table := newAliasTable(weights, &room)
 			chance := make([]float64, len(weights))
 			var sum float64
 			for i, slot := range table {

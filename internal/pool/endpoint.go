@@ -38,6 +38,7 @@ type endpoint struct {
 	usable        bool      // it has one that calls may be given to
 	lost          time.Time // when it had such a one for the last time
 	warmFrom      time.Time // when it started slowly
+	cold          bool      // it is among those that start slowly
 	ejected       bool
 	ejectedAt     time.Time
 	ejections     int           // in a row

@@ -14,10 +14,11 @@ import (
 )
 
 const (
-	// flushEvery is the least time between two pickers while connections come and go. It grows with what a picker costs, so that
-	// making them takes at most one part in flushShare of a core.
+	// flushEvery is the least time between two pickers while connections come and go. It grows with what a picker costs, up to flushMax,
+	// so that making them takes one part in flushShare of a core: with thousands of instances it is garbage before all.
 	flushEvery = 5 * time.Millisecond
-	flushShare = 20
+	flushMax   = 100 * time.Millisecond
+	flushShare = 100
 	// applyEvery is the least time between two lists of endpoints that are applied. The first is applied at once; those that follow
 	// within this time are applied together, which bounds the cost of churn without delaying a single change.
 	applyEvery = 50 * time.Millisecond
@@ -59,13 +60,14 @@ type fleet struct {
 	subset        subset
 	failing       int // active endpoints that are failing
 	weights       weightCount
-	cold          map[*endpoint]struct{} // ready endpoints that start slowly
-	coldDue       bool                   // a task to look after them is on the agenda
-	ejected       int                    // active endpoints that are ejected
-	ejections     uint64                 // ever
-	lastError     error                  // of connecting
-	lastUnhealthy error                  // why an instance was found unhealthy
-	noHealth      bool                   // the log says that an instance has no health service
+	aliasRoom     aliasRoom
+	cold          int    // ready endpoints that start slowly
+	coldDue       bool   // a task to look after them is on the agenda
+	ejected       int    // active endpoints that are ejected
+	ejections     uint64 // ever
+	lastError     error  // of connecting
+	lastUnhealthy error  // why an instance was found unhealthy
+	noHealth      bool   // the log says that an instance has no health service
 
 	queue    connQueue // of connections to endpoints that had none
 	again    connQueue // of others, which go first
@@ -98,7 +100,6 @@ func newFleet(service string, settings Settings, log *zap.Logger, random func() 
 		random:    random,
 		wake:      make(chan struct{}, 1),
 		asked:     make(chan func(), 64),
-		cold:      make(map[*endpoint]struct{}),
 		endpoints: make(map[string]*endpoint),
 		weights:   make(weightCount),
 		readiness: make(chan struct{}),
@@ -303,7 +304,7 @@ func (f *fleet) count(ep *endpoint, ready, failing bool) {
 		f.ready[last] = nil
 		f.ready = f.ready[:last]
 		ep.place = -1
-		delete(f.cold, ep)
+		f.leaveCold(ep)
 		if last == 0 {
 			f.readiness = make(chan struct{})
 			f.pardon()
@@ -323,7 +324,7 @@ func (f *fleet) flush() {
 	if !f.dirty || f.cc == nil {
 		return
 	}
-	due := f.flushed.Add(max(flushEvery, flushShare*f.flushCost))
+	due := f.flushed.Add(flushAfter(f.flushCost))
 	if now := time.Now(); !f.urgent && now.Before(due) {
 		if !f.flushDue {
 			f.flushDue = true
@@ -337,6 +338,11 @@ func (f *fleet) flush() {
 	f.flushed = began
 	f.dirty, f.urgent = false, false
 	f.cc.UpdateState(state)
+}
+
+// flushAfter is how long a picker that took so long to make stays, unless its successor is urgent.
+func flushAfter(cost time.Duration) time.Duration {
+	return min(max(flushEvery, flushShare*cost), flushMax)
 }
 
 // trouble is why no call can be given to an instance now; nil while some may be connecting.

@@ -429,3 +429,20 @@ func TestListsAreTakenAsTheyCome(t *testing.T) {
 		})
 	}
 }
+
+func TestPickersAreMadeAsOftenAsTheyMayCost(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		cost, want time.Duration
+	}{
+		{"a few instances", 10 * time.Microsecond, 5 * time.Millisecond},
+		{"thousands", 500 * time.Microsecond, 50 * time.Millisecond},
+		{"thousands, and the processor was busy", 20 * time.Millisecond, 100 * time.Millisecond},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := flushAfter(tt.cost); got != tt.want {
+				t.Errorf("%v, want %v", got, tt.want)
+			}
+		})
+	}
+}

@@ -74,8 +74,8 @@ func TestInvariants(t *testing.T) {
 				checkBooks(t, f)
 				f.lock()
 				defer f.unlock()
-				if len(f.endpoints) != 0 || f.dialing != 0 || len(f.weights) != 0 || f.ejected != 0 || len(f.cold) != 0 || len(g.subs) != 0 {
-					t.Errorf("left over: %d endpoints, %d dialling, weights %v, %d ejected, %d cold, %d connections", len(f.endpoints), f.dialing, f.weights, f.ejected, len(f.cold), len(g.subs))
+				if len(f.endpoints) != 0 || f.dialing != 0 || len(f.weights) != 0 || f.ejected != 0 || f.cold != 0 || len(g.subs) != 0 {
+					t.Errorf("left over: %d endpoints, %d dialling, weights %v, %d ejected, %d cold, %d connections", len(f.endpoints), f.dialing, f.weights, f.ejected, f.cold, len(g.subs))
 				}
 			})
 		})

@@ -11,7 +11,7 @@ type p2c struct {
 func newP2C(c candidates) *p2c {
 	p := &p2c{candidates: c}
 	if c.weights != nil {
-		p.table = newAliasTable(c.weights)
+		p.table = newAliasTable(c.weights, &c.fleet.aliasRoom)
 	}
 	return p
 }

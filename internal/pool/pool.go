@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -87,7 +86,6 @@ func dialOptions(s Settings, f *fleet) []grpc.DialOption {
 	if s.TLS != nil {
 		security = trackedCredentials{TransportCredentials: credentials.NewTLS(s.TLS), name: s.TLS.ServerName}
 	}
-	dialer := newDialer()
 	return []grpc.DialOption{
 		grpc.WithResolvers(fleetResolver{f}),
 		grpc.WithDefaultServiceConfig(serviceConfig),
@@ -95,9 +93,7 @@ func dialOptions(s Settings, f *fleet) []grpc.DialOption {
 		grpc.WithDisableRetry(), // of what may have been executed; what was never sent is sent again elsewhere
 		grpc.WithIdleTimeout(0),
 		grpc.WithTransportCredentials(security),
-		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", addr)
-		}),
+		grpc.WithContextDialer(newDialer()),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
 		grpc.WithConnectParams(grpc.ConnectParams{

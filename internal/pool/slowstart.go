@@ -17,24 +17,33 @@ const (
 
 // joinCold has an endpoint that has become ready start slowly, unless it has been in use long enough.
 func (f *fleet) joinCold(ep *endpoint) {
-	if ep.place >= 0 && time.Since(ep.warmFrom) < slowStart {
-		f.cold[ep] = struct{}{}
+	if ep.place >= 0 && !ep.cold && time.Since(ep.warmFrom) < slowStart {
+		ep.cold = true
+		f.cold++
 		f.watchCold()
+	}
+}
+
+// leaveCold has an endpoint no longer count as one that starts slowly.
+func (f *fleet) leaveCold(ep *endpoint) {
+	if ep.cold {
+		ep.cold = false
+		f.cold--
 	}
 }
 
 // watchCold replaces the picker now and then while there are cold endpoints.
 func (f *fleet) watchCold() {
-	if f.coldDue || len(f.cold) == 0 {
+	if f.coldDue || f.cold == 0 {
 		return
 	}
 	f.coldDue = true
 	f.at(time.Now().Add(slowStart/slowStartSteps), func() {
 		f.coldDue = false
 		mixed := f.mixed()
-		for ep := range f.cold {
+		for _, ep := range f.ready {
 			if time.Since(ep.warmFrom) >= slowStart {
-				delete(f.cold, ep)
+				f.leaveCold(ep)
 			}
 		}
 		if mixed || f.mixed() {
@@ -45,13 +54,13 @@ func (f *fleet) watchCold() {
 }
 
 // mixed is true while there are cold and warm endpoints. When all are cold, as at the start, there is nobody to take calls off them.
-func (f *fleet) mixed() bool { return len(f.cold) > 0 && len(f.cold) < len(f.ready) }
+func (f *fleet) mixed() bool { return f.cold > 0 && f.cold < len(f.ready) }
 
 // warmth is the factor of the endpoint's weight, up to fullWarmth.
-func (f *fleet) warmth(ep *endpoint) uint32 {
-	if _, cold := f.cold[ep]; !cold {
+func (ep *endpoint) warmth(now time.Time) uint32 {
+	if !ep.cold {
 		return fullWarmth
 	}
-	part := min(1, float64(time.Since(ep.warmFrom))/float64(slowStart))
+	part := min(1, float64(now.Sub(ep.warmFrom))/float64(slowStart))
 	return firstShare + uint32(part*(fullWarmth-firstShare))
 }

@@ -1,6 +1,10 @@
 package pool
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+	"time"
+)
 
 // weightCount knows how many active endpoints have each weight, so that the usual case, all equal, costs nothing.
 type weightCount map[uint32]int
@@ -53,11 +57,11 @@ func (f *fleet) weightsOf(endpoints []*endpoint) []uint32 {
 		}
 		largest = max(largest, weights[i])
 	}
-	scale, cold := 1+(largest-1)/largestWeight, f.mixed()
+	scale, cold, now := 1+(largest-1)/largestWeight, f.mixed(), time.Now()
 	for i, ep := range endpoints {
 		weights[i] = max(1, weights[i]/scale)
 		if cold {
-			weights[i] *= f.warmth(ep)
+			weights[i] *= ep.warmth(now)
 		}
 	}
 	return weights
@@ -71,35 +75,49 @@ type aliasSlot struct {
 	other uint32 // else this one
 }
 
+// aliasRoom is what making a table needs for a while. It is used again, since thousands of instances that come one after the other mean
+// many tables.
+type aliasRoom struct {
+	left  []uint64
+	order []uint32
+}
+
 // newAliasTable makes a table for weights, all of them positive.
-func newAliasTable(weights []uint32) aliasTable {
-	n := uint64(len(weights))
+func newAliasTable(weights []uint32, room *aliasRoom) aliasTable {
+	n := len(weights)
 	var sum uint64
 	for _, w := range weights {
 		sum += uint64(w)
 	}
-	// A slot holds sum units; an index brings its weight times n. Those with less are filled up by those with more.
+	// A slot holds sum units; an index brings its weight times n. Those with less are filled up by those with more: the former are
+	// stacked from the beginning of order, the latter from its end.
 	table := make(aliasTable, n)
-	left := make([]uint64, n)
-	var small, large []uint32
+	left, order := slices.Grow(room.left[:0], n)[:n], slices.Grow(room.order[:0], n)[:n]
+	room.left, room.order = left, order
+	small, large := 0, n
 	for i, w := range weights {
-		left[i] = uint64(w) * n
-		if left[i] < sum {
-			small = append(small, uint32(i))
+		if left[i] = uint64(w) * uint64(n); left[i] < sum {
+			order[small] = uint32(i)
+			small++
 		} else {
-			large = append(large, uint32(i))
+			large--
+			order[large] = uint32(i)
 		}
 	}
-	for len(small) > 0 && len(large) > 0 {
-		s, l := small[len(small)-1], large[len(large)-1]
-		small = small[:len(small)-1]
+	for small > 0 && large < n {
+		s, l := order[small-1], order[large]
+		small--
 		table[s] = aliasSlot{keep: share(left[s], sum), other: l}
 		if left[l] -= sum - left[s]; left[l] < sum {
-			large = large[:len(large)-1]
-			small = append(small, l)
+			large++
+			order[small] = l
+			small++
 		}
 	}
-	for _, i := range append(large, small...) {
+	for _, i := range order[:small] {
+		table[i] = aliasSlot{keep: 1<<32 - 1, other: i}
+	}
+	for _, i := range order[large:] {
 		table[i] = aliasSlot{keep: 1<<32 - 1, other: i}
 	}
 	return table
