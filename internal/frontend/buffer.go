@@ -7,24 +7,33 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// Buffers come in three sizes, so that a small message does not pin a large buffer. Much larger ones are left to the
-// garbage collector: a rare huge message must not stay in memory.
+// Buffers come in a few sizes, so that a small message does not pin a large buffer: the wire form of a request is kept until its call
+// is answered, and there may be many. Much larger ones are left to the garbage collector: a rare huge message must not stay in memory.
 const (
+	tinyBuffer   = 512
 	smallBuffer  = 4 << 10
+	batchBuffer  = 18 << 10 // of what waits in a stream: 16 KiB and the message that exceeds it
 	mediumBuffer = 32 << 10
 	largeBuffer  = 64 << 10
 	maxRetained  = 1 << 20
 )
 
-// Buffers are pooled byte slices that are appended to. GetBuffer and PutBuffer are their only users' interface; NewBuffer hands
-// one to gRPC.
-type bufferPool struct{ small, medium, large sync.Pool }
+var bufferSizes = [...]int{tinyBuffer, smallBuffer, batchBuffer, mediumBuffer, largeBuffer}
+
+// Buffers are pooled byte slices that are appended to, a pool for each size. GetBuffer and PutBuffer are their only users' interface;
+// NewMessage hands one to gRPC.
+type bufferPool [len(bufferSizes)]sync.Pool
 
 // buffers is shared by all frontends: it holds no state but spare memory.
 var buffers bufferPool
 
 // GetBuffer returns an empty buffer with room for about size bytes (0: not known).
-func GetBuffer(size int) *[]byte { return buffers.Get(size) }
+func GetBuffer(size int) *[]byte {
+	if size == 0 {
+		size = smallBuffer
+	}
+	return buffers.Get(size)
+}
 
 // PutBuffer gives a buffer back. It must not be used afterwards, nor anything that points into it.
 func PutBuffer(b *[]byte) { buffers.Put(b) }
@@ -37,31 +46,29 @@ func NewMessage(b *[]byte) mem.BufferSlice {
 
 // Get implements mem.BufferPool, except that the length is 0 and size is the capacity.
 func (p *bufferPool) Get(size int) *[]byte {
-	pool, least := &p.large, largeBuffer
-	switch {
-	case size <= smallBuffer:
-		pool, least = &p.small, smallBuffer
-	case size <= mediumBuffer:
-		pool, least = &p.medium, mediumBuffer
+	i := 0
+	for i < len(bufferSizes)-1 && bufferSizes[i] < size {
+		i++
 	}
-	if b, ok := pool.Get().(*[]byte); ok && cap(*b) >= size {
+	if b, ok := p[i].Get().(*[]byte); ok && cap(*b) >= size {
 		*b = (*b)[:0]
 		return b
 	}
-	b := make([]byte, 0, max(size, least))
+	b := make([]byte, 0, max(size, bufferSizes[i]))
 	return &b
 }
 
 // Put implements mem.BufferPool.
 func (p *bufferPool) Put(b *[]byte) {
-	switch c := cap(*b); {
-	case c < smallBuffer || c > maxRetained:
-	case c < mediumBuffer:
-		p.small.Put(b)
-	case c < largeBuffer:
-		p.medium.Put(b)
-	default:
-		p.large.Put(b)
+	c := cap(*b)
+	if c > maxRetained {
+		return
+	}
+	for i := len(bufferSizes) - 1; i >= 0; i-- {
+		if c >= bufferSizes[i] {
+			p[i].Put(b)
+			return
+		}
 	}
 }
 

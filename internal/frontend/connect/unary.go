@@ -172,7 +172,11 @@ func (x *unary) readBody() (*[]byte, error) {
 		return nil, err
 	}
 	// What a header promises is not allocated before it comes.
-	buf := frontend.GetBuffer(int(min(max(0, x.r.ContentLength), 64<<10)) + 1)
+	room := 0
+	if x.r.ContentLength >= 0 {
+		room = int(min(x.r.ContentLength, 64<<10)) + 1
+	}
+	buf := frontend.GetBuffer(room)
 	out, err := x.readAll(body, *buf)
 	*buf = out
 	if late := stop(); late != nil {

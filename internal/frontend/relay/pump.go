@@ -28,6 +28,7 @@ type pump struct {
 
 	mu      sync.Mutex
 	pending *[]byte     // nil when nothing waits, so that an idle stream holds no buffer
+	usual   int         // how much waited last
 	header  metadata.MD // nil before it is there, and when the RPC failed without
 	over    bool
 	err     error // why it is over: nil for success
@@ -80,7 +81,7 @@ func (p *pump) receiveAll() error {
 		p.waitForRoom()
 		p.mu.Lock()
 		if p.pending == nil {
-			p.pending = frontend.GetBuffer(msg.Len() + 16)
+			p.pending = frontend.GetBuffer(max(p.usual, msg.Len()+16))
 		}
 		*p.pending, err = p.x.appendMessage(*p.pending, msg)
 		p.mu.Unlock()
@@ -130,6 +131,7 @@ func (p *pump) take() batch {
 	b := batch{buf: p.pending, header: p.header, over: p.over, err: p.err}
 	p.pending = nil
 	if b.buf != nil {
+		p.usual = len(*b.buf)
 		signal(p.room)
 	}
 	return b

@@ -17,7 +17,7 @@ func (x *exchange) bindURL() error {
 	if len(b.Vars) == 0 && x.r.URL.RawQuery == "" {
 		return nil
 	}
-	buf := frontend.GetBuffer(0)
+	buf := frontend.GetBuffer(len(x.r.URL.Path) + len(x.r.URL.RawQuery)) // what has no text has no wire form
 	x.suffix = buf
 	if x.r.URL.RawQuery != "" {
 		out, err := x.bindQuery(*buf)

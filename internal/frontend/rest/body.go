@@ -21,8 +21,11 @@ func (x *exchange) requestWire() (*[]byte, error) {
 		return nil, err
 	}
 	if !x.takesBody() {
-		wire := frontend.GetBuffer(0)
-		*wire = x.appendSuffix(*wire)
+		wire := x.suffix
+		x.suffix = nil
+		if wire == nil {
+			wire = frontend.GetBuffer(1) // It stays empty.
+		}
 		return wire, nil
 	}
 	wire, err := x.bodyWire()
@@ -127,10 +130,11 @@ func (x *exchange) readBody() (*[]byte, error) {
 	if !body.compressed && size > limit {
 		return nil, tooLarge(limit)
 	}
-	if body.compressed || size < 0 {
-		size = 0
+	room := 0
+	if !body.compressed && size >= 0 {
+		room = int(size) + 1
 	}
-	buf := frontend.GetBuffer(int(min(size, limit)) + 1)
+	buf := frontend.GetBuffer(room)
 	out, err := readAll(body, *buf, limit)
 	*buf = out
 	if err != nil {

@@ -32,6 +32,7 @@ type pump struct {
 
 	mu      sync.Mutex
 	pending *[]byte // nil when nothing waits, so that an idle stream holds no buffer
+	usual   int     // how much waited last; 0: not known
 	ends    []int   // where each waiting message ends; kept for sinks that need it
 	cut     bool    // keep ends
 	header  metadata.MD
@@ -117,7 +118,7 @@ func (p *pump) add(msg mem.BufferSlice) (full bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pending == nil {
-		p.pending = frontend.GetBuffer(0)
+		p.pending = frontend.GetBuffer(p.usual)
 	}
 	before := len(*p.pending)
 	out, kind, err := p.f.appendMessage(*p.pending, p.x, wire, p.count+1)
@@ -188,6 +189,7 @@ func (p *pump) take() batch {
 		b.buf = nil
 	}
 	if b.buf != nil {
+		p.usual = len(*b.buf)
 		signal(p.room)
 	}
 	return b
