@@ -38,6 +38,21 @@ func GetBuffer(size int) *[]byte {
 // PutBuffer gives a buffer back. It must not be used afterwards, nor anything that points into it.
 func PutBuffer(b *[]byte) { buffers.Put(b) }
 
+// GrowBuffer returns the buffer, or if that has no room for n more bytes, a larger one with its content in its place.
+func GrowBuffer(b *[]byte, n int) *[]byte {
+	need := len(*b) + n
+	if need <= cap(*b) {
+		return b
+	}
+	if need > largeBuffer {
+		need = max(need, 2*cap(*b))
+	}
+	bigger := GetBuffer(need)
+	*bigger = append(*bigger, *b...)
+	PutBuffer(b)
+	return bigger
+}
+
 // NewMessage makes a message for Call.Send of a buffer from GetBuffer, which it takes over: it returns to the pool when
 // gRPC has sent it.
 func NewMessage(b *[]byte) mem.BufferSlice {

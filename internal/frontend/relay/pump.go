@@ -15,7 +15,7 @@ import (
 
 // maxPending is how many bytes may wait for a slow reader before the next message is not received any more. Behind it gRPC's flow
 // control stops the upstream.
-const maxPending = 32 << 10
+const maxPending = 28 << 10
 
 // A pump moves the messages of a response stream from the RPC to the client. One goroutine receives and puts into envelopes, the
 // handler's own writes: so what arrives while it writes is written in one go afterwards.
@@ -28,7 +28,6 @@ type pump struct {
 
 	mu      sync.Mutex
 	pending *[]byte     // nil when nothing waits, so that an idle stream holds no buffer
-	usual   int         // how much waited last
 	header  metadata.MD // nil before it is there, and when the RPC failed without
 	over    bool
 	err     error // why it is over: nil for success
@@ -81,8 +80,9 @@ func (p *pump) receiveAll() error {
 		p.waitForRoom()
 		p.mu.Lock()
 		if p.pending == nil {
-			p.pending = frontend.GetBuffer(max(p.usual, msg.Len()+16))
+			p.pending = frontend.GetBuffer(0)
 		}
+		p.pending = frontend.GrowBuffer(p.pending, msg.Len()+16)
 		*p.pending, err = p.x.appendMessage(*p.pending, msg)
 		p.mu.Unlock()
 		msg.Free()
@@ -131,7 +131,6 @@ func (p *pump) take() batch {
 	b := batch{buf: p.pending, header: p.header, over: p.over, err: p.err}
 	p.pending = nil
 	if b.buf != nil {
-		p.usual = len(*b.buf)
 		signal(p.room)
 	}
 	return b

@@ -17,6 +17,9 @@ import (
 // flow control stops the upstream.
 const maxPending = 16 << 10
 
+// smallMessage is up to how many bytes a message may grow when it is framed, for which room is kept.
+const smallMessage = 2 << 10
+
 // errNoBody is a sink's way to say that the header was all that is wanted.
 var errNoBody = errors.New("the request was HEAD")
 
@@ -32,7 +35,6 @@ type pump struct {
 
 	mu      sync.Mutex
 	pending *[]byte // nil when nothing waits, so that an idle stream holds no buffer
-	usual   int     // how much waited last; 0: not known
 	ends    []int   // where each waiting message ends; kept for sinks that need it
 	cut     bool    // keep ends
 	header  metadata.MD
@@ -118,8 +120,10 @@ func (p *pump) add(msg mem.BufferSlice) (full bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pending == nil {
-		p.pending = frontend.GetBuffer(p.usual)
+		p.pending = frontend.GetBuffer(0)
 	}
+	// A small message becomes up to some four times as long. Where that is too little, the buffer grows below.
+	p.pending = frontend.GrowBuffer(p.pending, len(wire)+min(3*len(wire), smallMessage)+64)
 	before := len(*p.pending)
 	out, kind, err := p.f.appendMessage(*p.pending, p.x, wire, p.count+1)
 	free()
@@ -189,7 +193,6 @@ func (p *pump) take() batch {
 		b.buf = nil
 	}
 	if b.buf != nil {
-		p.usual = len(*b.buf)
 		signal(p.room)
 	}
 	return b
