@@ -10,7 +10,7 @@ import (
 // Buffers come in a few sizes, so that a small message does not pin a large buffer: the wire form of a request is kept until its call
 // is answered, and there may be many. Much larger ones are left to the garbage collector: a rare huge message must not stay in memory.
 const (
-	tinyBuffer   = 512
+	tinyBuffer   = 1<<10 + 128 // gRPC does not give back buffers of up to 1 KiB
 	smallBuffer  = 4 << 10
 	batchBuffer  = 18 << 10 // of what waits in a stream: 16 KiB and the message that exceeds it
 	mediumBuffer = 32 << 10

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -101,12 +102,50 @@ func TestBuffersHaveACap(t *testing.T) {
 	if got := GetBuffer(maxRetained); cap(*got) > maxRetained {
 		t.Error("a huge buffer was kept")
 	}
-	for _, size := range []int{0, smallBuffer, smallBuffer + 1, mediumBuffer, mediumBuffer + 1, largeBuffer, largeBuffer + 1} {
+	for _, size := range []int{0, 1, tinyBuffer, tinyBuffer + 1, smallBuffer, smallBuffer + 1, batchBuffer, batchBuffer + 1, mediumBuffer, mediumBuffer + 1, largeBuffer, largeBuffer + 1} {
 		got := GetBuffer(size)
 		if len(*got) != 0 || cap(*got) < size {
 			t.Errorf("for %d bytes: len %d, cap %d", size, len(*got), cap(*got))
 		}
 		PutBuffer(got)
+	}
+}
+
+// Who asks for little must not get a buffer that had to grow for somebody else: it may be kept for as long as a call takes.
+func TestSmallMessagesPinNoLargeBuffers(t *testing.T) {
+	for _, grown := range []int{smallBuffer, batchBuffer, mediumBuffer - 1, mediumBuffer, largeBuffer} {
+		b := make([]byte, 0, grown)
+		PutBuffer(&b)
+		if got := GetBuffer(10); cap(*got) >= smallBuffer {
+			t.Errorf("after one of %d bytes came back: a buffer of %d for 10", grown, cap(*got))
+		}
+		if got := GetBuffer(0); cap(*got) >= batchBuffer {
+			t.Errorf("after one of %d bytes came back: a buffer of %d for what is not known", grown, cap(*got))
+		}
+	}
+}
+
+// gRPC gives small buffers to the garbage collector in place of their pool.
+func TestGRPCGivesAllBuffersBack(t *testing.T) {
+	for _, size := range bufferSizes {
+		if mem.IsBelowBufferPoolingThreshold(size) {
+			t.Errorf("%d bytes are too few", size)
+		}
+	}
+}
+
+func TestGrowBuffer(t *testing.T) {
+	const text = "what is in it"
+	b := GetBuffer(1)
+	*b = append(*b, text...)
+	if got := GrowBuffer(b, tinyBuffer-len(text)); got != b {
+		t.Error("a buffer that was large enough was replaced")
+	}
+	for _, more := range []int{tinyBuffer, smallBuffer, batchBuffer, mediumBuffer, largeBuffer, maxRetained} {
+		b = GrowBuffer(b, more)
+		if string(*b) != text || cap(*b)-len(*b) < more {
+			t.Errorf("with room for %d more: %q, and room for %d", more, *b, cap(*b)-len(*b))
+		}
 	}
 }
 
