@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -86,6 +87,7 @@ func dialOptions(s Settings, f *fleet) []grpc.DialOption {
 	if s.TLS != nil {
 		security = trackedCredentials{TransportCredentials: credentials.NewTLS(s.TLS), name: s.TLS.ServerName}
 	}
+	dialer := newDialer()
 	return []grpc.DialOption{
 		grpc.WithResolvers(fleetResolver{f}),
 		grpc.WithDefaultServiceConfig(serviceConfig),
@@ -93,7 +95,9 @@ func dialOptions(s Settings, f *fleet) []grpc.DialOption {
 		grpc.WithDisableRetry(), // of what may have been executed; what was never sent is sent again elsewhere
 		grpc.WithIdleTimeout(0),
 		grpc.WithTransportCredentials(security),
-		grpc.WithContextDialer(newDialer()),
+		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "tcp", addr)
+		}),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
 		grpc.WithConnectParams(grpc.ConnectParams{
