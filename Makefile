@@ -57,6 +57,7 @@ faults: ## break everything the gateway depends on, with real timeouts; prints a
 
 .PHONY: soak
 soak: ## run the gateway for SOAK (30m) in churn, reloads and restarts of etcd, with the race detector; prints memory and goroutines
+	scripts/need ip
 	cd e2e && SOAK=$(SOAK) go test -count=1 -v -timeout 0 -run '^TestSoak$$' ./faults
 
 .PHONY: conformance-protobuf

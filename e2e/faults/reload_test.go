@@ -6,24 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/caddy-grpc/gateway/e2e/kit"
 )
-
-// migrateEnv says that the tests run in a network namespace of their own, where the kernel shall hand connections of a listening socket that
-// closes to the next one.
-const migrateEnv = "FAULTS_MIGRATE"
-
-func migrates() bool { return os.Getenv(migrateEnv) != "" }
-
-// migrate sets that, in the namespace of this process.
-func migrate() error {
-	return os.WriteFile("/proc/sys/net/ipv4/tcp_migrate_req", []byte("1\n"), 0o600)
-}
 
 // control is a handler of Caddy's own beside the gateway. Caddy opens new listeners with every config and resets connections that wait
 // to be accepted by the old ones, whatever handler they are for: on a busy machine a few among thousands.
@@ -107,23 +95,10 @@ func TestReloadsMigrated(t *testing.T) {
 	if migrates() {
 		t.Skip("this is it")
 	}
-	name := fmt.Sprintf("reloads-%d", os.Getpid())
-	if err := run("ip netns add " + name); err != nil {
+	rows := filepath.Join(t.TempDir(), "rows.json")
+	if err := migrated(t, []string{rowsEnv + "=" + rows}, "-test.run=^TestReloads$", "-test.parallel=3", "-test.timeout=10m"); err != nil {
 		t.Skipf("NO NETWORK NAMESPACE HERE, reloads are tested without tcp_migrate_req alone: %v", err)
 	}
-	t.Cleanup(func() { _ = run("ip netns del " + name) })
-	inside := []string{"netns", "exec", name}
-	if err := run("ip netns exec " + name + " ip link set lo up"); err != nil {
-		t.Fatal(err)
-	}
-	rows := filepath.Join(t.TempDir(), "rows.json")
-	cmd := exec.CommandContext(t.Context(), "ip", append(inside, os.Args[0], "-test.v", "-test.run=^TestReloads$", "-test.parallel=3", "-test.timeout=10m")...)
-	cmd.Env = append(os.Environ(), migrateEnv+"=1", rowsEnv+"="+rows, "E2E_CADDY="+kit.Binary(t))
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("in the namespace: %v\n%s", err, out)
-	}
-	t.Logf("%s", out)
 	text, err := os.ReadFile(rows)
 	if err != nil {
 		t.Fatal(err)

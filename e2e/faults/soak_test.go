@@ -15,11 +15,19 @@ import (
 )
 
 // TestSoak runs for as long as SOAK says: steady calls and streams, while instances come, go and are killed, routes and pools are reloaded
-// and etcd restarts. No safe call fails, and memory and goroutines of the gateway stay where they are.
+// and etcd restarts. No safe call fails, and memory and goroutines of the gateway stay where they are. It runs in a network namespace with
+// net.ipv4.tcp_migrate_req=1 where there can be one: without, Caddy may reset a connection when it reloads.
 func TestSoak(t *testing.T) {
 	span, err := time.ParseDuration(os.Getenv("SOAK"))
 	if err != nil {
 		t.Skip("SOAK says for how long; make soak")
+	}
+	if !migrates() {
+		err := migrated(t, nil, "-test.run=^TestSoak$", "-test.timeout=0")
+		if err == nil {
+			return
+		}
+		t.Logf("NO NETWORK NAMESPACE HERE, connections to Caddy may be reset: %v", err)
 	}
 	s := &soak{span: span, every: min(time.Minute, span/12)}
 	s.world = startWorld(t, startCluster(t, 1), 4, siteOptions{Handler: "timeout 20s"}, instanceConfig{})
@@ -29,6 +37,13 @@ func TestSoak(t *testing.T) {
 	s.churn(t)
 	stopStreams()
 	h := load.stop(t)
+	limit := 0
+	if !migrates() {
+		limit = resetLimit(h)
+	}
+	if s.reset = h.setReset(t); s.reset > limit {
+		t.Errorf("connections were reset under %d calls, more than %d", s.reset, limit)
+	}
 	h.want(t, 10*s.kills) // what may be in flight on an instance that is killed
 	s.verdict(t, h)
 }
@@ -40,6 +55,7 @@ type soak struct {
 	joined           int
 	kills, reloads   int
 	outages          int
+	reset            int          // calls whose connection to Caddy was reset
 	streams, broken  atomic.Int64 // streams that were made, and those of them that ended before their end
 	samples          []sample
 	report           strings.Builder
@@ -193,8 +209,8 @@ func (s *soak) verdict(t *testing.T, h *history) {
 	if broken := s.broken.Load(); broken > int64(10*s.kills) {
 		t.Errorf("%d streams of %d broke at %d kills", broken, s.streams.Load(), s.kills)
 	}
-	s.sayf("\n%v: %d calls, %d safe and %d other failures, %d duplicates; %d streams, %d broken; %d kills, %d reloads, %d restarts of etcd\n",
-		s.span, len(h.safe)+len(h.unsafe), len(h.safeFailed), len(h.unsafeFailed), h.duplicates, s.streams.Load(), s.broken.Load(), s.kills, s.reloads, s.outages)
+	s.sayf("\n%v: %d calls, %d safe and %d other failures, %d duplicates, %d connections reset; %d streams, %d broken; %d kills, %d reloads, %d restarts of etcd\n",
+		s.span, len(h.safe)+len(h.unsafe), len(h.safeFailed), len(h.unsafeFailed), h.duplicates, s.reset, s.streams.Load(), s.broken.Load(), s.kills, s.reloads, s.outages)
 	s.sayf("second quarter, last quarter: %.1f MiB, %.1f MiB; %d, %d goroutines\n", float64(early.memory)/(1<<20), float64(late.memory)/(1<<20), early.goroutines, late.goroutines)
 	if err := os.MkdirAll(filepath.Join("..", "out"), 0o755); err != nil {
 		t.Fatal(err)
