@@ -131,6 +131,9 @@ func (p *program) compile() {
 		f := &p.fields[i]
 		p.compiler.compileField(f, fd)
 		f.index = int32(i)
+		if i > 0 {
+			p.fields[i-1].next = f
+		}
 		if !p.wide {
 			f.bit = 1 << uint(i)
 		}

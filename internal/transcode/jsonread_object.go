@@ -50,22 +50,21 @@ type objectState struct {
 func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectState) (int, []byte) {
 	in := d.in
 	buf, n := out[:cap(out)], len(out)
-	expected := m.fields // those behind the last one
-	if typed {
-		expected = nil // any of the names may be "@type"
+	var expected *field              // the one behind the last
+	if !typed && len(m.fields) > 0 { // in an Any each of the names may be "@type"
+		expected = &m.fields[0]
 	}
 	for {
 		if uint(p) < uint(len(in)) && in[p] <= ' ' {
 			p = d.space(p)
 		}
 		start := p
-		var f *field
-		if len(expected) > 0 && p+16 <= len(in) {
-			f = &expected[0]
+		f := expected
+		if f != nil && p+16 <= len(in) {
 			if (load64(in, p)^f.match[0])&f.mask[0]|(load64(in, p+8)^f.match[1])&f.mask[1] == 0 &&
 				(len(f.key) <= 16 || f.namedAt(in, p)) { // namedAt is too large to be inlined
 				p += len(f.key)
-				expected = expected[1:]
+				expected = f.next
 				goto value
 			}
 		}
@@ -76,7 +75,7 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 			goto next // it was passed over
 		}
 		if !typed && f.index < extensionIndex {
-			expected = m.fields[f.index+1:]
+			expected = f.next
 		}
 	value:
 		if uint(p) < uint(len(in)) && in[p] <= ' ' {
@@ -132,14 +131,14 @@ func (f *field) namedAt(in []byte, p int) bool {
 // member returns the field of the member at p, and the position behind the colon. A member that is no field
 // and may be there is passed over as a whole, and there is no field. If it is not the first of those expected, it is most likely the
 // second.
-func (d *reader) member(p int, out []byte, m *program, expected []field, typed bool, s *objectState) (*field, int, []byte) {
+func (d *reader) member(p int, out []byte, m *program, expected *field, typed bool, s *objectState) (*field, int, []byte) {
 	if !d.is(p, '"') {
 		p, out = d.fail(p, out, "a field name")
 		return nil, p, out
 	}
 	if !typed {
-		if len(expected) > 1 && p+16 <= len(d.in) {
-			if f := &expected[1]; (load64(d.in, p)^f.match[0])&f.mask[0] == 0 && f.namedAt(d.in, p) {
+		if expected != nil && expected.next != nil && p+16 <= len(d.in) {
+			if f := expected.next; (load64(d.in, p)^f.match[0])&f.mask[0] == 0 && f.namedAt(d.in, p) {
 				return f, p + len(f.key), out
 			}
 		}

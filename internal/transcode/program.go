@@ -141,6 +141,7 @@ type field struct {
 	match, mask [2]uint64 // the first sixteen bytes of key
 	low, high   int64     // the range of an integer, as far as it is one of an int64
 
+	next     *field // in declaration order
 	msg      *program
 	enum     *enumTable
 	mapKey   *field
