@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -99,31 +98,22 @@ func (d *demo) interrupt(t *testing.T) {
 	}
 }
 
-// tryDemo makes the calls that the demo prints.
+// tryDemo runs the commands that the demo prints, as they are printed.
 func (d *demo) tryDemo(t *testing.T) {
 	t.Helper()
-	calls := []struct{ method, path, body, want string }{
-		{"GET", "/v1/users/1", "", "Ada Lovelace"},
-		{"GET", "/v1/users?role=MEMBER", "", "Grace Hopper"},
-		{"POST", "/v1/users", `{"name":"Barbara Liskov","role":"MEMBER"}`, "Barbara Liskov"},
-		{"POST", "/demo.user.v1.UserService/GetUser", `{"id":2}`, "Grace Hopper"},
+	wants := []string{"Ada Lovelace", "Grace Hopper", "Barbara Liskov", "Grace Hopper", `"state":"READY"`}
+	var commands []string
+	for line := range strings.Lines(d.text()) {
+		if arguments, found := strings.CutPrefix(strings.TrimSpace(line), "curl "); found {
+			commands = append(commands, "curl -fsS --max-time 30 "+arguments)
+		}
 	}
-	for _, call := range calls {
-		req, err := http.NewRequest(call.method, "http://"+d.listen+call.path, strings.NewReader(call.body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if call.body != "" {
-			req.Header.Set("Content-Type", "application/json")
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusOK || !strings.Contains(string(body), call.want) {
-			t.Errorf("%s %s: %d %s", call.method, call.path, resp.StatusCode, body)
+	if len(commands) != len(wants) {
+		t.Fatalf("the demo prints %d calls, want %d:\n%s", len(commands), len(wants), d.text())
+	}
+	for i, command := range commands {
+		if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil || !strings.Contains(string(out), wants[i]) {
+			t.Errorf("%s: %v, want %s in:\n%s", command, err, wants[i], out)
 		}
 	}
 }

@@ -74,7 +74,7 @@ func run(ctx context.Context, opts options, in io.Reader, out io.Writer) error {
 			return err
 		}
 	}
-	for name, value := range map[string]string{"ETCD": opts.etcd, "GATEWAY_LISTEN": "http://" + opts.listen, "GATEWAY_ADMIN": opts.admin} {
+	for name, value := range map[string]string{"ETCD": opts.etcd, "GATEWAY_LISTEN": siteAddress(opts.listen), "GATEWAY_ADMIN": opts.admin} {
 		if err := os.Setenv(name, value); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)
 		}
@@ -111,16 +111,28 @@ func waitReady(ctx context.Context, opts options) error {
 	}
 }
 
+// siteAddress is the gateway's site in the Caddyfile. Caddy serves a site only under the hosts that it names, so one of the loopback
+// interface names both that people type.
+func siteAddress(listen string) string {
+	if host, port, err := net.SplitHostPort(listen); err == nil && (host == "127.0.0.1" || host == "localhost") {
+		return fmt.Sprintf("http://localhost:%[1]s, http://127.0.0.1:%[1]s", port)
+	}
+	return "http://" + listen
+}
+
 func greet(out io.Writer, opts options) {
 	host, port, _ := net.SplitHostPort(opts.listen)
-	url := "http://" + net.JoinHostPort(strings.Replace(host, "127.0.0.1", "localhost", 1), port)
+	if host == "" || host == "127.0.0.1" {
+		host = "localhost"
+	}
+	url := "http://" + net.JoinHostPort(host, port)
 	fmt.Fprintf(out, `
 The gateway serves %s. Try, in another terminal:
 
   curl %[1]s/v1/users/1
   curl '%[1]s/v1/users?role=MEMBER'
-  curl -d '{"name":"Barbara Liskov","role":"MEMBER"}' %[1]s/v1/users
-  curl -d '{"id":2}' %[1]s/demo.user.v1.UserService/GetUser
+  curl -H Content-Type:application/json -d '{"name":"Barbara Liskov","role":"MEMBER"}' %[1]s/v1/users
+  curl -H Content-Type:application/json -d '{"id":2}' %[1]s/demo.user.v1.UserService/GetUser
   curl http://%[2]s/grpc_gateway/upstreams
 
 The instances are registered in etcd at %[3]s under %[4]s/.
