@@ -33,8 +33,8 @@ import (
 // The access log has the same in the fields `grpc_upstream`, `grpc_method`, `grpc_route`, `grpc_endpoint` and `grpc_code`. What
 // went wrong in detail, which no client sees, is in the field `grpc_error`.
 type Handler struct {
-	// The services behind this handler. A call goes to the upstream whose schema has the method; the same method in two
-	// upstreams is refused.
+	// The services behind this handler. A call goes to the upstream whose schema has the method. The same method in two upstreams is
+	// refused where both schemas are files; otherwise the first upstream keeps it, and the conflict is reported.
 	Upstreams []HandlerUpstream `json:"upstreams,omitempty"`
 
 	// REST routes besides those that the schema brings. They go before the schema's.

@@ -25,7 +25,7 @@ type Upstream struct {
 	// How many connections to an instance may be opened when its streams queue. Default: 4, or `connections` if that is more.
 	MaxConnections int `json:"max_connections,omitempty"`
 
-	// Of how many instances this gateway keeps connections, where there are more. Which ones depends on `subset_key`, so that many gateways
+	// To how many instances this gateway connects, where there are more. Which ones depends on `subset_key`, so that many gateways
 	// use about as much of each instance; an instance that comes or goes changes one of them at most. Default: all.
 	Subset int `json:"subset,omitempty"`
 
