@@ -44,7 +44,7 @@ func HTTPStatus(code codes.Code) int {
 
 // CodeName is the name of a code as in google/rpc/code.proto, "CODE(n)" for one that it does not have.
 func CodeName(code codes.Code) string {
-	if int(code) < len(codeNames) {
+	if code < codes.Code(len(codeNames)) {
 		return codeNames[code]
 	}
 	return "CODE(" + strconv.FormatUint(uint64(code), 10) + ")"

@@ -181,3 +181,12 @@ func TestRatio(t *testing.T) {
 		t.Errorf("for a huge input after an absurd one: %d", got)
 	}
 }
+
+// A status may have any 32 bits for a code. On machines of 32 bits (GOARCH=386) those from 1<<31 on are negative as an int.
+func TestCodesThatGRPCDoesNotHave(t *testing.T) {
+	for code, want := range map[codes.Code]string{17: "CODE(17)", 1 << 31: "CODE(2147483648)", 1<<32 - 1: "CODE(4294967295)"} {
+		if got := CodeName(code); got != want {
+			t.Errorf("%d: %q, want %q", uint32(code), got, want)
+		}
+	}
+}

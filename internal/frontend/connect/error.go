@@ -72,7 +72,7 @@ func appendDebug(dst []byte, detail *anypb.Any, types transcode.Resolver) []byte
 
 // codeName is the name of a code in Connect. A code that Connect does not have is unknown.
 func codeName(code codes.Code) string {
-	if code > 0 && int(code) < len(codeNames) {
+	if code > 0 && code < codes.Code(len(codeNames)) {
 		return codeNames[code]
 	}
 	return "unknown"
