@@ -114,8 +114,8 @@ func (c Coding) Decompress(dst, src []byte, limit int64) ([]byte, error) {
 			dst = append(dst, 0)[:len(dst)]
 		}
 		room := dst[len(dst):cap(dst)]
-		if most := limit + 1 - (int64(len(dst)) - start); int64(len(room)) > most {
-			room = room[:most]
+		if left := limit - (int64(len(dst)) - start); int64(len(room)) > left {
+			room = room[:left+1] // One more tells that there is too much.
 		}
 		n, err := z.Read(room)
 		dst = dst[:len(dst)+n]

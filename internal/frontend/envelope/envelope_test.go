@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -179,6 +180,28 @@ func TestAccepted(t *testing.T) {
 		if got := Accepted(tc.values); got != tc.want {
 			t.Errorf("%q: %v, want %v", tc.values, got, tc.want)
 		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	text := bytes.Repeat([]byte("x"), 10_000)
+	small := Gzip.Compress(nil, text)
+	for _, tc := range []struct {
+		name  string
+		limit int64
+		err   error
+	}{
+		{"far above", 1 << 20, nil},
+		{"just enough", 10_000, nil},
+		{"one byte less", 9_999, ErrTooLarge},
+		{"none at all", math.MaxInt64, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got, err := Gzip.Decompress(nil, small, tc.limit)
+			if !errors.Is(err, tc.err) || err == nil && !bytes.Equal(got, text) {
+				t.Errorf("%d bytes, %v, want %v", len(got), err, tc.err)
+			}
+		})
 	}
 }
 
