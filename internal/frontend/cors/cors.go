@@ -53,6 +53,7 @@ func (p *Policy) add(origin string) error {
 		p.exact[o] = true
 		return nil
 	}
+	o = strings.ReplaceAll(o, "[", `\[`) // of an IPv6 address
 	if _, err := path.Match(o, ""); err != nil {
 		return fmt.Errorf("origin %q: %w", origin, err)
 	}

@@ -25,6 +25,8 @@ func TestOrigins(t *testing.T) {
 		{"a name that only ends alike", []string{"https://*.example.com"}, "https://evilexample.com", false, false},
 		{"a name that goes on", []string{"https://*.example.com"}, "https://a.example.com.evil.com", false, false},
 		{"any port", []string{"http://localhost:*"}, "http://localhost:1234", true, false},
+		{"any port of an IPv6 address", []string{"http://[::1]:*"}, "http://[::1]:1234", true, false},
+		{"any port of another IPv6 address", []string{"http://[::1]:*"}, "http://[::2]:1234", false, false},
 		{"all, without credentials", []string{"*"}, "https://a.example", true, false},
 		{"all includes null", []string{"*"}, "null", true, false},
 		{"null is none", []string{"https://a.example"}, "null", false, false},
