@@ -129,3 +129,21 @@ func FuzzMetadata(f *testing.F) {
 		}
 	})
 }
+
+func TestMetadataOfOneNameIsVisitedOnce(t *testing.T) {
+	rules, err := CompileResponseRules([]Rule{{'+', "x-*", "x-all"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{ResponseMetadata: rules}.WithDefaults()
+	got := make(map[string][]string)
+	o.VisitMetadata(metadata.Pairs("x-a", "1", "x-b", "2", "y", "3"), func(name string, values []string) {
+		if _, ok := got[name]; ok {
+			t.Errorf("%s comes again", name)
+		}
+		got[name] = slices.Sorted(slices.Values(values))
+	})
+	if len(got) != 2 || !slices.Equal(got["X-All"], []string{"1", "2"}) || !slices.Equal(got["Y"], []string{"3"}) {
+		t.Errorf("got %q", got)
+	}
+}

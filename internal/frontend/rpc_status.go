@@ -3,7 +3,6 @@ package frontend
 import (
 	"encoding/base64"
 	"net/http"
-	"net/textproto"
 	"strconv"
 
 	"google.golang.org/grpc/codes"
@@ -33,19 +32,15 @@ func GRPCStatus(err *Error, set func(name, value string)) {
 }
 
 // VisitMetadata calls visit with the metadata that a client may see by the response rules, in the form that it has in headers: names
-// canonical, binary values in base64.
+// canonical, binary values in base64. Each name comes once.
 func (o *Options) VisitMetadata(md metadata.MD, visit func(name string, values []string)) {
-	for name, values := range md {
-		as, ok := o.ResponseMetadata.target(name)
-		if !ok || !validKey(as) {
-			continue
-		}
-		key := textproto.CanonicalMIMEHeaderKey(as)
-		h := make(http.Header, 1)
-		o.add(h, key, as, values)
-		if len(h[key]) > 0 {
-			visit(key, h[key])
-		}
+	if len(md) == 0 {
+		return
+	}
+	h := make(http.Header, len(md)) // Rules may give several the same name.
+	o.WriteHeader(h, md)
+	for name, values := range h {
+		visit(name, values)
 	}
 }
 
