@@ -2,6 +2,7 @@ package connect_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -11,7 +12,11 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -397,5 +402,61 @@ func TestCompressedStream(t *testing.T) {
 		http.Header{"Connect-Content-Encoding": {"gzip"}, "Connect-Accept-Encoding": {"gzip"}})
 	if a.header.Get("Connect-Content-Encoding") != "gzip" || len(a.messages) != 1 || !strings.Contains(string(a.messages[0]), text) {
 		t.Errorf("got %+v", a)
+	}
+}
+
+func TestErrorsOfGETVaryByEncoding(t *testing.T) {
+	s, _ := setup(t, frontend.Options{})
+	tr := s.Transports(t)[0]
+	for _, accept := range []string{"gzip", "identity"} {
+		resp, _ := tr.Do(t, http.MethodGet, getBook+"?encoding=json&message=nonsense", http.Header{"Accept-Encoding": {accept}}, nil)
+		if got := resp.Header.Get("Vary"); resp.StatusCode != http.StatusBadRequest || got != "Accept-Encoding" {
+			t.Errorf("accepting %s: status %d, Vary %q", accept, resp.StatusCode, got)
+		}
+	}
+}
+
+// badAnswers is an upstream whose streams bring one message that is none, and have no end of their own.
+type badAnswers struct{ grpc.ClientConnInterface }
+
+func (badAnswers) NewStream(ctx context.Context, _ *grpc.StreamDesc, _ string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+	return &badStream{ctx: ctx}, nil
+}
+
+type badStream struct {
+	ctx   context.Context
+	sent  bool
+	ended bool
+}
+
+func (s *badStream) Context() context.Context     { return s.ctx }
+func (s *badStream) Header() (metadata.MD, error) { return metadata.MD{}, nil }
+func (s *badStream) SendMsg(any) error            { return nil }
+func (s *badStream) CloseSend() error             { return nil }
+func (s *badStream) Trailer() metadata.MD {
+	if !s.ended {
+		return metadata.Pairs("asked", "too-early") // gRPC is still writing to it.
+	}
+	return nil
+}
+
+func (s *badStream) RecvMsg(m any) error {
+	if !s.sent {
+		s.sent = true
+		*m.(*mem.BufferSlice) = mem.BufferSlice{mem.SliceBuffer{0xff}}
+		return nil
+	}
+	<-s.ctx.Done()
+	s.ended = true
+	return status.FromContextError(s.ctx.Err()).Err()
+}
+
+func TestTrailersAreReadOnlyWhenTheCallHasEnded(t *testing.T) {
+	s := rpctest.NewServer(t, connect.New(frontend.Options{}), rpctest.Table(t, badAnswers{}))
+	body := envelope.Append(nil, 0, []byte("{}"))
+	h := http.Header{"Content-Type": {"application/connect+json"}}
+	_, got := s.Transports(t)[0].Do(t, http.MethodPost, serverStream, h, bytes.NewReader(body))
+	if !bytes.Contains(got, []byte(`"code":"internal"`)) || bytes.Contains(got, []byte("too-early")) {
+		t.Errorf("got %q", got)
 	}
 }

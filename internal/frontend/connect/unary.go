@@ -104,9 +104,6 @@ func (x *unary) answer(header, trailer metadata.MD, body []byte) {
 		contentType = "application/json"
 	}
 	h["Content-Type"] = []string{contentType}
-	if x.r.Method == http.MethodGet {
-		h.Add("Vary", "Accept-Encoding") // Answers to GET may be cached.
-	}
 	x.write(http.StatusOK, body)
 }
 
@@ -128,6 +125,9 @@ func (x *unary) fail(header, trailer metadata.MD, err *frontend.Error) {
 // write writes status and body, compressed where the client takes it and it is worth it.
 func (x *unary) write(status int, body []byte) {
 	h := x.w.Header()
+	if x.r.Method == http.MethodGet {
+		h.Add("Vary", "Accept-Encoding") // Answers to GET may be cached, errors among them.
+	}
 	if len(body) >= minCompressed {
 		if c := envelope.Accepted(x.r.Header["Accept-Encoding"]); c != envelope.Identity {
 			small := frontend.GetBuffer(len(body) / 2)

@@ -86,10 +86,26 @@ func (p *pump) receiveAll() error {
 		*p.pending, err = p.x.appendMessage(*p.pending, msg)
 		p.mu.Unlock()
 		msg.Free()
-		if err != nil || !p.x.Method.StreamDesc.ServerStreams {
+		if !p.x.Method.StreamDesc.ServerStreams {
+			return err
+		}
+		if err != nil {
+			p.abandon()
 			return err
 		}
 		signal(p.more)
+	}
+}
+
+// abandon ends a stream of which nothing more is wanted. gRPC goes on writing to the trailers, which finish reads, until Recv has told the end.
+func (p *pump) abandon() {
+	p.call.Close()
+	for {
+		msg, err := p.call.Recv()
+		if err != nil {
+			return
+		}
+		msg.Free()
 	}
 }
 
