@@ -157,8 +157,8 @@ func readAll(r io.Reader, dst []byte, limit int64) ([]byte, error) {
 			dst = append(dst, 0)[:len(dst)]
 		}
 		room := dst[len(dst):cap(dst)]
-		if most := limit + 1 - int64(len(dst)); int64(len(room)) > most {
-			room = room[:most]
+		if left := limit - int64(len(dst)); int64(len(room)) > left {
+			room = room[:left+1] // One more tells that there is too much.
 		}
 		n, err := r.Read(room)
 		dst = dst[:len(dst)+n]
