@@ -20,6 +20,8 @@ type CallSettings struct {
 	Timeout time.Duration
 	// Idempotent allows the call to be executed twice.
 	Idempotent bool
+	// Began is when the client's own deadline began to run. Zero: with the call.
+	Began time.Time
 }
 
 // Call is one RPC to an upstream in raw messages, the same for all protocols: a stream (Options.Start), or a whole call with one message
@@ -70,7 +72,7 @@ func (o *Options) newCall(ctx context.Context, m *Method, s *CallSettings, info 
 	if own <= 0 && unary {
 		own = m.Timeout
 	}
-	d, bounded, err := o.timeout(s.Request.Header, own, unary)
+	d, bounded, err := o.timeout(s, own, unary)
 	if err != nil {
 		return nil, err
 	}

@@ -20,11 +20,15 @@ func ClientTimeout(h http.Header) (d time.Duration, ok bool, err error) {
 }
 
 // timeout is the deadline of a call: the default (own positive, else Options.Timeout where the call is unary), shortened by what the
-// client asks for, never lengthened. ok is false when there is none. The error is that of ClientTimeout.
-func (o *Options) timeout(h http.Header, own time.Duration, unary bool) (d time.Duration, ok bool, err error) {
-	d, ok, err = ClientTimeout(h)
+// client asks for, never lengthened. What of that went by while the request came in is over. ok is false when there is none. The error is
+// that of ClientTimeout.
+func (o *Options) timeout(s *CallSettings, own time.Duration, unary bool) (d time.Duration, ok bool, err error) {
+	d, ok, err = ClientTimeout(s.Request.Header)
 	if err != nil {
 		return 0, false, err
+	}
+	if ok && !s.Began.IsZero() {
+		d = max(0, d-time.Since(s.Began))
 	}
 	if own <= 0 && unary {
 		own = o.Timeout

@@ -6,10 +6,14 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
@@ -458,5 +462,58 @@ func TestTrailersAreReadOnlyWhenTheCallHasEnded(t *testing.T) {
 	_, got := s.Transports(t)[0].Do(t, http.MethodPost, serverStream, h, bytes.NewReader(body))
 	if !bytes.Contains(got, []byte(`"code":"internal"`)) || bytes.Contains(got, []byte("too-early")) {
 		t.Errorf("got %q", got)
+	}
+}
+
+// noting is an upstream that notes the deadline of a call.
+type noting struct {
+	grpc.ClientConnInterface
+
+	deadline time.Time
+}
+
+func (n *noting) Invoke(ctx context.Context, _ string, args, _ any, _ ...grpc.CallOption) error {
+	args.(mem.BufferSlice).Free()
+	n.deadline, _ = ctx.Deadline()
+	return nil
+}
+
+// slow is a body that comes late.
+type slow struct{ io.Reader }
+
+func (s slow) Read(p []byte) (int, error) {
+	time.Sleep(300 * time.Millisecond)
+	return s.Reader.Read(p)
+}
+
+func TestDeadlineCountsFromTheRequestOn(t *testing.T) {
+	for name, tc := range map[string]struct {
+		opts    frontend.Options
+		timeout string
+		want    time.Duration // from the beginning of the request
+	}{
+		"the client's":                    {frontend.Options{}, "2s", 2 * time.Second},
+		"ours, which is for the call":     {frontend.Options{Timeout: time.Second}, "", 1600 * time.Millisecond},
+		"ours, shorter than the client's": {frontend.Options{Timeout: time.Second}, "2s", 1600 * time.Millisecond},
+		"the client's, with less left":    {frontend.Options{Timeout: 1500 * time.Millisecond}, "2s", 2 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				var upstream noting
+				r := httptest.NewRequest(http.MethodPost, unary, slow{strings.NewReader("{}")})
+				r.Header = http.Header{"Content-Type": {"application/json"}}
+				if tc.timeout != "" {
+					r.Header.Set("X-Request-Timeout", tc.timeout)
+				}
+				w := httptest.NewRecorder()
+				if err := connect.New(tc.opts).Serve(w, r, rpctest.Table(t, &upstream), new(frontend.Info)); err != nil || w.Code != http.StatusOK {
+					t.Fatalf("status %d, %v", w.Code, err)
+				}
+				if got := upstream.deadline.Sub(began); got != tc.want {
+					t.Errorf("the deadline is %s after the beginning, want %s", got, tc.want)
+				}
+			})
+		})
 	}
 }

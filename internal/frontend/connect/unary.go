@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -26,6 +27,7 @@ type unary struct {
 	info   *frontend.Info
 	method *frontend.Method
 	json   bool
+	began  time.Time // of the client's deadline; zero: with the call
 }
 
 // serve makes the call. typed says that the content type is Connect's. The error is for the client, who has no answer yet.
@@ -74,7 +76,7 @@ func safe(m *frontend.Method) bool {
 
 // call calls the method and answers.
 func (x *unary) call(msg *[]byte) error {
-	settings := frontend.CallSettings{Request: x.r, Idempotent: x.r.Method == http.MethodGet}
+	settings := frontend.CallSettings{Request: x.r, Idempotent: x.r.Method == http.MethodGet, Began: x.began}
 	call, answer, err := x.opts.Invoke(x.r.Context(), x.method, settings, msg, x.info)
 	switch {
 	case call == nil:
@@ -171,6 +173,7 @@ func (x *unary) readBody() (*[]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	x.began = body.Began()
 	// What a header promises is not allocated before it comes.
 	room := 0
 	if x.r.ContentLength >= 0 {

@@ -19,6 +19,7 @@ type Body struct {
 	w     http.ResponseWriter
 	r     *http.Request
 	ended atomic.Bool
+	began time.Time
 }
 
 // NewBody returns the body of the request that w answers.
@@ -30,6 +31,9 @@ func NewBody(w http.ResponseWriter, r *http.Request) *Body {
 
 // Ended reports whether the end was read.
 func (b *Body) Ended() bool { return b.ended.Load() }
+
+// Began is when the client's deadline began to run, if it did before the body had ended: see Bound.
+func (b *Body) Began() time.Time { return b.began }
 
 // Read implements io.Reader.
 func (b *Body) Read(p []byte) (int, error) {
@@ -57,6 +61,7 @@ func (b *Body) Bound() (stop func() (late error), err error) {
 	if !ok || b.Ended() {
 		return func() error { return nil }, nil
 	}
+	b.began = time.Now()
 	done := make(chan struct{})
 	timer := time.AfterFunc(d, func() {
 		defer close(done)

@@ -84,6 +84,7 @@ func (x *Exchange) serve() error {
 	if err != nil {
 		return err
 	}
+	settings.Began = x.body.Began()
 	if !x.Method.StreamDesc.ServerStreams {
 		return x.serveUnary(msg, settings)
 	}
