@@ -96,12 +96,9 @@ func (p *Policy) Handle(w http.ResponseWriter, r *http.Request) (rw http.Respons
 		// Pages of our own origin send the header, too: the browser decides.
 		return w, false
 	}
-	h.Set("Access-Control-Allow-Origin", origin)
-	if credentials {
-		h.Set("Access-Control-Allow-Credentials", "true")
-	}
+	allow(h, origin, credentials) // Already, because the site's error routes do not answer through our writer.
 	if !preflight {
-		return &writer{ResponseWriter: w}, false
+		return &writer{ResponseWriter: w, origin: origin, credentials: credentials}, false
 	}
 	h.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
 	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE")
@@ -114,17 +111,28 @@ func (p *Policy) Handle(w http.ResponseWriter, r *http.Request) (rw http.Respons
 	return w, true
 }
 
-// writer exposes the headers of a response to scripts: all of them, by name, because `*` does not hold for requests with credentials.
+// allow lets the origin's pages see the answer, whatever the service has said of that in its metadata.
+func allow(h http.Header, origin string, credentials bool) {
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Del("Access-Control-Allow-Credentials")
+	if credentials {
+		h.Set("Access-Control-Allow-Credentials", "true")
+	}
+}
+
+// writer lets the page see a response, and exposes the headers of a response to scripts: all of them, by name, because `*` does not hold for requests with credentials.
 type writer struct {
 	http.ResponseWriter
 
-	wrote bool
+	origin             string
+	credentials, wrote bool
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *writer) WriteHeader(status int) {
 	if !w.wrote && status >= http.StatusOK {
 		w.wrote = true
+		allow(w.Header(), w.origin, w.credentials)
 		w.expose()
 	}
 	w.ResponseWriter.WriteHeader(status)

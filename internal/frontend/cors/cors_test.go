@@ -144,3 +144,38 @@ func TestAnswersExposeTheirHeaders(t *testing.T) {
 		})
 	}
 }
+
+// A service that has answered browsers itself, behind something else, may send the headers as metadata. Two origins in one answer are none.
+func TestThePolicyDecidesAndNotTheService(t *testing.T) {
+	for _, tc := range []struct {
+		name        string
+		origins     []string
+		credentials string
+	}{
+		{"with credentials", []string{"https://a.example"}, "true"},
+		{"without credentials", []string{"https://*.example"}, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p, err := New(tc.origins)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := httptest.NewRequest(http.MethodPost, "/", nil)
+			r.Header.Set("Origin", "https://a.example")
+			rec := httptest.NewRecorder()
+			w, _ := p.Handle(rec, r)
+			if got := rec.Header().Get("Access-Control-Allow-Origin"); got != "https://a.example" {
+				t.Errorf("for error routes, origin: %q", got)
+			}
+			w.Header().Add("Access-Control-Allow-Origin", "*")
+			w.Header().Add("Access-Control-Allow-Credentials", "true")
+			w.WriteHeader(http.StatusOK)
+			if got := strings.Join(rec.Header().Values("Access-Control-Allow-Origin"), "|"); got != "https://a.example" {
+				t.Errorf("origin: %q", got)
+			}
+			if got := strings.Join(rec.Header().Values("Access-Control-Allow-Credentials"), "|"); got != tc.credentials {
+				t.Errorf("credentials: %q, want %q", got, tc.credentials)
+			}
+		})
+	}
+}
