@@ -73,6 +73,9 @@ func (f *fleet) dialAt(at time.Time, c *conn) {
 
 // pump starts queued dials while there is room, and while calls are served no faster than the pace.
 func (f *fleet) pump() {
+	if f.cc == nil {
+		return // attach goes on
+	}
 	most, _ := f.dialLimits()
 	for f.dialing < most {
 		queue := &f.again
@@ -235,6 +238,7 @@ func (f *fleet) drop(c *conn) {
 	}
 	if i := slices.Index(c.endpoint.conns, c); i >= 0 {
 		c.endpoint.conns = slices.Delete(c.endpoint.conns, i, i+1)
+		f.grown(c.endpoint) // it may have been the one that calls asked for
 	}
 }
 

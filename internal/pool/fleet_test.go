@@ -446,3 +446,20 @@ func TestPickersAreMadeAsOftenAsTheyMayCost(t *testing.T) {
 		})
 	}
 }
+
+// What is listed before grpc has built the policy is dialled as soon as it has.
+func TestInstancesListedBeforeThePolicyIsBuilt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := Settings{}.withDefaults()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, g := newFleet("s", s, nil, newRandom(1)), newFakeGRPC()
+		f.list("a")
+		f.attach(g)
+		synctest.Wait()
+		if n := g.dialled("a"); n != 1 {
+			t.Errorf("dialled %d times, want once", n)
+		}
+	})
+}

@@ -32,7 +32,12 @@ func (f *fleet) wantMore(ep *endpoint, now int64) {
 
 // grow adds a connection to an endpoint, up to the configured maximum.
 func (f *fleet) grow(ep *endpoint) {
-	if !ep.inUse || len(ep.conns) >= f.settings.MaxConnections {
+	if !ep.inUse {
+		ep.growing.Store(false) // it may come back
+		f.notGrown(ep)
+		return
+	}
+	if len(ep.conns) >= f.settings.MaxConnections {
 		ep.growUntil.Store(0) // growing stays: there is no use in asking again
 		f.changed(true)       // some may wait
 		return
@@ -72,20 +77,24 @@ func (f *fleet) shrink(ep *endpoint) {
 	}
 	var (
 		idlest *conn
+		fewest int64
 		calls  int64
 		room   int64
 	)
 	for _, c := range ep.conns {
-		calls += c.inFlight.Load()
+		n := c.inFlight.Load()
+		calls += n
 		room += int64(c.limit.Load())
-		if idlest == nil || c.inFlight.Load() <= idlest.inFlight.Load() {
-			idlest = c
+		if c.state != connectivity.Ready {
+			n = -1 // goes before one that is up
+		}
+		if idlest == nil || n <= fewest {
+			idlest, fewest = c, n
 		}
 	}
 	if 2*calls < room-int64(idlest.limit.Load()) || calls == 0 {
 		f.drop(idlest)
 		f.settle(ep)
-		f.grown(ep)
 	}
 	f.at(time.Now().Add(shrinkAfter), func() { f.shrink(ep) })
 }

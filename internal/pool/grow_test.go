@@ -213,3 +213,64 @@ func TestFullConnections(t *testing.T) {
 		})
 	})
 }
+
+// A connection that is being added is dropped when its instance vanishes from the registry. The next one must not be forgotten.
+func TestMoreConnectionsAfterOneWasDropped(t *testing.T) {
+	for name, lose := range map[string]func(*fleet){
+		"the registration flaps": func(f *fleet) { f.list("b"); f.list("a", "b") },
+		"the instance is held":   func(f *fleet) { f.listHeld() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, g := startFleet(t, Settings{})
+				g.open = true
+				f.list("a", "b")
+				time.Sleep(time.Minute)
+				g.mu.Lock()
+				g.open = false // what is added stays under way
+				g.mu.Unlock()
+				ep := f.endpoints["a"]
+				ep.conns[0].limit.Store(10)
+				f.wantMore(ep, f.clock())
+				synctest.Wait()
+				if n := len(ep.conns); n != 2 {
+					t.Fatalf("%d connections before, want 2", n)
+				}
+				lose(f)
+				time.Sleep(500 * time.Millisecond)
+				synctest.Wait()
+				if n := len(ep.conns); n != 1 {
+					t.Fatalf("%d connections then, want 1", n)
+				}
+				f.wantMore(ep, f.clock())
+				synctest.Wait()
+				if n := len(ep.conns); n != 2 {
+					t.Errorf("%d connections after, want 2", n)
+				}
+			})
+		})
+	}
+}
+
+// Of two connections, of which one is down, the one that is up stays.
+func TestAddedConnectionIsNotKeptForOneThatIsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, g := startFleet(t, Settings{})
+		g.open = true
+		f.list("a")
+		time.Sleep(time.Minute)
+		ep := f.endpoints["a"]
+		f.wantMore(ep, f.clock())
+		time.Sleep(shrinkAfter - time.Second)
+		synctest.Wait()
+		g.mu.Lock()
+		g.open = false
+		g.mu.Unlock()
+		f.onConnState(ep.conns[0], balancer.SubConnState{ConnectivityState: connectivity.Idle})
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if len(ep.conns) != 1 || ep.conns[0].state != connectivity.Ready {
+			t.Errorf("%d connections, the first is %s; want the one that is READY", len(ep.conns), ep.conns[0].state)
+		}
+	})
+}

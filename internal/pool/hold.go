@@ -116,8 +116,10 @@ func (f *fleet) remove(ep *endpoint) {
 func (f *fleet) keep(ep *endpoint, now time.Time) {
 	if !ep.inUse {
 		f.use(ep)
-		f.rank(ep)
-		f.subset.members = append(f.subset.members, ep)
+		if f.settings.Subset > 0 {
+			f.rank(ep)
+			f.subset.members = append(f.subset.members, ep)
+		}
 	}
 	delete(f.hold.lost, ep.addr)
 	f.hold.held++

@@ -330,3 +330,25 @@ func TestWipedRegistry(t *testing.T) {
 		t.Errorf("%d connections were made to the one that stayed", n)
 	}
 }
+
+func TestHoldingWithoutASubsetRemembersNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, g := startFleet(t, Settings{})
+		g.open = true
+		for range 5 {
+			f.listHeld(hosts(8)...)
+			time.Sleep(time.Second)
+			for n := 7; n >= 3; n-- { // the first that go are drained, and held when it turns out that they were the first of many
+				f.listHeld(hosts(n)...)
+				time.Sleep(time.Second)
+			}
+			synctest.Wait()
+			if f.hold.held == 0 {
+				t.Fatal("nothing is held")
+			}
+		}
+		if n := len(f.subset.members); n != 0 {
+			t.Errorf("%d members of no subset", n)
+		}
+	})
+}

@@ -90,7 +90,7 @@ func (a *attempts) again(ctx context.Context, l *lease, err error, trailer metad
 	}
 	wait, ok := a.wait(s, trailer)
 	switch {
-	case !ok, !a.deadline.IsZero() && time.Until(a.deadline) <= wait:
+	case !ok, !a.inTime(ctx, wait):
 		return false
 	case l.givenUp():
 		// These are no more calls than the stalled instance would have had, and only while it was found out.
@@ -108,6 +108,12 @@ func (a *attempts) again(ctx context.Context, l *lease, err error, trailer metad
 	}
 }
 
+// inTime tells whether there is time left for the call after a wait.
+func (a *attempts) inTime(ctx context.Context, wait time.Duration) bool {
+	at, ok := ctx.Deadline()
+	return (!ok || time.Until(at) > wait) && (a.deadline.IsZero() || time.Until(a.deadline) > wait)
+}
+
 // mayFollow tells whether the next attempt is ended when its instance stalls, because another one may follow.
 func (a *attempts) mayFollow() bool {
 	s := &a.channel.fleet.settings
@@ -118,7 +124,7 @@ func (a *attempts) mayFollow() bool {
 // backoff with full jitter above its half.
 func (a *attempts) wait(s *Settings, trailer metadata.MD) (time.Duration, bool) {
 	if asked := trailer.Get("grpc-retry-pushback-ms"); len(asked) > 0 {
-		ms, err := strconv.Atoi(asked[0])
+		ms, err := strconv.ParseInt(asked[0], 10, 32) // more than that is no time to wait for, and would overflow
 		return time.Duration(ms) * time.Millisecond, err == nil && ms >= 0 && len(asked) == 1
 	}
 	d := s.RetryBackoffMax

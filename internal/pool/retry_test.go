@@ -3,14 +3,18 @@ package pool
 import (
 	"context"
 	"fmt"
+	"math"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -289,4 +293,36 @@ func TestResponseIsAwaitedWhileTheRequestIsSent(t *testing.T) {
 	if err := <-received; err != nil {
 		t.Error(err)
 	}
+}
+
+func TestRetryPushback(t *testing.T) {
+	f := newFleet("s", Settings{}, nil, newRandom(1))
+	a := attempts{channel: &Channel{fleet: f}, made: 1}
+	for asked, want := range map[string]time.Duration{
+		"0": 0, "1500": 1500 * time.Millisecond,
+		"-1": -1, "soon": -1, strconv.Itoa(math.MaxInt64): -1, // not to be made again
+	} {
+		d, ok := a.wait(&Settings{}, metadata.Pairs("grpc-retry-pushback-ms", asked))
+		if ok != (want >= 0) || ok && d != want {
+			t.Errorf("%s: %s, %t; want %s", asked, d, ok, want)
+		}
+	}
+}
+
+// A retry that could only begin after the deadline of the context is not waited for.
+func TestRetryAfterTheDeadlineIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := Settings{}.withDefaults()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := attempts{channel: &Channel{fleet: newFleet("s", s, nil, newRandom(1))}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		again := a.again(ctx, new(lease), status.Error(codes.Unavailable, ""), metadata.Pairs("grpc-retry-pushback-ms", "2000"))
+		if again || time.Since(began) > 0 || a.channel.budget.used.Load() > 0 {
+			t.Errorf("%t after %s, %d of the budget used", again, time.Since(began), a.channel.budget.used.Load())
+		}
+	})
 }

@@ -44,7 +44,7 @@ func (f *fleet) admit(ep *endpoint) (dial []*conn) {
 
 // rank has an endpoint take part in choosing.
 func (f *fleet) rank(ep *endpoint) {
-	if f.settings.Subset == 0 || ep.ranked {
+	if ep.ranked {
 		return
 	}
 	ep.ranked = true
@@ -102,7 +102,7 @@ func (f *fleet) choose() {
 	var (
 		n            = f.settings.Subset
 		able, usable int
-		members      = make([]*endpoint, 0, n)
+		members      = make([]*endpoint, 0, min(n, len(s.ranked)))
 		dial         []*conn
 	)
 	join := func(ep *endpoint) {

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -304,6 +305,18 @@ func TestHeldMembersStay(t *testing.T) {
 		time.Sleep(time.Minute)
 		if got := f.members(); !slices.Equal(got, others[:3]) {
 			t.Errorf("when the registry was right members are %v, want %v", got, others[:3])
+		}
+	})
+}
+
+func TestSubsetOfAnySize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, g := startFleet(t, Settings{Subset: math.MaxInt, SubsetKey: "gateway"})
+		g.open = true
+		f.list("a", "b")
+		time.Sleep(time.Second)
+		if n := f.inState("READY"); n != 2 {
+			t.Errorf("%d instances are READY, want both", n)
 		}
 	})
 }
