@@ -207,9 +207,14 @@ func (r *retryStream) settle() {
 		defer r.channel.release()
 	}
 	for {
-		var msg mem.BufferSlice
+		var (
+			msg     mem.BufferSlice
+			trailer metadata.MD
+		)
 		err := r.current.RecvMsg(&msg)
-		if err == nil && !r.current.lease.answered() && r.desc.ServerStreams {
+		if err != nil {
+			trailer = r.current.Trailer()
+		} else if !r.current.lease.answered() && r.desc.ServerStreams {
 			msg.Free() // nobody has seen it, and no other one would follow
 			err = r.current.lease.stalledError(context.Canceled)
 		}
@@ -217,7 +222,7 @@ func (r *retryStream) settle() {
 			r.done(msg, nil)
 			return
 		}
-		if err == io.EOF || !r.again(r.ctx, &r.current.lease, err, r.current.Trailer()) { //nolint:errorlint // streams end with the bare io.EOF
+		if err == io.EOF || !r.again(r.ctx, &r.current.lease, err, trailer) { //nolint:errorlint // streams end with the bare io.EOF
 			r.done(nil, err)
 			return
 		}
