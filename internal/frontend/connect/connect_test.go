@@ -465,6 +465,31 @@ func TestTrailersAreReadOnlyWhenTheCallHasEnded(t *testing.T) {
 	}
 }
 
+// TestPanicsEndTheirRequestOnly: what works beside the handler panics, and the process goes on.
+func TestPanicsEndTheirRequestOnly(t *testing.T) {
+	b := testkit.StartBackend(t)
+	conn := rpctest.Dial(t, b.Addr())
+	table := rpctest.Table(t, conn)
+	table.Methods[serverStream].Conn = rpctest.Panicking{ClientConnInterface: conn}
+	table.Methods[clientStream].Conn = rpctest.Panicking{ClientConnInterface: conn, Send: true}
+	s := rpctest.NewServer(t, connect.New(frontend.Options{}), table)
+	for _, path := range []string{serverStream, clientStream} {
+		body := envelope.Append(nil, 0, []byte(`{"count":3}`))
+		resp, err := http.Post(s.URL+path, "application/connect+json", bytes.NewReader(body))
+		if err != nil {
+			continue // The connection was closed before there was an answer.
+		}
+		if got, err := io.ReadAll(resp.Body); err == nil && !bytes.Contains(got, []byte(`"error"`)) {
+			t.Errorf("%s looks like a success: %q", path, got)
+		}
+		resp.Body.Close()
+	}
+	h := http.Header{"Content-Type": {"application/json"}}
+	if resp, got := s.Transports(t)[0].Do(t, http.MethodPost, unary, h, strings.NewReader(`{"text":"hi"}`)); resp.StatusCode != http.StatusOK {
+		t.Errorf("the next call got %d %s", resp.StatusCode, got)
+	}
+}
+
 // noting is an upstream that notes the deadline of a call.
 type noting struct {
 	grpc.ClientConnInterface

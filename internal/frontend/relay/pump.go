@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
@@ -22,9 +23,9 @@ const maxPending = 28 << 10
 type pump struct {
 	x    *Exchange
 	call *frontend.Call
-	more chan struct{} // of one: something was added, or it is over
-	room chan struct{} // of one: something was taken
-	gone chan struct{} // closed when the receiving goroutine is
+	more chan struct{}    // of one: something was added, or it is over
+	room chan struct{}    // of one: something was taken
+	work *frontend.Beside // receives
 
 	mu      sync.Mutex
 	pending *[]byte     // nil when nothing waits, so that an idle stream holds no buffer
@@ -36,8 +37,8 @@ type pump struct {
 // pump answers with the messages of a call as they come. s is nil where requests do not stream.
 func (x *Exchange) pump(call *frontend.Call, s *sender) {
 	defer x.Options.Drain.BoundWrites(x.W, x.Options.CloseDelay)()
-	p := &pump{x: x, call: call, more: make(chan struct{}, 1), room: make(chan struct{}, 1), gone: make(chan struct{})}
-	go p.receive()
+	p := &pump{x: x, call: call, more: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+	p.work = frontend.GoBeside(p.receive, func() { p.end(frontend.Errorf(codes.Internal, "the gateway failed")) })
 	defer p.stop()
 	p.run(s)
 }
@@ -45,16 +46,16 @@ func (x *Exchange) pump(call *frontend.Call, s *sender) {
 // stop ends the RPC and waits for the receiving goroutine.
 func (p *pump) stop() {
 	p.call.Close()
-	<-p.gone
+	<-p.work.Done()
 	if p.pending != nil {
 		frontend.PutBuffer(p.pending)
 		p.pending = nil
 	}
+	p.work.Wait()
 }
 
 // receive runs until the RPC is over.
 func (p *pump) receive() {
-	defer close(p.gone)
 	if header := p.call.Header(); header != nil {
 		p.mu.Lock()
 		p.header = header
@@ -65,6 +66,11 @@ func (p *pump) receive() {
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
+	p.end(err)
+}
+
+// end notes that the RPC is over.
+func (p *pump) end(err error) {
 	p.mu.Lock()
 	p.over, p.err = true, err
 	p.mu.Unlock()
@@ -78,14 +84,7 @@ func (p *pump) receiveAll() error {
 			return err
 		}
 		p.waitForRoom()
-		p.mu.Lock()
-		if p.pending == nil {
-			p.pending = frontend.GetBuffer(0)
-		}
-		p.pending = frontend.GrowBuffer(p.pending, msg.Len()+16)
-		*p.pending, err = p.x.appendMessage(*p.pending, msg)
-		p.mu.Unlock()
-		msg.Free()
+		err = p.add(msg)
 		if !p.x.Method.StreamDesc.ServerStreams {
 			return err
 		}
@@ -95,6 +94,19 @@ func (p *pump) receiveAll() error {
 		}
 		signal(p.more)
 	}
+}
+
+// add puts one message into its envelope, and frees it.
+func (p *pump) add(msg mem.BufferSlice) (err error) {
+	defer msg.Free()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pending == nil {
+		p.pending = frontend.GetBuffer(0)
+	}
+	p.pending = frontend.GrowBuffer(p.pending, msg.Len()+16)
+	*p.pending, err = p.x.appendMessage(*p.pending, msg)
+	return err
 }
 
 // abandon ends a stream of which nothing more is wanted. gRPC goes on writing to the trailers, which finish reads, until Recv has told the end.
@@ -215,7 +227,7 @@ func (p *pump) flush(b batch, opened bool) error {
 func (p *pump) finish(b batch, opened bool, s *sender) {
 	// Now nobody may be using the RPC whose metadata is read below.
 	p.call.Close()
-	<-p.gone
+	<-p.work.Done()
 	if b.buf == nil {
 		b.buf = frontend.GetBuffer(0)
 	}

@@ -25,8 +25,8 @@ func (x *Exchange) serveUpload(in *envelope.Reader, settings frontend.CallSettin
 		x.duplex = http.NewResponseController(x.W).EnableFullDuplex() == nil
 	}
 	defer x.Options.BePatient(x.R)()
-	s := &sender{x: x, in: in, call: call, done: make(chan struct{})}
-	go s.run()
+	s := &sender{x: x, in: in, call: call}
+	s.work = frontend.GoBeside(s.run, call.Close)
 	defer s.stop()
 	x.pump(call, s)
 	return nil
@@ -37,22 +37,13 @@ type sender struct {
 	x    *Exchange
 	in   *envelope.Reader
 	call *frontend.Call
-	done chan struct{}
+	work *frontend.Beside
 
 	mu  sync.Mutex
 	err error // why it gave up: the client's fault, and so what the client must be told
-
-	panicked any // what reading panicked with
 }
 
 func (s *sender) run() {
-	defer close(s.done)
-	defer func() {
-		// Reading runs code of other handlers and of the server, whose panics must end the request and not the process.
-		if s.panicked = recover(); s.panicked != nil {
-			s.call.Close()
-		}
-	}()
 	defer s.in.Close()
 	if err := s.send(); err != nil {
 		s.mu.Lock()
@@ -94,13 +85,11 @@ func (s *sender) explain(err error) error {
 func (s *sender) stop() {
 	s.call.Close()
 	select {
-	case <-s.done:
+	case <-s.work.Done():
 	default:
 		s.interrupt()
 	}
-	if s.panicked != nil {
-		panic(s.panicked)
-	}
+	s.work.Wait()
 }
 
 // grace is how long a client of HTTP/1.1 that is answered early may take to send the next of its messages.
@@ -109,7 +98,7 @@ const grace = 100 * time.Millisecond
 func (s *sender) interrupt() {
 	if s.x.R.ProtoMajor > 1 {
 		s.x.body.Interrupt()
-		<-s.done
+		<-s.work.Done()
 		return
 	}
 	// The connection is closed afterwards (see closeEarly). While the client sends, that would be a reset, by which the client may lose
@@ -121,7 +110,7 @@ func (s *sender) interrupt() {
 	if rc.SetReadDeadline(until) != nil {
 		_ = s.x.R.Body.Close()
 	}
-	<-s.done
+	<-s.work.Done()
 	if time.Now().Before(until) {
 		_ = rc.SetReadDeadline(time.Time{})
 	}

@@ -29,9 +29,9 @@ type pump struct {
 	x    *exchange
 	call *frontend.Call
 	f    framing
-	more chan struct{} // of one: something was added, or it is over
-	room chan struct{} // of one: something was taken
-	gone chan struct{} // closed when the receiving goroutine is
+	more chan struct{}    // of one: something was added, or it is over
+	room chan struct{}    // of one: something was taken
+	work *frontend.Beside // receives
 
 	mu      sync.Mutex
 	pending *[]byte // nil when nothing waits, so that an idle stream holds no buffer
@@ -62,25 +62,25 @@ type sink interface {
 func newPump(x *exchange, call *frontend.Call, f framing, cut bool) *pump {
 	p := &pump{
 		x: x, call: call, f: f, cut: cut,
-		more: make(chan struct{}, 1), room: make(chan struct{}, 1), gone: make(chan struct{}),
+		more: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
-	go p.receive()
+	p.work = frontend.GoBeside(p.receive, func() { p.end(frontend.Errorf(codes.Internal, "the gateway failed")) })
 	return p
 }
 
 // stop ends the RPC and waits for the receiving goroutine.
 func (p *pump) stop() {
 	p.call.Close()
-	<-p.gone
+	<-p.work.Done()
 	if p.pending != nil {
 		frontend.PutBuffer(p.pending)
 		p.pending = nil
 	}
+	p.work.Wait()
 }
 
 // receive runs until the RPC is over.
 func (p *pump) receive() {
-	defer close(p.gone)
 	header := p.call.Header()
 	p.mu.Lock()
 	p.header = header
@@ -106,12 +106,17 @@ func (p *pump) receive() {
 		if errors.Is(err, io.EOF) {
 			err = nil
 		}
-		p.mu.Lock()
-		p.over, p.err = true, err
-		p.mu.Unlock()
-		signal(p.more)
+		p.end(err)
 		return
 	}
+}
+
+// end notes that the RPC is over.
+func (p *pump) end(err error) {
+	p.mu.Lock()
+	p.over, p.err = true, err
+	p.mu.Unlock()
+	signal(p.more)
 }
 
 // add frames one message, and frees it. It reports whether so much waits now that there is no room for another one.
@@ -277,7 +282,7 @@ func (w *writer) beat() error {
 func (w *writer) end(err error) error {
 	// Now, too, nobody may be using the RPC whose metadata is read below.
 	w.p.call.Close()
-	<-w.p.gone
+	<-w.p.work.Done()
 	if w.override != nil {
 		err = w.override(err)
 	}

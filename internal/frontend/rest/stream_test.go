@@ -14,9 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/frontend/rpctest"
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
@@ -537,5 +539,38 @@ func TestKeepAliveAfterStreams(t *testing.T) {
 	}
 	if dials != 1 {
 		t.Errorf("%d connections for 9 requests", dials)
+	}
+}
+
+// TestPanicsEndTheirRequestOnly: what works beside the handler panics, and the process goes on.
+func TestPanicsEndTheirRequestOnly(t *testing.T) {
+	w := newWorld(t, frontend.Options{})
+	receives, sends := w.table.Methods[testpb.Echo_ServerStream_FullMethodName], w.table.Methods[testpb.Echo_ClientStream_FullMethodName]
+	receives.Conn = rpctest.Panicking{ClientConnInterface: receives.Conn}
+	sends.Conn = rpctest.Panicking{ClientConnInterface: sends.Conn, Send: true}
+	w.eachVersion(t, func(t *testing.T, c *client) {
+		for _, call := range []struct{ method, path, body string }{
+			{"GET", "/v1/stream/3", ""},
+			{"POST", "/v1/collect", `{"text":"a"}`},
+		} {
+			resp, err := c.open(t.Context(), call.method, call.path, call.body)
+			if err != nil {
+				continue // The connection was closed before there was an answer.
+			}
+			if body, err := io.ReadAll(resp.Body); err == nil && resp.StatusCode == http.StatusOK && !bytes.Contains(body, []byte("error")) {
+				t.Errorf("%s looks like a success: %s", call.path, body)
+			}
+			resp.Body.Close()
+		}
+		if got := c.do("GET", "/v1/echo/hi", nil).echoed(t).GetText(); got != "hi" {
+			t.Errorf("the next call has %q", got)
+		}
+	})
+	for _, path := range []string{"/v1/stream/3", "/v1/collect"} {
+		s := w.websocket(t, path)
+		s.say("{}") // An error shows in reading.
+		if _, _, err := s.Read(t.Context()); websocket.CloseStatus(err) == websocket.StatusNormalClosure || err == nil {
+			t.Errorf("the WebSocket of %s looks like a success: %v", path, err)
+		}
 	}
 }

@@ -169,7 +169,7 @@ func (x *exchange) rawReader(body *bodyReader) reader {
 type sender struct {
 	x    *exchange
 	call *frontend.Call
-	done chan struct{}
+	work *frontend.Beside
 
 	mu   sync.Mutex
 	read bool  // the body has been read to its end
@@ -177,14 +177,13 @@ type sender struct {
 }
 
 func (x *exchange) startSender(call *frontend.Call, read reader) *sender {
-	s := &sender{x: x, call: call, done: make(chan struct{})}
-	go func() {
-		defer close(s.done)
+	s := &sender{x: x, call: call}
+	s.work = frontend.GoBeside(func() {
 		if err := s.send(read); err != nil {
 			s.note(false, err)
 			call.Close()
 		}
-	}()
+	}, call.Close)
 	return s
 }
 
@@ -244,14 +243,13 @@ func (s *sender) stop() {
 		s.x.w.Header().Set("Connection", "close")
 	}
 	select {
-	case <-s.done:
-		return
+	case <-s.work.Done():
 	default:
+		if !read && http.NewResponseController(s.x.w).SetReadDeadline(time.Unix(1, 0)) != nil {
+			_ = s.x.r.Body.Close()
+		}
 	}
-	if !read && http.NewResponseController(s.x.w).SetReadDeadline(time.Unix(1, 0)) != nil {
-		_ = s.x.r.Body.Close()
-	}
-	<-s.done
+	s.work.Wait()
 }
 
 func isUnsupported(err error) bool { return errors.Is(err, http.ErrNotSupported) }

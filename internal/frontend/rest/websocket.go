@@ -66,10 +66,10 @@ func (x *exchange) serveWebSocket() error {
 	}
 	conn.SetReadLimit(x.opts.MaxRequestSize)
 	x.info.Framing = "websocket"
-	s := &socket{x: x, conn: conn, wire: upgrade.conn, call: call, done: make(chan struct{})}
+	s := &socket{x: x, conn: conn, wire: upgrade.conn, call: call}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(x.r.Context()))
 	defer s.stop()
-	go s.receive()
+	s.reading = frontend.GoBeside(s.receive, call.Close)
 	cancelDrain := x.opts.Drain.AfterFunc(func() {
 		// A client that does not read cannot hold up the exit.
 		_ = upgrade.conn.SetWriteDeadline(frontend.WriteDeadline(x.opts.CloseDelay))
@@ -137,8 +137,9 @@ type socket struct {
 	call   *frontend.Call
 	ctx    context.Context // of reading and writing; when it is done, the connection is closed
 	cancel context.CancelFunc
-	done   chan struct{} // closed when the reading goroutine is
 	pings  sync.WaitGroup
+
+	reading *frontend.Beside
 
 	mu  sync.Mutex
 	err error // why the reading goroutine ended the call: the client's fault
@@ -146,7 +147,6 @@ type socket struct {
 
 // receive sends what the client sends, and goes on reading until the connection ends, because control frames need a reader.
 func (s *socket) receive() {
-	defer close(s.done)
 	if err := s.forward(); err != nil {
 		s.mu.Lock()
 		s.err = err
@@ -240,8 +240,9 @@ func (s *socket) stop() {
 	s.call.Close()
 	s.cancel()
 	_ = s.conn.CloseNow()
-	<-s.done
+	<-s.reading.Done()
 	s.pings.Wait()
+	s.reading.Wait()
 }
 
 // The status went with the handshake, and there is no place for header metadata.
