@@ -11,6 +11,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -18,6 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/httprule"
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
@@ -150,6 +152,25 @@ func TestSingularTwiceOneofTwiceRepeatedMessage(t *testing.T) {
 		{name: "a repeated message", method: "GET", path: "/v1/echo?many=x", status: 400, message: "many"},
 		{name: "a field of a repeated message", method: "GET", path: "/v1/echo?many.value=x", status: 400, message: "many"},
 		{name: "a message", method: "GET", path: "/v1/echo?nested=x", status: 400, message: "nested"},
+	})
+}
+
+// A member that the path sets comes last on the wire and would drop the one of the query in silence.
+func TestOneofInPathAndQuery(t *testing.T) {
+	w := newWorld(t, frontend.Options{})
+	var builder httprule.Builder[*frontend.Binding]
+	m := w.table.Methods["/gateway.test.v1.Echo/Unary"]
+	for _, path := range []string{"/v1/choice/{left}", "/v1/middle/{middle.value}"} {
+		b := newBinding(t, m, &annotations.HttpRule{Pattern: &annotations.HttpRule_Get{Get: path}})
+		builder.Add(b.HTTPMethod, b.Template, b)
+	}
+	w.table.Router, _ = builder.Build()
+	runBinding(t, w, []bindingCase{
+		{name: "two members", method: "GET", path: "/v1/choice/a?right=1", status: 400, message: "another member of the oneof choice"},
+		{name: "the same member and value", method: "GET", path: "/v1/choice/a?left=a", want: &testpb.EchoRequest{Choice: &testpb.EchoRequest_Left{Left: "a"}}},
+		{name: "two members, one inside", method: "GET", path: "/v1/middle/a?left=b", status: 400, message: "another member of the oneof choice"},
+		{name: "two fields of one member", method: "GET", path: "/v1/middle/a?middle.child.value=b",
+			want: &testpb.EchoRequest{Choice: &testpb.EchoRequest_Middle{Middle: &testpb.Nested{Value: "a", Child: &testpb.Nested{Value: "b"}}}}},
 	})
 }
 

@@ -21,6 +21,9 @@ func (x *exchange) bindQuery(dst []byte) ([]byte, error) {
 		// What the body may set of a oneof, the query may not set differently.
 		_ = q.bound.claim(b.Body, "")
 	}
+	for _, v := range x.binding.Vars {
+		_ = q.bound.claim(v, "") // Nor what the path sets of one: it comes last, and would drop the other member in silence.
+	}
 	for raw := range strings.SplitSeq(x.r.URL.RawQuery, "&") {
 		if raw == "" {
 			continue
