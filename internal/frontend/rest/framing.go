@@ -97,7 +97,7 @@ func (jsonArray) appendError(dst []byte, _ *frontend.Error) ([]byte, bool) { ret
 type raw struct{}
 
 func (raw) name() string      { return "raw" }
-func (raw) mediaType() string { return "application/octet-stream" }
+func (raw) mediaType() string { return octetStream }
 func (raw) heartbeat() string { return "" }
 
 func (raw) appendMessage(dst []byte, x *exchange, wire []byte, _ uint64) ([]byte, string, error) {
@@ -105,7 +105,7 @@ func (raw) appendMessage(dst []byte, x *exchange, wire []byte, _ uint64) ([]byte
 	if !ok {
 		return dst, "", frontend.Errorf(codes.Internal, "the upstream's answer cannot be decoded").WithCause(errBadWire)
 	}
-	return append(dst, data...), string(contentType), nil
+	return append(dst, data...), rawType(contentType), nil
 }
 
 func (raw) appendEnd(dst []byte, _ uint64) []byte { return dst }

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -143,4 +144,32 @@ func TestMetadataRules(t *testing.T) {
 			t.Errorf("trailer %v", a.Trailer)
 		}
 	})
+}
+
+// Caddy's header handler replaces in place what it finds in the header, so no answer may share its values with another.
+func TestHeaderValuesAreNotShared(t *testing.T) {
+	w := newWorld(t, frontend.Options{})
+	h := New(frontend.Options{})
+	for range 2 {
+		rec := httptest.NewRecorder()
+		if err := h.Serve(rec, httptest.NewRequest(http.MethodGet, "/v1/echo/a", nil), w.table, &frontend.Info{}); err != nil {
+			t.Fatal(err)
+		}
+		values := rec.Header()["Content-Type"]
+		if len(values) != 1 || values[0] != "application/json" {
+			t.Fatalf("Content-Type %q", values)
+		}
+		values[0] = "text/x-replaced"
+	}
+}
+
+func TestRawTypeIsAFieldValue(t *testing.T) {
+	for given, want := range map[string]string{
+		"": "application/octet-stream", "image/png": "image/png", "text/html; charset=utf-8": "text/html; charset=utf-8",
+		"image/png\x01": "application/octet-stream", "a/b\r\nX: y": "application/octet-stream", "a/\u00e9": "a/\u00e9", "a/b\x7f": "application/octet-stream",
+	} {
+		if got := rawType([]byte(given)); got != want {
+			t.Errorf("rawType(%q) = %q, want %q", given, got, want)
+		}
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
+const octetStream = "application/octet-stream"
+
 // errBadWire says that a message of the upstream is no protobuf.
 var errBadWire = errors.New("malformed google.api.HttpBody")
 
@@ -37,10 +39,16 @@ func (x *exchange) responsePath() []protoreflect.FieldDescriptor {
 	return x.binding.ResponseBody.Path()
 }
 
-// rawType is the Content-Type of raw content. Without one a browser would guess, which is how uploads become scripts.
+// rawType is the Content-Type of raw content. Without one, which is also what an HTTP/2 server makes of one that is no field value, a
+// browser would guess, which is how uploads become scripts.
 func rawType(contentType []byte) string {
+	for _, c := range contentType {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return octetStream
+		}
+	}
 	if len(contentType) == 0 {
-		return "application/octet-stream"
+		return octetStream
 	}
 	return string(contentType)
 }

@@ -39,7 +39,7 @@ func (x *exchange) answer(call *frontend.Call, msg mem.BufferSlice) error {
 		if !ok {
 			return frontend.Errorf(codes.Internal, "the upstream's answer cannot be decoded").WithCause(errBadWire)
 		}
-		x.writeOnce(call, []string{rawType(contentType)}, data)
+		x.writeOnce(call, rawType(contentType), data)
 		return nil
 	}
 	body := frontend.GetBuffer(x.method.ToJSON.Guess(len(wire)))
@@ -50,18 +50,15 @@ func (x *exchange) answer(call *frontend.Call, msg mem.BufferSlice) error {
 	}
 	x.method.ToJSON.Learn(len(wire), len(out))
 	*body = out
-	x.writeOnce(call, jsonHeader, out)
+	x.writeOnce(call, typeJSON, out)
 	return nil
 }
 
-// jsonHeader is the Content-Type of most answers; nobody writes to it.
-var jsonHeader = []string{typeJSON}
-
 // writeOnce writes a whole answer.
-func (x *exchange) writeOnce(call *frontend.Call, contentType []string, body []byte) {
+func (x *exchange) writeOnce(call *frontend.Call, contentType string, body []byte) {
 	h := x.w.Header()
 	x.opts.WriteHeader(h, call.Header())
-	h["Content-Type"] = contentType
+	h["Content-Type"] = []string{contentType} // Never shared: Caddy's header handler replaces values in place.
 	status := http.StatusOK
 	if x.opts.ETag && x.notModified(h, body) {
 		h.Del("Content-Type")
