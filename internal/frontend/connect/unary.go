@@ -2,7 +2,6 @@ package connect
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -174,20 +173,17 @@ func (x *unary) readBody() (*[]byte, error) {
 		return nil, err
 	}
 	x.began = body.Began()
-	// What a header promises is not allocated before it comes.
-	room := 0
-	if x.r.ContentLength >= 0 {
-		room = int(min(x.r.ContentLength, 64<<10)) + 1
-	}
-	buf := frontend.GetBuffer(room)
-	out, err := x.readAll(body, *buf)
-	*buf = out
-	if late := stop(); late != nil {
+	buf, err := frontend.ReadAll(body, x.r.ContentLength, x.opts.MaxRequestSize)
+	late := stop()
+	switch {
+	case late != nil && err == nil:
 		frontend.PutBuffer(buf)
 		return nil, late
-	}
-	if err != nil {
-		frontend.PutBuffer(buf)
+	case late != nil:
+		return nil, late
+	case errors.Is(err, frontend.ErrTooLarge):
+		return nil, x.tooLarge()
+	case err != nil:
 		return nil, body.Error(err)
 	}
 	return x.decode(buf, c)
@@ -197,30 +193,10 @@ func (x *unary) tooLarge() error {
 	return frontend.Errorf(codes.ResourceExhausted, "the request message is larger than %d bytes", x.opts.MaxRequestSize)
 }
 
-// readAll appends what r has, up to the limit.
-func (x *unary) readAll(r io.Reader, dst []byte) ([]byte, error) {
-	for {
-		if int64(len(dst)) > x.opts.MaxRequestSize {
-			return dst, x.tooLarge()
-		}
-		if len(dst) == cap(dst) {
-			dst = append(dst, 0)[:len(dst)]
-		}
-		n, err := r.Read(dst[len(dst):cap(dst)])
-		dst = dst[:len(dst)+n]
-		if errors.Is(err, io.EOF) && int64(len(dst)) <= x.opts.MaxRequestSize {
-			return dst, nil
-		}
-		if err != nil && !errors.Is(err, io.EOF) {
-			return dst, err
-		}
-	}
-}
-
 // decode makes the wire form of a message, whose buffer it takes over.
 func (x *unary) decode(msg *[]byte, c envelope.Coding) (*[]byte, error) {
 	if c != envelope.Identity {
-		plain := frontend.GetBuffer(4 * len(*msg))
+		plain := frontend.GetBuffer(int(min(4*int64(len(*msg)), x.opts.MaxRequestSize)))
 		out, err := c.Decompress(*plain, *msg, x.opts.MaxRequestSize)
 		*plain = out
 		frontend.PutBuffer(msg)

@@ -130,45 +130,14 @@ func (x *exchange) readBody() (*[]byte, error) {
 	if !body.compressed && size > limit {
 		return nil, tooLarge(limit)
 	}
-	room := 0
-	if !body.compressed && size >= 0 {
-		room = int(size) + 1
+	if body.compressed {
+		size = -1
 	}
-	buf := frontend.GetBuffer(room)
-	out, err := readAll(body, *buf, limit)
-	*buf = out
+	buf, err := frontend.ReadAll(body, size, limit)
 	if err != nil {
-		frontend.PutBuffer(buf)
 		return nil, x.bodyError(err)
 	}
 	return buf, nil
-}
-
-// errTooLarge says that there is more than the limit.
-var errTooLarge = errors.New("body too large")
-
-// readAll appends what r has, up to limit bytes. It reads up to the end of the body and never past it.
-func readAll(r io.Reader, dst []byte, limit int64) ([]byte, error) {
-	for {
-		if int64(len(dst)) > limit {
-			return dst, errTooLarge
-		}
-		if len(dst) == cap(dst) {
-			dst = append(dst, 0)[:len(dst)]
-		}
-		room := dst[len(dst):cap(dst)]
-		if left := limit - int64(len(dst)); int64(len(room)) > left {
-			room = room[:left+1] // One more tells that there is too much.
-		}
-		n, err := r.Read(room)
-		dst = dst[:len(dst)+n]
-		switch {
-		case errors.Is(err, io.EOF) && int64(len(dst)) <= limit:
-			return dst, nil
-		case err != nil && !errors.Is(err, io.EOF):
-			return dst, err
-		}
-	}
 }
 
 // bodyError turns an error of reading the body into the one that the client sees.
@@ -178,7 +147,7 @@ func (x *exchange) bodyError(err error) error {
 	switch {
 	case errors.As(err, &e):
 		return e
-	case errors.Is(err, errTooLarge):
+	case errors.Is(err, frontend.ErrTooLarge):
 		return tooLarge(x.opts.MaxRequestSize)
 	case errors.As(err, &set):
 		return tooLarge(set.Limit) // A limit that another handler has set.

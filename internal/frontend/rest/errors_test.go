@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/codes"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
@@ -162,4 +165,14 @@ func TestCancellation(t *testing.T) {
 			eventually(t, path+": the backend is free", func() bool { return w.backend.InFlight() == 0 })
 		}
 	})
+}
+
+// TestErrorsKeepWhatIsSet: an error's header comes beside what other handlers have set, as that of a success does.
+func TestErrorsKeepWhatIsSet(t *testing.T) {
+	w := httptest.NewRecorder()
+	w.Header().Set("Vary", "Origin")
+	WriteError(w, httptest.NewRequest(http.MethodGet, "/", nil), frontend.Errorf(codes.NotFound, "gone").WithHeader("Vary", "Accept"))
+	if got := w.Header().Values("Vary"); !slices.Equal(got, []string{"Origin", "Accept"}) {
+		t.Errorf("Vary: %q", got)
+	}
 }

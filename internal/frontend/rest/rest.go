@@ -136,7 +136,7 @@ func WriteError(w http.ResponseWriter, _ *http.Request, err error) {
 	h := w.Header()
 	trailers := false
 	for key, values := range e.Header {
-		h[key] = values
+		h[key] = append(h[key], values...) // as with success: what other handlers have set stays
 		trailers = trailers || strings.HasPrefix(key, http.TrailerPrefix)
 	}
 	h.Set("Content-Type", "application/json")

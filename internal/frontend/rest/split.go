@@ -120,7 +120,7 @@ func (s *splitter) value(c byte) ([]byte, error) {
 			}
 		}
 		if int64(n) > s.limit {
-			return nil, errTooLarge
+			return nil, frontend.ErrTooLarge
 		}
 		if err := s.fill(); errors.Is(err, io.EOF) {
 			if scan.scalar {
@@ -135,7 +135,7 @@ func (s *splitter) value(c byte) ([]byte, error) {
 
 func (s *splitter) take(n int) ([]byte, error) {
 	if int64(n) > s.limit {
-		return nil, errTooLarge
+		return nil, frontend.ErrTooLarge
 	}
 	v := (*s.buf)[s.start : s.start+n]
 	s.start += n

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
 // split returns the values of a body and the error behind them, nil for its end.
@@ -56,9 +58,9 @@ func TestSplitter(t *testing.T) {
 		{name: "a comma in a sequence", body: `{},{}`, want: []string{"{}"}, err: errMissing},
 		{name: "a bracket in a sequence", body: `{} ]`, want: []string{"{}"}, err: errMissing},
 		{name: "as large as allowed", body: `"` + strings.Repeat("a", 98) + `" 1`, want: []string{`"` + strings.Repeat("a", 98) + `"`, "1"}},
-		{name: "too large", body: `1 "` + strings.Repeat("a", 99) + `"`, want: []string{"1"}, err: errTooLarge},
-		{name: "too large and endless", body: strings.Repeat("[", 10_000), err: errTooLarge},
-		{name: "a scalar too large", body: strings.Repeat("1", 101), err: errTooLarge},
+		{name: "too large", body: `1 "` + strings.Repeat("a", 99) + `"`, want: []string{"1"}, err: frontend.ErrTooLarge},
+		{name: "too large and endless", body: strings.Repeat("[", 10_000), err: frontend.ErrTooLarge},
+		{name: "a scalar too large", body: strings.Repeat("1", 101), err: frontend.ErrTooLarge},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for how, r := range map[string]io.Reader{

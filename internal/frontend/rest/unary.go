@@ -58,7 +58,8 @@ func (x *exchange) answer(call *frontend.Call, msg mem.BufferSlice) error {
 func (x *exchange) writeOnce(call *frontend.Call, contentType string, body []byte) {
 	h := x.w.Header()
 	x.opts.WriteHeader(h, call.Header())
-	h["Content-Type"] = []string{contentType} // Never shared: Caddy's header handler replaces values in place.
+	values := [...]string{contentType, ""} // Never shared by requests: Caddy's header handler replaces values in place.
+	h["Content-Type"] = values[:1:1]
 	status := http.StatusOK
 	if x.opts.ETag && x.notModified(h, body) {
 		h.Del("Content-Type")
@@ -69,7 +70,8 @@ func (x *exchange) writeOnce(call *frontend.Call, contentType string, body []byt
 	if trailers {
 		x.opts.WriteTrailer(h, trailer)
 	} else if status == http.StatusOK {
-		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+		values[1] = strconv.Itoa(len(body))
+		h["Content-Length"] = values[1:]
 	}
 	x.w.WriteHeader(status)
 	if len(body) > 0 && x.r.Method != http.MethodHead {
