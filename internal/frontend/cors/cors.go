@@ -94,7 +94,7 @@ func (p *Policy) Handle(w http.ResponseWriter, r *http.Request) (rw http.Respons
 		return w, true
 	case !ok:
 		// Pages of our own origin send the header, too: the browser decides.
-		return w, false
+		return &writer{ResponseWriter: w}, false
 	}
 	allow(h, origin, credentials) // Already, because the site's error routes do not answer through our writer.
 	if !preflight {
@@ -120,11 +120,12 @@ func allow(h http.Header, origin string, credentials bool) {
 	}
 }
 
-// writer lets the page see a response, and exposes the headers of a response to scripts: all of them, by name, because `*` does not hold for requests with credentials.
+// writer lets the page see a response, and exposes the headers of a response to scripts: all of them, by name, because `*` does not hold
+// for requests with credentials. To an origin that is not allowed, the service does not allow it either.
 type writer struct {
 	http.ResponseWriter
 
-	origin             string
+	origin             string // "" when it is not allowed
 	credentials, wrote bool
 }
 
@@ -132,8 +133,13 @@ type writer struct {
 func (w *writer) WriteHeader(status int) {
 	if !w.wrote && status >= http.StatusOK {
 		w.wrote = true
-		allow(w.Header(), w.origin, w.credentials)
-		w.expose()
+		if w.origin == "" {
+			w.Header().Del("Access-Control-Allow-Origin")
+			w.Header().Del("Access-Control-Allow-Credentials")
+		} else {
+			allow(w.Header(), w.origin, w.credentials)
+			w.expose()
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

@@ -179,3 +179,22 @@ func TestThePolicyDecidesAndNotTheService(t *testing.T) {
 		})
 	}
 }
+
+func TestTheServiceAllowsNoOtherOrigins(t *testing.T) {
+	p, err := New([]string{"https://a.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodPost, "/", nil)
+	r.Header.Set("Origin", "https://b.example")
+	rec := httptest.NewRecorder()
+	w, _ := p.Handle(rec, r)
+	w.Header().Add("Access-Control-Allow-Origin", "*")
+	w.Header().Add("Access-Control-Allow-Credentials", "true")
+	w.WriteHeader(http.StatusOK)
+	for _, name := range []string{"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers"} {
+		if got := rec.Header().Get(name); got != "" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
