@@ -98,6 +98,7 @@ func TestColdStartWithoutEtcd(t *testing.T) {
 	if r := registryOf(t, second); r.Stale || r.Snapshot != nil || r.Error != "" {
 		t.Errorf("after etcd is back: %+v", r)
 	}
+	time.Sleep(time.Second) // The load goes on behind the change, which may have taken no time.
 	kit.NoFailures(t, load.Stop(), 20)
 	if got := backends[0].Accepted(); got != connections {
 		t.Errorf("the instance that stayed was dialled again: %d connections, %d before", got, connections)
