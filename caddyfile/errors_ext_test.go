@@ -159,6 +159,18 @@ func TestErrors(t *testing.T) {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover consul user\n\t}\n}",
 			"discover consul: there is no such source: expected one of dns, etcd, static, at Caddyfile:4",
 		},
+		"source with tls as in a target": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover etcd+tls user\n\t}\n}",
+			"discover etcd+tls: expected the kind of the source alone; the option tls of the upstream secures its connections, at Caddyfile:4",
+		},
+		"records with tls as in a target": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover dns+srv+tls user\n\t}\n}",
+			"discover dns+srv+tls: expected the kind of the source alone; the option tls of the upstream secures its connections, at Caddyfile:4",
+		},
+		"kind of a source that has none": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover static+srv h:1\n\t}\n}",
+			"discover static+srv: expected static, at Caddyfile:4",
+		},
 		"source without arguments": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover\n\t}\n}",
 			"discover: expected a kind of source, such as etcd, static or dns, at Caddyfile:4",

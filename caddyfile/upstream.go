@@ -82,7 +82,11 @@ func parseDiscover(d *dispenser, u *module.Upstream) error {
 	if !d.NextArg() {
 		return d.Err("discover: expected a kind of source, such as etcd, static or dns")
 	}
-	kind, _, _ := strings.Cut(d.Val(), "+")
+	word := d.Val()
+	if strings.HasSuffix(word, "+tls") {
+		return d.Errf("discover %s: expected the kind of the source alone; the option tls of the upstream secures its connections", word)
+	}
+	kind, _, _ := strings.Cut(word, "+")
 	if _, err := caddy.GetModule(discoveryNamespace + kind); err != nil {
 		return d.Errf("discover %s: there is no such source: expected one of %s", kind, guestNames())
 	}

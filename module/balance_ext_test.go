@@ -169,6 +169,7 @@ func TestBalanceIsCheckedInJSON(t *testing.T) {
 		{`"retry":{"attempts":-1}`, "retry: attempts -1: expected a number above 0"},
 		{`"retry":{"on":["internal"]}`, `retry: on "internal": expected unavailable`},
 		{`"retry":{"backoff":{"base":2,"max":1}}`, "retry: backoff: expected a base above 0 and a maximum not below it"},
+		{`"backoff":{"max":"100ms"}`, "backoff max is 100ms, expected at least the base of 200ms"},
 		{`"eject":{"base_time":-1}`, "eject: base_time: expected a duration above 0"},
 		{`"eject":{"max_percent":101}`, "eject: max_percent 101: expected 1 to 100"},
 	} {

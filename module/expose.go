@@ -36,14 +36,11 @@ func checkPattern(p string) error {
 	return nil
 }
 
-// allows reports whether a method "package.Service/Method" can be reached.
+// allows reports whether a method "package.Service/Method" can be reached. The services of the package grpc never can: they are about one
+// instance, and tell of methods that are hidden.
 func (e *exposure) allows(method string) bool {
 	service, _, _ := strings.Cut(method, "/")
-	if len(e.expose) == 0 {
-		if strings.HasPrefix(service, "grpc.") {
-			return false
-		}
-	} else if !matchesAny(e.expose, service, method) {
+	if strings.HasPrefix(service, "grpc.") || len(e.expose) > 0 && !matchesAny(e.expose, service, method) {
 		return false
 	}
 	return !matchesAny(e.hide, service, method)

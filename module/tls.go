@@ -16,11 +16,16 @@ import (
 // compileTLS makes the TLS config of a channel and an ID for it, which changes with the settings and with the contents of the certificates
 // that they name.
 func compileTLS(ctx caddy.Context, config *reverseproxy.TLSConfig) (*tls.Config, string, error) {
-	raw, err := json.Marshal(config) // before the CA module is loaded, which empties its part
+	resolved := *config
+	var err error
+	if resolved.ServerName, err = caddy.NewReplacer().ReplaceOrErr(config.ServerName, true, true); err != nil {
+		return nil, "", fmt.Errorf("server_name: %w", err)
+	}
+	raw, err := json.Marshal(resolved) // before the CA module is loaded, which empties its part
 	if err != nil {
 		return nil, "", err
 	}
-	compiled, err := config.MakeTLSClientConfig(ctx)
+	compiled, err := resolved.MakeTLSClientConfig(ctx)
 	if err != nil {
 		return nil, "", err
 	}

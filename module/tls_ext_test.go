@@ -131,6 +131,34 @@ func TestMutualTLS(t *testing.T) {
 	}
 }
 
+// TestServerNameOfTheEnvironment has what a config written in JSON can name, since only Caddyfiles have {$NAME}.
+func TestServerNameOfTheEnvironment(t *testing.T) {
+	dir := t.TempDir()
+	ca := newAuthority(t)
+	caFile, _ := files(t, dir, "ca", ca.cert, ca.key)
+	cert, key := issue(t, ca, "echo.internal")
+	backend := testkit.StartBackend(t, testkit.WithTLS(&tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}},
+		MinVersion:   tls.VersionTLS13,
+	}))
+	s := newSite(t)
+	config := func(name string) string {
+		return "grpc_gateway {\n upstream echo {\n discover static " + backend.Addr() + "\n tls {\n server_name " + name + "\n trust_pool file " + caFile + "\n }\n }\n }"
+	}
+	t.Setenv("TEST_SERVER_NAME", "echo.internal")
+	s.load("", config("{env.TEST_SERVER_NAME}"))
+	s.want(s.get("/v1/echo/x"), http.StatusOK)
+	before := upstreamKey(s)
+	t.Setenv("TEST_SERVER_NAME", "other.internal")
+	s.load("", config("{env.TEST_SERVER_NAME}"))
+	if upstreamKey(s) == before {
+		t.Error("another name is verified on the old connections")
+	}
+	if err := s.tryLoad("", config("{http.request.host}")); err == nil || !strings.Contains(err.Error(), "server_name") {
+		t.Errorf("a name that depends on the request: got %v, want an error", err)
+	}
+}
+
 func upstreamKey(s *site) string {
 	s.t.Helper()
 	var v module.UpstreamView

@@ -130,7 +130,7 @@ func compileSettings(ctx caddy.Context, u *Upstream) (_ pool.Settings, tlsID str
 			return pool.Settings{}, "", fmt.Errorf("tls: %w", err)
 		}
 	}
-	return s, tlsID, nil
+	return s, tlsID, s.Validate() // also what goes together with the defaults only
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

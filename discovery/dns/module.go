@@ -136,8 +136,12 @@ func (s *Source) parseRefresh(text string) error {
 func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	kind, field, example := d.Val(), &s.Address, "user.internal:9001"
-	if kind == "dns+srv" {
+	switch kind {
+	case "dns":
+	case "dns+srv":
 		field, example = &s.SRV, "_grpc._tcp.user.internal"
+	default:
+		return d.Errf("discover %s: expected dns or dns+srv", kind)
 	}
 	if !d.AllArgs(field) {
 		return d.Errf("expected one name, as in: discover %s %s", kind, example)

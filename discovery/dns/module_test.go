@@ -61,6 +61,7 @@ func TestUnmarshalCaddyfile(t *testing.T) {
 		"dns":                                  "expected one name, as in: discover dns user.internal:9001, at Testfile:1",
 		"dns+srv a b":                          "as in: discover dns+srv _grpc._tcp.user.internal",
 		"dns user.internal":                    "expected host:port",
+		"dns+a user.internal:1":                "discover dns+a: expected dns or dns+srv, at Testfile:1",
 		"dns+srv user.internal:1":              "expected a name of SRV records",
 		"dns a:1 {\nttl 5s\n}":                 `unknown option "ttl" of discover dns: expected refresh, at Testfile:2`,
 		"dns a:1 {\nrefresh 5s\nrefresh 6s\n}": "option refresh of discover dns is given twice, at Testfile:3",

@@ -122,6 +122,10 @@ func TestParse(t *testing.T) {
 			LayoutMicro, `{"nodes":[{"id":"x","address":"a:1"},{"id":"y","address":"b:1"}]}`,
 			[]discovery.Endpoint{{ID: id, Addr: "a:1"}, {ID: id + "#y", Addr: "b:1"}}, "",
 		},
+		"micro with a node over HTTP": {
+			LayoutMicro, `{"nodes":[{"id":"w","address":"w:1","metadata":{"protocol":"http"}},{"id":"x","address":"a:1"},{"id":"y","address":"b:1"}]}`,
+			[]discovery.Endpoint{{ID: id, Addr: "a:1"}, {ID: id + "#y", Addr: "b:1"}}, "",
+		},
 		"micro with one node twice":  {LayoutMicro, `{"nodes":[{"id":"x","address":"a:1"},{"id":"y","address":"b:1"},{"id":"y","address":"c:1"}]}`, nil, "expected nodes with different ids"},
 		"micro with a bad node":      {LayoutMicro, `{"nodes":[{"id":"x","address":"a"}]}`, nil, "node 0: expected host:port"},
 		"micro over HTTP":            {LayoutMicro, `{"nodes":[{"id":"x","address":"a:1","metadata":{"protocol":"http"}}]}`, nil, `protocol grpc, found "http"`},

@@ -113,6 +113,10 @@ func loadTLS(ctx caddy.Context, t reverseproxy.TLSConfig) (*tls.Config, []byte, 
 	if t.HandshakeTimeout != 0 || len(t.ExceptPorts) > 0 {
 		return nil, nil, errors.New("expected no handshake_timeout and except_ports, which have no meaning here")
 	}
+	var err error
+	if t.ServerName, err = caddy.NewReplacer().ReplaceOrErr(t.ServerName, true, true); err != nil {
+		return nil, nil, fmt.Errorf("server_name: %w", err)
+	}
 	f := newFingerprinter()
 	raw, err := json.Marshal(t)
 	if err != nil {
@@ -156,7 +160,7 @@ type Source struct {
 	Endpoints []string `json:"endpoints,omitempty"`
 
 	// The key that the service registers under, such as user.rpc. With the layouts kratos, kitex and micro a key without a slash is
-	// the service's name in the place that these have in etcd.
+	// the service's name in the place that these have in etcd. Placeholders such as {env.STAGE} are resolved when the config is loaded.
 	Key string `json:"key,omitempty"`
 
 	// How the service registers itself: auto, gozero, etcd, kratos, kitex, micro or plain. Default: auto, which recognises
@@ -191,7 +195,11 @@ func (s *Source) Provision(ctx caddy.Context) error {
 	if s.layout, err = ParseLayout(s.Layout); err != nil {
 		return err
 	}
-	s.prefix, err = s.layout.Prefix(s.Key)
+	key, err := caddy.NewReplacer().ReplaceOrErr(s.Key, true, true)
+	if err != nil {
+		return fmt.Errorf("key: %w", err)
+	}
+	s.prefix, err = s.layout.Prefix(key)
 	return err
 }
 
@@ -317,7 +325,10 @@ func parseHold(value string) (caddy.Duration, error) {
 //		hold    <duration> | off
 //	}
 func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the module's name
+	d.Next()
+	if kind := d.Val(); kind != "etcd" {
+		return d.Errf("discover %s: expected etcd", kind)
+	}
 	if !d.AllArgs(&s.Key) {
 		return d.Err("expected one key, as in: discover etcd user.rpc")
 	}

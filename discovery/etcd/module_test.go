@@ -80,6 +80,7 @@ func provision(t *testing.T, app string) ([]string, error) {
 
 func TestProvision(t *testing.T) {
 	t.Setenv("TEST_ETCD_PASSWORD", "secret")
+	t.Setenv("TEST_ETCD_KEY", "prod/user")
 	for name, c := range map[string]struct {
 		app  string
 		want string // ID without the fingerprint
@@ -97,6 +98,11 @@ func TestProvision(t *testing.T) {
 			`{"guests":[{"source":"etcd","endpoints":["h3:1"],"key":"user"}]}`,
 			"etcd://h3:1/user/?layout=auto#", "",
 		},
+		"a key of the environment": {
+			`{"guests":[{"source":"etcd","endpoints":["h3:1"],"key":"{env.TEST_ETCD_KEY}.rpc"}]}`,
+			"etcd://h3:1/prod/user.rpc/?layout=auto#", "",
+		},
+		"a key of nothing": {`{"guests":[{"source":"etcd","endpoints":["h3:1"],"key":"{env.TEST_NOT_SET}"}]}`, "", "key"},
 		"a hold of its own": {
 			`{"guests":[{"source":"etcd","endpoints":["h3:1"],"key":"user","hold":"30s"}]}`,
 			"etcd://h3:1/user/?layout=auto&hold=30s#", "",
@@ -316,6 +322,7 @@ func TestUnmarshalCaddyfile(t *testing.T) {
 	for input, want := range map[string]string{
 		"etcd":                               "expected one key",
 		"etcd a b":                           "expected one key",
+		"etcd+x a":                           "discover etcd+x: expected etcd, at Testfile:1",
 		"etcd /":                             "expected an etcd key",
 		"etcd a {\nholt 60s\n}":              `unknown option "holt" of discover etcd: expected cluster, hold or layout, at Testfile:2`,
 		"etcd a {\nhold -1s\n}":              "hold \"-1s\": expected a duration, such as 60s, or off, at Testfile:2",

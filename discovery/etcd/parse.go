@@ -141,15 +141,17 @@ func parseMicro(key, value string) ([]discovery.Endpoint, error) {
 		return nil, errors.New("expected nodes, found none")
 	}
 	var all []discovery.Endpoint
+	other := "" // protocol
 	for i, node := range service.Nodes {
 		if p := node.Metadata["protocol"]; p == "http" || p == "mucp" {
-			return nil, fmt.Errorf("expected a node with protocol grpc, found %s", discovery.Excerpt(p))
+			other = p
+			continue
 		}
 		addr, id, metadata := node.Address, key, node.Metadata
 		if node.Port != 0 {
 			addr += ":" + strconv.Itoa(node.Port)
 		}
-		if i > 0 {
+		if len(all) > 0 {
 			id += "#" + node.ID
 			if slices.ContainsFunc(all, func(e discovery.Endpoint) bool { return e.ID == id }) {
 				return nil, fmt.Errorf("expected nodes with different ids, found %s twice", discovery.Excerpt(node.ID))
@@ -163,6 +165,9 @@ func parseMicro(key, value string) ([]discovery.Endpoint, error) {
 			return nil, fmt.Errorf("node %d: %w", i, err)
 		}
 		all = append(all, one...)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("expected a node with protocol grpc, found %s", discovery.Excerpt(other))
 	}
 	return all, nil
 }

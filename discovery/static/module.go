@@ -76,7 +76,10 @@ func (s *Source) UnmarshalTarget(t discovery.Target) error {
 //
 //	static <host:port>...
 func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the module's name
+	d.Next()
+	if kind := d.Val(); kind != "static" {
+		return d.Errf("discover %s: expected static", kind)
+	}
 	s.Addresses = d.RemainingArgs()
 	if _, err := state(s.Addresses); err != nil {
 		return d.Errf("discover static: %w", err)

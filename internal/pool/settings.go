@@ -45,6 +45,12 @@ type Settings struct {
 	Observer                    Observer      // told what happens to instances, which is no matter of connections; nil: nobody is
 }
 
+// Validate says what is wrong with the settings.
+func (s Settings) Validate() error {
+	_, err := s.withDefaults()
+	return err
+}
+
 // withDefaults checks the settings and fills in what was left at zero.
 func (s Settings) withDefaults() (Settings, error) {
 	var errs []error
