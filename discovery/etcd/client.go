@@ -184,6 +184,11 @@ func (s *session) get(ctx context.Context) (*clientv3.Client, error) {
 	return c, nil
 }
 
+func (s *session) connect(ctx context.Context) error {
+	_, err := s.get(ctx)
+	return err
+}
+
 func (s *session) list(ctx context.Context, prefix string, serializable bool) (*clientv3.GetResponse, error) {
 	c, err := s.get(ctx)
 	if err != nil {

@@ -45,6 +45,7 @@ type fakeStore struct {
 	// What to do wrong; nil and zero: nothing.
 	listErr, serializableErr, pingErr, clientErr error
 	slow                                         time.Duration // each list takes so long
+	login                                        time.Duration // making the client takes so long; zero once there is one
 	behind                                       int64         // serializable lists are from this revision
 	refuse                                       string        // each watch is cancelled with this after its confirmation
 	silent                                       bool          // watches are not confirmed
@@ -163,7 +164,26 @@ func (s *fakeStore) at(revision int64) map[string]*mvccpb.KeyValue {
 	return kvs
 }
 
+// connect makes the client, as everything else does that needs one.
+func (s *fakeStore) connect(ctx context.Context) error {
+	s.mu.Lock()
+	login, err := s.login, s.clientErr
+	s.mu.Unlock()
+	if login > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(login):
+		}
+		s.do(func() { s.login = 0 })
+	}
+	return err
+}
+
 func (s *fakeStore) list(ctx context.Context, prefix string, serializable bool) (*clientv3.GetResponse, error) {
+	if err := s.connect(ctx); err != nil {
+		return nil, err
+	}
 	resp, err := s.answer(prefix, serializable)
 	if s.slow > 0 {
 		select {
@@ -188,7 +208,7 @@ func (s *fakeStore) answer(prefix string, serializable bool) (*clientv3.GetRespo
 	} else {
 		s.lists++
 	}
-	if err = errors.Join(s.clientErr, err); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	resp := &clientv3.GetResponse{Header: &etcdserverpb.ResponseHeader{Revision: revision}}
@@ -209,6 +229,9 @@ func (s *fakeStore) ping(context.Context, string) error {
 
 // watch waits for the connection, like etcd's client does.
 func (s *fakeStore) watch(ctx context.Context, prefix string, revision int64) (clientv3.WatchChan, error) {
+	if err := s.connect(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.awaitLink(ctx, true); err != nil {
 		none := make(chan clientv3.WatchResponse)
 		close(none)

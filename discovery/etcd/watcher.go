@@ -32,6 +32,8 @@ const (
 
 // store is what the watch loop needs of an etcd cluster. session is the real one.
 type store interface {
+	// connect makes the client, if there is none. With a user name that logs in, for which the cluster's dial_timeout is the time.
+	connect(ctx context.Context) error
 	// list reads every key under prefix: linearizable, or serializable, which a member without a quorum answers too.
 	list(ctx context.Context, prefix string, serializable bool) (*clientv3.GetResponse, error)
 	// ping is a read that costs nothing. It also gets a new auth token when the old one has expired.
@@ -95,6 +97,9 @@ func (w *watcher) run(ctx context.Context, publish func(discovery.State)) {
 
 // cycle lists if needed and then follows the changes until that fails.
 func (w *watcher) cycle(ctx context.Context) error {
+	if err := w.store.connect(ctx); err != nil {
+		return err
+	}
 	if !w.listed {
 		if err := w.list(ctx); err != nil {
 			return err

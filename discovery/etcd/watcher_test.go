@@ -487,7 +487,7 @@ func TestNoClient(t *testing.T) {
 		return s
 	}, func(t *testing.T, s *fakeStore, p *published) {
 		got := p.last(t)
-		wantErr(t, got.Err, "etcd user/: listing: logging in: connection refused")
+		wantErr(t, got.Err, "etcd user/: logging in: connection refused")
 		if got.Synced {
 			t.Error("nothing is known, yet it is synced")
 		}
@@ -498,6 +498,23 @@ func TestNoClient(t *testing.T) {
 		got = p.last(t)
 		wantAddrs(t, got, "a:1", "b:1")
 		wantErr(t, got.Err, "")
+	})
+}
+
+// TestASlowLogin takes longer than a list may, and than etcd has to confirm a watch: how long it may take is up to dial_timeout.
+func TestASlowLogin(t *testing.T) {
+	watching(t, func() *fakeStore {
+		s := two()
+		s.login = 15 * time.Second
+		return s
+	}, func(t *testing.T, s *fakeStore, p *published) {
+		time.Sleep(16 * time.Second)
+		wantAddrs(t, p.last(t), "a:1", "b:1")
+		wantErr(t, p.last(t).Err, "")
+		s.do(func() { s.login = 15 * time.Second }) // a new client, after the old one was thrown away
+		s.cancel("gone")
+		time.Sleep(20 * time.Second)
+		wantErr(t, p.last(t).Err, "")
 	})
 }
 
