@@ -53,7 +53,7 @@ func (f *sharedFeed) kept() discovery.Source {
 	if _, ok := f.source.(discovery.Fixed); ok {
 		return f.source
 	}
-	return snapshot.New(f.source, snapshotDir(), f.snapshot.Load, caddy.Log().Named(appName))
+	return snapshot.New(f.source, snapshotDir(), f.snapshot.Load, lastingLog())
 }
 
 // snapshotDir is where the snapshots of all processes with this data directory are.

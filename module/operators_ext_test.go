@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-grpc/gateway/internal/testkit"
 	"github.com/caddy-grpc/gateway/module"
 )
@@ -143,6 +145,29 @@ func TestAccessLogAndPlaceholders(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestLogOfWhatOutlivesAConfig has the log go elsewhere with a config that changes nothing else: pools, registries and schemas stay, and what they
+// have to say goes where the present config says.
+func TestLogOfWhatOutlivesAConfig(t *testing.T) {
+	backend := testkit.StartBackend(t)
+	s := newSite(t)
+	set := filepath.Join(s.dir, "echo.binpb")
+	protoset(t, set, nil)
+	body := "grpc_gateway {\n upstream a {\n discover static " + backend.Addr() + "\n descriptors protoset " + set + "\n }\n }"
+	s.load("", body)
+	s.want(s.get("/v1/echo/x"), http.StatusOK)
+
+	elsewhere := filepath.Join(s.dir, "elsewhere.json")
+	moved := strings.Replace(s.caddyfile("", body), s.logFile(), elsewhere, 1)
+	if err := caddy.Load(adapt(t, moved), true); err != nil {
+		t.Fatal(err)
+	}
+	write(t, set, "not a descriptor set")
+	eventually(t, "the broken file in the log of the present config", func() bool {
+		raw, _ := os.ReadFile(elsewhere)
+		return bytes.Contains(raw, []byte("reading the schema failed"))
+	})
 }
 
 // run runs `caddy grpc-gateway` in this process.

@@ -89,7 +89,7 @@ func openUpstream(ctx caddy.Context, name string, config *Upstream, hold func(re
 		hashKey:      config.HashKey,
 		snapshot:     config.Snapshot == nil || *config.Snapshot,
 	}
-	log := caddy.Log().Named("grpc_gateway").With(zap.String("upstream", u.name))
+	log := lastingLog().With(zap.String("upstream", u.name))
 	u.feed = acquireFeed(source)
 	hold(u.feed.release)
 	u.channel = acquireChannel(u.name, settings, tlsID, u.feed, log)

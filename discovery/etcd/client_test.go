@@ -366,6 +366,25 @@ func TestWatcherOverASession(t *testing.T) {
 	}
 }
 
+func TestTheLogMayGoElsewhere(t *testing.T) {
+	first, before := observer.New(zap.DebugLevel)
+	second, after := observer.New(zap.WarnLevel)
+	present := zap.New(first)
+	log := lasting(func() *zap.Logger { return present }).Named("etcd").With(zap.String("prefix", "user/"))
+	log.Info("one")
+	present = zap.New(second)
+	log.Info("two")
+	log.Warn("three")
+	demoted(log).Error("four")
+	if got := before.All(); len(got) != 1 || got[0].Message != "one" {
+		t.Errorf("the first log has %v", got)
+	}
+	got := after.All()
+	if len(got) != 1 || got[0].Message != "three" || got[0].LoggerName != "etcd" || got[0].ContextMap()["prefix"] != "user/" {
+		t.Errorf("the second log has %v", got)
+	}
+}
+
 func TestEtcdsOwnLogIsDemoted(t *testing.T) {
 	for level, want := range map[zapcore.Level]int{zap.InfoLevel: 0, zap.DebugLevel: 1} {
 		core, logs := observer.New(level)

@@ -252,7 +252,7 @@ func (s *Source) hold() time.Duration { return max(0, orDefault(s.Hold, defaultH
 
 // Watch implements discovery.Source. The client belongs to the watch and not to the config, which it may outlive.
 func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
-	log := caddy.Log().Named("http.grpc_gateway.discovery.etcd")
+	log := lasting(caddy.Log).Named("http.grpc_gateway.discovery.etcd")
 	key := s.settings.fingerprint
 	shared, _, err := clients.LoadOrNew(key, func() (caddy.Destructor, error) { return newClient(s.settings, log), nil })
 	if err != nil { // never, see the line before

@@ -1,0 +1,45 @@
+package etcd
+
+import (
+	"slices"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// lasting is a logger for what outlives configs: it writes to what present returns at the moment. The log of one config may be closed when
+// another has taken over, and what is written there later is lost.
+func lasting(present func() *zap.Logger) *zap.Logger {
+	core := lastingCore{core: func() zapcore.Core { return present().Core() }}
+	return present().WithOptions(zap.WrapCore(func(zapcore.Core) zapcore.Core { return core }))
+}
+
+// lastingCore hands everything to the core of the moment.
+type lastingCore struct {
+	core   func() zapcore.Core
+	fields []zapcore.Field
+}
+
+// Enabled implements zapcore.LevelEnabler.
+func (c lastingCore) Enabled(l zapcore.Level) bool { return c.core().Enabled(l) }
+
+// With implements zapcore.Core.
+func (c lastingCore) With(fields []zapcore.Field) zapcore.Core {
+	return lastingCore{c.core, slices.Concat(c.fields, fields)}
+}
+
+// Check implements zapcore.Core. The entry is written by the core of the moment.
+func (c lastingCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if !c.Enabled(e.Level) {
+		return ce
+	}
+	return c.core().With(c.fields).Check(e, ce)
+}
+
+// Write implements zapcore.Core, for demotedCore, which wraps this one.
+func (c lastingCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	return c.core().With(c.fields).Write(e, fields)
+}
+
+// Sync implements zapcore.Core.
+func (c lastingCore) Sync() error { return c.core().Sync() }
