@@ -2,7 +2,6 @@ package module
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -42,6 +41,8 @@ type App struct {
 	events    *caddyevents.App
 	origin    caddy.Context // of events
 	releases  []func()      // what gives back the references on shared values, in the order in which they were taken
+	starting  context.Context
+	started   context.CancelFunc // ends starting: Start is over, or there will be none
 }
 
 // exitGrace is how long the exit of the process waits for connections and watches to close, beyond the drain timeout.
@@ -59,6 +60,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
 	a.log = ctx.Logger()
+	a.starting, a.started = context.WithCancel(context.Background())
 	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
@@ -112,6 +114,9 @@ func (a *App) open(ctx caddy.Context, name string, config *Upstream) (*upstream,
 	if err != nil {
 		return nil, err
 	}
+	if u.requireReady > 0 {
+		u.starting = a.starting
+	}
 	if _, ok := a.Upstreams[name]; !ok {
 		a.inline = append(a.inline, u)
 	}
@@ -130,6 +135,7 @@ func (a *App) all() []*upstream {
 // Start begins to watch, to connect and to read schemas, as far as this config brings something new, and returns at once
 // unless an upstream has require_ready.
 func (a *App) Start() error {
+	defer a.started()
 	all := a.all()
 	labelUpstreams(all)
 	a.applySnapshots()
@@ -147,32 +153,6 @@ func (a *App) Start() error {
 	return nil
 }
 
-// waitReady waits for the upstreams that are required to be ready.
-func (a *App) waitReady(all []*upstream) error {
-	results := make(chan error)
-	waiting := 0
-	for _, u := range all {
-		if u.requireReady <= 0 {
-			continue
-		}
-		waiting++
-		go func() {
-			ctx, cancel := context.WithTimeout(a.ctx, u.requireReady)
-			defer cancel()
-			if err := u.channel.waitReady(ctx); err != nil {
-				results <- fmt.Errorf("upstream %q: no instance was ready within require_ready %s: %w", u.label(), u.requireReady, err)
-				return
-			}
-			results <- nil
-		}()
-	}
-	var errs []error
-	for range waiting {
-		errs = append(errs, <-results)
-	}
-	return errors.Join(errs...)
-}
-
 // Stop leaves everything running: what no later config refers to ends when Cleanup gives the references back, which is after
 // the HTTP servers have stopped.
 func (a *App) Stop() error {
@@ -184,6 +164,9 @@ func (a *App) Stop() error {
 // Cleanup gives back the references on shared values; those that nobody else holds end in the background, after the calls in flight. When the
 // process exits it waits for that, within limits: by now the HTTP servers have waited for their requests.
 func (a *App) Cleanup() error {
+	if a.started != nil {
+		a.started()
+	}
 	running.remove(a)
 	listeners.end(a)
 	for _, h := range a.handlers {

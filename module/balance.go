@@ -111,33 +111,37 @@ func (u *Upstream) validateBalance() error {
 
 // conn is what calls of this upstream go through.
 func (u *upstream) conn() grpc.ClientConnInterface {
-	if u.hashKey == "" {
-		return u.channel
+	var conn calls = u.channel
+	if u.starting != nil {
+		conn = readyConn{u.channel, u.starting}
 	}
-	return hashedConn{sharedChannel: u.channel, key: u.hashKey}
+	if u.hashKey != "" {
+		conn = hashedConn{conn, u.hashKey}
+	}
+	return conn
 }
 
 // hashedConn gives calls the key that decides about their instance. The key is the upstream's and not the channel's: which
 // placeholder it is has nothing to do with connections.
 type hashedConn struct {
-	*sharedChannel
+	calls
 
 	key string // with placeholders
 }
 
 // NewStream implements grpc.ClientConnInterface.
 func (c hashedConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	return c.sharedChannel.NewStream(c.keyed(ctx), desc, method, opts...)
+	return c.calls.NewStream(c.keyed(ctx), desc, method, opts...)
 }
 
 // Invoke implements grpc.ClientConnInterface.
 func (c hashedConn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	return c.sharedChannel.Invoke(c.keyed(ctx), method, args, reply, opts...)
+	return c.calls.Invoke(c.keyed(ctx), method, args, reply, opts...)
 }
 
 // InvokeUntil is that of sharedChannel.
 func (c hashedConn) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
-	return c.sharedChannel.InvokeUntil(c.keyed(ctx), deadline, method, args, reply, opts...)
+	return c.calls.InvokeUntil(c.keyed(ctx), deadline, method, args, reply, opts...)
 }
 
 // keyed puts the key into the context. Calls that are no request's, or whose key is empty, go without one.

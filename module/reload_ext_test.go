@@ -225,7 +225,13 @@ func TestReplacedHandlerSendsItsClientsAway(t *testing.T) {
 // activeHandler is the one handler of the site that is being served.
 func activeHandler(t *testing.T) *module.Handler {
 	t.Helper()
-	app, err := caddy.ActiveContext().App("http")
+	return handlerOf(t, caddy.ActiveContext())
+}
+
+// handlerOf is the one handler of a site.
+func handlerOf(t *testing.T, config caddy.Context) *module.Handler {
+	t.Helper()
+	app, err := config.App("http")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -179,6 +179,14 @@ func (r *routing) current(ctx context.Context) *frontend.Table {
 }
 
 func (r *routing) await(ctx context.Context, t *compiledTable) *frontend.Table {
+	for _, m := range t.members {
+		if m.schema == nil {
+			m.upstream.waitStart(ctx)
+		}
+	}
+	if t = r.table.Load(); t.Pending == "" {
+		return &t.Table
+	}
 	r.mu.Lock()
 	left := time.Until(r.deadline)
 	r.mu.Unlock()

@@ -1,10 +1,14 @@
 package module_test
 
 import (
+	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -106,5 +110,98 @@ func TestRequireReady(t *testing.T) {
 	s.load("", "grpc_gateway {\n upstream a {\n discover static "+backend.Addr()+"\n require_ready 5s\n }\n }")
 	if backend.Open() == 0 {
 		t.Error("loaded before the instance was connected")
+	}
+	if got := s.get("/v1/echo/x"); got.status != http.StatusOK {
+		t.Errorf("the first request after the load: %s", got)
+	}
+}
+
+// provisioned is a config whose apps are not started yet, which Caddy does in any order: the HTTP servers may come first.
+func provisioned(t *testing.T, config []byte) (caddy.App, *module.Handler) {
+	t.Helper()
+	var parsed *caddy.Config
+	if err := caddy.StrictUnmarshalJSON(config, &parsed); err != nil {
+		t.Fatal(err)
+	}
+	ctx, err := caddy.ProvisionContext(parsed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := ctx.App("grpc_gateway")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := handlerOf(t, ctx)
+	t.Cleanup(func() {
+		if err := h.Cleanup(); err != nil {
+			t.Error(err)
+		}
+		if err := app.(*module.App).Cleanup(); err != nil {
+			t.Error(err)
+		}
+		module.WaitForShared(t)
+		checkGoroutines(t)
+	})
+	return app.(caddy.App), h
+}
+
+// TestRequestsBeforeReadiness has requests meet the servers of a config that waits for its instances.
+func TestRequestsBeforeReadiness(t *testing.T) {
+	set := filepath.Join(t.TempDir(), "echo.binpb")
+	protoset(t, set, nil)
+	for name, options := range map[string]string{
+		"by reflection":   "",
+		"schema of files": "descriptors protoset " + set,
+		"by hash":         "descriptors protoset " + set + "\n balance hash {http.request.uri}",
+	} {
+		for _, comes := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, ready %v", name, comes), func(t *testing.T) {
+				addr := freeAddr(t)
+				backend := testkit.NewBackend(testkit.WithAddress(addr))
+				patience := "20s"
+				if !comes {
+					patience = "1s"
+				}
+				s := newSite(t)
+				app, h := provisioned(t, adapt(t, s.caddyfile("", "grpc_gateway {\n timeout 15s\n upstream a {\n discover static "+addr+
+					"\n require_ready "+patience+"\n "+options+"\n }\n }")))
+				answers := make(chan int)
+				go func() {
+					w := httptest.NewRecorder()
+					if err := h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/echo/x", nil), nil); err != nil {
+						t.Error(err)
+					}
+					answers <- w.Code
+				}()
+				started := make(chan error, 1)
+				go func() { started <- app.Start() }()
+				select {
+				case code := <-answers:
+					t.Fatalf("answered with %d before the instance could be ready", code)
+				case err := <-started:
+					t.Fatalf("started: %v", err)
+				case <-time.After(700 * time.Millisecond):
+				}
+				if !comes {
+					if err := <-started; err == nil {
+						t.Error("started without an instance")
+					}
+					if code := <-answers; code != http.StatusServiceUnavailable {
+						t.Errorf("answered with %d when the config was refused", code)
+					}
+					return
+				}
+				if err := backend.Start(); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(backend.Stop)
+				if code := <-answers; code != http.StatusOK {
+					t.Errorf("answered with %d", code)
+				}
+				if err := <-started; err != nil {
+					t.Error(err)
+				}
+			})
+		}
 	}
 }

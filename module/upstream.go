@@ -75,7 +75,8 @@ type Upstream struct {
 	DrainTimeout caddy.Duration `json:"drain_timeout,omitempty"`
 
 	// If set, the load of a config fails when no instance is ready this soon after its start. By default configs load with every
-	// instance down, and calls are answered with 503 until one is up.
+	// instance down, and calls are answered with 503 until one is up. Until the config has started, or was refused, calls to this
+	// upstream wait for an instance, within their own deadlines.
 	RequireReady caddy.Duration `json:"require_ready,omitempty"`
 
 	// Whether the last known instances are kept in a file in Caddy's data directory, for a start while the registry is away. They are

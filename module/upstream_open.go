@@ -2,6 +2,7 @@ package module
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,8 +22,9 @@ type upstream struct {
 	name         string
 	timeout      time.Duration // of unary calls; 0: not set here, negative: none
 	requireReady time.Duration
-	hashKey      string // what the instance is picked by, with placeholders; "": not by that
-	snapshot     bool   // the instances are kept on disk
+	starting     context.Context // with requireReady, ends when the app has started or failed to; else nil
+	hashKey      string          // what the instance is picked by, with placeholders; "": not by that
+	snapshot     bool            // the instances are kept on disk
 	feed         *sharedFeed
 	channel      *sharedChannel
 	schema       *sharedSchema
