@@ -3,6 +3,8 @@ package module
 import (
 	"fmt"
 	"strings"
+
+	"github.com/caddy-grpc/gateway/internal/glob"
 )
 
 // exposure decides which methods can be reached at all. Immutable.
@@ -52,32 +54,9 @@ func matchesAny(patterns []string, service, method string) bool {
 		if strings.Contains(p, "/") {
 			name = method
 		}
-		if globMatch(p, name) {
+		if glob.Match(p, name) {
 			return true
 		}
 	}
 	return false
-}
-
-// globMatch reports whether the whole name matches the pattern, where `*` is any run of characters. Its cost is at most the
-// product of the lengths: only the last star is ever returned to.
-func globMatch(pattern, name string) bool {
-	star, mark := -1, 0
-	p, n := 0, 0
-	for n < len(name) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, n
-			p++
-		case p < len(pattern) && pattern[p] == name[n]:
-			p++
-			n++
-		case star >= 0:
-			mark++
-			p, n = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/caddy-grpc/gateway/internal/glob"
 )
 
 // Rule is one line of the metadata config, `[+|-]<glob> [<as>]`.
@@ -105,7 +107,7 @@ func (r *Rules) target(name string) (string, bool) {
 func (r *Rules) decide(name string) (as string, explicit, ok bool) {
 	for i := len(r.rules) - 1; i >= 0; i-- {
 		rule := &r.rules[i]
-		star, matched := matchGlob(rule.Glob, name)
+		star, matched := glob.Capture(rule.Glob, name)
 		switch {
 		case !matched:
 		case rule.Sign == '-':
@@ -123,50 +125,4 @@ func (r *Rules) decide(name string) (as string, explicit, ok bool) {
 func (r *Rules) keeps(name string) bool {
 	_, _, ok := r.decide(name)
 	return ok
-}
-
-// matchGlob reports whether the name is matched by a glob whose only special character is '*', and what its first '*' stands
-// for (the shortest that fits). It takes time proportional to the product of the lengths at worst.
-func matchGlob(glob, name string) (star string, ok bool) {
-	first := strings.IndexByte(glob, '*')
-	if first < 0 {
-		return "", glob == name
-	}
-	if !strings.HasPrefix(name, glob[:first]) {
-		return "", false
-	}
-	rest, pattern := name[first:], glob[first+1:]
-	if !strings.Contains(pattern, "*") {
-		if !strings.HasSuffix(rest, pattern) {
-			return "", false
-		}
-		return rest[:len(rest)-len(pattern)], true
-	}
-	for i := 0; i <= len(rest); i++ {
-		if matchTail(pattern, rest[i:]) {
-			return rest[:i], true
-		}
-	}
-	return "", false
-}
-
-// matchTail matches greedily with one point to go back to, which is all that '*' needs.
-func matchTail(pattern, s string) bool {
-	p, i, star, mark := 0, 0, -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case p < len(pattern) && pattern[p] == s[i]:
-			p++
-			i++
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }
