@@ -1,5 +1,6 @@
-// Package glob matches names with patterns in which `*` stands for any run of characters, the empty one included.
-// No other character is special. The patterns of `expose`, `hide` and of metadata rules are such patterns.
+// Package glob matches names with patterns in which `*` stands for any run of characters, the empty
+// one included. No other character is special. The patterns of `expose`, `hide` and of metadata
+// rules are such patterns.
 package glob
 
 import "strings"
@@ -10,11 +11,12 @@ func Match(pattern, name string) bool {
 	return ok
 }
 
-// Capture is Match. It also returns what the first `*` stands for: the shortest text that lets the rest match, or ""
-// if the pattern has no star.
+// Capture is Match. It also returns what the first `*` stands for: the shortest text that lets the
+// rest match, or "" if the pattern has no star.
 //
-// Each part between two stars is taken at its first occurrence, since that leaves the most for the parts after it.
-// So nothing is tried twice, and the time is proportional to the length of the name.
+// Each part between two stars is taken at its first occurrence, since that leaves the most for the
+// parts after it. So nothing is tried twice, and the time is proportional to the length of the
+// name.
 func Capture(pattern, name string) (first string, ok bool) {
 	prefix, rest, found := strings.Cut(pattern, "*")
 	if !found {

@@ -63,7 +63,8 @@ func FuzzCapture(f *testing.F) {
 	})
 }
 
-// BenchmarkCapture has the pattern and the name on which matching with backtracking takes the square of the length.
+// BenchmarkCapture has the pattern and the name on which matching with backtracking takes the
+// square of the length.
 func BenchmarkCapture(b *testing.B) {
 	name := strings.Repeat("a", 8<<10)
 	for b.Loop() {

@@ -6,14 +6,14 @@ import (
 	"slices"
 )
 
-// anyMethod is the method of a route that takes every one: a custom rule of kind "*".
+// anyMethod is the method of a route that accepts every HTTP method: a custom rule of kind "*".
 const anyMethod = "*"
 
 // Builder collects routes. T is what a match returns. The zero value is ready to use.
 type Builder[T any] struct {
-	// FullyDecodeReserved decodes `%2F` in variables of several segments too, as google.api.Http says by
-	// fully_decode_reserved_expansion. By default it stays as the client wrote it there, so that a slash within
-	// a segment can be told from one between segments.
+	// FullyDecodeReserved decodes `%2F` even in variables of several segments. It is the option
+	// fully_decode_reserved_expansion of google.api.Http. By default `%2F` stays as the client
+	// wrote it, so that a slash within a segment can be told from one between segments.
 	FullyDecodeReserved bool
 
 	routes []Route[T]
@@ -38,9 +38,9 @@ func (b *Builder[T]) Add(method string, t *Template, value T) {
 	b.routes = append(b.routes, Route[T]{Method: method, Template: t, Value: value})
 }
 
-// Build compiles the routes to an immutable router. Two routes that match the same paths with the same method are
-// an ambiguity: the first one added wins, and the pair is reported. The builder can be used further; the router does
-// not change with it.
+// Build compiles the routes to an immutable router. Two routes that match the same paths with the
+// same method are an ambiguity: the first one added wins, and the pair is reported. Routes may be
+// added after Build; they do not change a router that exists.
 func (b *Builder[T]) Build() (*Router[T], []Ambiguity[T]) {
 	sorted := slices.Clone(b.routes)
 	slices.SortStableFunc(sorted, compareRoutes[T])
@@ -48,7 +48,8 @@ func (b *Builder[T]) Build() (*Router[T], []Ambiguity[T]) {
 	r := &Router[T]{routes: make([]Route[T], 0, len(sorted)), keepSlash: !b.FullyDecodeReserved}
 	var ambiguities []Ambiguity[T]
 	for _, route := range sorted {
-		// Routes that cannot be told apart are neighbours now, the first one added before the others.
+		// Routes that cannot be told apart are neighbours now, the first one added before the
+		// others.
 		if n := len(r.routes); n > 0 && compareRoutes(r.routes[n-1], route) == 0 {
 			ambiguities = append(ambiguities, newAmbiguity(r.routes[n-1], route))
 			continue
@@ -58,7 +59,7 @@ func (b *Builder[T]) Build() (*Router[T], []Ambiguity[T]) {
 	return r, ambiguities
 }
 
-// compareRoutes orders by precedence: of two routes that match one request the lesser is taken.
+// compareRoutes orders by precedence: of two routes that match one request, the lesser wins.
 func compareRoutes[T any](a, b Route[T]) int {
 	if c := a.Template.compare(b.Template); c != 0 {
 		return c

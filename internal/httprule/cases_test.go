@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// pathCase is one fact of testdata/path_cases.json, collected from the public test tables of other implementations and
-// from the comment on google.api.HttpRule.
+// pathCase is one fact of testdata/path_cases.json, collected from the public test tables of other
+// implementations and from the comment on google.api.HttpRule.
 type pathCase struct {
 	ID     string   `json:"id"`
 	Kind   string   `json:"kind"` // "match" or "template"
@@ -37,8 +37,8 @@ type matchCase struct {
 	Bindings map[string]string `json:"bindings"`
 }
 
-// decisions says what we do where implementations or the comment disagree: by tag, and by case where we differ from
-// what the case wants. docs/routing.md has the same table for users.
+// decisions says what we do where implementations or the comment disagree: by tag, and by case
+// where we differ from what the case wants. docs/routing.md has the same table for users.
 var decisions = map[string]struct {
 	why string
 	// differs holds, for the cases that we decide otherwise, what we do instead.
@@ -125,7 +125,8 @@ func TestPathCases(t *testing.T) {
 	}
 }
 
-// decide returns what we do instead of what a case wants, nil when we do that. Each tag must have been thought about.
+// decide returns what we do instead of what a case wants, nil when we do that. Each tag must have
+// been thought about.
 func decide(t *testing.T, c pathCase) any {
 	var decided any
 	for _, tag := range c.Tags {

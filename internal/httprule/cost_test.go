@@ -46,7 +46,8 @@ func TestStepsDoNotGrowWithTheRoutes(t *testing.T) {
 	}
 }
 
-// TestStepsAreBounded holds the bound that walk's comment proves, for routes and paths made to break it.
+// TestStepsAreBounded holds the bound that walk's comment proves, for routes and paths made to
+// break it.
 func TestStepsAreBounded(t *testing.T) {
 	const depth = 12
 	tests := []struct {

@@ -14,13 +14,14 @@ type EncodingError struct {
 	Offset int    // of the bad escape, in bytes from the start of the path
 }
 
-// Error says where the escape is, and quotes it and not the path, which may be long.
+// Error says where the escape is. It quotes the escape, not the path, which may be long.
 func (e *EncodingError) Error() string {
 	bad := e.Path[e.Offset:min(e.Offset+escapeLen, len(e.Path))]
 	return fmt.Sprintf("bad percent-encoding %q at byte %d of the path", bad, e.Offset)
 }
 
-// unescape returns the byte that the escape at the start of s stands for, false when there is no escape.
+// unescape returns the byte that the escape at the start of s stands for. It returns false if there
+// is no escape.
 func unescape(s string) (byte, bool) {
 	if len(s) < escapeLen || s[0] != '%' {
 		return 0, false
@@ -43,7 +44,8 @@ func unhex(c byte) (byte, bool) {
 	return 0, false
 }
 
-// badEscape returns the offset of the first `%` in s that does not begin an escape, -1 when all do.
+// badEscape returns the offset of the first `%` in s that does not begin an escape, or -1 if every
+// `%` does.
 func badEscape(s string) int {
 	for pos := 0; ; pos += escapeLen {
 		next := strings.IndexByte(s[pos:], '%')
@@ -57,8 +59,8 @@ func badEscape(s string) int {
 	}
 }
 
-// decode replaces the escapes of s, which must be good ones, by what they stand for; where keepSlash is set, an encoded
-// slash stays as it was written. A string with nothing to decode is returned as it is.
+// decode replaces the escapes of s, which must be valid. With keepSlash an encoded slash stays as
+// it was written. A string without escapes is returned as it is.
 func decode(s string, keepSlash bool) string {
 	if strings.IndexByte(s, '%') < 0 {
 		return s
@@ -76,7 +78,8 @@ func appendDecoded(dst []byte, s string, keepSlash bool) []byte {
 		s = s[next:]
 		c, ok := unescape(s)
 		switch {
-		case !ok: // not a good escape: text. Callers have checked, so this only keeps the loop going.
+		case !ok:
+			// Not an escape, so it is text. Callers have checked; this only keeps the loop going.
 			dst, s = append(dst, s[0]), s[1:]
 			continue
 		case keepSlash && c == '/':

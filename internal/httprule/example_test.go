@@ -7,24 +7,30 @@ import (
 )
 
 func Example() {
-	template, err := httprule.Parse("/v1/{name=shelves/*}/books/{id}:archive")
-	if err != nil {
-		fmt.Println(err)
-		return
+	var routes httprule.Builder[string]
+	for _, rule := range []struct{ method, template, rpc string }{
+		{"GET", "/v1/{name=shelves/*}/books/{id}", "GetBook"},
+		{"POST", "/v1/{name=shelves/*}/books/{id}:archive", "ArchiveBook"},
+	} {
+		template, err := httprule.Parse(rule.template)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		routes.Add(rule.method, template, rule.rpc)
 	}
-	var b httprule.Builder[string]
-	b.Add("POST", template, "library.Books/Archive")
-	router, _ := b.Build()
+	router, ambiguities := routes.Build()
+	fmt.Println("ambiguities:", len(ambiguities))
 
-	value, values, ok, err := router.Match("POST", "/v1/shelves/7/books/a%2Fb:archive", nil)
-	fmt.Println(value, ok, err)
-	for i, path := range template.Variables() {
-		fmt.Printf("%s = %s\n", path, values[i])
-	}
-	fmt.Println("Allow:", router.Allowed("/v1/shelves/7/books/a%2Fb:archive"))
+	rpc, values, ok, err := router.Match("POST", "/v1/shelves/7/books/a%2Fb:archive", nil)
+	fmt.Printf("%s %q %v %v\n", rpc, values, ok, err)
+	fmt.Println(router.Allowed("/v1/shelves/7/books/8"))
+
+	_, err = httprule.Parse("/v1/{name=shelves/*")
+	fmt.Println(err)
 	// Output:
-	// library.Books/Archive true <nil>
-	// name = shelves/7
-	// id = a/b
-	// Allow: [POST]
+	// ambiguities: 0
+	// ArchiveBook ["shelves/7" "a/b"] true <nil>
+	// [GET]
+	// path template "/v1/{name=shelves/*", column 20: expected "/" or "}", found the end
 }

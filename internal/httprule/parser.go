@@ -5,9 +5,12 @@ import "fmt"
 // SyntaxError reports a template that cannot be parsed.
 type SyntaxError struct {
 	Template string
-	Column   int    // where the trouble begins, in bytes, the first is 1
-	Expected string // what would have been right there
-	Found    string // what is there, quoted, or "the end"
+	// Column is where the mistake begins, in bytes. The first byte is 1.
+	Column int
+	// Expected is what the parser would have accepted there.
+	Expected string
+	// Found is what is there, quoted, or "the end".
+	Found string
 }
 
 // Error gives the column, what was expected there and what was found.
@@ -27,11 +30,12 @@ func (e *SyntaxError) Error() string {
 //	LITERAL   = ( pchar of RFC 3986, but not "*" or ":" ) { … } ;
 //	IDENT     = ( letter | "_" ) { letter | digit | "_" } ;
 //
-// `{a}` is short for `{a=*}`. A variable is bound once; `**` stands once, and after it come only literals. "/" alone is
-// the root path. Literals and the verb are compared percent-decoded.
+// `{a}` is short for `{a=*}`. A variable may occur once. `**` may occur once, and only literals may
+// follow it. "/" alone is the root path. Literals and the verb are compared percent-decoded.
 //
-// Against the grammar of google.api.HttpRule: literals after `**` are an extension (Envoy and grpc-gateway take them
-// too); a variable within a variable, which its grammar allows and its text forbids, is refused.
+// Two differences from the grammar of google.api.HttpRule: literals after `**` are an extension,
+// which Envoy and grpc-gateway accept too. A variable within a variable is refused: the grammar
+// allows it, and the text below the grammar forbids it.
 func Parse(template string) (*Template, error) {
 	p := parser{scanner: scanner{source: template}, template: &Template{source: template, deep: -1}}
 	if err := p.parseTemplate(); err != nil {
@@ -92,7 +96,7 @@ func (p *parser) parseVariable() error {
 	v := variable{path: path, start: len(p.template.segments)}
 	switch after.kind {
 	case tokenClose:
-		// The short form has no token of its own for its `*`: an error about it points to the brace.
+		// The short form has no token for its `*`. An error about it points to the brace.
 		if err := p.addSegment(segment{kind: singleSegment}, after); err != nil {
 			return err
 		}
@@ -143,8 +147,8 @@ func (p *parser) parsePart(t token, expected string) error {
 	return p.unexpected(t, expected)
 }
 
-// addSegment appends a segment. After a `**` only literals can be told apart from it without trying every split of
-// the path, and without a choice among several.
+// addSegment appends a segment. Only literals may follow a `**`: with anything else, the router
+// would have to try every way to split the path, and several could match.
 func (p *parser) addSegment(s segment, at token) error {
 	if p.template.deep >= 0 && s.kind != literalSegment {
 		return p.unexpected(at, `only literals after "**"`)

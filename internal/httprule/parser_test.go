@@ -129,7 +129,8 @@ func TestVariablesIsACopy(t *testing.T) {
 	}
 }
 
-// FuzzParse holds that what parses says what it was parsed from: written out again from its parts it parses to the same.
+// FuzzParse holds that what parses says what it was parsed from: written out again from its parts
+// it parses to the same.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"/", "/a/b:c", "/v1/{name=shelves/*}/books/{id}:archive", "/{a.b=**}/c", "/%2F/{x}:%3A", "/{", "/a%", "/{a=b=c}", "/***",

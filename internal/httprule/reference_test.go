@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// reference is the router said slowly and plainly: every route is tried by trying every way to lay its segments over
-// those of the path, and of all that match the most specific is taken.
+// reference is the router said slowly and plainly: every route is tried by trying every way to lay
+// its segments over those of the path, and of all that match the most specific is taken.
 type reference struct {
 	routes    []Route[string]
 	keepSlash bool
@@ -97,7 +97,8 @@ func lay(segments []segment, parts []string) ([][]string, bool) {
 	return nil, false
 }
 
-// moreSpecific tells, of two routes that match one request, whether a is taken before b, which was added before a.
+// moreSpecific tells, of two routes that match one request, whether a is taken before b, which was
+// added before a.
 func moreSpecific(a, b Route[string]) bool {
 	if a, b := a.Template.verb != "", b.Template.verb != ""; a != b {
 		return a
@@ -161,7 +162,8 @@ func (r reference) list() string {
 	return b.String()
 }
 
-// newPair builds a router and its reference from lines "METHOD template"; lines that do not parse are left out.
+// newPair builds a router and its reference from lines "METHOD template"; lines that do not parse
+// are left out.
 func newPair(lines string, fullyDecode bool) (*Router[string], reference) {
 	b := Builder[string]{FullyDecodeReserved: fullyDecode}
 	ref := reference{keepSlash: !fullyDecode}
@@ -179,7 +181,8 @@ func newPair(lines string, fullyDecode bool) (*Router[string], reference) {
 	return router, ref
 }
 
-// TestMatchLikeReference tries small worlds: few texts, so that routes agree with paths in many ways at once.
+// TestMatchLikeReference tries small worlds: few texts, so that routes agree with paths in many
+// ways at once.
 func TestMatchLikeReference(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	matched := 0

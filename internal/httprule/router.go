@@ -9,19 +9,23 @@ import (
 
 // Router finds the route of a request. Immutable, safe for concurrent use.
 type Router[T any] struct {
-	routes    []Route[T] // in the order of precedence
-	byVerb    children   // the root of the trie for each verb, "" for templates without
-	keepSlash bool       // in values of several segments
+	// routes are in the order of precedence.
+	routes []Route[T]
+	// byVerb has the root of the trie for each verb, and under "" the one for templates without.
+	byVerb children
+	// keepSlash leaves `%2F` alone in values of several segments.
+	keepSlash bool
 }
 
-// Match finds the route for a method and a raw (still percent-encoded) path, without the query. vars is a scratch
-// buffer whose contents are replaced: the values of the template's variables, decoded, in the order of
-// [Template.Variables]. Values that need no decoding are parts of rawPath, and then nothing is allocated when vars is
-// large enough.
+// Match finds the route for a method and a raw path: still percent-encoded, without the query. vars
+// is a scratch buffer whose contents are replaced by the values of the template's variables. They
+// are decoded and in the order of [Template.Variables]. A value that needs no decoding is a part of
+// rawPath, so nothing is allocated if vars is large enough.
 //
-// ok is false when no route has the path with the method; [Router.Allowed] then tells 404 from 405. The error is
-// an [*EncodingError]: bad percent-encoding in the path, whether or not a route would have matched. Values may be any
-// bytes: `%00` and bytes that are not UTF-8 are for the caller to judge.
+// ok is false if no route has this path and method; [Router.Allowed] then tells 404 from 405. The
+// error is an [*EncodingError]: the percent-encoding of the path is bad, whether or not a route
+// would have matched. Values may hold any bytes. The caller judges `%00` and bytes that are not
+// UTF-8.
 func (r *Router[T]) Match(method, rawPath string, vars []string) (value T, values []string, ok bool, err error) {
 	values = vars[:0]
 	if bad := badEscape(rawPath); bad >= 0 {
@@ -36,8 +40,8 @@ func (r *Router[T]) Match(method, rawPath string, vars []string) (value T, value
 	return route.Value, route.Template.appendValues(values, path, r.keepSlash), true, nil
 }
 
-// Allowed returns the methods, sorted, that have a route for the path; empty when the path is unknown or badly
-// encoded. A route for any method adds "*".
+// Allowed returns the methods that have a route for the path, sorted. It returns none if the path
+// is unknown or badly encoded. A route for any method adds "*".
 func (r *Router[T]) Allowed(rawPath string) []string {
 	if badEscape(rawPath) >= 0 {
 		return nil
@@ -47,13 +51,14 @@ func (r *Router[T]) Allowed(rawPath string) []string {
 	return slices.Sorted(maps.Keys(w.allowed))
 }
 
-// Routes yields the routes that can be reached, in the order of precedence: of two that match one request the
-// earlier is taken. Routes that lost an ambiguity are not among them.
+// Routes yields the routes that can be reached, in the order of precedence: of two that match one
+// request, the earlier one wins. Routes that lost an ambiguity are left out.
 func (r *Router[T]) Routes() iter.Seq[Route[T]] { return slices.Values(r.routes) }
 
 // search returns the index of the route, and the path without the verb that led to it.
 //
-// Templates with the verb that the path ends in are tried first. When none of them matches, the colon is plain text.
+// Templates with the verb that ends the path are tried first. If none of them matches, the colon is
+// plain text.
 func (r *Router[T]) search(w *walk, path string) (route int, matched string) {
 	if !strings.HasPrefix(path, "/") {
 		return noRoute, path
@@ -73,7 +78,8 @@ func (r *Router[T]) search(w *walk, path string) (route int, matched string) {
 	return noRoute, path
 }
 
-// withoutRoot returns the path as a list of segments with a slash before each: the root path has none.
+// withoutRoot returns the path as a list of segments with a slash before each: the root path has
+// none.
 func withoutRoot(path string) string {
 	if path == "/" {
 		return ""
@@ -96,8 +102,9 @@ func (t *Template) appendValues(values []string, path string, keepSlash bool) []
 	return values
 }
 
-// offset returns where in the path the slash before a segment of the template is, the end of the path for the
-// segment after the last. Up to the `**` segments are counted from the front of the path, behind it from the end.
+// offset returns the place in the path of the slash before a segment of the template. For the
+// segment after the last, that is the end of the path. Segments up to the `**` are counted from the
+// front of the path, and segments after it from the end.
 func (t *Template) offset(c *cursor, segment int) int {
 	if t.deep < 0 || segment <= t.deep {
 		return c.slash(segment)
@@ -109,7 +116,7 @@ func (t *Template) offset(c *cursor, segment int) int {
 	return offset
 }
 
-// cursor finds slashes in a path, going forward only, so that all variables together cost one pass.
+// cursor finds slashes in a path. It only goes forward, so all variables together cost one pass.
 type cursor struct {
 	path   string
 	index  int // which slash, from 0

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// build builds a router of routes written as "METHOD template"; what a match returns is the same text.
+// build builds a router of routes written as "METHOD template"; what a match returns is the same
+// text.
 func build(t testing.TB, b *Builder[string], routes ...string) (*Router[string], []Ambiguity[string]) {
 	t.Helper()
 	for _, route := range routes {
@@ -113,7 +114,8 @@ func TestMatch(t *testing.T) {
 			{"GET", "/a", "GET /a", nil},
 			{"POST", "/a", "* /a", nil},
 			{"PROPFIND", "/a", "* /a", nil},
-			{"GET", "/b/1", "* /b/{x}", []string{"1"}}, // the more specific template, before the method
+			// The more specific template wins over the more specific method.
+			{"GET", "/b/1", "* /b/{x}", []string{"1"}},
 			{"POST", "/b/1", "POST /b/1", nil},
 		}},
 		{"methods are case-sensitive", []string{"GET /a"}, []request{{"get", "/a", "", nil}}},

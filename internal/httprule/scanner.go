@@ -21,7 +21,7 @@ const (
 	tokenIdent   // one name of a field path
 	tokenBadEscape
 	tokenForbidden // a character that must be percent-encoded in a literal
-	tokenInvalid   // a character that cannot stand in a field path
+	tokenInvalid   // a character that a field path cannot have
 )
 
 // token is a piece of a template.
@@ -39,8 +39,9 @@ func (t token) found() string {
 	return strconv.Quote(t.text)
 }
 
-// scanner cuts a template into tokens. What a character means depends on where it stands (a dot separates names in a
-// field path and is plain text in a literal), so the parser says which of the two it reads.
+// scanner cuts a template into tokens. The meaning of a character depends on its place: a dot
+// separates names in a field path and is plain text in a literal. So the parser calls segmentToken
+// or fieldToken.
 type scanner struct {
 	source string
 	pos    int
@@ -71,7 +72,8 @@ func (s *scanner) segmentToken() token {
 	return s.character(tokenForbidden)
 }
 
-// literal reads the longest run of characters of a literal. A bad escape ends it and is returned by the next call.
+// literal reads the longest run of characters of a literal. A bad escape ends it and is returned by
+// the next call.
 func (s *scanner) literal() token {
 	end := s.pos
 	for end < len(s.source) {
@@ -90,7 +92,8 @@ func (s *scanner) literal() token {
 	return s.take(tokenLiteral, end-s.pos)
 }
 
-// fieldToken reads a token of a field path: from after the opening brace to the `=` or the closing brace.
+// fieldToken reads a token of a field path: from after the opening brace to the `=` or the closing
+// brace.
 func (s *scanner) fieldToken() token {
 	if s.pos == len(s.source) {
 		return s.take(tokenEnd, 0)
@@ -124,8 +127,8 @@ func (s *scanner) take(kind tokenKind, n int) token {
 	return t
 }
 
-// isLiteral tells the characters that a literal may have unescaped: RFC 3986's pchar without `*` and `:`, which are
-// wildcard and verb here.
+// isLiteral reports whether a literal may have the character unescaped: RFC 3986's pchar without
+// `*` and `:`, which are the wildcard and the verb here.
 func isLiteral(c byte) bool {
 	switch c {
 	case '-', '.', '_', '~', '!', '$', '&', '\'', '(', ')', '+', ',', ';', '=', '@':

@@ -9,21 +9,21 @@ import (
 type Template struct {
 	source    string
 	segments  []segment
-	deep      int    // index in segments of the `**`, -1 when there is none
-	verb      string // decoded, empty when there is none
+	deep      int    // index in segments of the `**`, or -1
+	verb      string // decoded, or ""
 	variables []variable
 }
 
 type segmentKind uint8
 
-// The kinds are in the order of precedence: the earlier one is the more specific.
+// The kinds are in the order of precedence: the more specific comes first.
 const (
 	literalSegment segmentKind = iota
 	singleSegment              // `*`: one segment that is not empty
-	deepSegment                // `**`: any number of segments, also none, also empty ones
+	deepSegment                // `**`: any number of segments, even none, even empty ones
 )
 
-// segment is one part of a template between slashes, variables taken apart.
+// segment is one part of a template between slashes. Variables are kept apart, see variable.
 type segment struct {
 	kind segmentKind
 	text string // of a literal, percent-decoded
@@ -33,16 +33,16 @@ type segment struct {
 type variable struct {
 	path       string // the field path as written, "a.b"
 	start, end int    // the segments it covers: start <= i < end
-	// multi: the variable may cover more than one segment of a path, so that an encoded slash in its value must stay
-	// distinguishable from a slash between segments.
+	// multi says that the variable may cover more than one segment of a path. Then an encoded slash
+	// in its value must stay distinguishable from a slash between segments.
 	multi bool
 }
 
 // String returns the template as it was written.
 func (t *Template) String() string { return t.source }
 
-// Variables returns the field paths of the template's variables, in the order in which Match returns their values. The
-// caller may change the slice.
+// Variables returns the field paths of the template's variables, in the order in which Match
+// returns their values. The caller may change the slice.
 func (t *Template) Variables() []string {
 	paths := make([]string, len(t.variables))
 	for i, v := range t.variables {
@@ -51,15 +51,17 @@ func (t *Template) Variables() []string {
 	return paths
 }
 
-// Verb returns the template's custom verb, percent-decoded and without the colon; empty when there is none.
+// Verb returns the template's custom verb, percent-decoded and without the colon; empty when there
+// is none.
 func (t *Template) Verb() string { return t.verb }
 
-// compare orders templates by precedence: when two of them match one path, the lesser wins. Zero means that they match
-// exactly the same paths.
+// compare orders templates by precedence: if two of them match one path, the lesser wins. Zero
+// means that they match exactly the same paths.
 //
-// A verb comes before none, since `a:verb` is the last segment's plain text for those that have none. Then the first
-// segment in which the two differ decides, literal before `*` before `**`. A template that ends where the other goes on
-// can only match the same path when the other goes on with `**`, so the end comes first.
+// A template with a verb comes first, since `a:verb` is plain text of the last segment for
+// templates without. Then the first segment that differs decides: literal before `*` before `**`.
+// If one template ends where the other goes on, both can match a path only if the other goes on
+// with `**`, so the end comes first.
 func (t *Template) compare(other *Template) int {
 	switch {
 	case t.verb != other.verb && t.verb == "":
@@ -83,8 +85,8 @@ func (t *Template) compare(other *Template) int {
 	return len(t.segments) - len(other.segments)
 }
 
-// compareTails orders what follows a `**`: literals only, matched from the end of the path. Two tails match the same
-// path only when one ends with the other; the longer says more, so it comes first.
+// compareTails orders what follows a `**`: only literals, matched from the end of the path. Two
+// tails match the same path only if one ends with the other. The longer one is more specific.
 func compareTails(a, b []segment) int {
 	if len(a) != len(b) {
 		return len(b) - len(a)

@@ -5,30 +5,33 @@ import "strings"
 // noRoute is the index of a route that was not found.
 const noRoute = -1
 
-// node is a state of the trie that all templates with one verb are compiled to. An edge takes one segment of a path.
+// node is a state of the trie that all templates with one verb are compiled to. An edge takes one
+// segment of a path.
 type node struct {
 	literals children
 	single   *node // by `*`
-	// deep is the trie of the literals that follow a `**` here, read from the end of the path; its root ends the
-	// templates whose `**` is last.
+	// deep is the trie of the literals that follow a `**` here, read from the end of the path. Its
+	// root ends the templates whose last segment is the `**`.
 	deep *node
-	ends []end // sorted by method, "*" last, so that the first that takes a method is the right one
+	// ends are sorted by method, with "*" last, so the first that accepts a method is the right
+	// one.
+	ends []end
 }
 
 // end is a route whose template ends at a node.
 type end struct {
-	method string // "*" takes any
+	method string // "*" accepts any
 	route  int
 }
 
-// few is how many literals are searched one by one before a map is faster and worth its memory. Nearly all nodes of
-// a real API have one.
+// few is how many literals are searched one by one. With more, a map is faster and worth its
+// memory. Nearly all nodes of a real API have one.
 const few = 4
 
 // children maps the text of literals to nodes.
 type children struct {
 	list   []child
-	byText map[string]*node // instead of list when there are more than few
+	byText map[string]*node // instead of list, for more than few
 }
 
 type child struct {
@@ -67,7 +70,7 @@ func (c *children) findEncoded(raw string) *node {
 	return nil
 }
 
-// findOrAdd returns the node for a text, a new one when there is none.
+// findOrAdd returns the node for a text, and makes it if necessary.
 func (c *children) findOrAdd(text string) *node {
 	if n := c.find(text); n != nil {
 		return n
@@ -115,19 +118,22 @@ func (n *node) insert(segments []segment) *node {
 
 // walk is one search of a trie.
 //
-// The search is depth first with backtracking, in the order of precedence, and ends at the first route that takes
-// the method. It is bounded: each edge takes exactly one segment (from the front of the path, or after a `**` from its
-// end), and the nodes form a tree, so there is one way to a node and it is entered at most once. A search thus enters no
-// more nodes than the trie has, whatever the path; and of these only the ones whose every literal agrees with the path,
-// which in an ordinary API are about as many as the path has segments.
+// The search is depth first with backtracking, in the order of precedence. It ends at the first
+// route that accepts the method.
+//
+// Its cost is bounded. Each edge takes exactly one segment: from the front of the path, or after a
+// `**` from its end. The nodes form a tree, so there is one way to a node and it is entered at most
+// once. A search therefore never enters more nodes than the trie has, whatever the path. It enters
+// only nodes whose literals all agree with the path. In an ordinary API these are about as many as
+// the path has segments.
 type walk struct {
 	method string
-	// allowed, when set, collects the methods of all routes that match, and no route is found.
+	// allowed, if set, collects the methods of all routes that match. Then no route is found.
 	allowed map[string]struct{}
 	steps   int // nodes entered
 }
 
-// find searches from a node on. rest is what remains of the path: empty, or a slash and more.
+// find searches from a node. rest is the remaining path: empty, or a slash and more.
 func (w *walk) find(n *node, rest string) int {
 	w.steps++
 	if rest == "" {
