@@ -28,6 +28,10 @@ demo: ## run the quickstart: embedded etcd, three demo instances, Caddy with the
 build: ## build Caddy with the plugin into .bin/caddy
 	go build -trimpath -o $(BIN)/caddy ./cmd/caddy
 
+.PHONY: release
+release: ## build Caddy with the plugin for all six platforms into .bin/release, with checksums (see RELEASE.md)
+	scripts/release $(BIN)/release
+
 .PHONY: test
 test: test-unit test-modules conformance-protobuf conformance-connect fuzz-codec test-e2e ## run all tests, installing what they need
 

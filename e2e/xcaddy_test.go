@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -65,12 +64,10 @@ func TestXcaddyBuild(t *testing.T) {
 	}
 }
 
-// TestBuildsForEveryPlatform compiles the plugin where it cannot be run.
-func TestBuildsForEveryPlatform(t *testing.T) {
-	for _, platform := range []string{"linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64", "windows/amd64", "windows/arm64"} {
-		if platform == runtime.GOOS+"/"+runtime.GOARCH {
-			continue // every other test builds it
-		}
+// TestBuildsForOtherPlatforms compiles the plugin where it cannot be run: for one platform with the
+// build tags of Windows and for one with those of other Unix systems. `make release` builds all.
+func TestBuildsForOtherPlatforms(t *testing.T) {
+	for _, platform := range []string{"windows/amd64", "darwin/arm64"} {
 		t.Run(strings.ReplaceAll(platform, "/", "-"), func(t *testing.T) {
 			goos, goarch, _ := strings.Cut(platform, "/")
 			cmd := exec.Command("go", "build", "./...")
