@@ -1,5 +1,6 @@
-// Package gateway is a plugin for Caddy that puts gRPC services on the web: it finds their instances in etcd, keeps a pool of
-// connections to them, learns their schema by itself and answers REST requests with JSON.
+// Package gateway is a plugin for Caddy that puts gRPC services on the web: it finds their
+// instances in etcd, keeps a pool of connections to them, learns their schema by itself and answers
+// REST requests with JSON.
 //
 // Importing it registers these Caddy modules:
 //
@@ -19,8 +20,9 @@
 //	:8080
 //	grpc_gateway etcd://127.0.0.1:2379/user.rpc
 //
-// The documentation is in the directory docs: configuration.md is the reference, operations.md is about running it.
+// The documentation is in the directory docs: configuration.md is the reference, operations.md is
+// about running it.
 //
-// The package has no API of its own. Those who write a source of instances implement the contract in package
-// discovery, in the same way as the guests there.
+// The package has no API of its own. Those who write a source of instances implement the contract
+// in package discovery, in the same way as the guests there.
 package gateway

@@ -13,7 +13,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit"
 )
 
-// TestBadInput: each mistake of a client gets the status it deserves and a message that says what to change.
+// TestBadInput: each mistake of a client gets the status it deserves and a message that says what
+// to change.
 func TestBadInput(t *testing.T) {
 	backend := testkit.StartBackend(t)
 	caddy := kit.StartCaddy(t, kit.Options{Site: "grpc_gateway " + backend.Addr()})
@@ -35,7 +36,8 @@ func TestBadInput(t *testing.T) {
 		{"not JSON", "POST", "/v1/echo", "text/plain", `hello`, 415, 3, ""},
 		{"unknown query parameter", "GET", "/v1/echo/a?nope=1", "", "", 400, 3, "nope"},
 		{"bad query value", "GET", "/v1/echo/a?count=x", "", "", 400, 3, "count"},
-		{"bad percent-encoding in the path", "GET", "/v1/echo/%zz", "", "", 400, 0, ""}, // by Go's server itself
+		// Go's server refuses this one itself.
+		{"bad percent-encoding in the path", "GET", "/v1/echo/%zz", "", "", 400, 0, ""},
 		{"bytes in the path that are no text", "GET", "/v1/echo/%ff", "", "", 400, 3, "text"},
 		{"unknown path", "GET", "/v1/nothing/here", "", "", 404, 5, ""},
 		{"known path, other method", "PUT", "/v1/echo", "application/json", "{}", 405, 12, ""},
@@ -44,7 +46,8 @@ func TestBadInput(t *testing.T) {
 		{"bad timeout header", "TIMEOUT", "/v1/echo", "application/json", `{}`, 400, 3, ""},
 		{"backend error", "POST", "/v1/echo", "application/json", `{"script":{"failCode":9,"failMessage":"not today"}}`, 400, 9, "not today"},
 	}
-	client := kit.H1() // Go's HTTP/2 client would repeat a request with a path that its server refuses
+	// Go's HTTP/2 client would repeat a request with a path that its server refuses
+	client := kit.H1()
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			method := c.method
@@ -56,7 +59,7 @@ func TestBadInput(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// The raw path is sent as it stands, valid or not.
+			// The raw path is sent as it is, valid or not.
 			req.URL.Opaque = strings.TrimPrefix(target, "http:")
 			if c.contentType != "" {
 				req.Header.Set("Content-Type", c.contentType)
@@ -98,7 +101,8 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// TestServiceWithoutReflection: the client learns that the gateway is not set up, the operator what to do.
+// TestServiceWithoutReflection: the client learns that the gateway is not set up, the operator what
+// to do.
 func TestServiceWithoutReflection(t *testing.T) {
 	backend := testkit.StartBackend(t, testkit.WithReflection(false, false))
 	caddy := kit.StartCaddy(t, kit.Options{Site: "grpc_gateway " + backend.Addr()})

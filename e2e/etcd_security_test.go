@@ -130,8 +130,8 @@ func TestEtcdUser(t *testing.T) {
 	})
 }
 
-// TestWatchOutlivesTheToken: tokens live for two seconds, and after more than two of these lives without a change the
-// watch still sees one.
+// TestWatchOutlivesTheToken: tokens live for two seconds, and after more than two of these lives
+// without a change the watch still sees one.
 func TestWatchOutlivesTheToken(t *testing.T) {
 	const ttl = 2 * time.Second
 	keys := kit.NewCertificates(t, "jwt") // of which only a key pair is used
@@ -181,8 +181,8 @@ func publicKey(t *testing.T, c *kit.Certificates) string {
 	return path
 }
 
-// TestSeveralClusters: one config with two clusters, one of them with TLS and a user. The same key in both is two services, and what happens to
-// one cluster does not touch the other.
+// TestSeveralClusters: one config with two clusters, one of them with TLS and a user. The same key
+// in both is two services, and what happens to one cluster does not touch the other.
 func TestSeveralClusters(t *testing.T) {
 	certs := kit.NewCertificates(t, "gateway")
 	plain := kit.EmbeddedEtcd(t)

@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-grpc/gateway/e2e/kit"
 )
 
-// TestFleetExample: only who has credentials gets through to the services, and nobody can say for himself who he is. Preflight requests and
-// health checks need none.
+// TestFleetExample: only who has credentials gets through to the services, and nobody can say for
+// himself who he is. Preflight requests and health checks need none.
 func TestFleetExample(t *testing.T) {
 	auth := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

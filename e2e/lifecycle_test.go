@@ -18,7 +18,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit"
 )
 
-// TestValidateDialsNothing: caddy validate succeeds with etcd and backends down, and does not even try them.
+// TestValidateDialsNothing: caddy validate succeeds with etcd and backends down, and does not even
+// try them.
 func TestValidateDialsNothing(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -111,7 +112,8 @@ func TestEtcdKilled(t *testing.T) {
 	kit.NoFailures(t, load.Stop(), 400)
 }
 
-// slowCall starts a call that takes the given time at the backend, and returns its answer on a channel.
+// slowCall starts a call that takes the given time at the backend, and returns its answer on a
+// channel.
 func slowCall(caddy *kit.Caddy, delay time.Duration) <-chan callResult {
 	done := make(chan callResult, 1)
 	go func() {
@@ -136,7 +138,8 @@ type callResult struct {
 	err  error
 }
 
-// TestRemovedInstanceFinishesItsCalls: calls in flight at a removed instance finish; at drain_timeout the rest ends.
+// TestRemovedInstanceFinishesItsCalls: calls in flight at a removed instance finish; at
+// drain_timeout the rest ends.
 func TestRemovedInstanceFinishesItsCalls(t *testing.T) {
 	etcd, backends, addrs := fleet(t, 1)
 	opts := options(etcd, "user.rpc", "drain_timeout 3s\ntimeout 60s")

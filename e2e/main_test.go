@@ -1,5 +1,5 @@
-// Package e2e runs the gateway as its users do: a real Caddy process, real etcd servers, real gRPC servers that register
-// themselves in the ways of go-zero, kratos, kitex and etcd.
+// Package e2e runs the gateway as its users do: a real Caddy process, real etcd servers, real gRPC
+// servers that register themselves in the ways of go-zero, kratos, kitex and etcd.
 package e2e
 
 import (

@@ -27,7 +27,8 @@ type demo struct {
 	done   chan error
 }
 
-// startDemo runs the README's first command on free ports, in a process group of its own as a shell would.
+// startDemo runs the README's first command on free ports, in a process group of its own as a shell
+// would.
 func startDemo(t *testing.T, args ...string) *demo {
 	t.Helper()
 	d := &demo{listen: kit.FreeAddr(t), admin: kit.FreeAddr(t), done: make(chan error, 1)}
@@ -144,7 +145,8 @@ func TestQuickstartCaddyEnds(t *testing.T) {
 	}
 }
 
-// TestQuickstartWithOwnEtcd: the same against an etcd that is there already, with the Caddy that xcaddy built.
+// TestQuickstartWithOwnEtcd: the same against an etcd that is there already, with the Caddy that
+// xcaddy built.
 func TestQuickstartWithOwnEtcd(t *testing.T) {
 	etcd := kit.ProcessEtcd(t)
 	d := startDemo(t, "--etcd", etcd.Addr, "--caddy", xcaddyBinary(t))

@@ -50,8 +50,8 @@ func registrations() []registration {
 	}
 }
 
-// TestEveryRegistrationIsFoundAndCalled registers an instance in each way, in each kind of etcd, and calls it over REST, with the
-// schema by reflection and from a descriptor set.
+// TestEveryRegistrationIsFoundAndCalled registers an instance in each way, in each kind of etcd,
+// and calls it over REST, with the schema by reflection and from a descriptor set.
 func TestEveryRegistrationIsFoundAndCalled(t *testing.T) {
 	protoset := writeProtoset(t)
 	etcds := map[string]func(testing.TB) *kit.Etcd{"embedded etcd": kit.EmbeddedEtcd, "etcd process": kit.ProcessEtcd}
@@ -60,7 +60,8 @@ func TestEveryRegistrationIsFoundAndCalled(t *testing.T) {
 			etcd := start(t)
 			for _, r := range registrations() {
 				if name == "etcd process" && r.name == "go-zero zrpc server" {
-					// go-zero's own client refuses a server as old as Debian's; what it would write is written for it.
+					// go-zero's own client refuses a server as old as Debian's; what it would write
+					// is written for it.
 					r.register = registerAsGoZero
 				}
 				t.Run(r.name, func(t *testing.T) {

@@ -26,7 +26,8 @@ func fleet(t *testing.T, n int) (*kit.Etcd, []*testkit.Backend, []string) {
 	return etcd, backends, addrs
 }
 
-// withRoute is the gateway with one explicit route whose template has a number, so that each load is a new config.
+// withRoute is the gateway with one explicit route whose template has a number, so that each load
+// is a new config.
 func withRoute(etcd *kit.Etcd, n int, block string) kit.Options {
 	opts := options(etcd, "user.rpc", block)
 	opts.Site = strings.TrimSuffix(opts.Site, "}") + fmt.Sprintf("\troute GET /reloaded/%d/{text} gateway.test.v1.Echo/Unary\n}", n)
@@ -43,7 +44,8 @@ func serving(t *testing.T, caddy *kit.Caddy, addrs []string) {
 	})
 }
 
-// TestReloadsOfRoutes: 100 loads of a config with another route, under load over h2c, lose no request and dial nothing.
+// TestReloadsOfRoutes: 100 loads of a config with another route, under load over h2c, lose no
+// request and dial nothing.
 func TestReloadsOfRoutes(t *testing.T) {
 	const reloads = 100
 	etcd, backends, addrs := fleet(t, 3)
@@ -74,8 +76,8 @@ func TestReloadsOfRoutes(t *testing.T) {
 	}
 }
 
-// TestReloadsOverHTTP1 sets the gateway beside a bare `respond` site in the same process: Caddy itself resets a few HTTP/1.1
-// connections when it reloads, and the gateway must be no worse.
+// TestReloadsOverHTTP1 sets the gateway beside a bare `respond` site in the same process: Caddy
+// itself resets a few HTTP/1.1 connections when it reloads, and the gateway must be no worse.
 func TestReloadsOverHTTP1(t *testing.T) {
 	const reloads = 40
 	etcd, _, addrs := fleet(t, 2)
@@ -106,7 +108,8 @@ func TestReloadsOverHTTP1(t *testing.T) {
 			t.Errorf("the gateway itself answered with a failure: %v", failure)
 		}
 	}
-	// Both draw from the same small number of connections that Caddy resets; what is more than the control's by far is ours.
+	// Both draw from the same small number of connections that Caddy resets; what is more than the
+	// control's by far is ours.
 	if lost > 3*controlLost+10 {
 		t.Errorf("the gateway lost %d requests, a bare respond site %d", lost, controlLost)
 	}

@@ -58,8 +58,8 @@ func registryOf(t *testing.T, c *kit.Caddy) kit.Registry {
 	return upstreams[0].Registry
 }
 
-// TestColdStartWithoutEtcd: gateway and etcd stop, and the gateway starts without etcd: it serves from its snapshot, and goes over to
-// etcd's list when that is back.
+// TestColdStartWithoutEtcd: gateway and etcd stop, and the gateway starts without etcd: it serves
+// from its snapshot, and goes over to etcd's list when that is back.
 func TestColdStartWithoutEtcd(t *testing.T) {
 	data := t.TempDir()
 	etcd, backends, addrs := fleet(t, 2)
@@ -106,7 +106,8 @@ func TestColdStartWithoutEtcd(t *testing.T) {
 	saved(t, data, addrs[0], late.Addr())
 }
 
-// TestTwoProcessesShareADataDirectory: both write the same file, under churn, and a third one can start from it.
+// TestTwoProcessesShareADataDirectory: both write the same file, under churn, and a third one can
+// start from it.
 func TestTwoProcessesShareADataDirectory(t *testing.T) {
 	data := t.TempDir()
 	etcd, _, addrs := fleet(t, 2)

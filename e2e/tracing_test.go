@@ -76,7 +76,8 @@ func (c *collector) env() []string {
 	}
 }
 
-// TestRequestSpanIsParentOfTheRPC: what an instance gets as traceparent is the span that Caddy's tracing directive made for the request.
+// TestRequestSpanIsParentOfTheRPC: what an instance gets as traceparent is the span that Caddy's
+// tracing directive made for the request.
 func TestRequestSpanIsParentOfTheRPC(t *testing.T) {
 	sink := startCollector(t)
 	backend := testkit.StartBackend(t)

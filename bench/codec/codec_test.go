@@ -68,7 +68,7 @@ var toJSON = []contender{
 			return protojson.MarshalOptions{}.MarshalAppend(dst, msg)
 		}
 	}},
-	// Only the second half of the way: from structs that stand in memory already.
+	// Only the second half of the way: from structs that are in memory already.
 	{"sonic-struct", func(tb testing.TB, s *shape) convert {
 		v := s.plain()
 		if err := sonic.Unmarshal(s.json, v); err != nil {
@@ -146,7 +146,8 @@ func run(b *testing.B, contenders []contender, s *shape, input []byte, jsonSize 
 	}
 }
 
-// TestContendersAgree holds all contenders to the same result, or the benchmarks would compare different work.
+// TestContendersAgree holds all contenders to the same result, or the benchmarks would compare
+// different work.
 func TestContendersAgree(t *testing.T) {
 	for _, s := range shapes(t) {
 		t.Logf("%s: %d bytes of JSON, %d bytes of wire", s.name, len(s.json), len(s.wire))

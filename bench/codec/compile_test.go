@@ -66,11 +66,12 @@ func bigSchema(tb testing.TB) protoreflect.MessageDescriptors {
 	return fd.Messages()
 }
 
-// BenchmarkCompile measures what it takes to compile a schema of 5,000 message types, and how many bytes are kept: when all
-// types are asked for and used, and when only one is.
+// BenchmarkCompile measures what it takes to compile a schema of 5,000 message types, and how many
+// bytes are kept: when all types are asked for and used, and when only one is.
 func BenchmarkCompile(b *testing.B) {
 	messages := bigSchema(b)
-	// protodesc works out much of a descriptor when it is first looked at. That is not what is measured.
+	// protodesc works out much of a descriptor when it is first looked at. That is not what is
+	// measured.
 	useAll(b, messages, transcode.NewCompiler(nil, transcode.Options{}), schemaSize)
 
 	for _, used := range []int{schemaSize, 1} {

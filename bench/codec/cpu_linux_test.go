@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// cpuTime returns the processor time that this process has used, its garbage collector included. It hardly depends on what
-// else the machine is doing.
+// cpuTime returns the processor time that this process has used, its garbage collector included. It
+// hardly depends on what else the machine is doing.
 func cpuTime() time.Duration {
 	const processClock = 2 // CLOCK_PROCESS_CPUTIME_ID
 	var ts syscall.Timespec

@@ -1,7 +1,8 @@
 package codec
 
-// Plain structs with the JSON form of the benchmark's messages, for a JSON library that knows nothing of protobuf. Enums and
-// timestamps are strings, so that it is spared what a protobuf codec has to do for them.
+// Plain structs with the JSON form of the benchmark's messages, for a JSON library that knows
+// nothing of protobuf. Enums and timestamps are strings, so that it is spared what a protobuf codec
+// has to do for them.
 
 type plainSmall struct {
 	Name        string `json:"name,omitempty"`
@@ -41,8 +42,8 @@ type plainStrings struct {
 	Labels map[string]string `json:"labels,omitempty"`
 }
 
-// A JSON library has no option to quote the numbers in a list, so that these 64-bit numbers are strings. It is spared their
-// conversion.
+// A JSON library has no option to quote the numbers in a list, so that these 64-bit numbers are
+// strings. It is spared their conversion.
 type plainNumbers struct {
 	IDs     []string  `json:"ids,omitempty"`
 	Counts  []int32   `json:"counts,omitempty"`

@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-grpc/gateway/bench/internal/traffic"
 )
 
-// goal is what a figure of ours, divided by that of another, is to be at most.
+// goal is what one of our figures, divided by another, may be at most.
 type goal struct {
 	work, beside string
 	peer         string // instead of ours
@@ -45,7 +45,8 @@ var goals = []goal{
 // mostMemory is by how many MiB our process may be larger than the floor.
 const mostMemory = 16
 
-// goalTable says of every goal what it came to, and of the pair of equals what a ratio means in this run.
+// goalTable says of every goal what it came to, and of the pair of equals what a ratio means in
+// this run.
 func (m *matrix) goalTable() string {
 	head := []string{"work", "figure", "of", "goal: at most"}
 	for _, n := range m.conns {
@@ -58,7 +59,7 @@ func (m *matrix) goalTable() string {
 				m.goalRow(t, g)
 			}
 		}
-		// Beside the goals, what they rest on: how alike equals are, and where the floor stands.
+		// Beside the goals, what they rest on: how alike equals are, and where the floor is.
 		m.goalRow(t, goal{work: work, beside: fleet.OursAgain, figure: "CPU"})
 		m.goalRow(t, goal{work: work, beside: fleet.OursAgain, figure: "p99", conns: []int{512}})
 		m.goalRow(t, goal{work: work, peer: fleet.PassThrough, beside: fleet.GRPCGateway, figure: "CPU"})

@@ -1,5 +1,5 @@
-// Command compare measures the gateway beside its peers and beside floors, prints tables, and writes the figures of docs/performance.md.
-// Run it in the directory bench; `make bench` does.
+// Command compare measures the gateway beside its peers and beside floors, prints tables, and
+// writes the figures of docs/performance.md. Run it in the directory bench; `make bench` does.
 package main
 
 import (

@@ -49,8 +49,8 @@ func (m *matrix) launch() error {
 	return nil
 }
 
-// measure does all rounds, and a short one before them that does not count. Peers take turns within each cell, each time in another
-// order, so that a machine that is slow for a while is so for all.
+// measure does all rounds, and a short one before them that does not count. Peers take turns within
+// each cell, each time in another order, so that a machine that is slow for a while is so for all.
 func (m *matrix) measure() error {
 	m.results = make(map[cell][]traffic.Result)
 	for round := -1; round < m.rounds; round++ {
@@ -99,7 +99,8 @@ func (m *matrix) turn(round int, work string, conns int) error {
 	return nil
 }
 
-// beside is the median, over the rounds, of a figure of one peer divided by that of another in the same round; 0 if either was not measured.
+// beside is the median, over the rounds, of a figure of one peer divided by that of another in the
+// same round; 0 if either was not measured.
 func (m *matrix) beside(work string, conns int, peer, other string, of func(traffic.Result) float64) float64 {
 	var v []float64
 	others := m.results[cell{work, conns, other}]

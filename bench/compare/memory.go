@@ -12,8 +12,9 @@ import (
 // memoryPeers are those whose memory is compared.
 var memoryPeers = []string{fleet.Ours, fleet.OursAgain, fleet.PassThrough, fleet.ReverseProxy, fleet.GRPCGateway}
 
-// memoryTable measures how much memory processes have under load, with Go's own pacing of the garbage collector and not that of the
-// rest of the comparison, under which all of them grow to the same limit. Each work has processes of its own.
+// memoryTable measures how much memory processes have under load, with Go's own pacing of the
+// garbage collector and not that of the rest of the comparison, under which all of them grow to the
+// same limit. Each work has processes of its own.
 func memoryTable(o *options) (string, error) {
 	conns := slices.Max(o.conns)
 	t := page.NewTable("RSS in MiB, "+fmt.Sprint(conns)+" connections", "ours", "ours, again", "pass-through", "reverse_proxy", "grpc-gateway",

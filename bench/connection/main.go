@@ -1,6 +1,8 @@
-// Command connection measures what a kept connection to the backend is worth: the first call and the hundredth over the gateway's pool, beside
-// a gateway that connects for each call, with and without TLS, over some round-trip times; and how many connections many calls at a time need.
-// Run it in the directory bench, as root (it makes a network device, see package distance); `make bench-connection` does.
+// Command connection measures what a kept connection to the backend is worth: the first call and
+// the hundredth over the gateway's pool, beside a gateway that connects for each call, with and
+// without TLS, over some round-trip times; and how many connections many calls at a time need. Run
+// it in the directory bench, as root (it makes a network device, see package distance); `make
+// bench-connection` does.
 package main
 
 import (
@@ -67,8 +69,8 @@ type way struct {
 	first, later [2]int
 }
 
-// A connection costs one round trip for TCP, one for TLS 1.3, and one until the client has seen the server's SETTINGS, which grpc-go waits
-// for; the call itself is one more.
+// A connection costs one round trip for TCP, one for TLS 1.3, and one until the client has seen the
+// server's SETTINGS, which grpc-go waits for; the call itself is one more.
 var ways = []way{
 	{name: "the gateway's pool", site: pool, first: [2]int{3, 4}, later: [2]int{1, 1}},
 	{name: "connecting for each call", site: func(b fleet.Backends, ca string) string { return "bench_floor " + b.GRPC + " dial " + ca },
@@ -145,7 +147,8 @@ func arithmetic(n int, rtt time.Duration) string {
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1000) }
 
-// series starts gateways and makes a hundred calls through each. The later figure is that of the calls around the hundredth.
+// series starts gateways and makes a hundred calls through each. The later figure is that of the
+// calls around the hundredth.
 func series(fl *fleet.Fleet, w way, ca string) (first, later time.Duration, err error) {
 	var firsts, laters []time.Duration
 	for range *rounds {

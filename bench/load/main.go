@@ -1,5 +1,5 @@
-// Command load makes the load of the comparison in a process of its own, which can be kept to another core than the gateway's. It reads
-// cells as JSON, and writes what each found.
+// Command load makes the load of the comparison in a process of its own, which can be kept to
+// another core than the gateway's. It reads cells as JSON, and writes what each found.
 package main
 
 import (

@@ -1,6 +1,7 @@
-// Command profile says where the gateway's processor time goes, by kind of work: it takes a CPU profile of our process under load, and
-// sorts its samples by who caused them (the kernel's work, too, is somebody's) and by what they did. Run it in the directory bench;
-// `make bench-profile` does. The profiles stay in out/profiles, for go tool pprof.
+// Command profile says where the gateway's processor time goes, by kind of work: it takes a CPU
+// profile of our process under load, and sorts its samples by who caused them (the kernel's work,
+// too, is somebody's) and by what they did. Run it in the directory bench; `make bench-profile`
+// does. The profiles stay in out/profiles, for go tool pprof.
 package main
 
 import (

@@ -6,12 +6,14 @@ import (
 	"github.com/google/pprof/profile"
 )
 
-// Who causes the work: the innermost function on the stack that belongs to one of them. Reading and writing a client's connection is
-// net/http's, that of a backend's is grpc-go's; what is allocated is of the one who asked for it. "scheduler" is what runs for nobody: finding the next
-// goroutine, and waiting; "collector" is marking and sweeping in the background.
+// Who causes the work: the innermost function on the stack that belongs to one of them. Reading and
+// writing a client's connection is net/http's, that of a backend's is grpc-go's; what is allocated
+// is of the one who asked for it. "scheduler" is what runs for nobody: finding the next goroutine,
+// and waiting; "collector" is marking and sweeping in the background.
 var owners = []string{"gateway", "grpc-go", "Caddy", "net/http", "scheduler", "collector"}
 
-// What is done: system calls, allocation (with the collector's work that is charged to it), and anything else.
+// What is done: system calls, allocation (with the collector's work that is charged to it), and
+// anything else.
 var doings = []string{"kernel", "allocation", "collector", "scheduler", "the rest"}
 
 type kind struct{ owner, doing string }
@@ -67,8 +69,9 @@ func stack(sample *profile.Sample) []string {
 
 const ourModule = "github.com/caddy-grpc/gateway/"
 
-// prefixes of functions say whose they are. golang.org/x/net/http2 has Caddy's server of HTTP/2, which counts as net/http; its framer is
-// grpc-go's as well, so whose it is depends on who called it.
+// prefixes of functions say whose they are. golang.org/x/net/http2 has Caddy's server of HTTP/2,
+// which counts as net/http; its framer is grpc-go's as well, so whose it is depends on who called
+// it.
 var prefixes = []struct{ prefix, owner string }{
 	{ourModule, "gateway"},
 	{"google.golang.org/grpc", "grpc-go"},
@@ -86,7 +89,7 @@ var (
 	allocating = []string{"runtime.mallocgc", "runtime.gcAssistAlloc", "runtime.growslice", "runtime.newobject", "runtime.makeslice"}
 )
 
-// classify says whose a stack is and what it does, and which package of ours it is in.
+// classify says whose a stack is and what it does, and which package of the gateway it is in.
 func classify(functions []string) (k kind, pkg string) {
 	k = kind{owner: "scheduler", doing: "the rest"}
 	allocates, collects := false, false
@@ -126,7 +129,7 @@ func ownerOf(function string) string {
 	return ""
 }
 
-// packageOf is the directory of a function of ours.
+// packageOf is the directory of a function of the gateway.
 func packageOf(function string) string {
 	name := strings.TrimPrefix(function, ourModule)
 	slash := strings.LastIndexByte(name, '/') + 1

@@ -18,8 +18,9 @@ import (
 	"github.com/caddy-grpc/gateway/bench/internal/traffic"
 )
 
-// instances measures the time and the processor time until so many instances are READY: from the start of Caddy, and for grpc-go's
-// round_robin in this process. All instances are one process that listens at every address of the loopback network.
+// instances measures the time and the processor time until so many instances are READY: from the
+// start of Caddy, and for grpc-go's round_robin in this process. All instances are one process that
+// listens at every address of the loopback network.
 func instances() (string, error) {
 	t := page.NewTable("instances", "all READY after, s", "CPU, s", "memory in use, KiB each", "round_robin: connected after, s", "CPU, s")
 	alone, err := connectAll(1)

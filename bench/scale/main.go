@@ -1,6 +1,7 @@
-// Command scale measures start-up and size: the time to the first answer with few and many routes, what a reload costs, the memory of a route, a
-// connection and a stream, and the time until a thousand and ten thousand instances are connected. Run it in the directory bench;
-// `make bench-scale` does.
+// Command scale measures start-up and size: the time to the first answer with few and many routes,
+// what a reload costs, the memory of a route, a connection and a stream, and the time until a
+// thousand and ten thousand instances are connected. Run it in the directory bench; `make
+// bench-scale` does.
 package main
 
 import (

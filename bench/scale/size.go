@@ -11,7 +11,8 @@ import (
 	"github.com/caddy-grpc/gateway/bench/internal/page"
 )
 
-// sizes measures the memory of a client's connection, and of a stream that waits for its next message.
+// sizes measures the memory of a client's connection, and of a stream that waits for its next
+// message.
 func sizes() (string, error) {
 	f := &fleet.Fleet{Bin: binaries, BackendArgs: []string{"-pause", "10m"}}
 	defer f.Stop()
@@ -47,7 +48,8 @@ func sizes() (string, error) {
 	return t.String(), nil
 }
 
-// sizeOf is the memory of one of n connections that have sent a request each and received the beginning of the answer.
+// sizeOf is the memory of one of n connections that have sent a request each and received the
+// beginning of the answer.
 func sizeOf(f *fleet.Fleet, peer string, request []byte, n int) (int64, error) {
 	p, err := fleet.Find(peer)
 	if err != nil {

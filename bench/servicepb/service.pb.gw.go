@@ -192,11 +192,12 @@ func request_Catalog_WatchEvents_0(ctx context.Context, marshaler runtime.Marsha
 	return stream, metadata, nil
 }
 
-// RegisterCatalogHandlerServer registers the http handlers for service Catalog to "mux".
-// UnaryRPC     :call CatalogServer directly.
-// StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
-// Note that using this registration option will cause many gRPC library features to stop working. Consider using RegisterCatalogHandlerFromEndpoint instead.
-// GRPC interceptors will not work for this type of registration. To use interceptors, you must use the "runtime.WithMiddlewares" option in the "runtime.NewServeMux" call.
+// RegisterCatalogHandlerServer registers the http handlers for service Catalog to "mux". UnaryRPC
+// :call CatalogServer directly. StreamingRPC :currently unsupported pending
+// https://github.com/grpc/grpc-go/issues/906. Note that using this registration option will cause
+// many gRPC library features to stop working. Consider using RegisterCatalogHandlerFromEndpoint
+// instead. GRPC interceptors will not work for this type of registration. To use interceptors, you
+// must use the "runtime.WithMiddlewares" option in the "runtime.NewServeMux" call.
 func RegisterCatalogHandlerServer(ctx context.Context, mux *runtime.ServeMux, server CatalogServer) error {
 	mux.Handle(http.MethodGet, pattern_Catalog_GetBook_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
@@ -319,11 +320,12 @@ func RegisterCatalogHandler(ctx context.Context, mux *runtime.ServeMux, conn *gr
 	return RegisterCatalogHandlerClient(ctx, mux, NewCatalogClient(conn))
 }
 
-// RegisterCatalogHandlerClient registers the http handlers for service Catalog
-// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "CatalogClient".
-// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "CatalogClient"
-// doesn't go through the normal gRPC flow (creating a gRPC client etc.) then it will be up to the passed in
-// "CatalogClient" to call the correct interceptors. This client ignores the HTTP middlewares.
+// RegisterCatalogHandlerClient registers the http handlers for service Catalog to "mux". The
+// handlers forward requests to the grpc endpoint over the given implementation of "CatalogClient".
+// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in
+// "CatalogClient" doesn't go through the normal gRPC flow (creating a gRPC client etc.) then it
+// will be up to the passed in "CatalogClient" to call the correct interceptors. This client ignores
+// the HTTP middlewares.
 func RegisterCatalogHandlerClient(ctx context.Context, mux *runtime.ServeMux, client CatalogClient) error {
 	mux.Handle(http.MethodGet, pattern_Catalog_GetBook_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())

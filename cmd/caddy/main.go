@@ -1,5 +1,5 @@
-// Command caddy is Caddy with its standard modules and the gateway compiled in. It is what `xcaddy build --with
-// github.com/caddy-grpc/gateway` makes, for those who have the source at hand.
+// Command caddy is Caddy with its standard modules and the gateway compiled in. It is what `xcaddy
+// build --with github.com/caddy-grpc/gateway` makes, for those who have the source at hand.
 package main
 
 import (

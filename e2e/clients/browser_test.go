@@ -62,7 +62,8 @@ var browserCases = map[string]map[string]string{
 	},
 }
 
-// TestBrowser opens a page in Chromium that calls the gateway, which is of another origin, over HTTP/1.1 without TLS and over HTTP/2 with it.
+// TestBrowser opens a page in Chromium that calls the gateway, which is of another origin, over
+// HTTP/1.1 without TLS and over HTTP/2 with it.
 func TestBrowser(t *testing.T) {
 	site := startSite(t)
 	backend := testkit.StartBackend(t)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestBufCurl: buf curl makes every kind of call in each of its protocols, with the schema from the gateway's own
-// reflection where that can be had.
+// TestBufCurl: buf curl makes every kind of call in each of its protocols, with the schema from the
+// gateway's own reflection where that can be had.
 func TestBufCurl(t *testing.T) {
 	program := filepath.Join(npmPackages(t), "node_modules", ".bin", "buf")
 	caddy, _ := startGateway(t, "reflection on\nhealth on")
@@ -64,7 +64,8 @@ func TestBufCurl(t *testing.T) {
 	if err := os.WriteFile(schema, descriptors(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// Reflection is a bidi stream, so over HTTP/1.1 the schema is from a file. There buf speaks neither gRPC nor bidi streams.
+	// Reflection is a bidi stream, so over HTTP/1.1 the schema is from a file. There buf speaks
+	// neither gRPC nor bidi streams.
 	http1, http2 := []string{"--schema", schema}, []string{"--http2-prior-knowledge", "--reflect"}
 	for _, way := range []struct {
 		name, protocol string

@@ -30,13 +30,14 @@ func grpcurl(t *testing.T) string {
 // grpcurl ends with 64 and the code of the call's status.
 const grpcurlNotFound = 64 + 5
 
-// TestGrpcurl: grpcurl, which learns the schema from the gateway's own reflection, makes every kind of call.
+// TestGrpcurl: grpcurl, which learns the schema from the gateway's own reflection, makes every kind
+// of call.
 func TestGrpcurl(t *testing.T) {
 	program := grpcurl(t)
 	caddy, _ := startGateway(t, "reflection on\nhealth on")
 	for _, call := range []struct {
 		name  string
-		args  []string // without the address, which stands before the last
+		args  []string // without the address, which comes before the last
 		input string
 		code  int
 		want  []string
@@ -124,7 +125,8 @@ func TestGrpcurl(t *testing.T) {
 	}
 }
 
-// grpcurlArgs puts the address where grpcurl wants it: after the flags, before the command or method.
+// grpcurlArgs puts the address where grpcurl wants it: after the flags, before the command or
+// method.
 func grpcurlArgs(addr string, args []string) []string {
 	n := len(args) - 1
 	if args[0] == "list" || args[0] == "describe" {

@@ -1,6 +1,7 @@
-// Package clients has the gateway called by clients that nobody here wrote: grpcurl, buf curl, and in a headless Chromium, from a
-// page of another origin, connect-web and grpc-web. What the protocols say in detail is judged by e2e/conformance; here it is shown that
-// the programs people have work against a real Caddy.
+// Package clients has the gateway called by clients that nobody here wrote: grpcurl, buf curl, and
+// in a headless Chromium, from a page of another origin, connect-web and grpc-web. What the
+// protocols say in detail is judged by e2e/conformance; here it is shown that the programs people
+// have work against a real Caddy.
 package clients
 
 import (
@@ -22,7 +23,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// startGateway runs a backend, and Caddy with the gateway in front of it, whose options are given as in a Caddyfile.
+// startGateway runs a backend, and Caddy with the gateway in front of it, whose options are given
+// as in a Caddyfile.
 func startGateway(t *testing.T, options string) (*kit.Caddy, *testkit.Backend) {
 	t.Helper()
 	backend := testkit.StartBackend(t)

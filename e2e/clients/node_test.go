@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-grpc/gateway/e2e/kit"
 )
 
-// npmPackages installs what testdata/web/package.json names, once, into a directory outside of version control, and returns the
-// directory, which has the files of testdata/web, too.
+// npmPackages installs what testdata/web/package.json names, once, into a directory outside of
+// version control, and returns the directory, which has the files of testdata/web, too.
 func npmPackages(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(kit.RootDir(t), ".cache", "clients")
@@ -45,8 +45,9 @@ func npmInstall(dir string) error {
 	if was, err := os.ReadFile(installed); err == nil && bytes.Equal(was, wanted) {
 		return nil
 	}
-	// All versions are exact, also of what these packages need themselves, so there is nothing to lock. No package's own script has
-	// to run: the binaries of buf and esbuild are packages of their own.
+	// All versions are exact, also of what these packages need themselves, so there is nothing to
+	// lock. No package's own script has to run: the binaries of buf and esbuild are packages of
+	// their own.
 	cmd := exec.Command("npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
-// descriptors returns a FileDescriptorSet of what is called here, for clients that do not ask the gateway for it.
+// descriptors returns a FileDescriptorSet of what is called here, for clients that do not ask the
+// gateway for it.
 func descriptors(t *testing.T) []byte {
 	t.Helper()
 	details, err := protoregistry.GlobalFiles.FindFileByPath("google/rpc/error_details.proto")

@@ -27,7 +27,8 @@ type memberConfig struct {
 	TokenTTL                uint   // seconds of a login, 0 for etcd's default of five minutes
 }
 
-// member is one etcd server, the current version, in a process of its own. It keeps its data when it is killed.
+// member is one etcd server, the current version, in a process of its own. It keeps its data when
+// it is killed.
 type member struct {
 	config memberConfig
 	*process
@@ -70,7 +71,8 @@ func startCluster(t testing.TB, n int, change ...func(*memberConfig)) *cluster {
 	return c
 }
 
-// connect returns a client that tries again every second at least: by default it would be two minutes after a long outage.
+// connect returns a client that tries again every second at least: by default it would be two
+// minutes after a long outage.
 func (c *cluster) connect(t testing.TB, user, password string) *clientv3.Client {
 	t.Helper()
 	often := grpc.WithConnectParams(grpc.ConnectParams{

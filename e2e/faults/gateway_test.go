@@ -8,8 +8,9 @@ import (
 	"github.com/caddy-grpc/gateway/e2e/kit"
 )
 
-// TestTerminated: the gateway gets SIGTERM under load. What it has accepted, it answers: everything that an instance executed, and
-// everything that has an answer at all. What comes later finds no connection.
+// TestTerminated: the gateway gets SIGTERM under load. What it has accepted, it answers: everything
+// that an instance executed, and everything that has an answer at all. What comes later finds no
+// connection.
 func TestTerminated(t *testing.T) {
 	t.Parallel()
 	w := startWorld(t, startCluster(t, 1), 3, siteOptions{}, instanceConfig{})

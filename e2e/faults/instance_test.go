@@ -45,7 +45,8 @@ type instance struct {
 	addr, key, journal string
 }
 
-// startInstance starts one; where it is told of etcd it has registered itself by a lease before this returns.
+// startInstance starts one; where it is told of etcd it has registered itself by a lease before
+// this returns.
 func startInstance(t testing.TB, config instanceConfig, prefix ...string) *instance {
 	t.Helper()
 	config.Journal = filepath.Join(t.TempDir(), "journal")

@@ -18,7 +18,8 @@ import (
 // pause lets a load run.
 func pause(short, long time.Duration) { time.Sleep(either(short, long)) }
 
-// TestKilled: an instance dies by SIGKILL while it is registered, a new one takes its place, and again.
+// TestKilled: an instance dies by SIGKILL while it is registered, a new one takes its place, and
+// again.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	const order, kills = 1, 3
@@ -34,7 +35,8 @@ func TestKilled(t *testing.T) {
 			i.must(t, "delay 200ms")
 		}
 		time.Sleep(500 * time.Millisecond)
-		// What was asked a moment ago may have grown; twice that and some is a bound that a repeated call would break.
+		// What was asked a moment ago may have grown; twice that and some is a bound that a
+		// repeated call would break.
 		inFlight += 2*victim.stats(t).InFlight + 5
 		victim.kill()
 		detection = max(detection, w.lost(t, 10*time.Second, victim.addr))
@@ -50,7 +52,8 @@ func TestKilled(t *testing.T) {
 	table.add(line)
 }
 
-// TestGracefulStop: instances stop as they should, GOAWAY first or deregistration first, each replaced before.
+// TestGracefulStop: instances stop as they should, GOAWAY first or deregistration first, each
+// replaced before.
 func TestGracefulStop(t *testing.T) {
 	t.Parallel()
 	for order, c := range map[int]struct {
@@ -132,8 +135,9 @@ func patient() *http.Client {
 	return client
 }
 
-// TestDeregistered: calls of 1 s, 20 s and without end are in flight when their instance is deregistered. The first two finish, the last
-// ends at drain_timeout, and no call is sent there later than a second after.
+// TestDeregistered: calls of 1 s, 20 s and without end are in flight when their instance is
+// deregistered. The first two finish, the last ends at drain_timeout, and no call is sent there
+// later than a second after.
 func TestDeregistered(t *testing.T) {
 	t.Parallel()
 	// In the short form the calls last 1 s and 2 s, with a drain_timeout of 4 s.
@@ -180,7 +184,8 @@ func TestDeregistered(t *testing.T) {
 	table.add(line)
 }
 
-// TestFlapping: two registrations come and go five times a second, that of an instance that lives, and that of one that does not.
+// TestFlapping: two registrations come and go five times a second, that of an instance that lives,
+// and that of one that does not.
 func TestFlapping(t *testing.T) {
 	t.Parallel()
 	w := startWorld(t, startCluster(t, 1), 2, siteOptions{}, instanceConfig{})

@@ -1,9 +1,11 @@
-// Package faults breaks what the gateway depends on, one way per test, and judges by the history: a real Caddy process, real etcd
-// members and real instances, each in a process of its own, under open-loop load. Every request has an id, and every instance writes
-// down the ids that it executes, so that lost and doubled calls show. The rows are those of docs/faults.md.
+// Package faults breaks what the gateway depends on, one way per test, and judges by the history: a
+// real Caddy process, real etcd members and real instances, each in a process of its own, under
+// open-loop load. Every request has an id, and every instance writes down the ids that it executes,
+// so that lost and doubled calls show. The rows are those of docs/faults.md.
 //
-// `go test ./faults` runs the short form, with timeouts shortened by configuration; FAULTS=full runs the long one, with the
-// defaults of the gateway where a row is about them (`make faults`); SOAK=30m runs TestSoak alone for that long (`make soak`).
+// `go test ./faults` runs the short form, with timeouts shortened by configuration; FAULTS=full
+// runs the long one, with the defaults of the gateway where a row is about them (`make faults`);
+// SOAK=30m runs TestSoak alone for that long (`make soak`).
 package faults
 
 import (
@@ -15,7 +17,7 @@ import (
 	"github.com/caddy-grpc/gateway/e2e/kit"
 )
 
-// roleEnv has this test binary run as an instance or an etcd member, instead of the tests.
+// roleEnv makes this test binary run as an instance or an etcd member, instead of the tests.
 const roleEnv = "FAULTS_ROLE"
 
 func TestMain(m *testing.M) {

@@ -16,14 +16,17 @@ import (
 // elsewhere is where the instances register that the gateway of TestManyInstances does not know.
 const elsewhere = "elsewhere.rpc"
 
-// TestManyInstances: a thousand and ten thousand instances appear within five seconds, beside three that serve steady traffic, and go
-// again. They are one server under as many addresses of 127.0.0.0/8. That server and etcd, which are other machines elsewhere, have the
-// lowest priority. The weights have next to all calls stay with the three: a server that takes thousands of connections is slow to answer,
-// whoever asks. Before that the same happens under a key that the gateway does not watch: a control.
+// TestManyInstances: a thousand and ten thousand instances appear within five seconds, beside three
+// that serve steady traffic, and go again. They are one server under as many addresses of
+// 127.0.0.0/8. That server and etcd, which are other machines elsewhere, have the lowest priority.
+// The weights have next to all calls stay with the three: a server that takes thousands of
+// connections is slow to answer, whoever asks. Before that the same happens under a key that the
+// gateway does not watch: a control.
 func TestManyInstances(t *testing.T) {
 	for i, n := range either([]int{1000}, []int{1000, 10000}) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			site := siteOptions{Discover: "hold off"} // or the registry would not be believed that they are gone
+			// With hold, the gateway would not believe the registry that they are gone.
+			site := siteOptions{Discover: "hold off"}
 			if full() {
 				site.Binary = plainBinary(t) // the race detector would be what is measured
 			}
@@ -44,7 +47,8 @@ func TestManyInstances(t *testing.T) {
 			cpu := w.cpu(t)
 			crowding := w.appear(t, key, crowd.addr, n, 5*time.Second)
 			registered := crowding.to.Sub(crowding.from)
-			kit.Eventually(t, 2*time.Minute, "all are connected", func() error { // asking the gateway costs it something
+			// Asking the gateway costs it something, so this does not ask often.
+			kit.Eventually(t, 2*time.Minute, "all are connected", func() error {
 				if got := crowd.stats(t).Open; got < n {
 					return fmt.Errorf("%d are", got)
 				}
@@ -75,7 +79,8 @@ func TestManyInstances(t *testing.T) {
 			h.want(t, 0)
 			theirs := h.without(crowd.executed(t))
 			before, beside, during := quiet.percentile(h, 99), control.percentile(h, 99), crowding.percentile(h, 99)
-			// The goal is twofold. Without its pace the gateway was beyond twentyfold; a busy machine is somewhere between.
+			// The goal is twofold. Without its pace the gateway was beyond twentyfold; a busy
+			// machine is somewhere between.
 			if limit := 10 * max(before, beside, 5*time.Millisecond); full() && during > limit {
 				t.Errorf("the p99 was %v before, %v in the control, then %v, more than %v", before, beside, during, limit)
 			}
@@ -115,7 +120,8 @@ func (w *world) do(t testing.TB, ops ...clientv3.Op) {
 	w.etcd.do(t, ops...)
 }
 
-// appear registers n addresses of one server under a key, a hundred at a time, evenly within a time. It returns when that was.
+// appear registers n addresses of one server under a key, a hundred at a time, evenly within a
+// time. It returns when that was.
 func (w *world) appear(t testing.TB, key, addr string, n int, within time.Duration) span {
 	t.Helper()
 	_, port, err := net.SplitHostPort(addr)

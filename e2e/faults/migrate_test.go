@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-grpc/gateway/e2e/kit"
 )
 
-// migrateEnv says that the tests run in a network namespace of their own, where the kernel shall hand connections of a listening socket that
-// closes to the next one.
+// migrateEnv says that the tests run in a network namespace of their own, where the kernel shall
+// hand connections of a listening socket that closes to the next one.
 const migrateEnv = "FAULTS_MIGRATE"
 
 func migrates() bool { return os.Getenv(migrateEnv) != "" }
@@ -20,8 +20,9 @@ func migrate() error {
 	return os.WriteFile("/proc/sys/net/ipv4/tcp_migrate_req", []byte("1\n"), 0o600)
 }
 
-// migrated runs tests of this program once more in such a namespace, in a process of its own with more variables in its environment. It prints
-// what that prints. The error is that there can be no namespace; tests that fail there fail t.
+// migrated runs tests of this program once more in such a namespace, in a process of its own with
+// more variables in its environment. It prints what that prints. The error is that there can be no
+// namespace; tests that fail there fail t.
 func migrated(t *testing.T, env []string, flags ...string) error {
 	t.Helper()
 	name := fmt.Sprintf("migrated-%d", os.Getpid())

@@ -22,12 +22,13 @@ type silent struct {
 	end      func(t *testing.T)
 }
 
-// TestSilent: an instance answers no more and closes nothing, and with `eject off` nobody looks whether it answers: what remains is what
-// tells that the connection is dead.
+// TestSilent: an instance answers no more and closes nothing, and with `eject off` nobody looks
+// whether it answers: what remains is what tells that the connection is dead.
 //
-// Where the kernel of the instance still acknowledges packets (SIGSTOP, a proxy), only a ping can tell: the keepalive is set to 10 s and
-// 3 s, which these instances permit. Where packets vanish, TCP_USER_TIMEOUT tells as well, with a keepalive of five minutes.
-// Calls may take longer than that, and safe ones then succeed elsewhere.
+// Where the kernel of the instance still acknowledges packets (SIGSTOP, a proxy), only a ping can
+// tell: the keepalive is set to 10 s and 3 s, which these instances permit. Where packets vanish,
+// TCP_USER_TIMEOUT tells as well, with a keepalive of five minutes. Calls may take longer than
+// that, and safe ones then succeed elsewhere.
 func TestSilent(t *testing.T) {
 	t.Parallel()
 	const pings = "keepalive 10s 3s\neject off"
@@ -58,7 +59,8 @@ func TestSilent(t *testing.T) {
 			healed := w.until(t, 30*time.Second, quiet.addr, "READY")
 			time.Sleep(time.Second)
 			h := load.stop(t)
-			// Unsafe calls may fail that the silent instance had: none that was made after the detection.
+			// Unsafe calls may fail that the silent instance had: none that was made after the
+			// detection.
 			h.want(t, len(h.unsafe))
 			if late := after(h.unsafeFailed, lost); len(late) > 0 {
 				t.Errorf("%d unsafe calls failed that were made after the detection:\n%s", len(late), some(late))
@@ -73,8 +75,9 @@ func TestSilent(t *testing.T) {
 	}
 }
 
-// TestSilentByDefault: the same with the default settings, which ping after five minutes and give a call five seconds. The instance is noticed by
-// its silence, early enough for the safe calls that it has to be made again within their deadline. Others run into it, but none that is made after
+// TestSilentByDefault: the same with the default settings, which ping after five minutes and give a
+// call five seconds. The instance is noticed by its silence, early enough for the safe calls that
+// it has to be made again within their deadline. Others run into it, but none that is made after
 // the detection.
 func TestSilentByDefault(t *testing.T) {
 	t.Parallel()
@@ -92,7 +95,8 @@ func TestSilentByDefault(t *testing.T) {
 			time.Sleep(time.Second)
 			began := time.Now()
 			quiet.begin(t)
-			// When it was the slower one it has no calls that wait, until it is tried again after five seconds.
+			// When it was the slower one it has no calls that wait, until it is tried again after
+			// five seconds.
 			detected := w.until(t, 10*time.Second, quiet.addr, "ejected")
 			lost := time.Now()
 			_, had := w.look(t, quiet.addr)
@@ -149,8 +153,9 @@ func behindProxy(t *testing.T, _ *cluster) silent {
 	return silent{i, proxy.Addr(), func(*testing.T) { proxy.BlackHole() }, func(*testing.T) { proxy.Heal() }}
 }
 
-// inNamespace runs the instance in a network namespace of its own, and loses every packet on the way there and back. Where that is not
-// permitted it says so; the other rows of the test run everywhere.
+// inNamespace runs the instance in a network namespace of its own, and loses every packet on the
+// way there and back. Where that is not permitted it says so; the other rows of the test run
+// everywhere.
 func inNamespace(t *testing.T, _ *cluster) silent {
 	const here, there = "10.213.77.1", "10.213.77.2"
 	name := fmt.Sprintf("faults-%d", os.Getpid())
@@ -200,7 +205,8 @@ func inNamespace(t *testing.T, _ *cluster) silent {
 	}
 }
 
-// lossy has a device drop all that it sends, or ends that. A kernel without netem can still shape to a rate at which no packet fits.
+// lossy has a device drop all that it sends, or ends that. A kernel without netem can still shape
+// to a rate at which no packet fits.
 func lossy(prefix, device string, drop bool) error {
 	if !drop {
 		return run(prefix + "tc qdisc del dev " + device + " root")

@@ -17,8 +17,8 @@ var plain struct {
 	out  []byte
 }
 
-// plainBinary builds Caddy without the race detector, once: for the rows of the long form whose times matter. E2E_CADDY_PLAIN
-// in the environment names one that is built already.
+// plainBinary builds Caddy without the race detector, once: for the rows of the long form whose
+// times matter. E2E_CADDY_PLAIN in the environment names one that is built already.
 func plainBinary(t testing.TB) string {
 	t.Helper()
 	if built := os.Getenv("E2E_CADDY_PLAIN"); built != "" {

@@ -60,8 +60,8 @@ func shares(before, after []int) []float64 {
 	return of
 }
 
-// TestFailingInstances: instances answer everything with UNAVAILABLE. One is ejected, and costs safe calls nothing; of three out of four
-// never more than half are, and the other one is avoided.
+// TestFailingInstances: instances answer everything with UNAVAILABLE. One is ejected, and costs
+// safe calls nothing; of three out of four never more than half are, and the other one is avoided.
 func TestFailingInstances(t *testing.T) {
 	t.Parallel()
 	for _, failing := range []int{1, 3} {
@@ -75,7 +75,8 @@ func TestFailingInstances(t *testing.T) {
 			}
 			start := time.Now()
 			detected, most := time.Duration(0), 0
-			// Instances that are avoided get few calls to be ejected for, very few on a machine that is busy.
+			// Instances that are avoided get few calls to be ejected for, very few on a machine
+			// that is busy.
 			for time.Since(start) < either(4*time.Second, 40*time.Second) || most < min(failing, 2) && time.Since(start) < time.Minute {
 				ejected := 0
 				for _, i := range w.instances {
@@ -104,7 +105,8 @@ func TestFailingInstances(t *testing.T) {
 				h.want(t, either(20, 50))
 				return
 			}
-			// A call that is among the first may meet all three of them, of which nobody knows yet. None later does.
+			// A call that is among the first may meet all three of them, of which nobody knows yet.
+			// None later does.
 			if late := after(h.safeFailed, start.Add(time.Second)); len(late) > 0 || len(h.safeFailed) > 1 {
 				t.Errorf("%d of %d safe calls failed, %d of them late:\n%s", len(h.safeFailed), len(h.safe), len(late), some(h.safeFailed))
 			}
@@ -115,7 +117,8 @@ func TestFailingInstances(t *testing.T) {
 	}
 }
 
-// TestStreams: 500 calls at a time to an instance that takes 100 streams on a connection: connections are added, and nothing queues.
+// TestStreams: 500 calls at a time to an instance that takes 100 streams on a connection:
+// connections are added, and nothing queues.
 func TestStreams(t *testing.T) {
 	t.Parallel()
 	const calls, limit = 500, 100
@@ -144,7 +147,8 @@ func TestStreams(t *testing.T) {
 			}
 		})
 	}
-	// They last eight seconds each: those that queued behind others could not be at the instance at the same time.
+	// They last eight seconds each: those that queued behind others could not be at the instance at
+	// the same time.
 	took := kit.Eventually(t, 7*time.Second, "all streams are at the instance at a time", func() error {
 		if n := only.stats(t).InFlight; n < calls {
 			return fmt.Errorf("%d are", n)
@@ -160,7 +164,8 @@ func TestStreams(t *testing.T) {
 		Connections: fmt.Sprintf("%d open", open), Note: fmt.Sprintf("all at the instance after %v, finished after %v", ms(took), ms(time.Since(start)))})
 }
 
-// TestBalance confirms with real calls what internal/pool shows in virtual time: equal shares, and shares by weight.
+// TestBalance confirms with real calls what internal/pool shows in virtual time: equal shares, and
+// shares by weight.
 func TestBalance(t *testing.T) {
 	for _, c := range []struct {
 		name    string

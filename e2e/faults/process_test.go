@@ -14,8 +14,9 @@ import (
 	"testing"
 )
 
-// process is this test binary in a role. It prints one line when it is ready, then answers each line on its input by one line, and
-// ends when its input is closed, so that nothing outlives the tests.
+// process is this test binary in a role. It prints one line when it is ready, then answers each
+// line on its input by one line, and ends when its input is closed, so that nothing outlives the
+// tests.
 type process struct {
 	cmd   *exec.Cmd
 	in    io.WriteCloser
@@ -25,7 +26,8 @@ type process struct {
 	ready string
 }
 
-// aside starts a process at the lowest priority, for what would not run on the gateway's machine and is to take nothing away from it.
+// aside starts a process at the lowest priority, for what would not run on the gateway's machine
+// and is to take nothing away from it.
 var aside = []string{"nice", "-n", "19"}
 
 // start runs a role. prefix is put before the command, such as ip netns exec <name>.
@@ -93,7 +95,8 @@ func (p *process) must(t testing.TB, command string) string {
 
 func (p *process) signal(sig syscall.Signal) { _ = p.cmd.Process.Signal(sig) }
 
-// kill ends the process by SIGKILL, whatever state it is in, and waits for it. It may be called twice.
+// kill ends the process by SIGKILL, whatever state it is in, and waits for it. It may be called
+// twice.
 func (p *process) kill() {
 	select {
 	case <-p.dead:
@@ -109,7 +112,8 @@ func (p *process) wait() {
 	close(p.dead)
 }
 
-// serveCommands is the other side of ask: it answers the lines of the standard input until that ends.
+// serveCommands is the other side of ask: it answers the lines of the standard input until that
+// ends.
 func serveCommands(ready string, answer func(command, argument string) (string, error)) error {
 	fmt.Println(ready)
 	lines := bufio.NewScanner(os.Stdin)

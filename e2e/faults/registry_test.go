@@ -33,7 +33,8 @@ func startLasting(t *testing.T, etcd *cluster, site siteOptions, ids ...string) 
 	return w
 }
 
-// TestEtcdRestarted: etcd is killed; instances come and go while only it knows; 5 s after it is back the gateway knows, too.
+// TestEtcdRestarted: etcd is killed; instances come and go while only it knows; 5 s after it is
+// back the gateway knows, too.
 func TestEtcdRestarted(t *testing.T) {
 	t.Parallel()
 	outages := either([]time.Duration{3 * time.Second}, []time.Duration{10 * time.Second, 10 * time.Minute})
@@ -68,8 +69,8 @@ func TestEtcdRestarted(t *testing.T) {
 	}
 }
 
-// TestEtcdMembersLost: of three members the leader is killed, then a second, so that there is no quorum; then a gateway starts; then
-// the members come back.
+// TestEtcdMembersLost: of three members the leader is killed, then a second, so that there is no
+// quorum; then a gateway starts; then the members come back.
 func TestEtcdMembersLost(t *testing.T) {
 	t.Parallel()
 	w := startLasting(t, startCluster(t, 3), siteOptions{}, "0", "1", "2")
@@ -122,8 +123,8 @@ func TestEtcdMembersLost(t *testing.T) {
 	table.add(line)
 }
 
-// TestCutOff: the gateway is cut off from etcd, the revisions it would go on from are compacted, and it is healed: it takes over the
-// difference and dials nothing that it has.
+// TestCutOff: the gateway is cut off from etcd, the revisions it would go on from are compacted,
+// and it is healed: it takes over the difference and dials nothing that it has.
 func TestCutOff(t *testing.T) {
 	t.Parallel()
 	etcd := startCluster(t, 1)
@@ -133,7 +134,8 @@ func TestCutOff(t *testing.T) {
 	load := w.load(50)
 	time.Sleep(time.Second)
 	proxy.BlackHole()
-	// Longer than etcd's client needs to see it (10 s and 5 s), so that the watch has to be made anew.
+	// Longer than etcd's client needs to see it (10 s and 5 s), so the watch has to be made
+	// again.
 	pause(18*time.Second, time.Minute)
 	w.etcd.remove(t, w.instances[0].key)
 	fresh := lasting(t, etcd, "fresh")[0]
@@ -161,7 +163,8 @@ func TestCutOff(t *testing.T) {
 	table.add(line)
 }
 
-// TestTokenExpired: logins to etcd last three seconds; after two of these the gateway still learns of changes.
+// TestTokenExpired: logins to etcd last three seconds; after two of these the gateway still learns
+// of changes.
 func TestTokenExpired(t *testing.T) {
 	t.Parallel()
 	const ttl = 3
@@ -192,7 +195,8 @@ func TestTokenExpired(t *testing.T) {
 	time.Sleep(2*ttl*time.Second + time.Second)
 	fresh := lasting(t, etcd, "fresh")[0]
 	took := w.until(t, 20*time.Second, fresh.addr, "READY")
-	// Once more with a watch that has to log in again: the member is restarted, which forgets its tokens.
+	// Once more with a watch that has to log in again: the member is restarted, which forgets its
+	// tokens.
 	etcd.members[0].kill()
 	etcd.members[0].start(t)
 	time.Sleep(2*ttl*time.Second + time.Second)

@@ -13,12 +13,14 @@ import (
 	"github.com/caddy-grpc/gateway/e2e/kit"
 )
 
-// control is a handler of Caddy's own beside the gateway. Caddy opens new listeners with every config and resets connections that wait
-// to be accepted by the old ones, whatever handler they are for: on a busy machine a few among thousands.
+// control is a handler of Caddy's own beside the gateway. Caddy opens new listeners with every
+// config and resets connections that wait to be accepted by the old ones, whatever handler they are
+// for: on a busy machine a few among thousands.
 const control = "handle /control/* {\n\trespond 200\n}\n"
 
-// TestReloads: the config is loaded ten times a second, each time with another route, with another pool beside the one under load, or with that
-// one changed. The gateway answers no call with a failure. Calls without any answer, whose connection was reset, are counted beside the control's.
+// TestReloads: the config is loaded ten times a second, each time with another route, with another
+// pool beside the one under load, or with that one changed. The gateway answers no call with a
+// failure. Calls without any answer, whose connection was reset, are counted beside the control's.
 func TestReloads(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -88,8 +90,8 @@ func TestReloads(t *testing.T) {
 	}
 }
 
-// TestReloadsMigrated is TestReloads in a network namespace with net.ipv4.tcp_migrate_req=1: no connection is reset there. The whole test runs
-// in it, in a process of its own.
+// TestReloadsMigrated is TestReloads in a network namespace with net.ipv4.tcp_migrate_req=1: no
+// connection is reset there. The whole test runs in it, in a process of its own.
 func TestReloadsMigrated(t *testing.T) {
 	t.Parallel()
 	if migrates() {
@@ -112,7 +114,8 @@ func TestReloadsMigrated(t *testing.T) {
 	}
 }
 
-// besides loads the control as the gateway is loaded, by a connection each for GET and POST. It returns what ends that, and counts the failures.
+// besides loads the control as the gateway is loaded, by a connection each for GET and POST. It
+// returns what ends that, and counts the failures.
 func (w *world) besides(rate int) (stop func() int) {
 	var loads []*kit.Load
 	var clients []*http.Client
@@ -127,15 +130,17 @@ func (w *world) besides(rate int) (stop func() int) {
 		failed := 0
 		for i, load := range loads {
 			failed += len(kit.Failures(load.Stop()))
-			// Caddy's old server may have accepted this connection without telling it to go, and would wait for it at its end.
+			// Caddy's old server may have accepted this connection without telling it to go, and
+			// would wait for it at its end.
 			clients[i].CloseIdleConnections()
 		}
 		return failed
 	}
 }
 
-// resetLimit is under how many calls a connection may be reset without tcp_migrate_req. About one in a hundred was seen on a machine overloaded
-// with other work, next to none on a quieter one; what is more is a new fault.
+// resetLimit is under how many calls a connection may be reset without tcp_migrate_req. About one
+// in a hundred was seen on a machine overloaded with other work, next to none on a quieter one;
+// what is more is a new fault.
 func resetLimit(h *history) int { return (len(h.safe)+len(h.unsafe))/50 + 20 }
 
 // setReset takes out of the failures those to which nobody answered, and returns how many they are.

@@ -14,9 +14,11 @@ import (
 	"time"
 )
 
-// TestSoak runs for as long as SOAK says: steady calls and streams, while instances come, go and are killed, routes and pools are reloaded
-// and etcd restarts. No safe call fails, and memory and goroutines of the gateway stay where they are. It runs in a network namespace with
-// net.ipv4.tcp_migrate_req=1 where there can be one: without, Caddy may reset a connection when it reloads.
+// TestSoak runs for as long as SOAK says: steady calls and streams, while instances come, go and
+// are killed, routes and pools are reloaded and etcd restarts. No safe call fails, and memory and
+// goroutines of the gateway stay where they are. It runs in a network namespace with
+// net.ipv4.tcp_migrate_req=1 where there can be one: without, Caddy may reset a connection when it
+// reloads.
 func TestSoak(t *testing.T) {
 	span, err := time.ParseDuration(os.Getenv("SOAK"))
 	if err != nil {
@@ -50,13 +52,14 @@ func TestSoak(t *testing.T) {
 
 type soak struct {
 	*world
-	span, every      time.Duration
-	live             []*instance
-	joined           int
-	kills, reloads   int
-	outages          int
-	reset            int          // calls whose connection to Caddy was reset
-	streams, broken  atomic.Int64 // streams that were made, and those of them that ended before their end
+	span, every    time.Duration
+	live           []*instance
+	joined         int
+	kills, reloads int
+	outages        int
+	reset          int // calls whose connection to Caddy was reset
+	// Streams that were made, and those that ended too early.
+	streams, broken  atomic.Int64
 	samples          []sample
 	report           strings.Builder
 	start, nextTaken time.Time

@@ -49,7 +49,8 @@ func (o siteOptions) options() kit.Options {
 	}
 }
 
-// startWorld starts n instances that register themselves by a lease of five seconds, and a gateway that serves calls over all of them.
+// startWorld starts n instances that register themselves by a lease of five seconds, and a gateway
+// that serves calls over all of them.
 func startWorld(t *testing.T, etcd *cluster, n int, site siteOptions, config instanceConfig) *world {
 	t.Helper()
 	w := &world{etcd: etcd, site: site}
@@ -124,7 +125,8 @@ func (w *world) look(t testing.TB, addr string) (state string, inFlight int) {
 	return "", 0
 }
 
-// until waits until the state of an address is one of those, and returns how long it took. "" is not listed.
+// until waits until the state of an address is one of those, and returns how long it took. "" is
+// not listed.
 func (w *world) until(t testing.TB, limit time.Duration, addr string, states ...string) time.Duration {
 	t.Helper()
 	return kit.Eventually(t, limit, fmt.Sprintf("%s is one of %q", addr, states), func() error {
@@ -185,7 +187,8 @@ type history struct {
 	duplicates               int            // of unsafe calls
 }
 
-// stop ends the loads and checks what holds in every row: every answered call was executed, and no unsafe one twice.
+// stop ends the loads and checks what holds in every row: every answered call was executed, and no
+// unsafe one twice.
 func (l *loads) stop(t testing.TB) *history {
 	t.Helper()
 	h := &history{safe: l.safe.Stop(), unsafe: l.unsafe.Stop(), executions: map[string]int{}}
@@ -258,7 +261,8 @@ func (w *world) accepted(t testing.TB) map[string]int {
 	return counts
 }
 
-// sameConnections fails the test when one of those instances has accepted more connections than before.
+// sameConnections fails the test when one of those instances has accepted more connections than
+// before.
 func (w *world) sameConnections(t testing.TB, before map[string]int, instances ...*instance) {
 	t.Helper()
 	for _, i := range instances {

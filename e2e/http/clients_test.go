@@ -121,7 +121,8 @@ func reports(to chan<- string) testkit.Option {
 	}))
 }
 
-// TestChromium has a page in headless Chromium call methods by fetch, EventSource and WebSocket, and report what it saw with one more call.
+// TestChromium has a page in headless Chromium call methods by fetch, EventSource and WebSocket,
+// and report what it saw with one more call.
 func TestChromium(t *testing.T) {
 	reported := make(chan string, 1)
 	dir, err := filepath.Abs("testdata")

@@ -73,7 +73,8 @@ func (h *held) count() int {
 	return h.events
 }
 
-// TestHeldStreams holds many event streams over a reload of the config, until SIGTERM ends them with an event of their own.
+// TestHeldStreams holds many event streams over a reload of the config, until SIGTERM ends them
+// with an event of their own.
 func TestHeldStreams(t *testing.T) {
 	streams, length := 500, 10*time.Second
 	if long() {

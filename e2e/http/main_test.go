@@ -1,6 +1,7 @@
-// Package httpe2e proves docs/http.md through a real Caddy process to real gRPC servers, over HTTP/1.1 and HTTP/2, with
-// clients that nobody here wrote among others: curl, Node's fetch, Chromium. That each rule is implemented right in all its
-// corners is shown by the unit tests of internal/frontend/rest; here it is shown that Caddy changes nothing of it.
+// Package httpe2e proves docs/http.md through a real Caddy process to real gRPC servers, over
+// HTTP/1.1 and HTTP/2, with clients that nobody here wrote among others: curl, Node's fetch,
+// Chromium. That each rule is implemented right in all its corners is shown by the unit tests of
+// internal/frontend/rest; here it is shown that Caddy changes nothing of it.
 package httpe2e
 
 import (

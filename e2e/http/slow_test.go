@@ -36,8 +36,9 @@ func (s countingSends) SendMsg(m any) error {
 	return err
 }
 
-// TestSlowReaders has clients that read the beginning of a large stream and then nothing. The memory of the Caddy process must not grow
-// with what the backend would send, and the backend must be held back.
+// TestSlowReaders has clients that read the beginning of a large stream and then nothing. The
+// memory of the Caddy process must not grow with what the backend would send, and the backend must
+// be held back.
 func TestSlowReaders(t *testing.T) {
 	var sent atomic.Int64
 	w := newWorld(t, "\tgrpc_gateway echo", testkit.WithServerOptions(grpc.ChainStreamInterceptor(
@@ -70,7 +71,8 @@ func TestSlowReaders(t *testing.T) {
 				return w.Memory(t)
 			}
 			sent.Store(0)
-			// What the first streams bring is more than theirs: connections, caches. The others show what one stream costs.
+			// What the first streams bring is more than theirs: connections, caches. The others
+			// show what one stream costs.
 			few, many := hold(fewStreams), hold(manyStreams)
 			each := (many.Used() - few.Used()) / (manyStreams - fewStreams)
 			perStream := sent.Load() * slowFiller / manyStreams

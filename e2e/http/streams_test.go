@@ -25,7 +25,8 @@ func eachFraming(t *testing.T, w *world, test func(t *testing.T, c *client, acce
 	}
 }
 
-// take takes a stream apart. failed is the Status that ended it; an array that was cut off has ok false.
+// take takes a stream apart. failed is the Status that ended it; an array that was cut off has ok
+// false.
 func take(t testing.TB, framing, body string) (messages []string, failed string, ok bool) {
 	t.Helper()
 	switch framing {
@@ -191,7 +192,8 @@ func provesBidi(t *testing.T, w *world) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	r, body := io.Pipe()
-	// The answer's header comes with its first message, so someone has to speak while the request is opened.
+	// The answer's header comes with its first message, so someone has to speak while the request
+	// is opened.
 	go func() { _, _ = io.WriteString(body, "{\"text\":\"0\"}\n") }()
 	resp := c.open(ctx, "POST", "/v1/chat", r, "Content-Type: application/x-ndjson")
 	answers := bufio.NewReader(resp.Body)

@@ -24,8 +24,8 @@ var build struct {
 	err    error
 }
 
-// Binary builds Caddy with the plugin, with the race detector, once per test process. E2E_CADDY in the environment names one that
-// is built already.
+// Binary builds Caddy with the plugin, with the race detector, once per test process. E2E_CADDY in
+// the environment names one that is built already.
 func Binary(t testing.TB) string {
 	t.Helper()
 	if built := os.Getenv("E2E_CADDY"); built != "" {
@@ -135,7 +135,8 @@ func StartCaddy(t testing.TB, opts Options) *Caddy {
 	return c
 }
 
-// Caddyfile returns the whole Caddyfile of opts for this process: HTTP/1.1 and h2c on one port, no grace period.
+// Caddyfile returns the whole Caddyfile of opts for this process: HTTP/1.1 and h2c on one port, no
+// grace period.
 func (c *Caddy) Caddyfile(opts Options) string {
 	return fmt.Sprintf("{\n\tadmin %s\n\tservers {\n\t\tprotocols h1 h2 h2c\n\t}\n%s\n}\n\nhttp://%s {\n%s\n}\n", c.Admin, opts.Global, c.Listen, opts.Site)
 }
@@ -219,7 +220,8 @@ func (c *Caddy) Upstreams() ([]Upstream, error) {
 	return upstreams, nil
 }
 
-// WaitReady waits until the admin API shows exactly these endpoints as READY, and returns how long it took.
+// WaitReady waits until the admin API shows exactly these endpoints as READY, and returns how long
+// it took.
 func (c *Caddy) WaitReady(t testing.TB, limit time.Duration, addrs ...string) time.Duration {
 	t.Helper()
 	return Eventually(t, limit, fmt.Sprintf("READY: %v", addrs), func() error {
@@ -255,7 +257,8 @@ func (c *Caddy) Terminate(t testing.TB) {
 	}
 }
 
-// Wait waits for the process to end, and fails the test when it does not or when it ends with an error.
+// Wait waits for the process to end, and fails the test when it does not or when it ends with an
+// error.
 func (c *Caddy) Wait(t testing.TB, limit time.Duration) {
 	t.Helper()
 	select {

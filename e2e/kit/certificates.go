@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// Certificates are PEM files of an authority of their own, with a server's for 127.0.0.1 and a client's.
+// Certificates are PEM files of an authority of their own, with a server's for 127.0.0.1 and a
+// client's.
 type Certificates struct {
 	CA                    string
 	ServerCert, ServerKey string
@@ -37,7 +38,8 @@ func NewCertificates(t testing.TB, client string) *Certificates {
 		Subject: pkix.Name{CommonName: "a test's authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	key := issue(t, authority, nil, nil, c.CA, filepath.Join(dir, "ca.key"))
-	usage := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} // etcd is a client of itself, too
+	// etcd is its own client too.
+	usage := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	issue(t, &x509.Certificate{Subject: pkix.Name{CommonName: "etcd"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: usage},
 		authority, key, c.ServerCert, c.ServerKey)
 	issue(t, &x509.Certificate{Subject: pkix.Name{CommonName: client}, ExtKeyUsage: usage[1:]}, authority, key, c.ClientCert, c.ClientKey)

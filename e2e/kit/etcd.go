@@ -19,7 +19,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/freeport"
 )
 
-// Etcd is a real single-node etcd server that can be stopped and started again with its data, at the same address.
+// Etcd is a real single-node etcd server that can be stopped and started again with its data, at
+// the same address.
 type Etcd struct {
 	Addr  string // host:port for clients
 	login clientv3.Config
@@ -57,7 +58,8 @@ func EmbeddedEtcdWith(t testing.TB, opts EtcdOptions) *Etcd {
 	return e.up(t)
 }
 
-// ProcessEtcd starts the etcd binary that the machine has (Debian's package etcd-server) as a process.
+// ProcessEtcd starts the etcd binary that the machine has (Debian's package etcd-server) as a
+// process.
 func ProcessEtcd(t testing.TB) *Etcd {
 	t.Helper()
 	return ProcessEtcdWith(t)
@@ -129,8 +131,8 @@ func (e *Etcd) dial() (*clientv3.Client, error) {
 	return clientv3.New(config)
 }
 
-// EnableAuth switches on etcd's access control, with a user who may read the keys under a prefix and nothing else. The server's own clients log
-// in as root from now on.
+// EnableAuth switches on etcd's access control, with a user who may read the keys under a prefix
+// and nothing else. The server's own clients log in as root from now on.
 func (e *Etcd) EnableAuth(t testing.TB, user, password, prefix string) {
 	t.Helper()
 	client := e.Client(t)
@@ -241,7 +243,8 @@ func startProcess(binary, client, peer, dir string, args []string) (func(), erro
 	}, nil
 }
 
-// FreeAddr returns an address of this machine on which nobody listens, and which only a server that is told to takes.
+// FreeAddr returns an address of this machine on which nobody listens, and which only a server that
+// is told to takes.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	addr, err := freeport.Addr()

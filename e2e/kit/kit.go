@@ -1,5 +1,5 @@
-// Package kit has what the end-to-end tests share: real etcd servers, a real Caddy process with the plugin, load with
-// request ids. It is not for unit tests; those have internal/testkit.
+// Package kit has what the end-to-end tests share: real etcd servers, a real Caddy process with the
+// plugin, load with request ids. It is not for unit tests; those have internal/testkit.
 package kit
 
 import (
@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// Eventually calls check until it returns nil, and fails the test with its last error after the limit. The limit is how
-// long to wait before giving up, not a promise; promises about time are measured where they are made.
+// Eventually calls check until it returns nil, and fails the test with its last error after the
+// limit. The limit is how long to wait before giving up, not a promise; promises about time are
+// measured where they are made.
 func Eventually(t testing.TB, limit time.Duration, what string, check func() error) time.Duration {
 	t.Helper()
 	start := time.Now()

@@ -49,8 +49,8 @@ type Load struct {
 // Request makes the request of an id.
 type Request func(ctx context.Context, id string) (*http.Request, error)
 
-// StartLoad starts rate requests a second, each with an id of its own, until Stop (or 12 hours, at most).
-// check looks at the body of a 200 answer.
+// StartLoad starts rate requests a second, each with an id of its own, until Stop (or 12 hours, at
+// most). check looks at the body of a 200 answer.
 func StartLoad(client *http.Client, rate int, request Request, check func(id string, body []byte) error) *Load {
 	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Hour)
 	load := &Load{cancel: cancel, done: make(chan struct{})}
@@ -105,7 +105,8 @@ func (l *Load) one(client *http.Client, request Request, check func(string, []by
 	}
 }
 
-// Stop ends the load, waits for the requests in flight, and returns all results in the order of their start.
+// Stop ends the load, waits for the requests in flight, and returns all results in the order of
+// their start.
 func (l *Load) Stop() []Result {
 	l.cancel()
 	<-l.done

@@ -16,8 +16,8 @@ type Memory struct {
 // Used is both.
 func (m Memory) Used() int64 { return m.Heap + m.Stack }
 
-// Memory asks the process through its admin API's pprof. Unlike the size of the process this has nothing of the race detector's
-// memory, nor garbage, nor what the runtime keeps for later.
+// Memory asks the process through its admin API's pprof. Unlike the size of the process this has
+// nothing of the race detector's memory, nor garbage, nor what the runtime keeps for later.
 func (c *Caddy) Memory(t testing.TB) Memory {
 	t.Helper()
 	var text []byte
@@ -38,7 +38,8 @@ func (c *Caddy) Memory(t testing.TB) Memory {
 	return m
 }
 
-// profileValue finds a line "# name = value" or "# name = value / other" at the end of a heap profile.
+// profileValue finds a line "# name = value" or "# name = value / other" at the end of a heap
+// profile.
 func profileValue(profile, name string) (int64, error) {
 	_, rest, ok := strings.Cut(profile, "# "+name+" = ")
 	if !ok {

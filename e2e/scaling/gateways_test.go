@@ -18,8 +18,8 @@ import (
 
 const key = "user.rpc"
 
-// gateways are the registry sides of many gateways: each has the discovery source and the etcd client of a process of its own, but
-// no connections to instances.
+// gateways are the registry sides of many gateways: each has the discovery source and the etcd
+// client of a process of its own, but no connections to instances.
 type gateways struct {
 	feeds []*discovery.Feed
 

@@ -1,5 +1,5 @@
-// Package scaling measures what many gateways ask of an etcd cluster. `make scaling` prints the tables of docs/scaling.md; without
-// -measure a small form of it runs as a test.
+// Package scaling measures what many gateways ask of an etcd cluster. `make scaling` prints the
+// tables of docs/scaling.md; without -measure a small form of it runs as a test.
 package scaling
 
 import (
@@ -120,8 +120,8 @@ func percentile(sorted []time.Duration, p int) time.Duration {
 	return sorted[min(len(sorted)-1, len(sorted)*p/100)]
 }
 
-// TestOneWatchPerGateway is the arithmetic of docs/scaling.md on a small scale: each gateway reads the list once and has one watch, and
-// behind a proxy etcd sees one watch for all of them.
+// TestOneWatchPerGateway is the arithmetic of docs/scaling.md on a small scale: each gateway reads
+// the list once and has one watch, and behind a proxy etcd sees one watch for all of them.
 func TestOneWatchPerGateway(t *testing.T) {
 	if *measureAll {
 		t.Skip("it is measured instead")

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestAddr takes more addresses than a block has: each is another one, below what the kernel gives out, and free.
+// TestAddr takes more addresses than a block has: each is another one, below what the kernel gives
+// out, and free.
 func TestAddr(t *testing.T) {
 	seen := map[string]bool{}
 	for range 2*blockSize + 1 {

@@ -1,6 +1,6 @@
-// Package testkit has the fakes and real servers that the tests of this module share: a gRPC backend that does what
-// a test tells it to and counts what it did, and a discovery source that a test drives by hand. It is for tests only:
-// nothing that is compiled into the gateway imports it.
+// Package testkit has the fakes and real servers that the tests of this module share: a gRPC
+// backend that does what a test tells it to and counts what it did, and a discovery source that a
+// test drives by hand. It is for tests only: nothing that is compiled into the gateway imports it.
 package testkit
 
 import (
@@ -52,7 +52,8 @@ func WithReflection(v1, v1alpha bool) Option {
 // WithoutServices leaves out Library and Echo, for tests that register something else.
 func WithoutServices() Option { return func(o *options) { o.noServices = true } }
 
-// WithServerOptions adds options of grpc.NewServer. Interceptors are to be added by the Chain functions.
+// WithServerOptions adds options of grpc.NewServer. Interceptors are to be added by the Chain
+// functions.
 func WithServerOptions(opts ...grpc.ServerOption) Option {
 	return func(o *options) { o.server = append(o.server, opts...) }
 }
@@ -62,8 +63,9 @@ func WithRegister(fn func(grpc.ServiceRegistrar)) Option {
 	return func(o *options) { o.register = append(o.register, fn) }
 }
 
-// Backend is a real gRPC server on a real TCP socket with the services of testpb and grpc.health.v1. It can be stopped and
-// started again at the same address; its counters go on. Safe for concurrent use.
+// Backend is a real gRPC server on a real TCP socket with the services of testpb and
+// grpc.health.v1. It can be stopped and started again at the same address; its counters go on. Safe
+// for concurrent use.
 type Backend struct {
 	opts    options
 	library *library
@@ -112,7 +114,8 @@ func (b *Backend) Start() error {
 	addr := cmp.Or(b.addr, b.opts.addr)
 	if addr == "" {
 		var err error
-		if addr, err = freeport.Addr(); err != nil { // Not port 0: it must be free when the backend starts again.
+		// Not port 0: it must be free when the backend starts again.
+		if addr, err = freeport.Addr(); err != nil {
 			return fmt.Errorf("start backend: %w", err)
 		}
 	}
@@ -170,7 +173,8 @@ func (b *Backend) count() (done func()) {
 	return func() { b.inFlight.Add(-1) }
 }
 
-// Stop closes the listener and all connections at once, and waits until the handlers have returned. It does nothing to a backend that is not running.
+// Stop closes the listener and all connections at once, and waits until the handlers have returned.
+// It does nothing to a backend that is not running.
 func (b *Backend) Stop() { b.stop((*grpc.Server).Stop) }
 
 // GracefulStop sends GOAWAY and waits for the calls in flight.
@@ -200,7 +204,8 @@ func (b *Backend) Addr() string {
 	return b.addr
 }
 
-// SetHealth sets what grpc.health.v1 answers for a service ("" is the server as a whole), until the next Start.
+// SetHealth sets what grpc.health.v1 answers for a service ("" is the server as a whole), until the
+// next Start.
 func (b *Backend) SetHealth(service string, serving bool) {
 	b.mu.Lock()
 	hs := b.health
@@ -214,8 +219,8 @@ func (b *Backend) SetHealth(service string, serving bool) {
 	}
 }
 
-// Executions is how often a handler began to work on a request whose Script has this id. For methods whose requests carry no
-// Script the id is taken from the request metadata "x-script-id".
+// Executions is how often a handler began to work on a request whose Script has this id. For
+// methods whose requests carry no Script the id is taken from the request metadata "x-script-id".
 func (b *Backend) Executions(id string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -23,8 +23,8 @@ import (
 // maxUpload is how many bytes of an upload stream are sent back.
 const maxUpload = 1 << 20
 
-// echo implements testpb.Echo. The instructions of a call are those of its first message that has a Script; each message with
-// a Script is an execution of its id.
+// echo implements testpb.Echo. The instructions of a call are those of its first message that has a
+// Script; each message with a Script is an execution of its id.
 type echo struct {
 	testpb.UnimplementedEchoServer
 	b *Backend
@@ -64,8 +64,9 @@ func (e *echo) ServerStream(req *testpb.EchoRequest, ss grpc.ServerStreamingServ
 	return r.end()
 }
 
-// ClientStream answers when the client has half-closed: text has all texts in order, with commas between.
-// A failure comes when fail_after messages have been read, or at the end when there are fewer.
+// ClientStream answers when the client has half-closed: text has all texts in order, with commas
+// between. A failure comes when fail_after messages have been read, or at the end when there are
+// fewer.
 func (e *echo) ClientStream(ss grpc.ClientStreamingServer[testpb.EchoRequest, testpb.EchoResponse]) error {
 	r := streamRun(e.b, ss)
 	var texts []string
@@ -132,8 +133,8 @@ func (e *echo) Upload(ctx context.Context, req *testpb.UploadRequest) (*httpbody
 	return req.GetContent(), nil
 }
 
-// UploadStream answers with the number of messages, the content type of the first as text, all bytes (up to 1 MiB)
-// as request.data and their number as request.big.
+// UploadStream answers with the number of messages, the content type of the first as text, all
+// bytes (up to 1 MiB) as request.data and their number as request.big.
 func (e *echo) UploadStream(ss grpc.ClientStreamingServer[httpbody.HttpBody, testpb.EchoResponse]) error {
 	r := streamRun(e.b, ss)
 	e.b.executed(idFromMetadata(ss.Context()))
@@ -159,8 +160,9 @@ func (e *echo) UploadStream(ss grpc.ClientStreamingServer[httpbody.HttpBody, tes
 	return ss.SendAndClose(resp)
 }
 
-// Download answers with as many chunks as count says. The content type, in the first chunk only, is the request's wrapped
-// ("text/plain; charset=utf-8" by default); the data of each is the request's data, else its text, else "chunk <n>\n"; then comes the filler.
+// Download answers with as many chunks as count says. The content type, in the first chunk only, is
+// the request's wrapped ("text/plain; charset=utf-8" by default); the data of each is the request's
+// data, else its text, else "chunk <n>\n"; then comes the filler.
 func (e *echo) Download(req *testpb.EchoRequest, ss grpc.ServerStreamingServer[httpbody.HttpBody]) error {
 	r := streamRun(e.b, ss)
 	if err := r.begin(req.GetScript()); err != nil {
@@ -207,7 +209,8 @@ func streamRun(b *Backend, ss grpc.ServerStream) *run {
 	return &run{b: b, ctx: ss.Context(), setHeader: ss.SetHeader, setTrailer: ss.SetTrailer}
 }
 
-// begin takes the instructions of the first message that has some, and counts the execution of every one.
+// begin takes the instructions of the first message that has some, and counts the execution of
+// every one.
 func (r *run) begin(s *testpb.Script) error {
 	if s == nil {
 		return nil
@@ -313,7 +316,8 @@ func (r *run) answer(req *testpb.EchoRequest, number int32) *testpb.EchoResponse
 	return resp
 }
 
-// toMetadata reads the values of "-bin" keys as standard base64, as the echo of the request metadata writes them.
+// toMetadata reads the values of "-bin" keys as standard base64, as the echo of the request
+// metadata writes them.
 func toMetadata(m map[string]string) (metadata.MD, error) {
 	md := metadata.MD{}
 	for k, v := range m {

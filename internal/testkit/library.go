@@ -18,7 +18,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
-// library implements testpb.Library. It starts with three books: shelves/1/books/1, shelves/1/books/2 and shelves/2/books/3.
+// library implements testpb.Library. It starts with three books: shelves/1/books/1,
+// shelves/1/books/2 and shelves/2/books/3.
 type library struct {
 	testpb.UnimplementedLibraryServer
 	b *Backend
@@ -58,7 +59,8 @@ func (l *library) find(name string) (*testpb.Book, error) {
 	return proto.CloneOf(book), nil
 }
 
-// ListBooks lists by name; an empty parent means all shelves, page_token is the position of the next book.
+// ListBooks lists by name; an empty parent means all shelves, page_token is the position of the
+// next book.
 func (l *library) ListBooks(ctx context.Context, req *testpb.ListBooksRequest) (*testpb.ListBooksResponse, error) {
 	l.b.executed(idFromMetadata(ctx))
 	l.mu.Lock()

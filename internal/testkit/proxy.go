@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// Proxy is a TCP proxy before a target that can be made to fail as networks do. It is safe for concurrent use.
+// Proxy is a TCP proxy before a target that can be made to fail as networks do. It is safe for
+// concurrent use.
 type Proxy struct {
 	listener net.Listener
 	target   string
@@ -40,8 +41,8 @@ func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 // Accepted is the number of connections that were ever made to it.
 func (p *Proxy) Accepted() int { return int(p.accepted.Load()) }
 
-// BlackHole lets no byte pass in either direction until Heal, over connections that exist and over new ones. Neither side is told:
-// connections stay open, and new ones are accepted and go nowhere.
+// BlackHole lets no byte pass in either direction until Heal, over connections that exist and over
+// new ones. Neither side is told: connections stay open, and new ones are accepted and go nowhere.
 func (p *Proxy) BlackHole() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

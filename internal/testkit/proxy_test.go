@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// TestProxy: bytes pass, none pass through a black hole, on old connections and on new ones, and all of them arrive after it.
+// TestProxy: bytes pass, none pass through a black hole, on old connections and on new ones, and
+// all of them arrive after it.
 func TestProxy(t *testing.T) {
 	server, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

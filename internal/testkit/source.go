@@ -22,7 +22,8 @@ type Source struct {
 
 var _ discovery.Source = (*Source)(nil)
 
-// NewSource makes a source that has these endpoints. Without any it publishes a state that is not synced, as a source does that has not reached its registry.
+// NewSource makes a source that has these endpoints. Without any it publishes a state that is not
+// synced, as a source does that has not reached its registry.
 func NewSource(id string, addrs ...string) *Source {
 	s := &Source{id: id, changed: make(chan struct{})}
 	if len(addrs) > 0 {

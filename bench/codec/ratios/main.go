@@ -1,6 +1,6 @@
-// Command ratios reads the output of Go benchmarks on standard input, in the form that benchstat reads too, and prints how
-// the codec called "ours" stands to each other: the ratio of the medians of all runs, in processor time if the benchmarks
-// report it as cpu-ns/op.
+// Command ratios reads the output of Go benchmarks on standard input, in the form that benchstat
+// reads too, and prints how the codec called "ours" compares with each other one: the ratio of the
+// medians of all runs, in processor time if the benchmarks report it as cpu-ns/op.
 package main
 
 import (
@@ -27,8 +27,8 @@ func main() {
 	}
 }
 
-// The codecs that ours is compared with, in the order of the columns. For each the table says how many times as long it
-// takes, but for sonic, where it says how many times as long ours takes.
+// The codecs that ours is compared with, in the order of the columns. For each the table says how
+// many times as long it takes, but for sonic, where it says how many times as long ours takes.
 var others = []string{"protojson-dynamicpb", "protojson-generated", "protojson-hyperpb"}
 
 const (

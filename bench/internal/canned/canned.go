@@ -1,5 +1,5 @@
-// Package canned has the requests and answers of the comparison: what the backend answers with, what the load generator sends and what
-// it accepts as right.
+// Package canned has the requests and answers of the comparison: what the backend answers with,
+// what the load generator sends and what it accepts as right.
 package canned
 
 import (
@@ -36,7 +36,8 @@ type Work struct {
 	Method, Path, Query string
 	ContentType, Accept string
 	Body                []byte
-	// What the gateway answers with, for floors to write. A gateway may write the same in another way; Check judges.
+	// What the gateway answers with, for floors to write. A gateway may write the same in another
+	// way; Check judges.
 	AnswerType string
 	Answer     []byte
 
@@ -127,7 +128,8 @@ func Find(name string) (*Work, error) {
 	return nil, fmt.Errorf("no work %q, but %s", name, strings.Join(names, ", "))
 }
 
-// Filler is text of a length that has no meaning to anyone, neither to JSON nor to Caddy's placeholders.
+// Filler is text of a length that has no meaning to anyone, neither to JSON nor to Caddy's
+// placeholders.
 func Filler(n int) string { return strings.Repeat("x", n) }
 
 // Lines are the messages of a stream as lines of JSON.
@@ -157,8 +159,9 @@ func (w *Work) HTTPRequest() []byte {
 	return b.Bytes()
 }
 
-// Check says whether a body is a right answer. Of JSON the value counts: spaces, the order of fields and defaults that are written out
-// are each gateway's own, and so is grpc-gateway's {"result":…} around the messages of a stream.
+// Check says whether a body is a right answer. Of JSON the value counts: spaces, the order of
+// fields and defaults that are written out are each gateway's own, and so is grpc-gateway's
+// {"result":…} around the messages of a stream.
 func (w *Work) Check(body []byte) error {
 	if w.AnswerType == "application/proto" || w.Method == "" {
 		got := w.want[0].ProtoReflect().New().Interface()

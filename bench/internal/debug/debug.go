@@ -1,5 +1,6 @@
-// Package debug is what every process of the benchmarks has in common: flags, and a port where it can be asked for its memory statistics
-// (/debug/vars) and its profiles (/debug/pprof). Caddy's admin endpoint serves the same.
+// Package debug is what every process of the benchmarks has in common: flags, and a port where it
+// can be asked for its memory statistics (/debug/vars) and its profiles (/debug/pprof). Caddy's
+// admin endpoint serves the same.
 package debug
 
 import (

@@ -1,6 +1,7 @@
-// Package distance puts round-trip time between two processes of this machine, as netem does, which not every kernel has: a
-// network device whose packets come back to the machine half a round trip later with their addresses swapped. Who connects to
-// Far reaches what listens on Near. All is real TCP of the kernel: handshakes, acknowledgements and windows take their time as over a network.
+// Package distance puts round-trip time between two processes of this machine, as netem does, which
+// not every kernel has: a network device whose packets come back to the machine half a round trip
+// later with their addresses swapped. Who connects to Far reaches what listens on Near. All is real
+// TCP of the kernel: handshakes, acknowledgements and windows take their time as over a network.
 package distance
 
 import (

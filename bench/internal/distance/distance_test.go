@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// TestRoundTrips connects over the device, where the machine lets it make one: a handshake is one round trip, an echo another.
+// TestRoundTrips connects over the device, where the machine lets it make one: a handshake is one
+// round trip, an echo another.
 func TestRoundTrips(t *testing.T) {
 	line, err := Open()
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package fleet runs the processes of the comparison: the backend, the gateways and the load generator, each kept to its core and with
-// the same settings of the garbage collector.
+// Package fleet runs the processes of the comparison: the backend, the gateways and the load
+// generator, each kept to its core and with the same settings of the garbage collector.
 package fleet
 
 import (
@@ -27,7 +27,8 @@ type Fleet struct {
 	// Cores to run on, as taskset names them. Empty is any.
 	GatewayCore, LoadCore string
 	Env                   []string // beside the present one, for every process
-	// BackendArgs are more arguments of the backend. It listens on Near, 127.0.0.1 by default, and is reached at Far, the same by default.
+	// BackendArgs are more arguments of the backend. It listens on Near, 127.0.0.1 by default, and
+	// is reached at Far, the same by default.
 	BackendArgs []string
 	Near, Far   string
 
@@ -199,7 +200,7 @@ func (f *Fleet) caddyfile(p Peer, g *Gateway) string {
 		g.Debug, port, site)
 }
 
-// Measure has the load generator do a cell.
+// Measure makes the load generator run a cell.
 func (f *Fleet) Measure(c traffic.Cell) (traffic.Result, error) {
 	var answer struct {
 		Result traffic.Result
@@ -220,7 +221,8 @@ func (f *Fleet) Measure(c traffic.Cell) (traffic.Result, error) {
 	return answer.Result, nil
 }
 
-// CellError is about one cell: its gateway cannot be reached, or has answered wrongly. Others can still be measured.
+// CellError is about one cell: its gateway cannot be reached, or has answered wrongly. Others can
+// still be measured.
 type CellError struct{ text string }
 
 func (e *CellError) Error() string { return e.text }

@@ -35,7 +35,7 @@ func startFleet(t *testing.T) *Fleet {
 	return f
 }
 
-// TestPeers has every peer do all its work, and the load generator check the answers.
+// TestPeers makes every peer do all its work, and the load generator checks the answers.
 func TestPeers(t *testing.T) {
 	f := startFleet(t)
 	for _, p := range Peers() {
@@ -73,8 +73,9 @@ func TestWrongAnswers(t *testing.T) {
 	}
 }
 
-// TestNothingIsHeldBack is what makes the figures of streams mean something: the gateway's coalescing must not wait for more messages. The
-// backend rests for a second after the 1st or the 7th message; what came before must arrive before the next does.
+// TestNothingIsHeldBack is what makes the figures of streams mean something: the gateway's
+// coalescing must not wait for more messages. The backend rests for a second after the 1st or the
+// 7th message; what came before must arrive before the next does.
 func TestNothingIsHeldBack(t *testing.T) {
 	f := startFleet(t)
 	g, err := f.Launch(Peers()[0])

@@ -1,10 +1,11 @@
-// Package page puts measured figures into a Markdown page, between markers that say what belongs there:
+// Package page puts measured figures into a Markdown page, between markers that say what belongs
+// there:
 //
 //	<!-- figures: name -->
 //	…
 //	<!-- end: name -->
 //
-// What stands between is replaced; the text around is people's.
+// What is between them is replaced; the text around them is people's.
 package page
 
 import (

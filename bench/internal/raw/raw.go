@@ -1,5 +1,5 @@
-// Package raw is a grpc codec for messages that are bytes already: it sends []byte, and receives into a *mem.BufferSlice without a copy
-// (the receiver frees it).
+// Package raw is a grpc codec for messages that are bytes already: it sends []byte, and receives
+// into a *mem.BufferSlice without a copy (the receiver frees it).
 package raw
 
 import (

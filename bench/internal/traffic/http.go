@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// httpConn is a kept HTTP/1.1 connection. It knows the answers of Go's own server and not more of HTTP, to cost little.
+// httpConn is a kept HTTP/1.1 connection. It knows the answers of Go's own server and not more of
+// HTTP, to cost little.
 type httpConn struct {
 	conn net.Conn
 	in   []byte // read buffer
@@ -26,7 +27,8 @@ func dialHTTP(addr string) (*httpConn, error) {
 	return &httpConn{conn: c, in: make([]byte, 8<<10)}, nil
 }
 
-// do sends a request and returns the answer's status and body, which is good until the next request.
+// do sends a request and returns the answer's status and body, which is good until the next
+// request.
 func (h *httpConn) do(request []byte) (status int, body []byte, err error) {
 	if _, err := h.conn.Write(request); err != nil {
 		return 0, nil, err

@@ -10,8 +10,8 @@ import (
 	"unsafe"
 )
 
-// CPU is the processor time that a process has used, user and system, all its threads: the kernel's own account, in nanoseconds, where
-// /proc/<pid>/stat has the same in hundredths of a second.
+// CPU is the processor time that a process has used, user and system, all its threads: the kernel's
+// own account, in nanoseconds, where /proc/<pid>/stat has the same in hundredths of a second.
 func CPU(pid int) (time.Duration, error) {
 	const scheduled = 2 // CPUCLOCK_SCHED, of a process, as in clock_getcpuclockid(3)
 	clock := int32(^pid)<<3 | scheduled

@@ -1,5 +1,5 @@
-// Package traffic is the load of the comparison: a number of connections, each making one request after the other until the time is up,
-// every answer checked.
+// Package traffic is the load of the comparison: a number of connections, each making one request
+// after the other until the time is up, every answer checked.
 package traffic
 
 import (
@@ -56,8 +56,8 @@ type client interface {
 	close()
 }
 
-// Run does one measurement. Before it begins, connections are made and warmed by a request each, as far as that
-// can be done within warmUp.
+// Run does one measurement. Before it begins, connections are made and warmed by a request each, as
+// far as that can be done within warmUp.
 func Run(c Cell) (Result, error) {
 	work, err := canned.Find(c.Work)
 	if err != nil {
@@ -164,7 +164,8 @@ func (w *worker) run(n int, until time.Time) {
 	}
 }
 
-// judge counts wrong answers. An answer that is byte for byte one that was found right needs no second look.
+// judge counts wrong answers. An answer that is byte for byte one that was found right needs no
+// second look.
 type judge struct {
 	work   *canned.Work
 	filler bool

@@ -1,5 +1,6 @@
-// Command backend is the server behind every gateway of the comparison: grpc-go with canned answers, and the same over the Connect protocol
-// for reverse_proxy, which translates nothing. It checks every request: one that is not as it should be gets an error.
+// Command backend is the server behind every gateway of the comparison: grpc-go with canned
+// answers, and the same over the Connect protocol for reverse_proxy, which translates nothing. It
+// checks every request: one that is not as it should be gets an error.
 package main
 
 import (
@@ -111,7 +112,8 @@ func requestOf(rpc string) proto.Message {
 type method struct {
 	work *canned.Work
 	like proto.Message
-	// The last request that was found right. Gateways may encode the same in different ways, each always in its own.
+	// The last request that was found right. Gateways may encode the same in different ways, each
+	// always in its own.
 	right atomic.Pointer[[]byte]
 }
 

@@ -32,17 +32,19 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("bench_floor", httpcaddyfile.Before, "reverse_proxy")
 }
 
-// Floor is the least that a gateway in Caddy can do: it reads the whole request, makes the call with canned bytes, and writes canned
-// bytes. It transcodes nothing and checks nothing.
+// Floor is the least that a gateway in Caddy can do: it reads the whole request, makes the call
+// with canned bytes, and writes canned bytes. It transcodes nothing and checks nothing.
 type Floor struct {
 	Backend string `json:"backend"`
-	// Flush sends each message of a stream at once. Otherwise a buffer of 4 KiB goes out when it is full, and a message may wait for
-	// those after it: cheaper than any gateway that serves live streams can be.
+	// Flush sends each message of a stream at once. Otherwise a buffer of 4 KiB goes out when it is
+	// full, and a message may wait for those after it: cheaper than any gateway that serves live
+	// streams can be.
 	Flush bool `json:"flush,omitempty"`
 
-	// Dial connects anew for each call.
+	// Dial connects again for each call.
 	Dial bool `json:"dial,omitempty"`
-	// CA is the file of the certificate that the backend must have; without it the connection is not secured.
+	// CA is the file of the certificate that the backend must have; without it the connection is
+	// not secured.
 	CA string `json:"ca,omitempty"`
 
 	opts  []grpc.DialOption

@@ -1,5 +1,5 @@
-// Command caddy is Caddy with the gateway and with the floors of the comparison (floor.go): one program, so that they differ in the handler
-// only.
+// Command caddy is Caddy with the gateway and with the floors of the comparison (floor.go): one
+// program, so that they differ in the handler only.
 package main
 
 import (

@@ -1,6 +1,7 @@
-// Command gozero is go-zero's gateway. Its log is off, as everyone's is, and so is the shedding of load, which would refuse
-// requests for nothing but that the benchmark keeps a core busy. Its timeouts are ten minutes, because of 512 requests of 64 KiB at a time the
-// last ones wait longer than the three seconds that it has. Everything else is as it comes.
+// Command gozero is go-zero's gateway. Its log is off, as everyone's is, and so is the shedding of
+// load, which would refuse requests for nothing but that the benchmark keeps a core busy. Its
+// timeouts are ten minutes, because of 512 requests of 64 KiB at a time the last ones wait longer
+// than the three seconds that it has. Everything else is as it comes.
 package main
 
 import (

@@ -1,4 +1,5 @@
-// Command vanguard is vanguard-go before a gRPC server: REST and Connect become gRPC, which a reverse proxy sends on over HTTP/2.
+// Command vanguard is vanguard-go before a gRPC server: REST and Connect become gRPC, which a
+// reverse proxy sends on over HTTP/2.
 package main
 
 import (

@@ -1,10 +1,13 @@
-// Command connect is the launcher that the Connect conformance suite starts for each combination of HTTP version, protocol and
-// TLS: it runs one of the suite's own servers as the backend and a real Caddy with the gateway in front, and says where.
+// Command connect is the launcher that the Connect conformance suite starts for each combination of
+// HTTP version, protocol and TLS: it runs one of the suite's own servers as the backend and a real
+// Caddy with the gateway in front, and says where.
 //
-// The backend is the suite's server on grpc-go. It lacks the method that Connect's GET is tested with, so for the Connect protocol the
-// backend is the suite's reference server. Both are called by gRPC.
+// The backend is the suite's server on grpc-go. It lacks the method that Connect's GET is tested
+// with, so for the Connect protocol the backend is the suite's reference server. Both are called by
+// gRPC.
 //
-// The suite's messages are internal to its module; the few fields that matter are read and written by number.
+// The suite's messages are internal to its module; the few fields that matter are read and written
+// by number.
 package main
 
 import (
@@ -102,7 +105,8 @@ func parseRequest(b []byte) (request, error) {
 	return req, err
 }
 
-// eachField calls fn with each field of a message that has only varints and length-delimited fields.
+// eachField calls fn with each field of a message that has only varints and length-delimited
+// fields.
 func eachField(b []byte, fn func(protowire.Number, uint64, []byte) error) error {
 	for len(b) > 0 {
 		number, kind, n := protowire.ConsumeTag(b)
@@ -183,7 +187,8 @@ func startBackend(protocol uint64) (cmd *exec.Cmd, host string, port uint64, err
 		return nil, "", 0, fmt.Errorf("start the backend: %w", err)
 	}
 	var b []byte
-	for number, value := range map[protowire.Number]uint64{1: 2, 2: 2, 6: 64 << 20} { // gRPC, HTTP/2
+	// gRPC, HTTP/2.
+	for number, value := range map[protowire.Number]uint64{1: 2, 2: 2, 6: 64 << 20} {
 		b = protowire.AppendVarint(protowire.AppendTag(b, number, protowire.VarintType), value)
 	}
 	if err := writeMessage(in, b); err != nil {
@@ -222,7 +227,8 @@ func startGateway(dir string, req request, backend string) (*exec.Cmd, string, e
 	}
 	cmd := child(os.Getenv("CADDY"), "run", "--config", path, "--adapter", "caddyfile")
 	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	// Caddy says there that it runs, which a connection does not: it may be another process that accepts it.
+	// Caddy says there that it runs, which a connection does not: it may be another process that
+	// accepts it.
 	ready, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, "", err
