@@ -172,7 +172,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	table, err := h.compileTableConfig()
+	table, err := h.compileRoutes()
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := h.routing.provision(h.log, table, upstreams); err != nil {
+	if err := h.routing.provision(h.log, table, h.JSON.compiled(), upstreams); err != nil {
 		return err
 	}
 	h.app.handlers = append(h.app.handlers, h)

@@ -3,9 +3,7 @@ package module
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +12,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/routes"
+	"github.com/caddy-grpc/gateway/internal/schema"
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
@@ -28,54 +28,42 @@ const readTime = time.Second
 // routing keeps the table of a handler current. ServeHTTP reads it without a lock.
 type routing struct {
 	log       *zap.Logger
-	cfg       *tableConfig
+	cfg       *routes.Config
+	json      transcode.Options
 	upstreams []*upstream
 	deadline  time.Time // when requests no longer wait for schemas
 
-	table atomic.Pointer[compiledTable]
+	table atomic.Pointer[table]
 
 	mu       sync.Mutex // for compiling, and guards what follows
-	reported map[Problem]bool
+	reported map[routes.Problem]bool
 	stops    []func()
 	started  bool
 	stopped  bool
 }
 
-// provision makes the first table. What is known to be wrong already is an error.
-func (r *routing) provision(log *zap.Logger, cfg *tableConfig, upstreams []*upstream) error {
-	r.log, r.cfg, r.upstreams = log, cfg, upstreams
-	r.deadline = time.Now().Add(settleTime + readTime)
-	r.reported = make(map[Problem]bool)
-	r.refresh()
-	return r.check()
+// table is a compiled table with what it was compiled from. Immutable.
+type table struct {
+	*routes.Table
+
+	members []member
 }
 
-// check refuses what cannot work whatever the network brings. Only schemas that come from files count: what was learned from a running service
-// must not decide whether a config loads.
-func (r *routing) check() error {
-	var members []member
-	complete := true
-	for _, m := range r.table.Load().members {
-		if m.upstream.schema.fromFiles() {
-			members = append(members, m)
-		} else {
-			complete = false
-		}
-	}
-	files := r.table.Load()
-	if !complete {
-		var err error
-		if files, err = r.compile(members); err != nil {
-			return err
-		}
-	}
-	var errs []error
-	for _, p := range files.problems {
-		if p.fatal && (complete || p.Upstream != "") {
-			errs = append(errs, errors.New(p.String()))
-		}
-	}
-	return errors.Join(errs...)
+// member is one upstream with what is known of it at the moment.
+type member struct {
+	upstream *upstream
+	label    string         // of the upstream
+	schema   *schema.Schema // nil while it is not known
+	pending  string         // why it is not known, in words for a client
+}
+
+// provision makes the first table. What is known to be wrong already is an error.
+func (r *routing) provision(log *zap.Logger, cfg *routes.Config, json transcode.Options, upstreams []*upstream) error {
+	r.log, r.cfg, r.json, r.upstreams = log, cfg, json, upstreams
+	r.deadline = time.Now().Add(settleTime + readTime)
+	r.reported = make(map[routes.Problem]bool)
+	r.refresh()
+	return r.table.Load().Check()
 }
 
 // start follows the schemas.
@@ -137,25 +125,29 @@ func (r *routing) refresh() {
 	r.report(t, old)
 }
 
-// compile makes a table. Descriptors come from other processes, so that a panic over them is an error here, with a table of nothing.
-func (r *routing) compile(members []member) (t *compiledTable, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			t = compileTable(r.cfg, nil)
-			t.Pending = "the routes of the service could not be compiled"
+// compile makes a table.
+func (r *routing) compile(members []member) (*table, error) {
+	in := make([]routes.Member, len(members))
+	for i, m := range members {
+		in[i] = routes.Member{
+			Label: m.label, Schema: m.schema, Pending: m.pending, FromFiles: m.upstream.schema.fromFiles(),
+			Conn: m.upstream.conn(), Timeout: m.upstream.timeout,
 		}
-	}()
-	return compileTable(r.cfg, members), nil
+		if m.schema != nil {
+			in[i].Codecs = m.upstream.schema.compiler(m.schema, r.json)
+		}
+	}
+	t, err := routes.Compile(r.cfg, in)
+	return &table{t, members}, err
 }
 
 // report logs each problem once, and what became of the table.
-func (r *routing) report(t, old *compiledTable) {
-	for _, p := range t.problems {
+func (r *routing) report(t, old *table) {
+	for _, p := range t.Problems {
 		if !r.reported[p] {
 			r.reported[p] = true
 			level := zap.WarnLevel
-			if p.fatal {
+			if p.Fatal {
 				level = zap.ErrorLevel
 			}
 			r.log.Log(level, "a route does not work as it is written", zap.String("problem", p.Reason),
@@ -163,7 +155,7 @@ func (r *routing) report(t, old *compiledTable) {
 		}
 	}
 	if old != nil {
-		r.log.Info("routes compiled from the current schemas", zap.Int("routes", len(t.routes)), zap.Int("problems", len(t.problems)),
+		r.log.Info("routes compiled from the current schemas", zap.Int("routes", len(t.Views)), zap.Int("problems", len(t.Problems)),
 			zap.Bool("pending", t.Pending != ""))
 	}
 }
@@ -173,25 +165,25 @@ func (r *routing) report(t, old *compiledTable) {
 func (r *routing) current(ctx context.Context) *frontend.Table {
 	t := r.table.Load()
 	if t.Pending == "" {
-		return &t.Table
+		return &t.Table.Table
 	}
 	return r.await(ctx, t)
 }
 
-func (r *routing) await(ctx context.Context, t *compiledTable) *frontend.Table {
+func (r *routing) await(ctx context.Context, t *table) *frontend.Table {
 	for _, m := range t.members {
 		if m.schema == nil {
 			m.upstream.waitStart(ctx)
 		}
 	}
 	if t = r.table.Load(); t.Pending == "" {
-		return &t.Table
+		return &t.Table.Table
 	}
 	r.mu.Lock()
 	left := time.Until(r.deadline)
 	r.mu.Unlock()
 	if left <= 0 {
-		return &t.Table
+		return &t.Table.Table
 	}
 	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
@@ -209,35 +201,43 @@ func (r *routing) await(ctx context.Context, t *compiledTable) *frontend.Table {
 	if waited {
 		r.refresh()
 	}
-	return &r.table.Load().Table
+	return &r.table.Load().Table.Table
 }
 
-// compileTableConfig makes the part of the table's config that does not change.
-func (h *Handler) compileTableConfig() (*tableConfig, error) {
-	exposure, err := newExposure(h.Expose, h.Hide)
+// compileRoutes makes the part of the table's config that does not change.
+func (h *Handler) compileRoutes() (*routes.Config, error) {
+	exposure, err := routes.NewExposure(h.Expose, h.Hide)
 	if err != nil {
 		return nil, err
 	}
-	cfg := &tableConfig{
-		routes:      h.Routes,
-		exposure:    exposure,
-		rpc:         h.RPC == nil || *h.RPC,
-		annotations: h.Annotations == nil || *h.Annotations,
-		timeout:     max(0, cmp.Or(time.Duration(h.Timeout), defaultTimeout)),
-		fullyDecode: h.FullyDecodeReserved,
+	cfg := &routes.Config{
+		Exposure:    exposure,
+		RPC:         h.RPC == nil || *h.RPC,
+		Annotations: h.Annotations == nil || *h.Annotations,
+		Timeout:     max(0, cmp.Or(time.Duration(h.Timeout), defaultTimeout)),
+		FullyDecode: h.FullyDecodeReserved,
+		Owner:       func(upstream, method string) any { return newMethodMetrics(upstream, method) },
+		Timed:       timed,
 	}
-	for _, r := range h.Routes {
-		if !exposure.allows(r.RPC) {
+	for i := range h.Routes {
+		r := h.Routes[i].compiled()
+		if !exposure.Allows(r.RPC) {
 			return nil, fmt.Errorf("route %s: method %s is not exposed; see expose and hide", r.String(), r.RPC)
 		}
-	}
-	if j := h.JSON; j != nil {
-		cfg.json = transcode.Options{
-			UseProtoNames:  j.UseProtoNames,
-			EmitDefaults:   j.EmitDefaults,
-			EnumsAsNumbers: j.EnumsAsNumbers,
-			DiscardUnknown: j.DiscardUnknown,
-		}
+		cfg.Routes = append(cfg.Routes, r)
 	}
 	return cfg, nil
+}
+
+// compiled are the options for the codecs.
+func (j *JSONOptions) compiled() transcode.Options {
+	if j == nil {
+		return transcode.Options{}
+	}
+	return transcode.Options{
+		UseProtoNames:  j.UseProtoNames,
+		EmitDefaults:   j.EmitDefaults,
+		EnumsAsNumbers: j.EnumsAsNumbers,
+		DiscardUnknown: j.DiscardUnknown,
+	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/pool"
+	"github.com/caddy-grpc/gateway/internal/routes"
 )
 
 // UpstreamView is an upstream as the admin API shows it. Its JSON is public.
@@ -53,6 +54,12 @@ type HandlerView struct {
 	Routes   []RouteView `json:"routes"`
 	Problems []Problem   `json:"problems,omitempty"`
 }
+
+// RouteView is one way to reach a method, as the admin API shows it. Its JSON is public.
+type RouteView = routes.View
+
+// Problem is something in routes or schemas that does not work as it is written. Its JSON is public.
+type Problem = routes.Problem
 
 // view is the upstream as operators see it.
 func (u *upstream) view() UpstreamView {
@@ -128,7 +135,7 @@ func (a *App) handlerViews() []HandlerView {
 
 func (r *routing) view() HandlerView {
 	t := r.table.Load()
-	v := HandlerView{Pending: t.Pending, Routes: t.routes, Problems: t.problems}
+	v := HandlerView{Pending: t.Pending, Routes: t.Views, Problems: t.Problems}
 	if v.Routes == nil {
 		v.Routes = []RouteView{}
 	}

@@ -1,4 +1,4 @@
-package module
+package routes
 
 import (
 	"fmt"
@@ -7,28 +7,31 @@ import (
 	"github.com/caddy-grpc/gateway/internal/glob"
 )
 
-// exposure decides which methods can be reached at all. Immutable.
-type exposure struct {
+// Exposure decides which methods can be reached at all. Immutable. A nil Exposure exposes
+// everything but gRPC's own services.
+type Exposure struct {
 	expose, hide []string
 }
 
-// newExposure checks the patterns. A pattern is a `package.Service` or `package.Service/Method` in which `*` stands for any run of
-// characters; one without a slash is about all methods of the service.
-func newExposure(expose, hide []string) (*exposure, error) {
+// NewExposure checks the patterns. A pattern is a `package.Service` or `package.Service/Method`. A
+// `*` in it matches any run of characters. A pattern without a slash is about all methods of the
+// service.
+func NewExposure(expose, hide []string) (*Exposure, error) {
 	for _, p := range expose {
-		if err := checkPattern(p); err != nil {
+		if err := CheckPattern(p); err != nil {
 			return nil, fmt.Errorf("expose: %w", err)
 		}
 	}
 	for _, p := range hide {
-		if err := checkPattern(p); err != nil {
+		if err := CheckPattern(p); err != nil {
 			return nil, fmt.Errorf("hide: %w", err)
 		}
 	}
-	return &exposure{expose: expose, hide: hide}, nil
+	return &Exposure{expose: expose, hide: hide}, nil
 }
 
-func checkPattern(p string) error {
+// CheckPattern says what is wrong with a pattern.
+func CheckPattern(p string) error {
 	bad := func(c rune) bool {
 		return c != '_' && c != '.' && c != '/' && c != '*' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
 	}
@@ -38,9 +41,12 @@ func checkPattern(p string) error {
 	return nil
 }
 
-// allows reports whether a method "package.Service/Method" can be reached. The services of the package grpc never can: they are about one
-// instance, and tell of methods that are hidden.
-func (e *exposure) allows(method string) bool {
+// Allows reports whether a method `package.Service/Method` can be reached. The services of the
+// package grpc never can: they are about one instance, and they show methods that are hidden.
+func (e *Exposure) Allows(method string) bool {
+	if e == nil {
+		e = new(Exposure)
+	}
 	service, _, _ := strings.Cut(method, "/")
 	if strings.HasPrefix(service, "grpc.") || len(e.expose) > 0 && !matchesAny(e.expose, service, method) {
 		return false

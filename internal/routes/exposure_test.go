@@ -1,4 +1,4 @@
-package module
+package routes
 
 import "testing"
 
@@ -27,12 +27,12 @@ func TestExposureAllows(t *testing.T) {
 		"hidden, but not this one": {nil, []string{"user.v1.Users/Delete"}, "user.v1.Users/Get", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e, err := newExposure(tt.expose, tt.hide)
+			e, err := NewExposure(tt.expose, tt.hide)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := e.allows(tt.method); got != tt.want {
-				t.Errorf("allows(%q) = %v", tt.method, got)
+			if got := e.Allows(tt.method); got != tt.want {
+				t.Errorf("Allows(%q) = %v", tt.method, got)
 			}
 		})
 	}
