@@ -37,6 +37,8 @@ type routing struct {
 
 	mu       sync.Mutex // for compiling, and guards what follows
 	reported map[routes.Problem]bool
+	awaited  []string    // the pending upstreams that were reported last
+	late     *time.Timer // reports them once the deadline is over
 	stops    []func()
 	started  bool
 	stopped  bool
@@ -55,6 +57,8 @@ type member struct {
 	label    string         // of the upstream
 	schema   *schema.Schema // nil while it is not known
 	pending  string         // why it is not known, in words for a client
+
+	undescribed bool // the service offers no reflection
 }
 
 // provision makes the first table. What is known to be wrong already is an error.
@@ -83,6 +87,13 @@ func (r *routing) start() {
 	}
 	r.mu.Lock()
 	r.stops = stops
+	if !r.stopped {
+		r.late = time.AfterFunc(settleTime+readTime, func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.reportPending()
+		})
+	}
 	r.mu.Unlock()
 	r.refresh() // Labels are final now.
 }
@@ -93,13 +104,16 @@ func (r *routing) stop() {
 	r.stopped = true
 	stops := r.stops
 	r.stops = nil
+	if r.late != nil {
+		r.late.Stop()
+	}
 	r.mu.Unlock()
 	for _, stop := range stops {
 		stop()
 	}
 }
 
-// refresh compiles the table anew if a schema, or what is said about a missing one, has changed.
+// refresh compiles the table again if a schema, or what is said about a missing one, has changed.
 func (r *routing) refresh() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,7 +121,7 @@ func (r *routing) refresh() {
 	for i, u := range r.upstreams {
 		members[i] = member{upstream: u, label: u.label(), schema: u.schema.current()}
 		if members[i].schema == nil {
-			members[i].pending = u.schema.pending()
+			members[i].pending, members[i].undescribed = u.schema.pending(), u.schema.undescribed()
 		}
 	}
 	old := r.table.Load()
@@ -130,8 +144,9 @@ func (r *routing) compile(members []member) (*table, error) {
 	in := make([]routes.Member, len(members))
 	for i, m := range members {
 		in[i] = routes.Member{
-			Label: m.label, Schema: m.schema, Pending: m.pending, FromFiles: m.upstream.schema.fromFiles(),
-			Conn: m.upstream.conn(), Timeout: m.upstream.timeout,
+			Label: m.label, Schema: m.schema, Pending: m.pending, Undescribed: m.undescribed,
+			FromFiles: m.upstream.schema.fromFiles(),
+			Conn:      m.upstream.conn(), Timeout: m.upstream.timeout,
 		}
 		if m.schema != nil {
 			in[i].Codecs = m.upstream.schema.compiler(m.schema, r.json)
@@ -141,22 +156,53 @@ func (r *routing) compile(members []member) (*table, error) {
 	return &table{t, members}, err
 }
 
-// report logs each problem once, and what became of the table.
+// report logs each problem once, and what became of the table. Caller must hold r.mu.
 func (r *routing) report(t, old *table) {
 	for _, p := range t.Problems {
 		if !r.reported[p] {
 			r.reported[p] = true
 			level := zap.WarnLevel
-			if p.Fatal {
+			if p.Fatal && p.RPC+p.Upstream != "" { // A pattern that matches nothing breaks no call.
 				level = zap.ErrorLevel
 			}
-			r.log.Log(level, "a route does not work as it is written", zap.String("problem", p.Reason),
+			r.log.Log(level, "a route or pattern does not work as it is written", zap.String("problem", p.Reason),
 				zap.String("route", p.Route), zap.String("rpc", p.RPC), zap.String("upstream", p.Upstream))
 		}
 	}
 	if old != nil {
 		r.log.Info("routes compiled from the current schemas", zap.Int("routes", len(t.Views)), zap.Int("problems", len(t.Problems)),
 			zap.Bool("pending", t.Pending != ""))
+		if r.started && !time.Now().Before(r.deadline) {
+			r.reportPending()
+		}
+	}
+}
+
+// reportPending logs which upstreams have no schema, in one line, when that has changed. Requests that a
+// start or a reload brings wait for schemas, so before the deadline there is nothing to report. Caller
+// must hold r.mu.
+func (r *routing) reportPending() {
+	var upstreams, reasons []string
+	var since time.Time
+	for _, m := range r.table.Load().members {
+		if m.schema != nil {
+			continue
+		}
+		upstreams = append(upstreams, m.label)
+		if !slices.Contains(reasons, m.pending) {
+			reasons = append(reasons, m.pending)
+		}
+		if began := m.upstream.schema.began; since.IsZero() || began.Before(since) {
+			since = began
+		}
+	}
+	if r.stopped || slices.Equal(upstreams, r.awaited) {
+		return
+	}
+	r.awaited = upstreams
+	if len(upstreams) > 0 {
+		r.log.Warn("the methods of some upstreams are not known; a path that may be one of theirs is answered with 503",
+			zap.Strings("upstreams", upstreams), zap.Time("since", since), zap.Strings("reasons", reasons))
 	}
 }
 

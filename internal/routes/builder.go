@@ -2,7 +2,11 @@ package routes
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"google.golang.org/grpc"
 
@@ -10,15 +14,15 @@ import (
 	"github.com/caddy-grpc/gateway/internal/schema"
 )
 
-// addMethods adds the exposed methods of one upstream. Of two with the same name the first stays.
+// addMethods adds the exposed methods of one upstream. Of two methods with the same name the first stays.
 func (b *builder) addMethods(m *Member) {
+	taken := make(map[string][]string) // names by the upstream that has them
 	for _, sm := range m.Schema.Methods() {
 		if !b.cfg.Exposure.Allows(sm.Name) {
 			continue
 		}
 		if other, ok := b.methods[sm.Name]; ok {
-			b.problem(Problem{RPC: sm.Name, Upstream: m.Label, Fatal: true,
-				Reason: fmt.Sprintf("upstream %q has this method, too; calls go to %q", m.Label, other.Upstream)})
+			taken[other.Upstream] = append(taken[other.Upstream], sm.Name)
 			continue
 		}
 		fm, err := b.newMethod(m, sm)
@@ -29,9 +33,35 @@ func (b *builder) addMethods(m *Member) {
 		b.methods[sm.Name] = fm
 		b.rules = append(b.rules, sm)
 	}
+	for _, other := range slices.Sorted(maps.Keys(taken)) {
+		b.problem(conflict(m.Label, other, taken[other]))
+	}
+}
+
+// conflict is the problem of two upstreams that have the same methods: one for the pair, however many
+// methods there are.
+func conflict(label, first string, methods []string) Problem {
+	if len(methods) == 1 {
+		return Problem{RPC: methods[0], Upstream: label, Fatal: true,
+			Reason: fmt.Sprintf("upstream %q has this method, too; calls go to %q", label, first)}
+	}
+	return Problem{Upstream: label, Fatal: true,
+		Reason: fmt.Sprintf("upstream %q has %d methods that %q has, too: %s; calls go to %q",
+			label, len(methods), first, some(methods), first)}
+}
+
+// some names the first few and counts the rest.
+func some(names []string) string {
+	if len(names) <= maxNamed+1 {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNamed], ", "), len(names)-maxNamed)
 }
 
 func (b *builder) newMethod(m *Member, sm *schema.Method) (*frontend.Method, error) {
+	if _, _, ok := splitName(sm.Name); !ok {
+		return nil, errors.New("that is not a name that protobuf can have")
+	}
 	request, err := m.Codecs.Codec(sm.Desc.Input())
 	if err != nil {
 		return nil, fmt.Errorf("compile request message %s: %w", sm.Desc.Input().FullName(), err)
@@ -66,7 +96,9 @@ func (b *builder) addRoute(r *Route) {
 	m, ok := b.methods[r.RPC]
 	if !ok {
 		// While a schema is pending the method may be in it.
-		if b.out.Pending == "" {
+		if b.pending {
+			b.noteMissing(r)
+		} else {
 			b.problem(Problem{Route: r.String(), RPC: r.RPC, Reason: "no upstream has this method", Fatal: true})
 		}
 		return

@@ -49,8 +49,7 @@ func (r *Route) String() string { return r.Method + " " + r.Template }
 
 // CheckRPC says what is wrong with the name of a method.
 func CheckRPC(rpc string) error {
-	service, method, ok := strings.Cut(rpc, "/")
-	if !ok || service == "" || method == "" || strings.ContainsAny(method, "/.") {
+	if _, _, ok := splitName(rpc); !ok {
 		return fmt.Errorf("rpc %q: expected package.Service/Method", rpc)
 	}
 	return nil

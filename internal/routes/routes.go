@@ -45,6 +45,9 @@ type Member struct {
 	Schema *schema.Schema
 	// Pending says, in words for a client, why Schema is nil.
 	Pending string
+	// Undescribed says that Schema is nil because the service has answered, and describes itself to
+	// nobody. So it has methods, but no annotation is going to come.
+	Undescribed bool
 	// FromFiles says that the schema does not depend on a running service.
 	FromFiles bool
 	// Codecs compiles the messages of Schema. Nil while Schema is nil.
@@ -94,8 +97,8 @@ func compile(cfg *Config, members []Member) *Table {
 		m := &members[i]
 		if m.Schema != nil {
 			b.addMethods(m)
-		} else if b.out.Pending == "" {
-			b.out.Pending = m.Pending
+		} else {
+			b.pending = true
 		}
 	}
 	for i := range cfg.Routes {
@@ -109,8 +112,13 @@ func compile(cfg *Config, members []Member) *Table {
 	if cfg.RPC {
 		b.addPaths()
 		b.addLocal()
-		b.out.Fallback = newFallback(cfg, members)
 	}
+	f := newFallback(cfg, members)
+	if cfg.RPC {
+		b.out.Fallback = f.find
+	}
+	b.addPending(f.services)
+	b.checkPatterns()
 	b.build()
 	return b.out
 }
@@ -123,6 +131,9 @@ type builder struct {
 	rules   []*schema.Method            // the same ones, in order
 	router  httprule.Builder[*frontend.Binding]
 	views   map[*frontend.Binding]int // index in out.Views
+
+	pending bool                       // a schema is not known
+	missing httprule.Builder[struct{}] // routes of the config whose method is in none that is known
 }
 
 func (b *builder) problem(p Problem) { b.out.Problems = append(b.out.Problems, p) }

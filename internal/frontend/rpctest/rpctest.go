@@ -86,6 +86,9 @@ func Compile(t testing.TB, cfg *routes.Config, conn grpc.ClientConnInterface) *f
 		t.Fatal(err)
 	}
 	for _, p := range table.Problems {
+		if p.RPC == "" && p.Route == "" {
+			continue // "raw.*" is in no schema, as it should be.
+		}
 		t.Errorf("the table has a problem: %s", p)
 	}
 	return &table.Table
