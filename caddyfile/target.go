@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-grpc/gateway/module"
 )
 
-// addTargets adds an upstream by each target of a line. Several addresses are refused, because they look
-// like the instances of one service, and each would be a service of its own.
+// addTargets adds an upstream by each target of a line. Several addresses are refused, because they
+// look like the instances of one service, and each would be a service of its own.
 func (p *directive) addTargets(d *dispenser, targets []string) error {
 	for _, t := range targets {
 		if isAddress(t) && !slices.Contains(p.addresses, t) {

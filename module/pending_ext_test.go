@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-grpc/gateway/module"
 )
 
-// TestOneServiceIsDown shows what is 503 and what is 404 while one service of two has never been seen, and
-// how operators learn which one it is.
+// TestOneServiceIsDown shows what is 503 and what is 404 while one service of two has never been
+// seen, and how operators learn which one it is.
 func TestOneServiceIsDown(t *testing.T) {
 	backend, down := testkit.StartBackend(t), testkit.StartBackend(t)
 	down.Stop()
@@ -67,7 +67,8 @@ func TestOneServiceOffersNoReflection(t *testing.T) {
 	}
 }
 
-// TestPatternThatMatchesNothing is refused where the schema is a file, and otherwise a problem in the view.
+// TestPatternThatMatchesNothing is refused where the schema is a file, and otherwise a problem in
+// the view.
 func TestPatternThatMatchesNothing(t *testing.T) {
 	backend := testkit.StartBackend(t)
 	s := newSite(t)

@@ -178,9 +178,9 @@ func (r *routing) report(t, old *table) {
 	}
 }
 
-// reportPending logs which upstreams have no schema, in one line, when that has changed. Requests that a
-// start or a reload brings wait for schemas, so before the deadline there is nothing to report. Caller
-// must hold r.mu.
+// reportPending logs which upstreams have no schema, in one line, when that has changed. Requests
+// that a start or a reload brings wait for schemas, so before the deadline there is nothing to
+// report. Caller must hold r.mu.
 func (r *routing) reportPending() {
 	var upstreams, reasons []string
 	var since time.Time

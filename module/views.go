@@ -57,8 +57,8 @@ type HandlerView struct {
 	Problems         []Problem     `json:"problems,omitempty"`
 }
 
-// PendingView is an upstream whose schema is not known. While there is one, a path that it may have is
-// answered with 503 instead of 404. Its JSON is public.
+// PendingView is an upstream whose schema is not known. While there is one, a path that it may have
+// is answered with 503 instead of 404. Its JSON is public.
 type PendingView struct {
 	Upstream string `json:"upstream"`
 	// Since is when the gateway began to look for the schema.
@@ -70,7 +70,8 @@ type PendingView struct {
 // RouteView is one way to reach a method, as the admin API shows it. Its JSON is public.
 type RouteView = routes.View
 
-// Problem is something in routes or schemas that does not work as it is written. Its JSON is public.
+// Problem is something in routes or schemas that does not work as it is written. Its JSON is
+// public.
 type Problem = routes.Problem
 
 // view is the upstream as operators see it.

@@ -9,15 +9,16 @@ import (
 	"github.com/caddy-grpc/gateway/internal/schema"
 )
 
-// Exposure decides which methods can be reached at all. Immutable. A nil Exposure exposes everything but
-// gRPC's own services.
+// Exposure decides which methods can be reached at all. Immutable. A nil Exposure exposes
+// everything but gRPC's own services.
 type Exposure struct {
 	expose, hide []string
 	hideFolded   []string // hide in lower case
 }
 
-// NewExposure checks the patterns. A pattern is a `package.Service` or `package.Service/Method`. A `*` in it
-// matches any run of characters. A pattern without a slash is about all methods of the service.
+// NewExposure checks the patterns. A pattern is a `package.Service` or `package.Service/Method`. A
+// `*` in it matches any run of characters. A pattern without a slash is about all methods of the
+// service.
 //
 // A pattern of expose that names one of gRPC's own services is an error: see Allows.
 func NewExposure(expose, hide []string) (*Exposure, error) {
@@ -51,8 +52,8 @@ func CheckPattern(p string) error {
 	return nil
 }
 
-// Allows reports whether a method `package.Service/Method` can be reached. gRPC's own services never can:
-// they describe one instance, and they show methods that are hidden.
+// Allows reports whether a method `package.Service/Method` can be reached. gRPC's own services
+// never can: they describe one instance, and they show methods that are hidden.
 func (e *Exposure) Allows(method string) bool {
 	service, _, _ := strings.Cut(method, "/")
 	if schema.IsGRPCOwn(service) {
@@ -67,9 +68,9 @@ func (e *Exposure) Allows(method string) bool {
 	return !matchesAny(e.hide, service, method)
 }
 
-// allowsSpelling is Allows for a name that a client made up; folded is the name in lower case. Some servers
-// find methods without regard to case, so a name is refused even if it only differs by case from one that
-// is hidden.
+// allowsSpelling is Allows for a name that a client made up; folded is the name in lower case. Some
+// servers find methods without regard to case, so a name is refused even if it only differs by case
+// from one that is hidden.
 func (e *Exposure) allowsSpelling(method, folded string) bool {
 	service, _, _ := strings.Cut(folded, "/")
 	if schema.IsGRPCOwn(service) || !e.Allows(method) {
@@ -94,8 +95,8 @@ func matches(pattern, service, method string) bool {
 	return glob.Match(pattern, service)
 }
 
-// ownMethods stand for gRPC's own services, which are in no schema: a pattern that matches one of them has
-// a meaning.
+// ownMethods stand for gRPC's own services, which are in no schema: a pattern that matches one of
+// them has a meaning.
 var ownMethods = []string{
 	"grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 	"grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
@@ -106,8 +107,8 @@ var ownMethods = []string{
 	"grpc.binarylog.v1.BinaryLog/Log",
 }
 
-// checkPatterns reports the patterns of expose and hide that match no method of any schema: they are
-// mistyped, or the method has gone. Nothing is said while a schema is not known.
+// checkPatterns reports the patterns of expose and hide that match no method of any schema: they
+// are mistyped, or the method has gone. Nothing is said while a schema is not known.
 func (b *builder) checkPatterns() {
 	e := b.cfg.Exposure
 	if e == nil || b.pending || len(b.out.members) == 0 {

@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// addLocal makes the services of the gateway itself callable. They were asked for, so expose and hide do
-// not apply to them.
+// addLocal makes the services of the gateway itself callable. They were asked for, so expose and
+// hide do not apply to them.
 func (b *builder) addLocal() {
 	for _, m := range b.cfg.Local {
 		b.out.Methods[m.Path] = m
@@ -37,7 +37,8 @@ type target struct {
 }
 
 // newFallback makes the fallback of a table. A new method goes where the rest of its service is. A
-// service that is not known goes to the only upstream, or to the only one whose schema is not known.
+// service that is not known goes to the only upstream, or to the only one whose schema is not
+// known.
 func newFallback(cfg *Config, members []Member) *fallback {
 	f := &fallback{exposure: cfg.Exposure, services: make(map[string]*target), known: make(map[string]string)}
 	pending := 0
@@ -68,11 +69,11 @@ func newFallback(cfg *Config, members []Member) *fallback {
 	return f
 }
 
-// find returns the method of a path, nil if calls of it can go nowhere. What it sends is the name that
-// was checked, so nothing else of the path leaves the gateway.
+// find returns the method of a path, nil if calls of it can go nowhere. What it sends is the name
+// that was checked, so nothing else of the path leaves the gateway.
 //
-// A name that differs from a method of a schema by case only is refused: if the method is exposed, it is
-// called by its own name.
+// A name that differs from a method of a schema by case only is refused: if the method is exposed,
+// it is called by its own name.
 func (f *fallback) find(path string) *frontend.Method {
 	service, method, ok := splitPath(path)
 	if !ok {

@@ -29,7 +29,8 @@ func pendingMember(label string) Member {
 	return Member{Label: label, Pending: "the methods of the service are not known yet", Conn: conn{label}}
 }
 
-// newMember is an upstream with methods "package.Service/Method", each of which may be followed by "GET /path".
+// newMember is an upstream with methods "package.Service/Method", each of which may be followed by
+// "GET /path".
 func newMember(t *testing.T, label string, methods ...string) Member {
 	t.Helper()
 	set := &descriptorpb.FileDescriptorSet{File: []*descriptorpb.FileDescriptorProto{{

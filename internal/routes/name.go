@@ -7,8 +7,8 @@ import (
 )
 
 // splitName splits the name of a method, `package.Service/Method`. ok is false for everything that
-// protobuf cannot have as a name: a full name is identifiers joined by dots, and an identifier is ASCII
-// letters, digits and underscores that do not begin with a digit.
+// protobuf cannot have as a name: a full name is identifiers joined by dots, and an identifier is
+// ASCII letters, digits and underscores that do not begin with a digit.
 //
 // Names from requests pass here before they go anywhere. So no name that leaves the gateway has a
 // percent sign, a slash or dot too many, a query, a control character or a letter outside ASCII.

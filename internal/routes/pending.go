@@ -11,8 +11,8 @@ import (
 // maxNamed is how many pending upstreams, methods or the like a text names. The rest is counted.
 const maxNamed = 3
 
-// pending decides what paths without a route are while schemas are not known: 503 if a pending schema may
-// have them, or else 404. Immutable.
+// pending decides what paths without a route are while schemas are not known: 503 if a pending
+// schema may have them, or else 404. Immutable.
 type pending struct {
 	cfg      *Config
 	services map[string]*target         // of the schemas that are known
@@ -72,9 +72,9 @@ func (p *pending) name(path string) bool {
 	return p.cfg.Exposure.allowsSpelling(name, strings.ToLower(name))
 }
 
-// route is frontend.Table.PendingRoute. A path with a name of a package in it is judged as a method's. One
-// without, such as /v1/books, can be that of a method too, but then it is called by POST. While the
-// annotations of a service are not known, any other path may be one of its routes.
+// route is frontend.Table.PendingRoute. A path with a name of a package in it is judged as a
+// method's. One without, such as /v1/books, can be that of a method too, but then it is called by
+// POST. While the annotations of a service are not known, any other path may be one of its routes.
 func (p *pending) route(method, path string) bool {
 	if len(p.routes.Allowed(path)) > 0 {
 		return true

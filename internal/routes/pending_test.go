@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestPathsWhileASchemaIsMissing tells 503 from 404: only what the service may have is worth another try.
+// TestPathsWhileASchemaIsMissing tells 503 from 404: only what the service may have is worth
+// another try.
 func TestPathsWhileASchemaIsMissing(t *testing.T) {
 	known := newMember(t, "known", "k.Known/Get GET /v1/known/{text=**}", "k.Known/Hidden")
 	silent := pendingMember("silent")

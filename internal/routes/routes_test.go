@@ -142,8 +142,8 @@ func TestRoutesThatAreRefused(t *testing.T) {
 	}
 }
 
-// TestPanicsOfTheSchemaAreErrors compiles a member that panics: the handler still has a table, which
-// answers 503.
+// TestPanicsOfTheSchemaAreErrors compiles a member that panics: the handler still has a table,
+// which answers 503.
 func TestPanicsOfTheSchemaAreErrors(t *testing.T) {
 	m := newMember(t, "a", "a.A/Get")
 	m.Codecs = nil

@@ -41,9 +41,9 @@ type ReflectionOptions struct {
 	MaxBytes int           // of all answers of one load together; default 32 MiB
 }
 
-// Reflection returns a loader that asks the service itself, by grpc.reflection.v1, or v1alpha where the server does not have it.
-// It exposes the services that the server lists, but not gRPC's own. A service that the server lists and cannot describe is one of
-// the schema's Problems.
+// Reflection returns a loader that asks the service itself, by grpc.reflection.v1, or v1alpha where
+// the server does not have it. It exposes the services that the server lists, but not gRPC's own. A
+// service that the server lists and cannot describe is one of the schema's Problems.
 //
 // All questions of a load go through one stream, so that one instance answers all of them. Files that are common
 // (google/protobuf, google/api, google/rpc) are not asked for. Where a file imports another by a path that the server

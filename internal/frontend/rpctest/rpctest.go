@@ -61,8 +61,8 @@ func Dial(t testing.TB, addr string) *grpc.ClientConn {
 	return cc
 }
 
-// Table has all methods of the testkit's services. Calls of services whose package begins with "raw" go to the
-// same place without a schema.
+// Table has all methods of the testkit's services. Calls of services whose package begins with
+// "raw" go to the same place without a schema.
 func Table(t testing.TB, conn grpc.ClientConnInterface) *frontend.Table {
 	t.Helper()
 	exposure, err := routes.NewExposure([]string{"gateway.test.v1.*", "raw.*"}, nil)
