@@ -38,10 +38,8 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	d := h.Dispenser
 	d.Next() // the directive's name
 	p := &directive{helper: h}
-	for _, target := range d.RemainingArgs() {
-		if err := p.addTarget(d, target); err != nil {
-			return nil, err
-		}
+	if err := p.addTargets(d, d.RemainingArgs()); err != nil {
+		return nil, err
 	}
 	if err := p.options().parse(d, "grpc_gateway", "upstream", "to", "route", "expose", "hide", "cors"); err != nil {
 		return nil, err
@@ -54,8 +52,9 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 
 // directive is the state of parsing one directive.
 type directive struct {
-	helper  httpcaddyfile.Helper
-	handler module.Handler
+	helper    httpcaddyfile.Helper
+	handler   module.Handler
+	addresses []string // the targets that are bare addresses
 }
 
 func (p *directive) options() options {
@@ -90,12 +89,7 @@ func (p *directive) to(d *dispenser) error {
 	if err != nil {
 		return err
 	}
-	for _, target := range targets {
-		if err := p.addTarget(d, target); err != nil {
-			return err
-		}
-	}
-	return nil
+	return p.addTargets(d, targets)
 }
 
 func (p *directive) upstream(d *dispenser) error {

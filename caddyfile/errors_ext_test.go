@@ -15,6 +15,14 @@ func TestErrors(t *testing.T) {
 			":8080\ngrpc_gateway",
 			"grpc_gateway has nothing to call: expected a target, such as etcd://127.0.0.1:2379/user.rpc, or an upstream block, at Caddyfile:2",
 		},
+		"addresses that look like instances": {
+			":8080\ngrpc_gateway a:9001 b:9001",
+			"grpc_gateway has several addresses: instances of one service are one target, static:///a:9001,b:9001; services of their own are static:///a:9001 static:///b:9001, at Caddyfile:2",
+		},
+		"addresses in two places": {
+			":8080\ngrpc_gateway a:9001 etcd://h:2379/x {\n\tto b:9001 c:9001\n}",
+			"grpc_gateway has several addresses: instances of one service are one target, static:///a:9001,b:9001,c:9001; services of their own are static:///a:9001 static:///b:9001 static:///c:9001, at Caddyfile:3",
+		},
 		"unknown option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
 			`unknown option "timeuot" in grpc_gateway: expected one of annotations, cors, errors, etag, expose, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, at Caddyfile:3`,

@@ -1,6 +1,7 @@
 package caddyfile
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -11,9 +12,29 @@ import (
 	"github.com/caddy-grpc/gateway/module"
 )
 
+// addTargets adds an upstream by each target of a line. Several addresses are refused, because they
+// look like the instances of one service, and each would be a service of its own.
+func (p *directive) addTargets(d *dispenser, targets []string) error {
+	for _, t := range targets {
+		if isAddress(t) && !slices.Contains(p.addresses, t) {
+			p.addresses = append(p.addresses, t)
+		}
+	}
+	if len(p.addresses) > 1 {
+		return d.Errf("grpc_gateway has several addresses: instances of one service are one target, static:///%s; services of their own are "+
+			"static:///%s", strings.Join(p.addresses, ","), strings.Join(p.addresses, " static:///"))
+	}
+	for _, t := range targets {
+		if err := p.addTarget(d, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // addTarget adds an upstream by a target: the name of one, a URL or a host:port.
 func (p *directive) addTarget(d *dispenser, target string) error {
-	if !isURL(target) && !strings.Contains(target, ":") {
+	if !isURL(target) && !isAddress(target) {
 		if !definedUpstream(p.helper, target) {
 			return d.Errf("target %q: expected a URL such as etcd://127.0.0.1:2379/user.rpc, a host:port, or the name of an upstream that the "+
 				"global option grpc_gateway defines", target)
@@ -46,6 +67,9 @@ func (p *directive) addTarget(d *dispenser, target string) error {
 }
 
 func isURL(s string) bool { return strings.Contains(s, "://") }
+
+// isAddress reports whether a target is a bare host:port.
+func isAddress(s string) bool { return !isURL(s) && strings.Contains(s, ":") }
 
 // targetName is what an upstream is called that was given by its target only: the name of the service in it.
 func targetName(t discovery.Target) string {

@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-grpc/gateway/internal/routes"
 )
 
 func init() {
@@ -223,7 +225,7 @@ type callAnswer struct {
 
 func newCall(cmd *cobra.Command, args []string) (*http.Request, error) {
 	rpc := strings.TrimPrefix(args[0], "/")
-	if err := validateRPC(rpc); err != nil {
+	if err := routes.CheckRPC(rpc); err != nil {
 		return nil, err
 	}
 	message := []byte("{}")

@@ -27,8 +27,8 @@ func printRoutes(w io.Writer, handlers []HandlerView) error {
 
 func printHandler(w io.Writer, h *HandlerView) error {
 	fmt.Fprintf(w, "Handler for %s\n", strings.Join(h.Upstreams, ", "))
-	if h.Pending != "" {
-		fmt.Fprintf(w, "! not complete: %s\n", h.Pending)
+	for _, p := range h.PendingUpstreams {
+		fmt.Fprintf(w, "! not complete: the methods of %s are not known since %s: %q\n", p.Upstream, p.Since.Format(time.DateTime), p.Reason)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "METHOD\tTEMPLATE\tRPC\tUPSTREAM\tFROM\t")

@@ -33,18 +33,24 @@ import (
 // The access log has the same in the fields `grpc_upstream`, `grpc_method`, `grpc_route`, `grpc_endpoint` and `grpc_code`. What
 // went wrong in detail, which no client sees, is in the field `grpc_error`.
 type Handler struct {
-	// The services behind this handler. A call goes to the upstream whose schema has the method. The same method in two upstreams is
-	// refused where both schemas are files; otherwise the first upstream keeps it, and the conflict is reported.
+	// The services behind this handler. A call goes to the upstream whose schema has the method. If
+	// two upstreams have the same method and both schemas are files, the config is refused.
+	// Otherwise the first upstream keeps the method, and the conflict is reported.
 	Upstreams []HandlerUpstream `json:"upstreams,omitempty"`
 
 	// REST routes besides those that the schema brings. They go before the schema's.
 	Routes []Route `json:"routes,omitempty"`
 
-	// Which methods can be reached at all: patterns for `package.Service` or `package.Service/Method`, where `*` stands for
-	// anything. Default: all. Services of the package `grpc`, such as reflection and health, are in no schema and never reached.
+	// Which methods can be reached at all. A pattern is a `package.Service` or
+	// `package.Service/Method`, in which `*` matches any run of characters. Default: all. gRPC's
+	// own services, such as reflection and health, can never be reached, and a pattern that names
+	// one is an error. A pattern that matches no method is an error if all schemas are files;
+	// otherwise it is reported.
 	Expose []string `json:"expose,omitempty"`
 
-	// Which of those cannot be reached after all.
+	// Patterns for methods that cannot be reached. `hide` wins over `expose`. Default: none. A
+	// pattern that matches no method is an error if all schemas are files; otherwise it is
+	// reported.
 	Hide []string `json:"hide,omitempty"`
 
 	// Whether `POST /<package.Service>/<Method>` calls methods. Default: true.
@@ -172,7 +178,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	table, err := h.compileTableConfig()
+	table, err := h.compileRoutes()
 	if err != nil {
 		return err
 	}
@@ -189,7 +195,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := h.routing.provision(h.log, table, upstreams); err != nil {
+	if err := h.routing.provision(h.log, table, h.JSON.compiled(), upstreams); err != nil {
 		return err
 	}
 	h.app.handlers = append(h.app.handlers, h)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/pool"
+	"github.com/caddy-grpc/gateway/internal/routes"
 )
 
 // defaultTimeout is the deadline of unary calls where the config has none.
@@ -78,7 +79,7 @@ func (r *MetadataRule) Validate() error {
 }
 
 // ValidatePattern says what is wrong with a pattern of Handler.Expose or Hide.
-func ValidatePattern(pattern string) error { return checkPattern(pattern) }
+func ValidatePattern(pattern string) error { return routes.CheckPattern(pattern) }
 
 // isReference reports whether this names an upstream of the app and defines nothing.
 func (u *HandlerUpstream) isReference() bool { return reflect.ValueOf(u.Upstream).IsZero() }

@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend/local"
 	"github.com/caddy-grpc/gateway/internal/frontend/reflection"
 	"github.com/caddy-grpc/gateway/internal/frontend/rest"
+	"github.com/caddy-grpc/gateway/internal/routes"
 )
 
 // protocols are the inbound protocols of a handler. Immutable once provisioned.
@@ -25,7 +26,7 @@ type protocols struct {
 }
 
 // provision makes the protocols, and adds to the table's config the methods that the gateway itself answers.
-func (p *protocols) provision(h *Handler, opts frontend.Options, table *tableConfig) error {
+func (p *protocols) provision(h *Handler, opts frontend.Options, table *routes.Config) error {
 	p.rest, p.connect, p.grpc, p.grpcweb = rest.New(opts), connect.New(opts), grpc.New(opts), grpcweb.New(opts)
 	if len(h.CORS) > 0 {
 		policy, err := cors.New(h.CORS)
@@ -41,14 +42,14 @@ func (p *protocols) provision(h *Handler, opts frontend.Options, table *tableCon
 	if h.Health != nil && *h.Health {
 		health.Register(services, health.Config{Table: h.routing.last, Ready: h.routing.ready, Drain: exitDrain})
 	}
-	methods, err := services.Methods(table.json)
+	methods, err := services.Methods(h.JSON.compiled())
 	if err != nil {
 		return err
 	}
 	for _, m := range methods {
 		m.Owner = newMethodMetrics(m.Upstream, m.Name)
 	}
-	table.local = methods
+	table.Local = methods
 	return nil
 }
 
@@ -83,7 +84,7 @@ func (p *protocols) serve(w http.ResponseWriter, r *http.Request, t func() *fron
 // last is the table of the moment, nil before the first. It waits for nothing.
 func (r *routing) last() *frontend.Table {
 	if t := r.table.Load(); t != nil {
-		return &t.Table
+		return &t.Table.Table
 	}
 	return nil
 }

@@ -93,9 +93,9 @@ func TestMethodsThatNoSchemaDescribes(t *testing.T) {
 	cc := s.dial()
 	for path, want := range map[string]codes.Code{
 		"/any.Service/Method":            codes.OK,
-		"/secret.Service/Method":         codes.Unavailable, // the schema, which is not known yet, might have a reason
-		"/grpc.health.v1.Health/Check":   codes.Unavailable,
-		"/any.Service/Method/and/more":   codes.Unavailable,
+		"/secret.Service/Method":         codes.Unimplemented, // whatever the schema is going to be
+		"/grpc.health.v1.Health/Check":   codes.Unimplemented,
+		"/any.Service/Method/and/more":   codes.Unimplemented,
 		testpb.Echo_Unary_FullMethodName: codes.OK,
 	} {
 		if err := cc.Invoke(bounded(t), path, &testpb.EchoRequest{}, &testpb.EchoResponse{}); status.Code(err) != want {

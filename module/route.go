@@ -1,13 +1,11 @@
 package module
 
 import (
-	"errors"
-	"fmt"
-	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-grpc/gateway/internal/httprule"
+	"github.com/caddy-grpc/gateway/internal/routes"
 )
 
 // Route is a REST route written in the config. It is what a `google.api.http` rule is in a .proto file, and goes before those.
@@ -38,28 +36,14 @@ type Route struct {
 
 // Validate says what is wrong with the route on its own, without a schema.
 func (r *Route) Validate() error {
-	if r.Method == "" || r.Method != "*" && strings.ContainsFunc(r.Method, func(c rune) bool { return c < 'A' || c > 'Z' }) {
-		return fmt.Errorf("method %q: expected an HTTP method in upper case, or *", r.Method)
-	}
-	if _, err := httprule.Parse(r.Template); err != nil {
-		return err
-	}
-	if err := validateRPC(r.RPC); err != nil {
-		return err
-	}
-	if r.ResponseBody == "*" {
-		return errors.New("response_body: expected the name of a field; the whole message is the default")
-	}
-	return nil
+	compiled := r.compiled()
+	return compiled.Validate()
 }
 
-// String is how the route is named in errors and logs.
-func (r *Route) String() string { return r.Method + " " + r.Template }
-
-func validateRPC(rpc string) error {
-	service, method, ok := strings.Cut(rpc, "/")
-	if !ok || service == "" || method == "" || strings.ContainsAny(method, "/.") {
-		return fmt.Errorf("rpc %q: expected package.Service/Method", rpc)
+// compiled is the route without its JSON.
+func (r *Route) compiled() routes.Route {
+	return routes.Route{
+		Method: r.Method, Template: r.Template, RPC: r.RPC, Body: r.Body, ResponseBody: r.ResponseBody,
+		Timeout: time.Duration(r.Timeout), Idempotent: r.Idempotent,
 	}
-	return nil
 }

@@ -3,9 +3,7 @@ package module
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +12,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/routes"
+	"github.com/caddy-grpc/gateway/internal/schema"
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
@@ -28,54 +28,46 @@ const readTime = time.Second
 // routing keeps the table of a handler current. ServeHTTP reads it without a lock.
 type routing struct {
 	log       *zap.Logger
-	cfg       *tableConfig
+	cfg       *routes.Config
+	json      transcode.Options
 	upstreams []*upstream
 	deadline  time.Time // when requests no longer wait for schemas
 
-	table atomic.Pointer[compiledTable]
+	table atomic.Pointer[table]
 
 	mu       sync.Mutex // for compiling, and guards what follows
-	reported map[Problem]bool
+	reported map[routes.Problem]bool
+	awaited  []string    // the pending upstreams that were reported last
+	late     *time.Timer // reports them once the deadline is over
 	stops    []func()
 	started  bool
 	stopped  bool
 }
 
-// provision makes the first table. What is known to be wrong already is an error.
-func (r *routing) provision(log *zap.Logger, cfg *tableConfig, upstreams []*upstream) error {
-	r.log, r.cfg, r.upstreams = log, cfg, upstreams
-	r.deadline = time.Now().Add(settleTime + readTime)
-	r.reported = make(map[Problem]bool)
-	r.refresh()
-	return r.check()
+// table is a compiled table with what it was compiled from. Immutable.
+type table struct {
+	*routes.Table
+
+	members []member
 }
 
-// check refuses what cannot work whatever the network brings. Only schemas that come from files count: what was learned from a running service
-// must not decide whether a config loads.
-func (r *routing) check() error {
-	var members []member
-	complete := true
-	for _, m := range r.table.Load().members {
-		if m.upstream.schema.fromFiles() {
-			members = append(members, m)
-		} else {
-			complete = false
-		}
-	}
-	files := r.table.Load()
-	if !complete {
-		var err error
-		if files, err = r.compile(members); err != nil {
-			return err
-		}
-	}
-	var errs []error
-	for _, p := range files.problems {
-		if p.fatal && (complete || p.Upstream != "") {
-			errs = append(errs, errors.New(p.String()))
-		}
-	}
-	return errors.Join(errs...)
+// member is one upstream with what is known of it at the moment.
+type member struct {
+	upstream *upstream
+	label    string         // of the upstream
+	schema   *schema.Schema // nil while it is not known
+	pending  string         // why it is not known, in words for a client
+
+	undescribed bool // the service offers no reflection
+}
+
+// provision makes the first table. What is known to be wrong already is an error.
+func (r *routing) provision(log *zap.Logger, cfg *routes.Config, json transcode.Options, upstreams []*upstream) error {
+	r.log, r.cfg, r.json, r.upstreams = log, cfg, json, upstreams
+	r.deadline = time.Now().Add(settleTime + readTime)
+	r.reported = make(map[routes.Problem]bool)
+	r.refresh()
+	return r.table.Load().Check()
 }
 
 // start follows the schemas.
@@ -95,6 +87,13 @@ func (r *routing) start() {
 	}
 	r.mu.Lock()
 	r.stops = stops
+	if !r.stopped {
+		r.late = time.AfterFunc(settleTime+readTime, func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.reportPending()
+		})
+	}
 	r.mu.Unlock()
 	r.refresh() // Labels are final now.
 }
@@ -105,13 +104,16 @@ func (r *routing) stop() {
 	r.stopped = true
 	stops := r.stops
 	r.stops = nil
+	if r.late != nil {
+		r.late.Stop()
+	}
 	r.mu.Unlock()
 	for _, stop := range stops {
 		stop()
 	}
 }
 
-// refresh compiles the table anew if a schema, or what is said about a missing one, has changed.
+// refresh compiles the table again if a schema, or what is said about a missing one, has changed.
 func (r *routing) refresh() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -119,7 +121,7 @@ func (r *routing) refresh() {
 	for i, u := range r.upstreams {
 		members[i] = member{upstream: u, label: u.label(), schema: u.schema.current()}
 		if members[i].schema == nil {
-			members[i].pending = u.schema.pending()
+			members[i].pending, members[i].undescribed = u.schema.pending(), u.schema.undescribed()
 		}
 	}
 	old := r.table.Load()
@@ -137,34 +139,70 @@ func (r *routing) refresh() {
 	r.report(t, old)
 }
 
-// compile makes a table. Descriptors come from other processes, so that a panic over them is an error here, with a table of nothing.
-func (r *routing) compile(members []member) (t *compiledTable, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			t = compileTable(r.cfg, nil)
-			t.Pending = "the routes of the service could not be compiled"
+// compile makes a table.
+func (r *routing) compile(members []member) (*table, error) {
+	in := make([]routes.Member, len(members))
+	for i, m := range members {
+		in[i] = routes.Member{
+			Label: m.label, Schema: m.schema, Pending: m.pending, Undescribed: m.undescribed,
+			FromFiles: m.upstream.schema.fromFiles(),
+			Conn:      m.upstream.conn(), Timeout: m.upstream.timeout,
 		}
-	}()
-	return compileTable(r.cfg, members), nil
+		if m.schema != nil {
+			in[i].Codecs = m.upstream.schema.compiler(m.schema, r.json)
+		}
+	}
+	t, err := routes.Compile(r.cfg, in)
+	return &table{t, members}, err
 }
 
-// report logs each problem once, and what became of the table.
-func (r *routing) report(t, old *compiledTable) {
-	for _, p := range t.problems {
+// report logs each problem once, and what became of the table. Caller must hold r.mu.
+func (r *routing) report(t, old *table) {
+	for _, p := range t.Problems {
 		if !r.reported[p] {
 			r.reported[p] = true
 			level := zap.WarnLevel
-			if p.fatal {
+			if p.Fatal && p.RPC+p.Upstream != "" { // A pattern that matches nothing breaks no call.
 				level = zap.ErrorLevel
 			}
-			r.log.Log(level, "a route does not work as it is written", zap.String("problem", p.Reason),
+			r.log.Log(level, "a route or pattern does not work as it is written", zap.String("problem", p.Reason),
 				zap.String("route", p.Route), zap.String("rpc", p.RPC), zap.String("upstream", p.Upstream))
 		}
 	}
 	if old != nil {
-		r.log.Info("routes compiled from the current schemas", zap.Int("routes", len(t.routes)), zap.Int("problems", len(t.problems)),
+		r.log.Info("routes compiled from the current schemas", zap.Int("routes", len(t.Views)), zap.Int("problems", len(t.Problems)),
 			zap.Bool("pending", t.Pending != ""))
+		if r.started && !time.Now().Before(r.deadline) {
+			r.reportPending()
+		}
+	}
+}
+
+// reportPending logs which upstreams have no schema, in one line, when that has changed. Requests
+// that a start or a reload brings wait for schemas, so before the deadline there is nothing to
+// report. Caller must hold r.mu.
+func (r *routing) reportPending() {
+	var upstreams, reasons []string
+	var since time.Time
+	for _, m := range r.table.Load().members {
+		if m.schema != nil {
+			continue
+		}
+		upstreams = append(upstreams, m.label)
+		if !slices.Contains(reasons, m.pending) {
+			reasons = append(reasons, m.pending)
+		}
+		if began := m.upstream.schema.began; since.IsZero() || began.Before(since) {
+			since = began
+		}
+	}
+	if r.stopped || slices.Equal(upstreams, r.awaited) {
+		return
+	}
+	r.awaited = upstreams
+	if len(upstreams) > 0 {
+		r.log.Warn("the methods of some upstreams are not known; a path that may be one of theirs is answered with 503",
+			zap.Strings("upstreams", upstreams), zap.Time("since", since), zap.Strings("reasons", reasons))
 	}
 }
 
@@ -173,25 +211,25 @@ func (r *routing) report(t, old *compiledTable) {
 func (r *routing) current(ctx context.Context) *frontend.Table {
 	t := r.table.Load()
 	if t.Pending == "" {
-		return &t.Table
+		return &t.Table.Table
 	}
 	return r.await(ctx, t)
 }
 
-func (r *routing) await(ctx context.Context, t *compiledTable) *frontend.Table {
+func (r *routing) await(ctx context.Context, t *table) *frontend.Table {
 	for _, m := range t.members {
 		if m.schema == nil {
 			m.upstream.waitStart(ctx)
 		}
 	}
 	if t = r.table.Load(); t.Pending == "" {
-		return &t.Table
+		return &t.Table.Table
 	}
 	r.mu.Lock()
 	left := time.Until(r.deadline)
 	r.mu.Unlock()
 	if left <= 0 {
-		return &t.Table
+		return &t.Table.Table
 	}
 	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
@@ -209,35 +247,43 @@ func (r *routing) await(ctx context.Context, t *compiledTable) *frontend.Table {
 	if waited {
 		r.refresh()
 	}
-	return &r.table.Load().Table
+	return &r.table.Load().Table.Table
 }
 
-// compileTableConfig makes the part of the table's config that does not change.
-func (h *Handler) compileTableConfig() (*tableConfig, error) {
-	exposure, err := newExposure(h.Expose, h.Hide)
+// compileRoutes makes the part of the table's config that does not change.
+func (h *Handler) compileRoutes() (*routes.Config, error) {
+	exposure, err := routes.NewExposure(h.Expose, h.Hide)
 	if err != nil {
 		return nil, err
 	}
-	cfg := &tableConfig{
-		routes:      h.Routes,
-		exposure:    exposure,
-		rpc:         h.RPC == nil || *h.RPC,
-		annotations: h.Annotations == nil || *h.Annotations,
-		timeout:     max(0, cmp.Or(time.Duration(h.Timeout), defaultTimeout)),
-		fullyDecode: h.FullyDecodeReserved,
+	cfg := &routes.Config{
+		Exposure:    exposure,
+		RPC:         h.RPC == nil || *h.RPC,
+		Annotations: h.Annotations == nil || *h.Annotations,
+		Timeout:     max(0, cmp.Or(time.Duration(h.Timeout), defaultTimeout)),
+		FullyDecode: h.FullyDecodeReserved,
+		Owner:       func(upstream, method string) any { return newMethodMetrics(upstream, method) },
+		Timed:       timed,
 	}
-	for _, r := range h.Routes {
-		if !exposure.allows(r.RPC) {
+	for i := range h.Routes {
+		r := h.Routes[i].compiled()
+		if !exposure.Allows(r.RPC) {
 			return nil, fmt.Errorf("route %s: method %s is not exposed; see expose and hide", r.String(), r.RPC)
 		}
-	}
-	if j := h.JSON; j != nil {
-		cfg.json = transcode.Options{
-			UseProtoNames:  j.UseProtoNames,
-			EmitDefaults:   j.EmitDefaults,
-			EnumsAsNumbers: j.EnumsAsNumbers,
-			DiscardUnknown: j.DiscardUnknown,
-		}
+		cfg.Routes = append(cfg.Routes, r)
 	}
 	return cfg, nil
+}
+
+// compiled are the options for the codecs.
+func (j *JSONOptions) compiled() transcode.Options {
+	if j == nil {
+		return transcode.Options{}
+	}
+	return transcode.Options{
+		UseProtoNames:  j.UseProtoNames,
+		EmitDefaults:   j.EmitDefaults,
+		EnumsAsNumbers: j.EnumsAsNumbers,
+		DiscardUnknown: j.DiscardUnknown,
+	}
 }

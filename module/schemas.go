@@ -37,6 +37,7 @@ type sharedSchema struct {
 	// knows of the same instances. May be nil.
 	seed *schema.Schema
 
+	began   time.Time     // when the schema was asked for
 	settled chan struct{} // closed when the first attempt to read is over
 
 	mu        sync.Mutex   // guards what follows
@@ -78,6 +79,7 @@ func acquireSchema(ctx context.Context, d *Descriptors, channel *sharedChannel, 
 		source:      desc.Source,
 		refresh:     max(0, time.Duration(desc.Refresh)),
 		log:         log,
+		began:       time.Now(),
 		settled:     make(chan struct{}),
 		subscribers: make(map[*func()]struct{}),
 	}
@@ -218,6 +220,22 @@ func (s *sharedSchema) pending() string {
 	default:
 		return unknown + ": its description could not be read"
 	}
+}
+
+// undescribed reports whether the service has answered, and describes itself to nobody.
+func (s *sharedSchema) undescribed() bool {
+	var none *schema.NoReflectionError
+	live := s.follower()
+	return live != nil && errors.As(live.Status().Err, &none)
+}
+
+// pendingView says for operators why there is no schema.
+func (s *sharedSchema) pendingView(upstream string) PendingView {
+	v := PendingView{Upstream: upstream, Since: s.began, Reason: s.pending()}
+	if live := s.follower(); live != nil {
+		v.Reason = cmp.Or(live.Status().LastError, v.Reason)
+	}
+	return v
 }
 
 // reloaded is called after each attempt to read.

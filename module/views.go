@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/pool"
+	"github.com/caddy-grpc/gateway/internal/routes"
 )
 
 // UpstreamView is an upstream as the admin API shows it. Its JSON is public.
@@ -48,11 +49,30 @@ type SkippedView struct {
 // HandlerView is what one handler does, as the admin API shows it. Its JSON is public.
 type HandlerView struct {
 	Upstreams []string `json:"upstreams"`
-	// Pending says why not all routes are known yet.
-	Pending  string      `json:"pending,omitempty"`
-	Routes   []RouteView `json:"routes"`
-	Problems []Problem   `json:"problems,omitempty"`
+	// Pending says why not all routes are known yet, in the words that clients get.
+	Pending string `json:"pending,omitempty"`
+	// PendingUpstreams are the upstreams whose schema is not known.
+	PendingUpstreams []PendingView `json:"pending_upstreams,omitempty"`
+	Routes           []RouteView   `json:"routes"`
+	Problems         []Problem     `json:"problems,omitempty"`
 }
+
+// PendingView is an upstream whose schema is not known. While there is one, a path that it may have
+// is answered with 503 instead of 404. Its JSON is public.
+type PendingView struct {
+	Upstream string `json:"upstream"`
+	// Since is when the gateway began to look for the schema.
+	Since time.Time `json:"since"`
+	// Reason is why the last attempt to read it failed.
+	Reason string `json:"reason"`
+}
+
+// RouteView is one way to reach a method, as the admin API shows it. Its JSON is public.
+type RouteView = routes.View
+
+// Problem is something in routes or schemas that does not work as it is written. Its JSON is
+// public.
+type Problem = routes.Problem
 
 // view is the upstream as operators see it.
 func (u *upstream) view() UpstreamView {
@@ -128,12 +148,15 @@ func (a *App) handlerViews() []HandlerView {
 
 func (r *routing) view() HandlerView {
 	t := r.table.Load()
-	v := HandlerView{Pending: t.Pending, Routes: t.routes, Problems: t.problems}
+	v := HandlerView{Pending: t.Pending, Routes: t.Views, Problems: t.Problems}
 	if v.Routes == nil {
 		v.Routes = []RouteView{}
 	}
 	for _, m := range t.members {
 		v.Upstreams = append(v.Upstreams, m.label)
+		if m.schema == nil {
+			v.PendingUpstreams = append(v.PendingUpstreams, m.upstream.schema.pendingView(m.label))
+		}
 	}
 	return v
 }

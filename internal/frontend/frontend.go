@@ -65,10 +65,18 @@ type Binding struct {
 type Table struct {
 	Router  *httprule.Router[*Binding]
 	Methods map[string]*Method // by Path; those reachable by POST /package.Service/Method
-	// Pending is not empty while an upstream's schema is not known yet: then an unknown path is
-	// 503, with this message, and not 404.
+	// Pending is not empty while an upstream's schema is not known yet. It says which and why. A
+	// path that may get a route by such a schema is 503 with this message, and not 404.
 	Pending string
-	// Fallback finds where calls of methods go that no schema describes; nil where there is no such place. The Method that it returns
-	// has neither Desc nor codecs, and both directions stream, so that messages pass as they are. Only gRPC and gRPC-Web ask.
+	// PendingName reports whether a schema that is not known yet may have the method of a path
+	// "/package.Service/Method". Nil: it may have any. Asked only if Pending is not empty.
+	PendingName func(path string) bool
+	// PendingRoute is PendingName for REST, where any path may be a route. The path is still
+	// percent-encoded.
+	PendingRoute func(method, path string) bool
+	// Fallback finds where calls of methods go that no schema describes; nil where there is no such
+	// place. The path comes from a request and may be anything. The Method that it returns has a
+	// name that protobuf can have, neither Desc nor codecs, and both directions stream, so that
+	// messages pass as they are. Only gRPC and gRPC-Web ask.
 	Fallback func(path string) *Method
 }

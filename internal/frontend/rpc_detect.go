@@ -134,7 +134,7 @@ func (t *Table) Lookup(path string, raw bool) (*Method, error) {
 			return m, nil
 		}
 	}
-	if t.Pending != "" {
+	if t.Pending != "" && (t.PendingName == nil || t.PendingName(path)) {
 		return nil, Errorf(codes.Unavailable, "%s", t.Pending).WithHeader("Retry-After", "1")
 	}
 	return nil, Errorf(codes.Unimplemented, "there is no method %.200s", path).WithHTTP(http.StatusNotFound)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -169,10 +168,6 @@ func (a *assembly) serviceFiles() map[string]string {
 	return homes
 }
 
-// exposed reports whether a service is one to be called: the grpc.* services (reflection, health, channelz) belong to
-// the connection between two parties, of which the client is not one.
-func exposed(service string) bool { return !strings.HasPrefix(service, "grpc.") }
-
 // finish makes the schema of the linked files. Services without a usable description become problems, unless one is among those given.
 func (a *assembly) finish(names []string, problems []Problem) *Schema {
 	for _, path := range standardFiles {
@@ -191,7 +186,7 @@ func (a *assembly) finish(names []string, problems []Problem) *Schema {
 	homes := a.serviceFiles()
 	var services []protoreflect.ServiceDescriptor
 	for _, name := range names {
-		if !exposed(name) {
+		if IsGRPCOwn(name) {
 			continue
 		}
 		sd, err := a.service(name, homes)

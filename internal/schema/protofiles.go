@@ -24,7 +24,7 @@ const maxSourceErrors = 10
 // ProtoFiles returns a loader of .proto sources. Imports are looked for in importPaths, in their order, then among the common files (google/protobuf,
 // google/api, google/rpc), which need not be there. A file is named by its place under an import path, as protoc does it;
 // without import paths the directory of each file is one. Only services of the files themselves are exposed, not those of
-// files they import, and no grpc.* ones.
+// files they import, and none of gRPC's own.
 //
 // Watch follows the files and all they import.
 //
@@ -69,7 +69,7 @@ func (p *protoFiles) Load(ctx context.Context) (*Schema, error) {
 		return nil, fmt.Errorf("compile .proto files: %w", err)
 	}
 	if len(s.services) == 0 {
-		return nil, fmt.Errorf("%s: they declare no service but grpc.* ones", quoted(p.paths))
+		return nil, fmt.Errorf("%s: they declare no service but gRPC's own", quoted(p.paths))
 	}
 	return s, nil
 }

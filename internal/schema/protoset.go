@@ -12,7 +12,7 @@ import (
 
 // Protoset returns a loader of files with a serialised google.protobuf.FileDescriptorSet, as `protoc --include_imports
 // --descriptor_set_out` and `buf build -o` write them. Several are taken together; a file that is in more than one of them must be the same in all.
-// It exposes all services but grpc.* ones.
+// It exposes all services but gRPC's own.
 //
 // Watch follows the files, also through the symbolic links that Kubernetes swaps.
 //
@@ -52,7 +52,7 @@ func (p *protoset) Load(ctx context.Context) (*Schema, error) {
 		return nil, fmt.Errorf("descriptor sets %s: %w", quoted(p.paths), hintIncludeImports(err))
 	}
 	if len(s.services) == 0 {
-		return nil, fmt.Errorf("descriptor sets %s: they describe no service but grpc.* ones", quoted(p.paths))
+		return nil, fmt.Errorf("descriptor sets %s: they describe no service but gRPC's own", quoted(p.paths))
 	}
 	return s, nil
 }

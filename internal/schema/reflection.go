@@ -41,9 +41,9 @@ type ReflectionOptions struct {
 	MaxBytes int           // of all answers of one load together; default 32 MiB
 }
 
-// Reflection returns a loader that asks the service itself, by grpc.reflection.v1, or v1alpha where the server does not have it.
-// It exposes the services that the server lists, but grpc.* ones. A service that the server lists and cannot describe is one of
-// the schema's Problems.
+// Reflection returns a loader that asks the service itself, by grpc.reflection.v1, or v1alpha where
+// the server does not have it. It exposes the services that the server lists, but not gRPC's own. A
+// service that the server lists and cannot describe is one of the schema's Problems.
 //
 // All questions of a load go through one stream, so that one instance answers all of them. Files that are common
 // (google/protobuf, google/api, google/rpc) are not asked for. Where a file imports another by a path that the server
@@ -121,7 +121,7 @@ func (r *reflection) load(ctx context.Context, method string) (*Schema, error) {
 	if len(s.problems) > 0 {
 		return nil, fmt.Errorf("none of the services that the server lists can be used: %s", s.problems[0])
 	}
-	return nil, errors.New("the server lists no services but grpc.* ones")
+	return nil, errors.New("the server lists no services but gRPC's own")
 }
 
 // build returns the last schema again when the server said the same as then, which is nearly always: linking is the
@@ -267,7 +267,7 @@ func (c *reflectionCall) listServices(ctx context.Context) ([]string, error) {
 			return fmt.Errorf("list services: the server answered with %T", resp.GetMessageResponse())
 		}
 		for _, s := range resp.GetListServicesResponse().GetService() {
-			if s.GetName() != "" && exposed(s.GetName()) {
+			if s.GetName() != "" && !IsGRPCOwn(s.GetName()) {
 				names = append(names, s.GetName())
 			}
 		}

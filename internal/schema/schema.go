@@ -53,8 +53,9 @@ type Problem struct {
 
 func (p Problem) String() string { return p.Subject + ": " + p.Reason }
 
-// New makes a schema of a descriptor set that need not be ordered. It exposes all services in it but grpc.* ones. Missing files of
-// google/protobuf, google/api and google/rpc are added. The set is not modified and may be changed afterwards.
+// New makes a schema of a descriptor set that need not be ordered. It exposes all services in it
+// but gRPC's own (see IsGRPCOwn). Missing files of google/protobuf, google/api and google/rpc are
+// added. The set is not modified and may be changed afterwards.
 //
 // Errors are *MissingImportError, *ConflictError, or say which file is invalid and why.
 func New(set *descriptorpb.FileDescriptorSet) (*Schema, error) {

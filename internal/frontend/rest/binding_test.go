@@ -11,7 +11,6 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -19,7 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
-	"github.com/caddy-grpc/gateway/internal/httprule"
+	"github.com/caddy-grpc/gateway/internal/routes"
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
@@ -158,13 +157,9 @@ func TestSingularTwiceOneofTwiceRepeatedMessage(t *testing.T) {
 // A member that the path sets comes last on the wire and would drop the one of the query in silence.
 func TestOneofInPathAndQuery(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
-	var builder httprule.Builder[*frontend.Binding]
-	m := w.table.Methods["/gateway.test.v1.Echo/Unary"]
-	for _, path := range []string{"/v1/choice/{left}", "/v1/middle/{middle.value}"} {
-		b := newBinding(t, m, &annotations.HttpRule{Pattern: &annotations.HttpRule_Get{Get: path}})
-		builder.Add(b.HTTPMethod, b.Template, b)
-	}
-	w.table.Router, _ = builder.Build()
+	w.table = newTable(t, w.table.Methods["/gateway.test.v1.Echo/Unary"].Conn,
+		routes.Route{Method: "GET", Template: "/v1/choice/{left}", RPC: "gateway.test.v1.Echo/Unary"},
+		routes.Route{Method: "GET", Template: "/v1/middle/{middle.value}", RPC: "gateway.test.v1.Echo/Unary"})
 	runBinding(t, w, []bindingCase{
 		{name: "two members", method: "GET", path: "/v1/choice/a?right=1", status: 400, message: "another member of the oneof choice"},
 		{name: "the same member and value", method: "GET", path: "/v1/choice/a?left=a", want: &testpb.EchoRequest{Choice: &testpb.EchoRequest_Left{Left: "a"}}},

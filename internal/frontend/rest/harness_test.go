@@ -14,20 +14,17 @@ import (
 
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
-	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/frontend"
-	"github.com/caddy-grpc/gateway/internal/httprule"
+	"github.com/caddy-grpc/gateway/internal/frontend/rpctest"
 	"github.com/caddy-grpc/gateway/internal/pool"
+	"github.com/caddy-grpc/gateway/internal/routes"
 	"github.com/caddy-grpc/gateway/internal/testkit"
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
-	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -52,92 +49,10 @@ func dial(t testing.TB, addr string) grpc.ClientConnInterface {
 	return channel
 }
 
-// newTable compiles the rules of the test services.
-func newTable(t testing.TB, conn grpc.ClientConnInterface) *frontend.Table {
+// newTable compiles the rules of the test services, and further routes.
+func newTable(t testing.TB, conn grpc.ClientConnInterface, further ...routes.Route) *frontend.Table {
 	t.Helper()
-	table := &frontend.Table{Methods: map[string]*frontend.Method{}}
-	compiler := transcode.NewCompiler(protoregistry.GlobalTypes, transcode.Options{})
-	var builder httprule.Builder[*frontend.Binding]
-	services := testpb.File_internal_testkit_testpb_echo_proto.Services()
-	for i := range services.Len() {
-		methods := services.Get(i).Methods()
-		for j := range methods.Len() {
-			m := newMethod(t, compiler, methods.Get(j), conn)
-			table.Methods[m.Path] = m
-			rule, _ := proto.GetExtension(m.Desc.Options(), annotations.E_Http).(*annotations.HttpRule)
-			for _, r := range append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...) {
-				if b := newBinding(t, m, r); b != nil {
-					builder.Add(b.HTTPMethod, b.Template, b)
-				}
-			}
-		}
-	}
-	table.Router, _ = builder.Build()
-	return table
-}
-
-func newMethod(t testing.TB, c *transcode.Compiler, md protoreflect.MethodDescriptor, conn grpc.ClientConnInterface) *frontend.Method {
-	t.Helper()
-	m := &frontend.Method{
-		Name: string(md.Parent().FullName()) + "/" + string(md.Name()), Upstream: "test", Desc: md, Conn: conn, Types: protoregistry.GlobalTypes,
-		StreamDesc: grpc.StreamDesc{StreamName: string(md.Name()), ClientStreams: md.IsStreamingClient(), ServerStreams: md.IsStreamingServer()},
-	}
-	m.Path = "/" + m.Name
-	var err error
-	if m.Request, err = c.Codec(md.Input()); err != nil {
-		t.Fatal(err)
-	}
-	if m.Response, err = c.Codec(md.Output()); err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
-func newBinding(t testing.TB, m *frontend.Method, r *annotations.HttpRule) *frontend.Binding {
-	t.Helper()
-	b := &frontend.Binding{Method: m, Source: "annotation"}
-	var path string
-	switch p := r.GetPattern().(type) {
-	case *annotations.HttpRule_Get:
-		b.HTTPMethod, path = "GET", p.Get
-	case *annotations.HttpRule_Put:
-		b.HTTPMethod, path = "PUT", p.Put
-	case *annotations.HttpRule_Post:
-		b.HTTPMethod, path = "POST", p.Post
-	case *annotations.HttpRule_Delete:
-		b.HTTPMethod, path = "DELETE", p.Delete
-	case *annotations.HttpRule_Patch:
-		b.HTTPMethod, path = "PATCH", p.Patch
-	case *annotations.HttpRule_Custom:
-		b.HTTPMethod, path = p.Custom.GetKind(), p.Custom.GetPath()
-	default:
-		return nil
-	}
-	field := func(c *transcode.Codec, name string) *transcode.Field {
-		f, err := c.Field(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return f
-	}
-	var err error
-	if b.Template, err = httprule.Parse(path); err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range b.Template.Variables() {
-		b.Vars = append(b.Vars, field(m.Request, v))
-	}
-	switch r.GetBody() {
-	case "":
-	case "*":
-		b.BodyAll = true
-	default:
-		b.Body = field(m.Request, r.GetBody())
-	}
-	if r.GetResponseBody() != "" {
-		b.ResponseBody = field(m.Response, r.GetResponseBody())
-	}
-	return b
+	return rpctest.Compile(t, &routes.Config{RPC: true, Annotations: true, Routes: further}, conn)
 }
 
 // world is a backend and a gateway before it.

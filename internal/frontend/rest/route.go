@@ -74,7 +74,7 @@ func (x *exchange) unrouted(t *frontend.Table, path string) error {
 		allowed = t.Router.Allowed(path)
 	}
 	switch {
-	case len(allowed) == 0 && t.Pending != "":
+	case len(allowed) == 0 && t.Pending != "" && (t.PendingRoute == nil || t.PendingRoute(x.r.Method, path)):
 		return pending(t.Pending)
 	case len(allowed) == 0:
 		return frontend.Errorf(codes.NotFound, "no route for %s %s", x.r.Method, clip(path))

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,10 +18,10 @@ import (
 	_ "google.golang.org/grpc/encoding/proto" // The codec of messages that are not raw.
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/routes"
+	"github.com/caddy-grpc/gateway/internal/schema"
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
@@ -62,46 +61,37 @@ func Dial(t testing.TB, addr string) *grpc.ClientConn {
 	return cc
 }
 
-// Table has all methods of the testkit's services. Methods that it does not have go to the same place by its Fallback.
+// Table has all methods of the testkit's services. Calls of services whose package begins with
+// "raw" go to the same place without a schema.
 func Table(t testing.TB, conn grpc.ClientConnInterface) *frontend.Table {
 	t.Helper()
-	table := &frontend.Table{Methods: make(map[string]*frontend.Method)}
-	compiler := transcode.NewCompiler(protoregistry.GlobalTypes, transcode.Options{})
-	services := testpb.File_internal_testkit_testpb_echo_proto.Services()
-	for i := range services.Len() {
-		methods := services.Get(i).Methods()
-		for j := range methods.Len() {
-			m := method(t, compiler, methods.Get(j), conn)
-			table.Methods[m.Path] = m
-		}
+	exposure, err := routes.NewExposure([]string{"gateway.test.v1.*", "raw.*"}, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	table.Fallback = func(path string) *frontend.Method {
-		if !strings.HasPrefix(path, "/raw.") {
-			return nil
-		}
-		return &frontend.Method{
-			Name: path[1:], Path: path, Upstream: "test", Conn: conn,
-			StreamDesc: grpc.StreamDesc{ClientStreams: true, ServerStreams: true},
-		}
-	}
-	return table
+	return Compile(t, &routes.Config{Exposure: exposure, RPC: true}, conn)
 }
 
-func method(t testing.TB, c *transcode.Compiler, md protoreflect.MethodDescriptor, conn grpc.ClientConnInterface) *frontend.Method {
+// Compile makes the table of the testkit's services, which is one upstream called "test".
+func Compile(t testing.TB, cfg *routes.Config, conn grpc.ClientConnInterface) *frontend.Table {
 	t.Helper()
-	m := &frontend.Method{
-		Name: string(md.Parent().FullName()) + "/" + string(md.Name()), Upstream: "test", Desc: md, Conn: conn, Types: protoregistry.GlobalTypes,
-		StreamDesc: grpc.StreamDesc{StreamName: string(md.Name()), ClientStreams: md.IsStreamingClient(), ServerStreams: md.IsStreamingServer()},
-	}
-	m.Path = "/" + m.Name
-	var err error
-	if m.Request, err = c.Codec(md.Input()); err != nil {
+	s, err := schema.FromFiles(testpb.File_internal_testkit_testpb_echo_proto)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Response, err = c.Codec(md.Output()); err != nil {
+	table, err := routes.Compile(cfg, []routes.Member{{
+		Label: "test", Schema: s, Codecs: transcode.NewCompiler(s.Types(), transcode.Options{}), Conn: conn,
+	}})
+	if err != nil {
 		t.Fatal(err)
 	}
-	return m
+	for _, p := range table.Problems {
+		if p.RPC == "" && p.Route == "" {
+			continue // "raw.*" is in no schema, as it should be.
+		}
+		t.Errorf("the table has a problem: %s", p)
+	}
+	return &table.Table
 }
 
 // Protocol is what the packages under test have in common.

@@ -1,0 +1,181 @@
+package routes
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/schema"
+)
+
+// addMethods adds the exposed methods of one upstream. Of two methods with the same name the first
+// stays.
+func (b *builder) addMethods(m *Member) {
+	taken := make(map[string][]string) // names by the upstream that has them
+	for _, sm := range m.Schema.Methods() {
+		if !b.cfg.Exposure.Allows(sm.Name) {
+			continue
+		}
+		if other, ok := b.methods[sm.Name]; ok {
+			taken[other.Upstream] = append(taken[other.Upstream], sm.Name)
+			continue
+		}
+		fm, err := b.newMethod(m, sm)
+		if err != nil {
+			b.problem(Problem{RPC: sm.Name, Upstream: m.Label, Reason: err.Error()})
+			continue
+		}
+		b.methods[sm.Name] = fm
+		b.rules = append(b.rules, sm)
+	}
+	for _, other := range slices.Sorted(maps.Keys(taken)) {
+		b.problem(conflict(m.Label, other, taken[other]))
+	}
+}
+
+// conflict is the problem of two upstreams that have the same methods: one for the pair, however
+// many methods there are.
+func conflict(label, first string, methods []string) Problem {
+	if len(methods) == 1 {
+		return Problem{RPC: methods[0], Upstream: label, Fatal: true,
+			Reason: fmt.Sprintf("upstream %q has this method, too; calls go to %q", label, first)}
+	}
+	return Problem{Upstream: label, Fatal: true,
+		Reason: fmt.Sprintf("upstream %q has %d methods that %q has, too: %s; calls go to %q",
+			label, len(methods), first, some(methods), first)}
+}
+
+// some names the first few and counts the rest.
+func some(names []string) string {
+	if len(names) <= maxNamed+1 {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNamed], ", "), len(names)-maxNamed)
+}
+
+func (b *builder) newMethod(m *Member, sm *schema.Method) (*frontend.Method, error) {
+	if _, _, ok := splitName(sm.Name); !ok {
+		return nil, errors.New("that is not a name that protobuf can have")
+	}
+	request, err := m.Codecs.Codec(sm.Desc.Input())
+	if err != nil {
+		return nil, fmt.Errorf("compile request message %s: %w", sm.Desc.Input().FullName(), err)
+	}
+	response, err := m.Codecs.Codec(sm.Desc.Output())
+	if err != nil {
+		return nil, fmt.Errorf("compile response message %s: %w", sm.Desc.Output().FullName(), err)
+	}
+	return &frontend.Method{
+		Name:       sm.Name,
+		Path:       "/" + sm.Name,
+		Upstream:   m.Label,
+		Desc:       sm.Desc,
+		Conn:       m.Conn,
+		Request:    request,
+		Response:   response,
+		Types:      m.Schema.Types(),
+		Timeout:    max(0, cmp.Or(m.Timeout, b.cfg.Timeout)),
+		Idempotent: sm.Idempotent,
+		StreamDesc: grpc.StreamDesc{
+			StreamName:    string(sm.Desc.Name()),
+			ServerStreams: sm.Desc.IsStreamingServer(),
+			ClientStreams: sm.Desc.IsStreamingClient(),
+		},
+		Owner: b.cfg.owner(m.Label, sm.Name),
+		Timed: b.cfg.Timed,
+	}, nil
+}
+
+// addRoute adds a route of the config.
+func (b *builder) addRoute(r *Route) {
+	m, ok := b.methods[r.RPC]
+	if !ok {
+		// While a schema is pending the method may be in it.
+		if b.pending {
+			b.noteMissing(r)
+		} else {
+			b.problem(Problem{Route: r.String(), RPC: r.RPC, Reason: "no upstream has this method", Fatal: true})
+		}
+		return
+	}
+	bd, err := newBinding(m, r.Method, r.Template, r.Body, r.ResponseBody)
+	if err != nil {
+		b.problem(Problem{Route: r.String(), RPC: r.RPC, Upstream: m.Upstream, Reason: err.Error(), Fatal: true})
+		return
+	}
+	bd.Source = SourceConfig
+	bd.Idempotent = bd.Idempotent || r.Idempotent
+	bd.Timeout = max(0, r.Timeout)
+	if r.Timeout < 0 { // none, whatever the method's is
+		unbounded := *m
+		unbounded.Timeout = 0
+		bd.Method = &unbounded
+	}
+	b.add(bd, r.Body, r.ResponseBody)
+}
+
+// addRules adds the google.api.http rules of a method.
+func (b *builder) addRules(sm *schema.Method) {
+	m := b.methods[sm.Name]
+	for _, rule := range sm.Rules {
+		method, template := rulePattern(rule)
+		bd, err := newBinding(m, method, template, rule.GetBody(), rule.GetResponseBody())
+		if err != nil {
+			b.problem(Problem{Route: method + " " + template, RPC: sm.Name, Upstream: m.Upstream, Reason: err.Error()})
+			continue
+		}
+		bd.Source = SourceAnnotation
+		b.add(bd, rule.GetBody(), rule.GetResponseBody())
+	}
+}
+
+func (b *builder) add(bd *frontend.Binding, body, responseBody string) {
+	b.router.Add(bd.HTTPMethod, bd.Template, bd)
+	b.views[bd] = len(b.out.Views)
+	b.out.Views = append(b.out.Views, View{
+		Method:       bd.HTTPMethod,
+		Template:     bd.Template.String(),
+		RPC:          bd.Method.Name,
+		Upstream:     bd.Method.Upstream,
+		Source:       bd.Source,
+		Body:         body,
+		ResponseBody: responseBody,
+		Streams:      streams(bd.Method.Desc),
+	})
+}
+
+// addPaths makes every exposed method callable by its own path.
+func (b *builder) addPaths() {
+	b.out.Methods = make(map[string]*frontend.Method, len(b.methods))
+	for _, sm := range b.rules {
+		m := b.methods[sm.Name]
+		b.out.Methods[m.Path] = m
+		b.out.Views = append(b.out.Views, View{
+			Method: "POST", Template: m.Path, RPC: m.Name, Upstream: m.Upstream, Source: SourceRPC, Body: "*", Streams: streams(m.Desc),
+		})
+	}
+}
+
+func (b *builder) build() {
+	router, ambiguities := b.router.Build()
+	b.out.Router = router
+	for _, a := range ambiguities {
+		winner, loser := a.Winner, a.Loser
+		view := &b.out.Views[b.views[loser]]
+		view.ShadowedBy = fmt.Sprintf("%s %s -> %s", winner.HTTPMethod, winner.Template, winner.Method.Name)
+		if winner.Source == SourceConfig && loser.Source == SourceAnnotation {
+			continue // That is what routes in the config are for.
+		}
+		b.problem(Problem{
+			Route: view.Method + " " + view.Template, RPC: view.RPC, Upstream: view.Upstream,
+			Reason: fmt.Sprintf("ambiguous: %s; requests go to %s", a.Reason, view.ShadowedBy),
+			Fatal:  loser.Source == SourceConfig,
+		})
+	}
+}

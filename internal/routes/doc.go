@@ -1,0 +1,23 @@
+// Package routes compiles the routing table of a handler: which methods of which upstreams can be
+// reached, by which HTTP routes and by which names. The input is plain data. The output is an
+// immutable [Table], which is replaced as a whole when a schema changes.
+//
+//	table, err := routes.Compile(&routes.Config{RPC: true, Annotations: true}, []routes.Member{{
+//		Label:  "users",
+//		Schema: s,
+//		Codecs: transcode.NewCompiler(s.Types(), transcode.Options{}),
+//		Conn:   conn,
+//	}})
+//
+// [Compile] always returns a table. What does not work as it is written is left out and reported as
+// a [Problem]. [Table.Check] says which problems are reasons to refuse a config.
+//
+// Everything that has to know which methods a handler offers builds on this package: the protocols,
+// the routes view of the admin API, and whatever describes an API to its clients. The rules of
+// `expose` and `hide` are here ([Exposure]), because they decide over all of these.
+//
+// The package does not know Caddy, config structs or Caddyfiles. It reads no schema, it opens no
+// connection and it serves no request: package schema, package pool and package frontend do. It
+// starts no goroutine and keeps no state between two calls of Compile. The caller decides when to
+// compile.
+package routes

@@ -1,0 +1,100 @@
+package routes
+
+import (
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+)
+
+// addLocal makes the services of the gateway itself callable. They were asked for, so expose and
+// hide do not apply to them.
+func (b *builder) addLocal() {
+	for _, m := range b.cfg.Local {
+		b.out.Methods[m.Path] = m
+		b.out.Views = slices.DeleteFunc(b.out.Views, func(r View) bool { return r.Source == SourceRPC && r.RPC == m.Name })
+		b.out.Views = append(b.out.Views, View{
+			Method: "POST", Template: m.Path, RPC: m.Name, Upstream: m.Upstream, Source: SourceGateway, Body: "*", Streams: streams(m.Desc),
+		})
+	}
+}
+
+// fallback finds where calls go that no schema describes. Immutable.
+type fallback struct {
+	exposure *Exposure
+	services map[string]*target // where the services of all schemas are
+	unknown  *target            // where services go that no schema has; nil is nowhere
+	known    map[string]string  // the methods of all schemas, exposed or not, by their name in lower case
+}
+
+// target is a member that such calls go to.
+type target struct {
+	label string
+	conn  grpc.ClientConnInterface
+	owner any
+}
+
+// newFallback makes the fallback of a table. A new method goes where the rest of its service is. A
+// service that is not known goes to the only upstream, or to the only one whose schema is not
+// known.
+func newFallback(cfg *Config, members []Member) *fallback {
+	f := &fallback{exposure: cfg.Exposure, services: make(map[string]*target), known: make(map[string]string)}
+	pending := 0
+	for i := range members {
+		m := &members[i]
+		to := &target{label: m.Label, conn: m.Conn, owner: cfg.owner(m.Label, "")}
+		if m.Schema == nil {
+			pending++
+		}
+		if m.Schema == nil || len(members) == 1 {
+			f.unknown = to
+		}
+		if m.Schema == nil {
+			continue
+		}
+		for _, name := range m.Schema.Services() {
+			if _, ok := f.services[name]; !ok {
+				f.services[name] = to
+			}
+		}
+		for _, sm := range m.Schema.Methods() {
+			f.known[strings.ToLower(sm.Name)] = sm.Name
+		}
+	}
+	if len(members) > 1 && pending != 1 {
+		f.unknown = nil
+	}
+	return f
+}
+
+// find returns the method of a path, nil if calls of it can go nowhere. What it sends is the name
+// that was checked, so nothing else of the path leaves the gateway.
+//
+// A name that differs from a method of a schema by case only is refused: if the method is exposed,
+// it is called by its own name.
+func (f *fallback) find(path string) *frontend.Method {
+	service, method, ok := splitPath(path)
+	if !ok {
+		return nil
+	}
+	checked := "/" + service + "/" + method
+	name := checked[1:]
+	folded := strings.ToLower(name)
+	if known, ok := f.known[folded]; ok && known != name || !f.exposure.allowsSpelling(name, folded) {
+		return nil
+	}
+	to := f.services[service]
+	if to == nil {
+		to = f.unknown
+	}
+	if to == nil {
+		return nil
+	}
+	return &frontend.Method{
+		Name: name, Path: checked, Upstream: to.label, Conn: to.conn,
+		StreamDesc: grpc.StreamDesc{StreamName: method, ClientStreams: true, ServerStreams: true},
+		Owner:      to.owner,
+	}
+}

@@ -1,0 +1,56 @@
+package routes
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/caddy-grpc/gateway/internal/httprule"
+)
+
+// Route is a REST route of the config: what a google.api.http rule is in a .proto file.
+type Route struct {
+	// Method is an HTTP method, or `*` for any.
+	Method string
+	// Template is a path template in the syntax of google.api.http.
+	Template string
+	// RPC is `package.Service/Method`.
+	RPC string
+	// Body is `*` for the whole message, or a field. "" means that there is no body.
+	Body string
+	// ResponseBody is a field of the response. "" is the whole message.
+	ResponseBody string
+	// Timeout overrides that of the method. 0 does not; a negative one is none.
+	Timeout time.Duration
+	// Idempotent says that calls may be executed twice, whatever the HTTP method.
+	Idempotent bool
+}
+
+// Validate says what is wrong with the route on its own, without a schema.
+func (r *Route) Validate() error {
+	if r.Method == "" || r.Method != "*" && strings.ContainsFunc(r.Method, func(c rune) bool { return c < 'A' || c > 'Z' }) {
+		return fmt.Errorf("method %q: expected an HTTP method in upper case, or *", r.Method)
+	}
+	if _, err := httprule.Parse(r.Template); err != nil {
+		return err
+	}
+	if err := CheckRPC(r.RPC); err != nil {
+		return err
+	}
+	if r.ResponseBody == "*" {
+		return errors.New("response_body: expected the name of a field; the whole message is the default")
+	}
+	return nil
+}
+
+// String is how the route is named in errors and logs.
+func (r *Route) String() string { return r.Method + " " + r.Template }
+
+// CheckRPC says what is wrong with the name of a method.
+func CheckRPC(rpc string) error {
+	if _, _, ok := splitName(rpc); !ok {
+		return fmt.Errorf("rpc %q: expected package.Service/Method", rpc)
+	}
+	return nil
+}

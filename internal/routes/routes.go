@@ -1,0 +1,146 @@
+package routes
+
+import (
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/httprule"
+	"github.com/caddy-grpc/gateway/internal/schema"
+	"github.com/caddy-grpc/gateway/internal/transcode"
+)
+
+// Config is what a table is compiled from, besides the members. Compile does not change it.
+type Config struct {
+	// Routes are those of the config. They win over annotations.
+	Routes []Route
+	// Exposure says which methods can be reached. Nil exposes all but gRPC's own services.
+	Exposure *Exposure
+	// RPC makes methods callable by their own path, `/package.Service/Method`.
+	RPC bool
+	// Annotations makes routes of the google.api.http rules of the schemas.
+	Annotations bool
+	// FullyDecode decodes %2F in path variables of several segments, too.
+	FullyDecode bool
+	// Timeout is the deadline of unary calls to members that have none of their own. 0 is none.
+	Timeout time.Duration
+	// Local are methods that the gateway itself answers. Exposure does not apply to them.
+	Local []*frontend.Method
+
+	// Owner makes frontend.Method.Owner for a method `package.Service/Method` of an upstream. The
+	// name is "" for methods that no schema describes. Nil makes none.
+	Owner func(upstream, method string) any
+	// Timed becomes frontend.Method.Timed.
+	Timed func(frontend.Direction, time.Duration)
+}
+
+// Member is one upstream of a handler with the schema that it has at the moment.
+type Member struct {
+	// Label is the name of the upstream in views, problems and metrics.
+	Label string
+	// Schema is nil while it is not known.
+	Schema *schema.Schema
+	// Pending says, in words for a client, why Schema is nil.
+	Pending string
+	// Undescribed says that Schema is nil because the service has answered, and describes itself to
+	// nobody. So it has methods, but no annotation is going to come.
+	Undescribed bool
+	// FromFiles says that the schema does not depend on a running service.
+	FromFiles bool
+	// Codecs compiles the messages of Schema. Nil while Schema is nil.
+	Codecs *transcode.Compiler
+	// Conn is where calls go.
+	Conn grpc.ClientConnInterface
+	// Timeout is the deadline of unary calls. 0 takes that of Config; a negative one is none.
+	Timeout time.Duration
+}
+
+// Table is a frontend.Table with what operators want to know about it. Immutable.
+type Table struct {
+	frontend.Table
+	// Views are all routes: those of the config, then those of annotations, then methods by name.
+	Views    []View
+	Problems []Problem
+
+	cfg     *Config
+	members []Member
+}
+
+// Compile makes the table of the members' schemas. It always returns a table. What does not work is
+// left out and reported in Problems.
+//
+// Descriptors come from other processes, so a panic over them is an error here. The table that
+// comes with an error has no route, and says that routes are pending.
+func Compile(cfg *Config, members []Member) (t *Table, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			t = compile(cfg, nil)
+			t.Pending = "the routes of the service could not be compiled"
+		}
+	}()
+	return compile(cfg, members), nil
+}
+
+func compile(cfg *Config, members []Member) *Table {
+	b := &builder{
+		cfg:     cfg,
+		out:     &Table{cfg: cfg, members: members},
+		methods: make(map[string]*frontend.Method),
+		views:   make(map[*frontend.Binding]int),
+	}
+	b.router.FullyDecodeReserved = cfg.FullyDecode
+	for i := range members {
+		m := &members[i]
+		if m.Schema != nil {
+			b.addMethods(m)
+		} else {
+			b.pending = true
+		}
+	}
+	for i := range cfg.Routes {
+		b.addRoute(&cfg.Routes[i])
+	}
+	if cfg.Annotations {
+		for _, m := range b.rules {
+			b.addRules(m)
+		}
+	}
+	if cfg.RPC {
+		b.addPaths()
+		b.addLocal()
+	}
+	f := newFallback(cfg, members)
+	if cfg.RPC {
+		b.out.Fallback = f.find
+	}
+	b.addPending(f.services)
+	b.checkPatterns()
+	b.build()
+	return b.out
+}
+
+// builder is the state of one compilation.
+type builder struct {
+	cfg     *Config
+	out     *Table
+	methods map[string]*frontend.Method // all exposed ones, by name
+	rules   []*schema.Method            // the same ones, in order
+	router  httprule.Builder[*frontend.Binding]
+	views   map[*frontend.Binding]int // index in out.Views
+
+	pending bool                       // a schema is not known
+	missing httprule.Builder[struct{}] // routes of the config whose method is in none that is known
+}
+
+func (b *builder) problem(p Problem) { b.out.Problems = append(b.out.Problems, p) }
+
+func (cfg *Config) owner(upstream, method string) any {
+	if cfg.Owner == nil {
+		return nil
+	}
+	return cfg.Owner(upstream, method)
+}
