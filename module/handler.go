@@ -69,9 +69,18 @@ type Handler struct {
 	// Which headers go through to the service and back.
 	Metadata *Metadata `json:"metadata,omitempty"`
 
-	// Origins whose pages may call from a browser: `https://app.example.com`, with `*` for anything in the host, or `*` alone for all.
-	// Cookies and client certificates go along only from those without a `*`. Default: none but the gateway's own.
+	// Origins whose pages may call from a browser, and may open a WebSocket:
+	// `https://app.example.com`, with `*` for anything in the host, or `*` alone for all. Only
+	// origins without a `*` may use credentials: cookies, client certificates and the browser's
+	// passwords. Default: none but the gateway's own.
 	CORS []string `json:"cors,omitempty"`
+
+	// What becomes of a request that a browser sends for a page of another site whose origin is not
+	// in `cors`. `refuse` (default) answers it with 403, because any page could otherwise call
+	// methods in a visitor's name (CSRF). `allow` lets it pass. GET, HEAD and OPTIONS always pass:
+	// bind only methods without side effects to GET. WebSockets go by `cors` and by
+	// `websocket_origins` in any case. Clients that are not browsers are not affected.
+	CrossSite string `json:"cross_site,omitempty"`
 
 	// Answer gRPC server reflection (v1 and v1alpha) with the methods of all upstreams, for clients such as grpcurl. Default: false.
 	Reflection *bool `json:"reflection,omitempty"`
@@ -93,9 +102,9 @@ type Handler struct {
 	// If-None-Match is answered with 304. It saves transfer, not calls: the service is called all the same. Default: false.
 	ETag bool `json:"etag,omitempty"`
 
-	// Whether request bodies may be multipart/form-data and application/x-www-form-urlencoded. Both can be sent across sites by a plain
-	// HTML form, without the browser asking first: where cookies authenticate, protect such routes against CSRF.
-	// Default: false, they are 415.
+	// Whether request bodies may be multipart/form-data and application/x-www-form-urlencoded.
+	// Default: false, they are 415. An HTML form of another site can send both without asking
+	// first. Such a request is refused unless `cross_site` is `allow`.
 	Forms bool `json:"forms,omitempty"`
 
 	// Decode `%2F` also in path variables of several segments, such as `{name=files/**}`. It is the option of this name
@@ -210,6 +219,8 @@ func (h *Handler) validate() error {
 		return errors.New("max_request_size: expected a size above 0")
 	case h.Query != "" && h.Query != "reject_unknown" && h.Query != "ignore_unknown":
 		return fmt.Errorf("query %q: expected reject_unknown or ignore_unknown", h.Query)
+	case h.CrossSite != "" && h.CrossSite != crossSiteRefuse && h.CrossSite != crossSiteAllow:
+		return fmt.Errorf("cross_site %q: expected refuse or allow", h.CrossSite)
 	case h.Errors != "" && h.Errors != errorsStatus && h.Errors != errorsPass:
 		return fmt.Errorf("errors %q: expected status or pass", h.Errors)
 	}

@@ -291,3 +291,21 @@ func TestStreamsOverHTTP1KeepTheConnection(t *testing.T) {
 		}
 	}
 }
+
+func TestRequestsOfOtherSitesAreRefused(t *testing.T) {
+	s, b := setup(t, frontend.Options{})
+	evil := http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}}
+	for _, tr := range s.Transports(t) {
+		for _, contentType := range []string{"application/grpc-web", "application/grpc-web-text"} {
+			t.Run(tr.Name+" "+contentType, func(t *testing.T) {
+				got := call(t, tr, testpb.Echo_Unary_FullMethodName, contentType, evil, rpctest.Wire(&testpb.EchoRequest{}))
+				if got.status != http.StatusOK || len(got.messages) > 0 || got.trailers.Get("Grpc-Status") != "7" {
+					t.Errorf("got %+v", got)
+				}
+			})
+		}
+	}
+	if n := b.Calls(); n != 0 {
+		t.Errorf("%d calls were made", n)
+	}
+}
