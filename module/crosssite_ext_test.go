@@ -149,6 +149,49 @@ func TestPreflights(t *testing.T) {
 	})
 }
 
+// A site exempts preflights from its authentication as docs/rpc.md says. Nothing else is exempt.
+func TestPreflightsBesideAuthentication(t *testing.T) {
+	backend := testkit.StartBackend(t)
+	s := newSite(t)
+	s.load("", `
+	@call not {
+		method OPTIONS
+		header Origin *
+		header Access-Control-Request-Method *
+	}
+	respond @call 401
+	grpc_gateway `+backend.Addr()+` {
+		cors https://app.example
+		route * /v1/any gateway.test.v1.Echo/Unary
+	}`)
+	const method, origin = "Access-Control-Request-Method", "Origin"
+	// The answer waits for the schema, whose reading the backend counts as a call.
+	s.want(s.request("OPTIONS", "/v1/any", origin, "https://app.example", method, "PUT"), http.StatusNoContent)
+	calls := backend.Calls()
+	for _, tc := range []struct {
+		name    string
+		method  string
+		headers []string
+		status  int
+	}{
+		{"a preflight", "OPTIONS", []string{origin, "https://app.example", method, "PUT"}, 204},
+		{"of another origin", "OPTIONS", []string{origin, "https://evil.example", method, "PUT"}, 403},
+		{"of an empty origin", "OPTIONS", []string{origin, "", method, "PUT"}, 403},
+		{"for an empty method", "OPTIONS", []string{origin, "https://app.example", method, ""}, 204},
+		{"another OPTIONS", "OPTIONS", nil, 401},
+		{"without a method", "OPTIONS", []string{origin, "https://app.example"}, 401},
+		{"without an origin", "OPTIONS", []string{method, "PUT"}, 401},
+		{"a call", "POST", []string{origin, "https://app.example", method, "PUT"}, 401},
+	} {
+		if got := s.request(tc.method, "/v1/any", tc.headers...); got.status != tc.status {
+			t.Errorf("%s: %s, want %d", tc.name, got, tc.status)
+		}
+	}
+	if n := backend.Calls() - calls; n != 0 {
+		t.Errorf("%d calls were made", n)
+	}
+}
+
 // accessEntry is the entry of the access log for a path, nil if there is none yet.
 func accessEntry(t testing.TB, file, path string) map[string]any {
 	t.Helper()

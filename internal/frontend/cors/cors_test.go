@@ -74,6 +74,7 @@ func TestPreflight(t *testing.T) {
 		{"of an origin that matches", "https://x.b.example", 204, map[string]string{
 			"Access-Control-Allow-Origin": "https://x.b.example", "Access-Control-Allow-Credentials": "",
 		}},
+		{"of an empty origin", "", 403, map[string]string{"Access-Control-Allow-Origin": ""}},
 		{"of another origin", "https://c.example", 403, map[string]string{
 			"Access-Control-Allow-Origin": "", "Access-Control-Allow-Headers": "", "Access-Control-Allow-Methods": "",
 		}},
