@@ -34,7 +34,8 @@ func siteRequest(method string, headers ...string) *http.Request {
 	return r
 }
 
-// siteOptions list one origin with credentials and one without. The peer 192.0.2.9 is a trusted proxy.
+// siteOptions list one origin with credentials and one without. The peer 192.0.2.9 is a trusted
+// proxy.
 func siteOptions() Options {
 	return Options{
 		Origins:          listed{"https://app.example": true, "https://any.example": false},

@@ -92,7 +92,8 @@ func hasAnyPrefix(s string, prefixes ...string) bool {
 // that gRPC cannot carry (other than printable ASCII) are dropped. The error is a *Error: a binary
 // header (-bin) is not base64.
 //
-// gRPC takes pairs as well as a map. A list of pairs costs less to make, to check and to go through.
+// gRPC takes pairs as well as a map. A list of pairs costs less to make, to check and to go
+// through.
 func (o *Options) withMetadata(ctx context.Context, r *http.Request) (context.Context, error) {
 	var room [32]string // It is on the stack. Only a longer list is allocated.
 	pairs, err := o.appendMetadata(room[:0], r)

@@ -140,8 +140,8 @@ func TestUsualConnectionsAreNotAllocatedFor(t *testing.T) {
 	}
 }
 
-// BenchmarkConnectionNames has many names in Connection and many headers. Its time must grow with their sum, not with
-// their product.
+// BenchmarkConnectionNames has many names in Connection and many headers. Its time must grow with
+// their sum, not with their product.
 func BenchmarkConnectionNames(b *testing.B) {
 	for _, n := range []int{1000, 4000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {

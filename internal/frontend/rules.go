@@ -22,8 +22,8 @@ type Rule struct {
 // Rules decide which request headers become metadata, or which metadata becomes response headers.
 // Immutable.
 //
-// The last rule whose glob matches a name decides. A name that no rule matches is decided by the default set. The
-// default set is empty if there is a rule without a sign.
+// The last rule whose glob matches a name decides. A name that no rule matches is decided by the
+// default set. The default set is empty if there is a rule without a sign.
 type Rules struct {
 	// rules have Glob and As in lower case.
 	rules []Rule

@@ -76,7 +76,8 @@ func TestRefusedRuleSaysWhatToWrite(t *testing.T) {
 	}
 }
 
-// Gateways that others wrote use Grpc-Metadata-* and Grpc-Trailer-* in REST, which no protocol does.
+// Gateways that others wrote use Grpc-Metadata-* and Grpc-Trailer-* in REST, which no protocol
+// does.
 func TestNamesThatOnlyLookReserved(t *testing.T) {
 	for _, tc := range []struct {
 		name    string

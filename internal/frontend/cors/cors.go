@@ -91,14 +91,15 @@ var ErrRefused = errors.New("preflight request of an origin that is not listed i
 // Handle does what CORS asks for before a request is served. methods returns the HTTP methods that
 // the path of the request can be called with: none if it is not known, "*" for all.
 //
-// done says that it was a preflight request, which has been answered. Then err is nil, or wraps ErrRefused. Otherwise
-// the request must be answered through rw.
+// done says that it was a preflight request, which has been answered. Then err is nil, or wraps
+// ErrRefused. Otherwise the request must be answered through rw.
 func (p *Policy) Handle(
 	w http.ResponseWriter, r *http.Request, methods func() []string,
 ) (rw http.ResponseWriter, done bool, err error) {
 	origin := r.Header.Get("Origin")
 	requested := r.Header.Get("Access-Control-Request-Method")
-	// Empty headers count: a site that exempts preflights from its authentication goes by the names.
+	// Empty headers count: a site that exempts preflights from its authentication goes by the
+	// names.
 	preflight := r.Method == http.MethodOptions &&
 		len(r.Header["Origin"]) > 0 && len(r.Header["Access-Control-Request-Method"]) > 0
 	h := w.Header()
@@ -156,13 +157,8 @@ func allowedMethods(methods []string, requested string) []string {
 
 // isToken reports whether the text can be an HTTP method (RFC 9110, section 5.6.2).
 func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if !('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
-			return false
-		}
-	}
-	return s != ""
+	const chars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~"
+	return s != "" && strings.Trim(s, chars) == ""
 }
 
 // allow lets the origin's pages see the answer. It replaces what the service has set in its

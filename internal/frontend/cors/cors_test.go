@@ -190,8 +190,8 @@ func TestAnswersExposeTheirHeaders(t *testing.T) {
 	}
 }
 
-// A service may send the headers of CORS as metadata, if it has answered browsers before. Browsers do
-// not accept two origins in one answer.
+// A service may send the headers of CORS as metadata, if it has answered browsers before. Browsers
+// do not accept two origins in one answer.
 func TestThePolicyDecidesAndNotTheService(t *testing.T) {
 	for _, tc := range []struct {
 		name        string

@@ -250,8 +250,8 @@ func TestAcceptDecidesBetweenTextAndBinary(t *testing.T) {
 	}
 }
 
-// A client over HTTP/1.1 that sends on and on is answered when the backend has had enough, and its connection is not used for
-// what it sends then.
+// A client over HTTP/1.1 that sends on and on is answered when the backend has had enough, and its
+// connection is not used for what it sends then.
 func TestEarlyEndOverHTTP1(t *testing.T) {
 	s, b := setup(t, frontend.Options{})
 	for range 15 {

@@ -132,7 +132,8 @@ func TestWebSocketForAllKinds(t *testing.T) {
 	}
 }
 
-// A handshake is a GET, and whatever looks at the HTTP method in front of the gateway takes it for one.
+// A handshake is a GET, and whatever looks at the HTTP method in front of the gateway takes it for
+// one.
 func TestWebSocketAndUnaryMethods(t *testing.T) {
 	for _, tc := range []struct {
 		name, path, frame string
