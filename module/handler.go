@@ -143,23 +143,27 @@ type JSONOptions struct {
 	DiscardUnknown bool `json:"discard_unknown,omitempty"`
 }
 
-// Metadata says which headers go through. Without a rule for a direction its default set goes through: of requests all headers
-// but those that belong to HTTP, the connection or a protocol; of responses all metadata but the reserved.
+// Metadata says which headers are passed on. A direction without rules has a default set: all request
+// headers except those that belong to HTTP, the connection or a protocol, and all response metadata
+// except reserved names. The last rule that matches a name decides.
 type Metadata struct {
-	// Which request headers become metadata.
+	// Which request headers become metadata. Default: the default set.
 	Request []MetadataRule `json:"request,omitempty"`
 
-	// Which response metadata becomes headers.
+	// Which response metadata becomes headers and trailers. Default: the default set.
 	Response []MetadataRule `json:"response,omitempty"`
 }
 
-// MetadataRule is one rule of Metadata.
+// MetadataRule is one rule of Metadata. The config is refused if the rule could never send anything,
+// because all names that it makes are reserved.
 type MetadataRule struct {
-	// Name, with `*` for anything. `+name`: besides the default set; `-name`: not this one; without a sign: only
-	// what such rules name.
+	// A name, with `*` for any text. `+name` adds it to the default set, `-name` takes it away. If a
+	// rule has no sign, only names that rules match are passed on.
 	Match string `json:"match"`
 
-	// Another name to give it.
+	// The name to pass it on under. A `*` is replaced by what the first `*` of `match` stood for.
+	// Default: the name that it has. Reserved names cannot be used, such as all with `grpc-`. Only
+	// `grpc-metadata-*` and `grpc-trailer-*` are allowed, in responses.
 	As string `json:"as,omitempty"`
 }
 
