@@ -26,6 +26,7 @@ import (
 //		query    reject_unknown | ignore_unknown
 //		metadata { request|response [+|-]<glob> [<as>] }
 //		cors       <origin>...
+//		cross_site refuse | allow
 //		reflection on | off
 //		health     on | off
 //		errors   status | pass
@@ -73,6 +74,7 @@ func (p *directive) options() options {
 		"query":            choice(&h.Query, "reject_unknown", "ignore_unknown"),
 		"metadata":         p.metadata,
 		"cors":             origins(&h.CORS),
+		"cross_site":       choice(&h.CrossSite, "refuse", "allow"),
 		"reflection":       onOff(&h.Reflection),
 		"health":           onOff(&h.Health),
 		"errors":           choice(&h.Errors, "status", "pass"),

@@ -25,11 +25,11 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
-			`unknown option "timeuot" in grpc_gateway: expected one of annotations, cors, errors, etag, expose, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, at Caddyfile:3`,
+			`unknown option "timeuot" in grpc_gateway: expected one of annotations, cors, cross_site, errors, etag, expose, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, at Caddyfile:3`,
 		},
 		"option of a later version": {
 			":8080\ngrpc_gateway h:1 {\n\topenapi /openapi.json\n}",
-			`unknown option "openapi" in grpc_gateway: expected one of annotations, cors, errors, etag, expose, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, at Caddyfile:3`,
+			`unknown option "openapi" in grpc_gateway: expected one of annotations, cors, cross_site, errors, etag, expose, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, at Caddyfile:3`,
 		},
 		"repeated option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeout 5s\n\ttimeout 6s\n}",
@@ -69,7 +69,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option of stream": {
 			":8080\ngrpc_gateway h:1 {\n\tstream {\n\t\tping 5s\n\t}\n}",
-			`unknown option "ping" in stream: expected one of close_delay, heartbeat, websocket, websocket_origins, at Caddyfile:4`,
+			`unknown option "ping" in stream: expected one of close_delay, heartbeat, websocket, websocket_origins, websocket_unary, at Caddyfile:4`,
 		},
 		"negative heartbeat": {
 			":8080\ngrpc_gateway h:1 {\n\tstream {\n\t\theartbeat -1s\n\t}\n}",
@@ -142,6 +142,10 @@ func TestErrors(t *testing.T) {
 		"bad pattern": {
 			":8080\ngrpc_gateway h:1 {\n\texpose /user\n}",
 			`expose: pattern "/user": expected package.Service or package.Service/Method, with * for anything, at Caddyfile:3`,
+		},
+		"cross_site with another word": {
+			":8080\ngrpc_gateway h:1 {\n\tcross_site off\n}",
+			`cross_site "off": expected refuse or allow, at Caddyfile:3`,
 		},
 		"metadata rule with three words": {
 			":8080\ngrpc_gateway h:1 {\n\tmetadata {\n\t\trequest a b c\n\t}\n}",

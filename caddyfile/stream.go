@@ -7,6 +7,7 @@ import "github.com/caddy-grpc/gateway/module"
 //	stream {
 //		heartbeat   <duration> | off
 //		websocket   on | off
+//		websocket_unary on | off
 //		websocket_origins <host pattern>...
 //		close_delay <duration>
 //	}
@@ -19,6 +20,7 @@ func (p *directive) stream(d *dispenser) error {
 	return options{
 		"heartbeat":         timeout(&s.Heartbeat),
 		"websocket":         onOff(&s.WebSocket),
+		"websocket_unary":   toggle(&s.WebSocketUnary),
 		"websocket_origins": hosts(&s.WebSocketOrigins),
 		"close_delay":       duration(&s.CloseDelay),
 	}.parse(d, "stream", "websocket_origins")

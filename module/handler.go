@@ -75,9 +75,18 @@ type Handler struct {
 	// Which headers go through to the service and back.
 	Metadata *Metadata `json:"metadata,omitempty"`
 
-	// Origins whose pages may call from a browser: `https://app.example.com`, with `*` for anything in the host, or `*` alone for all.
-	// Cookies and client certificates go along only from those without a `*`. Default: none but the gateway's own.
+	// Origins whose pages may call from a browser, and may open a WebSocket:
+	// `https://app.example.com`, with `*` for anything in the host, or `*` alone for all. Only
+	// origins without a `*` may use credentials: cookies, client certificates and the browser's
+	// passwords. Default: none but the gateway's own.
 	CORS []string `json:"cors,omitempty"`
+
+	// What becomes of a request that a browser sends for a page of another site whose origin is not
+	// in `cors`. `refuse` (default) answers it with 403, because any page could otherwise call
+	// methods in a visitor's name (CSRF). `allow` lets it pass. GET, HEAD and OPTIONS always pass:
+	// bind only methods without side effects to GET. WebSockets go by `cors` and by
+	// `websocket_origins` in any case. Clients that are not browsers are not affected.
+	CrossSite string `json:"cross_site,omitempty"`
 
 	// Answer gRPC server reflection (v1 and v1alpha) with the methods of all upstreams, for clients such as grpcurl. Default: false.
 	Reflection *bool `json:"reflection,omitempty"`
@@ -99,9 +108,9 @@ type Handler struct {
 	// If-None-Match is answered with 304. It saves transfer, not calls: the service is called all the same. Default: false.
 	ETag bool `json:"etag,omitempty"`
 
-	// Whether request bodies may be multipart/form-data and application/x-www-form-urlencoded. Both can be sent across sites by a plain
-	// HTML form, without the browser asking first: where cookies authenticate, protect such routes against CSRF.
-	// Default: false, they are 415.
+	// Whether request bodies may be multipart/form-data and application/x-www-form-urlencoded.
+	// Default: false, they are 415. An HTML form of another site can send both without asking
+	// first. Such a request is refused unless `cross_site` is `allow`.
 	Forms bool `json:"forms,omitempty"`
 
 	// Decode `%2F` also in path variables of several segments, such as `{name=files/**}`. It is the option of this name
@@ -140,23 +149,27 @@ type JSONOptions struct {
 	DiscardUnknown bool `json:"discard_unknown,omitempty"`
 }
 
-// Metadata says which headers go through. Without a rule for a direction its default set goes through: of requests all headers
-// but those that belong to HTTP, the connection or a protocol; of responses all metadata but the reserved.
+// Metadata says which headers are passed on. A direction without rules has a default set: all request
+// headers except those that belong to HTTP, the connection or a protocol, and all response metadata
+// except reserved names. The last rule that matches a name decides.
 type Metadata struct {
-	// Which request headers become metadata.
+	// Which request headers become metadata. Default: the default set.
 	Request []MetadataRule `json:"request,omitempty"`
 
-	// Which response metadata becomes headers.
+	// Which response metadata becomes headers and trailers. Default: the default set.
 	Response []MetadataRule `json:"response,omitempty"`
 }
 
-// MetadataRule is one rule of Metadata.
+// MetadataRule is one rule of Metadata. The config is refused if the rule could never send anything,
+// because all names that it makes are reserved.
 type MetadataRule struct {
-	// Name, with `*` for anything. `+name`: besides the default set; `-name`: not this one; without a sign: only
-	// what such rules name.
+	// A name, with `*` for any text. `+name` adds it to the default set, `-name` takes it away. If a
+	// rule has no sign, only names that rules match are passed on.
 	Match string `json:"match"`
 
-	// Another name to give it.
+	// The name to pass it on under. A `*` is replaced by what the first `*` of `match` stood for.
+	// Default: the name that it has. Reserved names cannot be used, such as all with `grpc-`. Only
+	// `grpc-metadata-*` and `grpc-trailer-*` are allowed, in responses.
 	As string `json:"as,omitempty"`
 }
 
@@ -216,6 +229,8 @@ func (h *Handler) validate() error {
 		return errors.New("max_request_size: expected a size above 0")
 	case h.Query != "" && h.Query != "reject_unknown" && h.Query != "ignore_unknown":
 		return fmt.Errorf("query %q: expected reject_unknown or ignore_unknown", h.Query)
+	case h.CrossSite != "" && h.CrossSite != crossSiteRefuse && h.CrossSite != crossSiteAllow:
+		return fmt.Errorf("cross_site %q: expected refuse or allow", h.CrossSite)
 	case h.Errors != "" && h.Errors != errorsStatus && h.Errors != errorsPass:
 		return fmt.Errorf("errors %q: expected status or pass", h.Errors)
 	}

@@ -17,6 +17,12 @@ import (
 // defaultTimeout is the deadline of unary calls where the config has none.
 const defaultTimeout = 5 * time.Second
 
+// Values of Handler.CrossSite.
+const (
+	crossSiteRefuse = "refuse"
+	crossSiteAllow  = "allow"
+)
+
 // compileOptions makes the options that all protocols obey. Timeouts are not among them: the table has them by method.
 func (h *Handler) compileOptions() (frontend.Options, error) {
 	opts := frontend.Options{
@@ -28,6 +34,7 @@ func (h *Handler) compileOptions() (frontend.Options, error) {
 		Patient:            patient,
 		ETag:               h.ETag,
 		Forms:              h.Forms,
+		AllowCrossSite:     h.CrossSite == crossSiteAllow,
 	}
 	h.Stream.apply(&opts)
 	if h.Metadata == nil {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/frontend/connect"
 	"github.com/caddy-grpc/gateway/internal/frontend/cors"
@@ -27,14 +29,14 @@ type protocols struct {
 
 // provision makes the protocols, and adds to the table's config the methods that the gateway itself answers.
 func (p *protocols) provision(h *Handler, opts frontend.Options, table *routes.Config) error {
-	p.rest, p.connect, p.grpc, p.grpcweb = rest.New(opts), connect.New(opts), grpc.New(opts), grpcweb.New(opts)
 	if len(h.CORS) > 0 {
 		policy, err := cors.New(h.CORS)
 		if err != nil {
 			return fmt.Errorf("cors: %w", err)
 		}
-		p.cors = policy
+		p.cors, opts.Origins = policy, policy
 	}
+	p.rest, p.connect, p.grpc, p.grpcweb = rest.New(opts), connect.New(opts), grpc.New(opts), grpcweb.New(opts)
 	services := local.NewServer()
 	if h.Reflection != nil && *h.Reflection {
 		reflection.Register(services, h.routing.last)
@@ -59,26 +61,35 @@ func ValidateOrigin(origin string) error {
 	return err
 }
 
-// serve answers a request in the protocol that it speaks. An error is one of REST, which nobody has answered yet; answer it through the
-// ResponseWriter that is returned.
-func (p *protocols) serve(w http.ResponseWriter, r *http.Request, t func() *frontend.Table, info *frontend.Info) (http.ResponseWriter, error) {
+// serve answers a request in the protocol that it speaks. It returns an error only for REST, if
+// nothing has been written yet. The caller then answers with it, through the ResponseWriter that is
+// returned.
+func (p *protocols) serve(
+	w http.ResponseWriter, r *http.Request, t func() *frontend.Table, info *frontend.Info,
+) (http.ResponseWriter, error) {
 	if p.cors != nil {
 		var done bool
-		if w, done = p.cors.Handle(w, r); done {
+		var err error
+		methods := func() []string { return t().AllowedMethods(r.URL.EscapedPath()) }
+		if w, done, err = p.cors.Handle(w, r, methods); done {
+			if err != nil {
+				info.Fail(frontend.Errorf(codes.PermissionDenied, "the origin may not call").WithCause(err))
+			}
 			return w, nil
 		}
 	}
 	table := t()
 	switch frontend.Detect(table, r) {
 	case frontend.GRPC:
-		return w, p.grpc.Serve(w, r, table, info)
+		p.grpc.Serve(w, r, table, info)
 	case frontend.GRPCWeb:
-		return w, p.grpcweb.Serve(w, r, table, info)
+		p.grpcweb.Serve(w, r, table, info)
 	case frontend.Connect:
-		return w, p.connect.Serve(w, r, table, info)
+		p.connect.Serve(w, r, table, info)
 	case frontend.REST:
+		return w, p.rest.Serve(w, r, table, info)
 	}
-	return w, p.rest.Serve(w, r, table, info)
+	return w, nil
 }
 
 // last is the table of the moment, nil before the first. It waits for nothing.

@@ -17,13 +17,20 @@ type Stream struct {
 	// Default: 15s. Negative: none.
 	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
 
-	// Whether methods can be called over WebSocket. Default: true.
+	// Whether methods can be called over WebSocket. Default: true. A WebSocket handshake is a GET to
+	// everything in front of this handler, even if the route is a POST: matchers by HTTP method let
+	// it through.
 	WebSocket *bool `json:"websocket,omitempty"`
 
-	// Hosts of other sites whose pages may open a WebSocket here, with their port where it is not the scheme's own: `app.example.com`,
-	// `*.example.com`, `localhost:*`. Pages of the host that is called always may; other pages are refused
-	// with 403, because a browser would send them a visitor's cookies. Clients that are no browsers send no origin and are not
-	// held back by this.
+	// Whether a WebSocket can call every unary method. Default: false, only those bound to GET.
+	// Streaming methods can always be called, whatever HTTP method they are bound to.
+	WebSocketUnary bool `json:"websocket_unary,omitempty"`
+
+	// Hosts of other sites whose pages may open a WebSocket here, besides the origins in `cors`:
+	// `app.example.com`, `*.example.com`, `localhost:*`. A port is written unless it is the default
+	// of the scheme. Pages of the host that is called always may. Other pages are refused with 403,
+	// because a browser would send them a visitor's cookies. Clients that are not browsers send no
+	// origin and are not affected. Default: none.
 	WebSocketOrigins []string `json:"websocket_origins,omitempty"`
 
 	// How long streams may go on when the server stops, before they end with an error UNAVAILABLE. Default: 0, at once. More
@@ -62,6 +69,7 @@ func (s *Stream) apply(opts *frontend.Options) {
 	}
 	opts.Heartbeat = time.Duration(s.Heartbeat)
 	opts.NoWebSocket = s.WebSocket != nil && !*s.WebSocket
+	opts.WebSocketUnary = s.WebSocketUnary
 	opts.WebSocketOrigins = s.WebSocketOrigins
 	opts.CloseDelay = time.Duration(s.CloseDelay)
 }

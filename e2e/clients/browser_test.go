@@ -59,6 +59,16 @@ var browserCases = map[string]map[string]string{
 		"no cors: grpc-web":                 `"Unknown"`,
 		"cors for another origin: connect":  `"Unknown"`,
 		"cors for another origin: grpc-web": `"Unknown"`,
+
+		"no cors: a POST without a content type":                 `"opaque"`,
+		"cors for another origin: a POST without a content type": `"opaque"`,
+		"no cors: a WebSocket":                                   `"failed"`,
+		"cors for another origin: a WebSocket":                   `"failed"`,
+	},
+	"WebSocket": {
+		"from a listed origin": `"hi"`,
+		"with a subprotocol":   `"failed"`,
+		"for gRPC-Web":         `"failed"`,
 	},
 }
 
@@ -94,7 +104,7 @@ func TestBrowser(t *testing.T) {
 			contains(t, "the access log", caddy.Log(), fmt.Sprintf(`"proto":%q,"method":"POST"`, proto))
 		})
 	}
-	for n := 1; n <= 4; n++ {
+	for n := 1; n <= 9; n++ {
 		if id := fmt.Sprintf("refused-%d", n); backend.Executions(id) != 0 {
 			t.Errorf("call %s came to the backend", id)
 		}

@@ -7,7 +7,8 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// StatusClientClosedRequest is what code.proto maps CANCELLED to: the client went away before the answer.
+// StatusClientClosedRequest is the status that code.proto maps CANCELLED to: the client left before
+// the answer.
 const StatusClientClosedRequest = 499
 
 // HTTPStatus maps a gRPC code as google/rpc/code.proto says. Codes it does not know are 500.
@@ -42,7 +43,8 @@ func HTTPStatus(code codes.Code) int {
 	}
 }
 
-// CodeName is the name of a code as in google/rpc/code.proto, "CODE(n)" for one that it does not have.
+// CodeName returns the name of a code in google/rpc/code.proto, or "CODE(n)" if the code has no
+// name there.
 func CodeName(code codes.Code) string {
 	if code < codes.Code(len(codeNames)) {
 		return codeNames[code]
@@ -50,7 +52,7 @@ func CodeName(code codes.Code) string {
 	return "CODE(" + strconv.FormatUint(uint64(code), 10) + ")"
 }
 
-// codeNames is never written.
+// codeNames is never changed.
 var codeNames = [...]string{
 	"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
 	"RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS",

@@ -9,8 +9,9 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend/negotiate"
 )
 
-// ClientTimeout is how long the client is ready to wait, by whichever header of whichever protocol (see negotiate.Timeout). ok is
-// false when there is none. The error is a *Error: a negative or malformed value.
+// ClientTimeout returns how long the client will wait by its headers, those of every protocol (see
+// negotiate.Timeout). ok is false if it does not say. The error is a *Error: a value is negative or
+// malformed.
 func ClientTimeout(h http.Header) (d time.Duration, ok bool, err error) {
 	d, ok, err = negotiate.Timeout(h)
 	if err != nil {
@@ -19,9 +20,10 @@ func ClientTimeout(h http.Header) (d time.Duration, ok bool, err error) {
 	return d, ok, nil
 }
 
-// timeout is the deadline of a call: the default (own positive, else Options.Timeout where the call is unary), shortened by what the
-// client asks for, never lengthened. What of that went by while the request came in is over. ok is false when there is none. The error is
-// that of ClientTimeout.
+// timeout returns the time that a call has. It is own if that is positive, else Options.Timeout for
+// a unary call. The client can shorten it but not lengthen it. Time already spent receiving the
+// request counts against the client's deadline. ok is false if the call has no deadline. The error
+// is that of ClientTimeout.
 func (o *Options) timeout(s *CallSettings, own time.Duration, unary bool) (d time.Duration, ok bool, err error) {
 	d, ok, err = ClientTimeout(s.Request.Header)
 	if err != nil {

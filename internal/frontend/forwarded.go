@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// isForwarded are the headers that appendForwarded decides about.
+// isForwarded reports whether appendForwarded decides about a header.
 func isForwarded(name string) bool {
 	switch name {
 	case "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto":
@@ -15,13 +15,14 @@ func isForwarded(name string) bool {
 	return false
 }
 
-// appendForwarded appends X-Forwarded-For, -Host and -Proto as Caddy's reverse_proxy sets them: what the request brings is believed only from a
-// trusted proxy, to whose list the peer is appended. A rule `-x-forwarded-for` leaves the field out.
+// appendForwarded appends X-Forwarded-For, -Host and -Proto as Caddy's reverse_proxy sets them. The
+// values of the request are believed only if they come from a trusted proxy. The peer is appended
+// to the list of such a proxy. A rule `-x-forwarded-for` leaves the field out.
 func (o *Options) appendForwarded(pairs []string, r *http.Request) []string {
 	trusted := o.TrustedProxy != nil && o.TrustedProxy(r)
 	peer, known := peerIP(r.RemoteAddr)
 	if !known && !trusted {
-		// Without a peer there is nothing true to say, and what a client says of itself is worth nothing.
+		// Nothing certain is known about the client, and its own claims cannot be trusted.
 		return pairs
 	}
 	prior := func(header string, last bool) string {

@@ -2,20 +2,29 @@ package frontend
 
 import "google.golang.org/grpc/codes"
 
-// Info is what a frontend learns about a request while it serves it, for the access log, the metrics and the placeholders. The
-// caller passes an empty one to Serve and reads it when Serve has returned (also after a panic with http.ErrAbortHandler).
+// Info is what a frontend learns about a request while it serves it, for the access log, the
+// metrics and the placeholders. The caller passes an empty Info to Serve and reads it when Serve
+// has returned, or has panicked with http.ErrAbortHandler.
 type Info struct {
-	Protocol string  // "rest", "connect", "grpcweb", "grpc"
-	Framing  string  // how a stream went over HTTP: "sse", "ndjson", "json", "raw", "websocket"; "" for unary
-	Method   *Method // nil when no method was found
-	Route    string  // the template that matched; "" when called as /package.Service/Method
-	Endpoint string  // address of the instance that was picked; "" before
-	// Called says that an RPC was started. Code is its result, or that of the gateway's own refusal.
+	// Protocol is "rest", "connect", "grpcweb" or "grpc". It is "" before a protocol was chosen.
+	Protocol string
+	// Framing is how a stream was sent over HTTP: "sse", "ndjson", "json", "raw" or "websocket". It
+	// is "" for unary calls.
+	Framing string
+	// Method is nil if no method was found.
+	Method *Method
+	// Route is the template that matched. It is "" if the method was called by its name.
+	Route string
+	// Endpoint is the address of the instance that was picked. It is "" before.
+	Endpoint string
+	// Called says that an RPC was started.
 	Called bool
-	Code   codes.Code
-	// Err is what went wrong, for the log only: it has details that no client may see. Nil when all went well.
+	// Code is the result of the RPC, or of a refusal by the gateway.
+	Code codes.Code
+	// Err is what went wrong. It is for the log only, since it has details that no client may see.
+	// It is nil for a success.
 	Err error
-	// Sent counts messages sent to the upstream, Received those that came back.
+	// Sent counts the messages sent to the upstream, Received those that it answered.
 	Sent, Received uint64
 }
 

@@ -12,15 +12,22 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// DefaultRequestRules are the rules without any config: all request headers become metadata except those that belong to one
-// hop or to the framing of the message (hop-by-hop headers, host, content-*, te, accept*, sec-websocket-*, expect), the
-// RPC protocols' own (grpc-*, connect-*), and x-request-timeout, which became the deadline.
+// DefaultRequestRules are the rules without any config: all request headers become metadata except
+//
+//   - those of the connection (RFC 9110, section 7.6.1), Host, Expect and Sec-WebSocket-*,
+//   - those about the body or the answer (Content-*, Accept*),
+//   - those of the RPC protocols (Grpc-*, Connect-*),
+//   - X-Request-Timeout, which became the deadline, and User-Agent, which gRPC sets itself.
 func DefaultRequestRules() *Rules {
 	return &Rules{implied: impliedRequest, refused: refusedRequest}
 }
 
-// DefaultResponseRules are the rules without any config: all metadata becomes headers except what belongs to one hop, to the
-// framing of the message (content-type, content-length, content-encoding, trailer), to the server (date, server) or to gRPC (grpc-*).
+// DefaultResponseRules are the rules without any config: all metadata becomes headers except
+//
+//   - that of the connection (RFC 9110, section 7.6.1),
+//   - that about the body (Content-Type, Content-Length, Content-Encoding),
+//   - that of the server (Date, Server),
+//   - that of gRPC (grpc-*).
 func DefaultResponseRules() *Rules {
 	return &Rules{implied: impliedResponse, refused: refusedResponse}
 }
@@ -33,31 +40,39 @@ func impliedRequest(name string) bool {
 	return !hopByHop(name) && !hasAnyPrefix(name, "content-", "grpc-", "connect-", "accept", "sec-websocket-")
 }
 
-// refusedRequest names what gRPC sends itself: a value of ours would be dropped or would break the call.
+// refusedRequest reports whether no rule can make the name a metadata key. gRPC sends these fields
+// itself: it would drop a value of the client's, or the value would break the call. The whole
+// prefix "grpc-" is reserved (gRPC over HTTP/2, "Custom-Metadata").
 func refusedRequest(name string) bool {
 	switch name {
-	case "te", "content-type", "content-length", "user-agent", "host", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
+	case "te", "content-type", "content-length", "user-agent", "host",
+		"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
 		return true
 	}
 	return strings.HasPrefix(name, "grpc-")
 }
 
 func impliedResponse(name string) bool {
-	return name != "date" && name != "server"
+	return name != "date" && name != "server" && !strings.HasPrefix(name, "grpc-")
 }
 
+// refusedResponse reports whether no rule can make the name a response header. Names that begin
+// with "grpc-" belong to gRPC and gRPC-Web, except two kinds that grpc-gateway has made common for
+// metadata in REST answers.
 func refusedResponse(name string) bool {
 	switch name {
 	case "content-type", "content-length", "content-encoding":
 		return true
 	}
-	return hopByHop(name) || strings.HasPrefix(name, "grpc-")
+	return hopByHop(name) ||
+		strings.HasPrefix(name, "grpc-") && !hasAnyPrefix(name, "grpc-metadata-", "grpc-trailer-")
 }
 
-// hopByHop are the headers of RFC 9110, section 7.6.1, and those that the same rule has always been applied to.
+// hopByHop reports whether a header belongs to one connection only (RFC 9110, section 7.6.1).
 func hopByHop(name string) bool {
 	switch name {
-	case "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings":
+	case "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization",
+		"te", "trailer", "transfer-encoding", "upgrade", "http2-settings":
 		return true
 	}
 	return false
@@ -72,13 +87,15 @@ func hasAnyPrefix(s string, prefixes ...string) bool {
 	return false
 }
 
-// withMetadata returns a context for an RPC whose metadata a request's headers are by the request rules, with X-Forwarded-For, -Host and
-// -Proto set as reverse_proxy sets them. Values that gRPC cannot carry (other than printable ASCII) are dropped. The error is a
-// *Error: a binary header (-bin) that is not base64.
+// withMetadata returns a context for an RPC with the metadata that the request rules make of the
+// request's headers, and with X-Forwarded-For, -Host and -Proto as reverse_proxy sets them. Values
+// that gRPC cannot carry (other than printable ASCII) are dropped. The error is a *Error: a binary
+// header (-bin) is not base64.
 //
-// gRPC takes pairs as well as a map, and a list of pairs costs less to make, to check and to go over.
+// gRPC takes pairs as well as a map. A list of pairs costs less to make, to check and to go
+// through.
 func (o *Options) withMetadata(ctx context.Context, r *http.Request) (context.Context, error) {
-	var room [32]string // on the stack; more than that is allocated
+	var room [32]string // It is on the stack. Only a longer list is allocated.
 	pairs, err := o.appendMetadata(room[:0], r)
 	if err != nil {
 		return nil, err
@@ -86,14 +103,14 @@ func (o *Options) withMetadata(ctx context.Context, r *http.Request) (context.Co
 	return metadata.AppendToOutgoingContext(ctx, pairs...), nil
 }
 
-// appendMetadata appends names and values in turn.
+// appendMetadata appends names and values alternately.
 func (o *Options) appendMetadata(pairs []string, r *http.Request) ([]string, error) {
 	pairs = o.appendForwarded(pairs, r)
 	forwarded := pairs
-	listed := connectionListed(r.Header)
+	listed := connectionListed(r.Header["Connection"])
 	for key, values := range r.Header {
 		name := lowerName(key)
-		if isForwarded(name) || !validKey(name) || listed != nil && containsFold(listed, name) {
+		if isForwarded(name) || !validKey(name) || listed[name] {
 			continue
 		}
 		as, ok := o.RequestMetadata.target(name)
@@ -111,7 +128,8 @@ func (o *Options) appendMetadata(pairs []string, r *http.Request) ([]string, err
 	return pairs, nil
 }
 
-// appendValues appends the values as gRPC carries them: printable ASCII as it is, the rest dropped, and -bin decoded.
+// appendValues appends the values as gRPC carries them: printable ASCII as it is, and -bin decoded.
+// Other values are dropped.
 func appendValues(pairs []string, header, as string, values []string) ([]string, error) {
 	if strings.HasSuffix(as, "-bin") {
 		return appendBinary(pairs, header, as, values)
@@ -124,7 +142,8 @@ func appendValues(pairs []string, header, as string, values []string) ([]string,
 	return pairs, nil
 }
 
-// appendBinary decodes base64 with or without padding; several values may stand in one header, separated by commas.
+// appendBinary decodes base64 with or without padding. One header may hold several values,
+// separated by commas.
 func appendBinary(pairs []string, header, as string, values []string) ([]string, error) {
 	for _, joined := range values {
 		for v := range strings.SplitSeq(joined, ",") {
@@ -149,8 +168,9 @@ func (o *Options) WriteHeader(h http.Header, md metadata.MD) {
 	}
 }
 
-// WriteTrailer adds the metadata to the trailers of a response whose header has been written, or will be without
-// a Content-Length. Only clients that said `TE: trailers` get them; see WantsTrailers.
+// WriteTrailer adds the metadata to the trailers of a response by the response rules. The header of
+// the response must have been written, or must be written without a Content-Length. Call it only
+// for clients that want trailers, see WantsTrailers.
 func (o *Options) WriteTrailer(h http.Header, md metadata.MD) {
 	for name, values := range md {
 		as, ok := o.ResponseMetadata.target(name)
@@ -183,7 +203,8 @@ func (o *Options) add(h http.Header, key, name string, values []string) {
 	}
 }
 
-// allowedTrailer leaves out the fields that RFC 9110, section 6.5.1, forbids in trailers because they say how to handle the message.
+// allowedTrailer reports whether a field may be a trailer. Fields that say how to handle the
+// message may not (RFC 9110, section 6.5.1).
 func allowedTrailer(name string) bool {
 	switch name {
 	case "authorization", "cache-control", "set-cookie", "content-range", "host", "max-forwards", "www-authenticate", "age", "expires", "location",
@@ -216,7 +237,8 @@ func validKey(name string) bool {
 	return true
 }
 
-// validValue reports whether the value is printable ASCII, which is all that a metadata value may have.
+// validValue reports whether the value is printable ASCII, which is all that a metadata value may
+// have.
 func validValue(v string) bool {
 	for i := range len(v) {
 		if v[i] < ' ' || v[i] > '~' {
@@ -226,7 +248,8 @@ func validValue(v string) bool {
 	return true
 }
 
-// withoutCookieAttributes drops what old clients send along with cookies ($Version, $Path, $Domain, $Port; RFC 2965).
+// withoutCookieAttributes drops what old clients send with cookies: $Version, $Path, $Domain and
+// $Port (RFC 2965).
 func withoutCookieAttributes(values []string) []string {
 	if !strings.Contains(strings.Join(values, ""), "$") {
 		return values
@@ -246,30 +269,27 @@ func withoutCookieAttributes(values []string) []string {
 	return out
 }
 
-// connectionListed returns the header names that Connection declares to be for this hop only, nil when there are none.
-func connectionListed(h http.Header) []string {
-	var names []string
-	for _, v := range h["Connection"] {
+// connectionListed returns the names, in lower case, of the headers that the values of Connection
+// declare to be for this hop only. It is nil, without an allocation, for the values that nearly all
+// requests have.
+func connectionListed(values []string) map[string]bool {
+	var names map[string]bool
+	for _, v := range values {
 		for name := range strings.SplitSeq(v, ",") {
 			name = strings.TrimSpace(name)
-			if name != "" && !strings.EqualFold(name, "close") && !strings.EqualFold(name, "keep-alive") {
-				names = append(names, name)
+			if name == "" || strings.EqualFold(name, "close") || strings.EqualFold(name, "keep-alive") {
+				continue
 			}
+			if names == nil {
+				names = make(map[string]bool)
+			}
+			names[strings.ToLower(name)] = true
 		}
 	}
 	return names
 }
 
-func containsFold(names []string, name string) bool {
-	for _, n := range names {
-		if strings.EqualFold(n, name) {
-			return true
-		}
-	}
-	return false
-}
-
-// lowerName is strings.ToLower without the allocation for the headers that nearly every request has.
+// lowerName is strings.ToLower. It does not allocate for the headers that nearly every request has.
 func lowerName(key string) string {
 	switch key {
 	case "Accept":

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -92,6 +93,68 @@ func TestMetadataIsMadeWithoutWritingToTheHeader(t *testing.T) {
 	}
 	if !slices.Equal(r.Header["X-A"], []string{"1", "b\xffd", "3"}) || !slices.Equal(r.Header["X-B"], []string{"2"}) {
 		t.Errorf("the header was written to: %q", r.Header)
+	}
+}
+
+func TestHeadersThatConnectionNames(t *testing.T) {
+	for _, tc := range []struct {
+		name       string
+		connection []string
+		dropped    string // of x-a, x-b, x-c
+	}{
+		{"none", nil, ""},
+		{"no names", []string{"keep-alive", "Close"}, ""},
+		{"one", []string{"x-a"}, "x-a"},
+		{"in another case, among others", []string{"keep-alive, X-B ,, upgrade"}, "x-b"},
+		{"in several fields", []string{"x-a", "close, x-c"}, "x-a x-c"},
+		{"a name that only begins alike", []string{"x-, x-aa"}, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodGet, "http://h/", nil)
+			r.Header = http.Header{"X-A": {"1"}, "X-B": {"1"}, "X-C": {"1"}}
+			if tc.connection != nil {
+				r.Header["Connection"] = tc.connection
+			}
+			md, err := metadataOf(t, Options{}.WithDefaults(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var dropped []string
+			for _, name := range []string{"x-a", "x-b", "x-c"} {
+				if len(md[name]) == 0 {
+					dropped = append(dropped, name)
+				}
+			}
+			if got := strings.Join(dropped, " "); got != tc.dropped {
+				t.Errorf("dropped %q, want %q", got, tc.dropped)
+			}
+		})
+	}
+}
+
+func TestUsualConnectionsAreNotAllocatedFor(t *testing.T) {
+	for _, values := range [][]string{nil, {"keep-alive"}, {"close", "Keep-Alive, close"}} {
+		if n := testing.AllocsPerRun(100, func() { _ = connectionListed(values) }); n != 0 {
+			t.Errorf("%q: %v allocations", values, n)
+		}
+	}
+}
+
+// BenchmarkConnectionNames has many names in Connection and many headers. Its time must grow with
+// their sum, not with their product.
+func BenchmarkConnectionNames(b *testing.B) {
+	for _, n := range []int{1000, 4000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			r := httptest.NewRequest(http.MethodGet, "http://h/", nil)
+			for i := range n {
+				r.Header["X-"+strconv.Itoa(i)] = []string{"1"}
+			}
+			r.Header["Connection"] = []string{strings.Repeat("z,", n)}
+			o := Options{}.WithDefaults()
+			for b.Loop() {
+				_, _ = o.appendMetadata(nil, r)
+			}
+		})
 	}
 }
 

@@ -13,50 +13,71 @@ const (
 	DefaultHeartbeat      = 15 * time.Second
 )
 
-// Options are the settings of one handler that all protocols obey. The zero value of each field means its default. They are
-// compiled from the config once and not changed afterwards.
+// Options are the settings of one handler that all protocols obey. They are compiled from the
+// config once and are not changed afterwards. The zero value of each field means its default.
 //
-// How JSON is written is not here: that is a property of the codecs in Method.
+// How JSON is written is not among them: that is a property of the codecs in Method.
 type Options struct {
-	// MaxRequestSize bounds a request body, and each message of a streamed one, in bytes after decompression. Default 4 MiB.
-	// A larger one is 413 (RESOURCE_EXHAUSTED in the RPC protocols).
+	// MaxRequestSize bounds a request body, and each message of a streamed one, in bytes after
+	// decompression. Default: 4 MiB. A larger one is answered with 413 (RESOURCE_EXHAUSTED in the
+	// RPC protocols).
 	MaxRequestSize int64
-	// Timeout is the deadline of unary calls where neither the binding nor the method has one. 0 is none.
+	// Timeout is the deadline of unary calls if neither the binding nor the method has one.
+	// Default: 0, none.
 	Timeout time.Duration
-	// QueryIgnoreUnknown lets query parameters pass that name no field. Default: 400 naming the parameter.
+	// QueryIgnoreUnknown ignores query parameters that name no field. Default: false, they are
+	// answered with 400, which names the parameter.
 	QueryIgnoreUnknown bool
-	// RequestMetadata says which request headers become metadata; nil is the default set (see DefaultRequestRules).
+	// RequestMetadata says which request headers become metadata. Default: nil, see
+	// DefaultRequestRules.
 	RequestMetadata *Rules
-	// ResponseMetadata says which metadata becomes response headers and trailers; nil is the default set.
+	// ResponseMetadata says which metadata becomes response headers and trailers. Default: nil, see
+	// DefaultResponseRules.
 	ResponseMetadata *Rules
-	// TrustedProxy reports whether the request comes from a proxy whose X-Forwarded-* headers are believed. nil: from none.
+	// TrustedProxy reports whether the request comes from a proxy whose X-Forwarded-* headers are
+	// believed. Default: nil, none is.
 	TrustedProxy func(*http.Request) bool
-	// CallOptions are added to each RPC; idempotent says that it may be executed twice. nil adds none.
+	// CallOptions returns options for an RPC. idempotent says that it may be executed twice.
+	// Default: nil, none.
 	CallOptions func(m *Method, idempotent bool) []grpc.CallOption
 
-	// Heartbeat is how long a stream may be quiet before an SSE comment or a WebSocket ping is sent. Default 15 s; negative is off.
+	// Origins are those whose pages may call from a browser, besides the gateway's own. Default:
+	// nil, none.
+	Origins Origins
+	// AllowCrossSite turns CheckCrossSite off. Default: false.
+	AllowCrossSite bool
+
+	// Heartbeat is how long a stream may be quiet before an SSE comment or a WebSocket ping is
+	// sent. Default: 15 s. Negative: nothing is sent.
 	Heartbeat time.Duration
-	// NoWebSocket refuses the upgrade to WebSocket.
+	// NoWebSocket refuses the upgrade to WebSocket. Default: false.
 	NoWebSocket bool
-	// WebSocketOrigins are host patterns (path.Match) of other origins whose pages may open a WebSocket. Pages of the same host always may.
+	// WebSocketUnary lets a WebSocket call unary methods that are not bound to GET. Default: false.
+	WebSocketUnary bool
+	// WebSocketOrigins are host patterns (path.Match) of other sites whose pages may open a
+	// WebSocket, besides those in Origins. Pages of the same host always may. Default: none.
 	WebSocketOrigins []string
-	// ETag adds an ETag to 200 answers of GET and HEAD and answers 304 to a matching If-None-Match.
+	// ETag adds an ETag to 200 answers of GET and HEAD, and answers 304 to a matching
+	// If-None-Match. Default: false.
 	ETag bool
 	// Forms accepts multipart/form-data and application/x-www-form-urlencoded request bodies.
+	// Default: false.
 	Forms bool
 
-	// Patient is called before a request is read whose client may rest between its messages as long as it likes, and lifts the limit that
-	// the server sets to that; restore puts it back. nil: there is none.
+	// Patient is called before a request is read whose client may pause between its messages as
+	// long as it likes. It lifts the time limit that the server sets to that, and restore puts the
+	// limit back. Default: nil, there is no limit.
 	Patient func(r *http.Request) (restore func())
 
-	// Drain is closed when the server stops: streams then end, each with the terminal frame of its protocol. Unary calls
-	// are not cut short. nil: never. Streams outlive a reload, so it must not be closed by one.
+	// Drain is closed when the server stops. Streams then end, each with the terminal frame of its
+	// protocol. Unary calls are not cut short. Streams outlive a reload, so a reload must not close
+	// it. Default: nil, never closed.
 	Drain *Drain
-	// CloseDelay is how long after Drain a stream may go on before it is ended. Default 0.
+	// CloseDelay is how long a stream may go on after Drain was closed. Default: 0.
 	CloseDelay time.Duration
 }
 
-// BePatient calls Patient.
+// BePatient calls Patient if it is set.
 func (o *Options) BePatient(r *http.Request) (restore func()) {
 	if o.Patient == nil {
 		return func() {}
@@ -64,7 +85,7 @@ func (o *Options) BePatient(r *http.Request) (restore func()) {
 	return o.Patient(r)
 }
 
-// WithDefaults returns the options with every zero field set to its default.
+// WithDefaults returns the options with each zero field that has another default set to it.
 func (o Options) WithDefaults() Options {
 	if o.MaxRequestSize <= 0 {
 		o.MaxRequestSize = DefaultMaxRequestSize

@@ -10,23 +10,29 @@ import (
 
 // Rule is one line of the metadata config, `[+|-]<glob> [<as>]`.
 type Rule struct {
-	// Sign is '+' (also these), '-' (not these) or 0 (only these: the default set no longer holds).
+	// Sign is '+' (these too), '-' (not these) or 0 (only these: the default set does not apply).
 	Sign byte
-	// Glob matches names without regard to case; '*' stands for any run of characters.
+	// Glob matches names without regard to case. A '*' matches any run of characters.
 	Glob string
-	// As is the name it gets, "" to keep it. A '*' in it stands for what the first '*' of Glob matched.
+	// As is the name to pass them on under. Default: "", the name that they have. A '*' in it is
+	// replaced by what the first '*' of Glob matched.
 	As string
 }
 
-// Rules decide which request headers become metadata, or which metadata becomes response headers. Immutable.
+// Rules decide which request headers become metadata, or which metadata becomes response headers.
+// Immutable.
 //
-// The last rule whose glob matches a name decides. A name that no rule matches goes by the default set, unless there is a rule
-// without a sign: then only what a rule names passes.
+// The last rule whose glob matches a name decides. A name that no rule matches is decided by the
+// default set. The default set is empty if there is a rule without a sign.
 type Rules struct {
-	rules   []Rule // Glob and As in lower case
-	only    bool
-	implied func(name string) bool // the default set
-	refused func(name string) bool // names that nothing may be passed on as
+	// rules have Glob and As in lower case.
+	rules []Rule
+	// only says that a rule has no sign.
+	only bool
+	// implied is the default set.
+	implied func(name string) bool
+	// refused reports whether nothing may be passed on under the name.
+	refused func(name string) bool
 }
 
 // ParseRule parses the words of one line of the config: `[+|-]<glob> [<as>]`.
@@ -54,23 +60,25 @@ func (r Rule) check() error {
 	case !validKey(strings.ToLower(strings.ReplaceAll(r.Glob, "*", ""))):
 		return fmt.Errorf("metadata rule %q: a name has letters, digits, '-', '_' and '.', and '*' for any of them", r.Glob)
 	case r.As != "" && r.Sign == '-':
-		return fmt.Errorf("metadata rule %q: what is dropped gets no other name", r.Glob)
+		return fmt.Errorf("metadata rule %q: what is dropped cannot have another name", r.Glob)
 	case strings.Count(r.As, "*") > 1:
 		return fmt.Errorf("metadata rule %q: the new name %q has more than one *", r.Glob, r.As)
 	case strings.Contains(r.As, "*") && !strings.Contains(r.Glob, "*"):
 		return fmt.Errorf("metadata rule %q: the new name %q has a * and the glob has none", r.Glob, r.As)
 	case !validKey(strings.ToLower(strings.ReplaceAll(r.As, "*", ""))):
-		return fmt.Errorf("metadata rule %q: the new name %q is no metadata key", r.Glob, r.As)
+		return fmt.Errorf("metadata rule %q: the new name %q is not a metadata key", r.Glob, r.As)
 	}
 	return nil
 }
 
-// CompileRequestRules makes the rules that say which request headers become metadata. No rules: the default set.
+// CompileRequestRules makes the rules that say which request headers become metadata. Without rules
+// the default set decides.
 func CompileRequestRules(rules []Rule) (*Rules, error) {
 	return compileRules(rules, DefaultRequestRules())
 }
 
-// CompileResponseRules makes the rules that say which metadata becomes response headers and trailers. No rules: the default set.
+// CompileResponseRules makes the rules that say which metadata becomes response headers and
+// trailers. Without rules the default set decides.
 func CompileResponseRules(rules []Rule) (*Rules, error) {
 	return compileRules(rules, DefaultResponseRules())
 }
@@ -82,11 +90,12 @@ func compileRules(rules []Rule, into *Rules) (*Rules, error) {
 		}
 		r.Glob, r.As = strings.ToLower(r.Glob), strings.ToLower(r.As)
 		target := r.As
-		if target == "" && !strings.Contains(r.Glob, "*") {
+		if target == "" {
 			target = r.Glob
 		}
-		if r.Sign != '-' && target != "" && !strings.Contains(target, "*") && into.refused(target) {
-			return nil, fmt.Errorf("metadata rule %q: %q belongs to the protocol and cannot be set", r.Glob, target)
+		if r.Sign != '-' && into.refusesAll(target) {
+			return nil, fmt.Errorf("metadata rule %q: %q belongs to the protocol and is never sent%s",
+				r.Glob, target, into.hint(r, target))
 		}
 		into.only = into.only || r.Sign == 0
 		into.rules = append(into.rules, r)
@@ -94,7 +103,33 @@ func compileRules(rules []Rule, into *Rules) (*Rules, error) {
 	return into, nil
 }
 
-// target returns the name under which the header or key name (in lower case) is passed on; ok is false when it is not.
+// refusesAll reports whether a rule with this target passes nothing on. With a `*` the text before
+// it counts: a `*` that goes on after "grpc-" makes reserved names, all but those that have a
+// pattern of their own.
+func (r *Rules) refusesAll(target string) bool {
+	prefix, _, pattern := strings.Cut(target, "*")
+	if pattern {
+		return strings.HasPrefix(prefix, "grpc-") && r.refused(prefix)
+	}
+	return r.refused(target)
+}
+
+// hint says what to write instead.
+func (r *Rules) hint(rule Rule, target string) string {
+	switch {
+	case !strings.HasPrefix(target, "grpc-"):
+		return ""
+	case !r.refused("grpc-metadata-"):
+		return `; of the names with "grpc-" only grpc-metadata-* and grpc-trailer-* can be sent`
+	case rule.As == "" && strings.HasPrefix(rule.Glob, "grpc-metadata-") && strings.HasSuffix(rule.Glob, "*"):
+		return fmt.Sprintf(`; to pass it on without the prefix, write "%s *"`, rule.Glob)
+	default:
+		return `; give it a name without "grpc-"`
+	}
+}
+
+// target returns the name under which the header or key name (in lower case) is passed on. ok is
+// false if it is not.
 func (r *Rules) target(name string) (string, bool) {
 	as, explicit, ok := r.decide(name)
 	if !ok || as == "" || !explicit && (r.only || !r.implied(name)) || r.refused(as) {
@@ -103,7 +138,7 @@ func (r *Rules) target(name string) (string, bool) {
 	return as, true
 }
 
-// decide applies the rules that were written; explicit is false when none matches.
+// decide applies the rules of the config. explicit is false if none matches.
 func (r *Rules) decide(name string) (as string, explicit, ok bool) {
 	for i := len(r.rules) - 1; i >= 0; i-- {
 		rule := &r.rules[i]
@@ -121,7 +156,8 @@ func (r *Rules) decide(name string) (as string, explicit, ok bool) {
 	return name, false, true
 }
 
-// keeps reports whether what the gateway itself adds under the name may go: unless a rule takes it away.
+// keeps reports whether the gateway may add a field of its own under the name. A rule with '-'
+// forbids it.
 func (r *Rules) keeps(name string) bool {
 	_, _, ok := r.decide(name)
 	return ok

@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// timedOneIn is how many conversions there are for one whose time is taken: reading the clock twice would be a good part of a small one.
+// timedOneIn says that one conversion in so many is timed. Reading the clock twice would add much
+// to a small one.
 const timedOneIn = 64
 
-// Direction is that of a conversion.
+// Direction is the direction of a conversion.
 type Direction int
 
 const (
@@ -18,15 +19,16 @@ const (
 	ToJSON
 )
 
-// Clock is called before a message is converted, and its result given to Converted: zero, unless the time of this one is taken.
+// Clock is called before a message is converted. Its result is for Converted. It is zero if this
+// conversion is not timed.
 func (m *Method) Clock() (began time.Time) {
-	if m.Timed == nil || rand.Uint32()%timedOneIn != 0 { //nolint:gosec // which ones are timed is no secret
+	if m.Timed == nil || rand.Uint32()%timedOneIn != 0 { //nolint:gosec // which ones are timed is not a secret
 		return time.Time{}
 	}
 	return time.Now()
 }
 
-// Converted notes how long it took to convert a message, if that is to be known.
+// Converted reports how long the conversion of a message took, if it is timed.
 func (m *Method) Converted(d Direction, began time.Time) {
 	if !began.IsZero() {
 		m.Timed(d, time.Since(began))

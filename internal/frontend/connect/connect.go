@@ -1,5 +1,6 @@
-// Package connect answers clients of the Connect protocol (https://connectrpc.com/docs/protocol), version 1: unary calls by POST and
-// GET, and streams. Messages in binary pass as they are; those in JSON are converted. It is not for plain JSON clients: package rest is.
+// Package connect answers clients of the Connect protocol (https://connectrpc.com/docs/protocol),
+// version 1: unary calls by POST and GET, and streams. Binary messages pass as they are, JSON
+// messages are converted. It is not for plain JSON clients: package rest is.
 package connect
 
 import (
@@ -28,14 +29,14 @@ func New(opts frontend.Options) *Handler {
 	return &Handler{opts: opts.WithDefaults()}
 }
 
-// Serve answers one request by the table and notes in info what happened. The error is always nil: what goes wrong is answered as
-// Connect wants it, or by 405 or 415 where the request is no Connect.
-func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) error {
+// Serve answers one request by the table and notes in info what happened. A failure is answered
+// with a Connect error. A request that is not Connect is answered with 405 or 415.
+func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) {
 	info.Protocol = frontend.Connect.String()
 	kind, ok := parseType(r.Header.Get("Content-Type"))
 	if ok && kind.stream {
 		h.serveStream(w, r, t, info, kind)
-		return nil
+		return
 	}
 	x := &unary{opts: &h.opts, w: w, r: r, info: info, json: kind.json}
 	if err := x.serve(t, ok); err != nil {
@@ -43,13 +44,13 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 		info.Fail(e)
 		x.fail(nil, nil, e)
 	}
-	return nil
 }
 
 // kind is a content type.
 type kind struct{ stream, json bool }
 
-// parseType reads a content type. ok is false for one that is not Connect's, or has a charset that JSON cannot have.
+// parseType reads a content type. ok is false for one that is not Connect's, or has a charset that
+// JSON cannot have.
 func parseType(value string) (k kind, ok bool) {
 	name, parameters, _ := strings.Cut(value, ";")
 	switch strings.ToLower(strings.TrimSpace(name)) {
@@ -76,7 +77,7 @@ func utf8Only(parameters string) bool {
 	return true
 }
 
-// checkVersion refuses versions of the protocol that are not known. A client need not say one.
+// checkVersion refuses unknown versions of the protocol. A client may leave the version out.
 func checkVersion(version string) error {
 	if version != "" && version != "1" {
 		return frontend.Errorf(codes.InvalidArgument, "Connect-Protocol-Version %.20q is not supported; supported: 1", version)
@@ -84,7 +85,8 @@ func checkVersion(version string) error {
 	return nil
 }
 
-// lookup finds the method of a request. Without a schema nobody can tell a unary method from a stream, which look different in Connect.
+// lookup finds the method of a request. It must be in the schema: a unary method and a stream look
+// different in Connect.
 func lookup(t *frontend.Table, r *http.Request, info *frontend.Info) (*frontend.Method, error) {
 	m, err := t.Lookup(r.URL.Path, false)
 	if err != nil {

@@ -420,7 +420,8 @@ func TestErrorsOfGETVaryByEncoding(t *testing.T) {
 	}
 }
 
-// badAnswers is an upstream whose streams bring one message that is none, and have no end of their own.
+// badAnswers is an upstream whose streams bring one message that is none, and have no end of their
+// own.
 type badAnswers struct{ grpc.ClientConnInterface }
 
 func (badAnswers) NewStream(ctx context.Context, _ *grpc.StreamDesc, _ string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
@@ -532,13 +533,45 @@ func TestDeadlineCountsFromTheRequestOn(t *testing.T) {
 					r.Header.Set("X-Request-Timeout", tc.timeout)
 				}
 				w := httptest.NewRecorder()
-				if err := connect.New(tc.opts).Serve(w, r, rpctest.Table(t, &upstream), new(frontend.Info)); err != nil || w.Code != http.StatusOK {
-					t.Fatalf("status %d, %v", w.Code, err)
+				connect.New(tc.opts).Serve(w, r, rpctest.Table(t, &upstream), new(frontend.Info))
+				if w.Code != http.StatusOK {
+					t.Fatalf("status %d", w.Code)
 				}
 				if got := upstream.deadline.Sub(began); got != tc.want {
 					t.Errorf("the deadline is %s after the beginning, want %s", got, tc.want)
 				}
 			})
 		})
+	}
+}
+
+func TestRequestsOfOtherSitesAreRefused(t *testing.T) {
+	s, b := setup(t, frontend.Options{})
+	evil := func(contentType string) http.Header {
+		return http.Header{"Content-Type": {contentType}, "Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}}
+	}
+	for _, tr := range s.Transports(t) {
+		t.Run(tr.Name, func(t *testing.T) {
+			resp, got := tr.Do(t, http.MethodPost, unary, evil("application/json"), strings.NewReader(`{"text":"x"}`))
+			var e connectError
+			if err := json.Unmarshal(got, &e); err != nil || resp.StatusCode != http.StatusForbidden || e.Code != "permission_denied" {
+				t.Errorf("unary: status %d, %s", resp.StatusCode, got)
+			}
+			resp, got = tr.Do(t, http.MethodPost, bidi, evil("application/connect+json"), bytes.NewReader(envelope.Append(nil, 0, []byte(`{}`))))
+			if resp.StatusCode != http.StatusOK || got[0] != envelope.ConnectEnd || !bytes.Contains(got, []byte(`{"error":{"code":"permission_denied"`)) {
+				t.Errorf("stream: status %d, %q", resp.StatusCode, got)
+			}
+			if info := s.LastInfo(t); info.Code != codes.PermissionDenied || info.Err == nil {
+				t.Errorf("info %+v", info)
+			}
+			resp, got = tr.Do(t, http.MethodGet, getBook+"?encoding=json&message="+url.QueryEscape(`{"name":"shelves/1/books/1"}`),
+				http.Header{"Sec-Fetch-Site": {"cross-site"}}, nil)
+			if resp.StatusCode == http.StatusForbidden {
+				t.Errorf("GET: status %d, %s", resp.StatusCode, got)
+			}
+		})
+	}
+	if n := b.Calls(); n != len(s.Transports(t)) {
+		t.Errorf("%d calls, want only those by GET", n)
 	}
 }

@@ -14,8 +14,9 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// appendError appends an error as Connect has it in JSON: the code by name, the message, and the details with their bytes. Details
-// whose type is known are also written out, for people ("debug").
+// appendError appends an error in the JSON form of Connect: the name of the code, the message, and
+// the details with their bytes. Details of a known type are also written as JSON, for people
+// ("debug").
 func appendError(dst []byte, err *frontend.Error) []byte {
 	dst = append(dst, `{"code":"`...)
 	dst = append(dst, codeName(err.Code())...)
@@ -48,7 +49,8 @@ func appendDetail(dst []byte, detail *anypb.Any, types transcode.Resolver) []byt
 	return append(dst, '}')
 }
 
-// appendDebug appends nothing when the detail cannot be decoded: it is a help, and the client has the bytes.
+// appendDebug appends the detail as JSON for people. It appends nothing if the detail cannot be
+// decoded, since the client has the bytes.
 func appendDebug(dst []byte, detail *anypb.Any, types transcode.Resolver) []byte {
 	m, err := frontend.UnmarshalDetail(detail, types)
 	if err != nil {
@@ -62,7 +64,7 @@ func appendDebug(dst []byte, detail *anypb.Any, types transcode.Resolver) []byte
 	if err != nil {
 		return dst
 	}
-	// protojson varies its spacing on purpose; the body of an error should not.
+	// protojson varies its spacing on purpose. The body of an error should not vary.
 	compact := bytes.NewBuffer(append(dst, `,"debug":`...))
 	if json.Compact(compact, text) != nil {
 		return dst
@@ -78,7 +80,7 @@ func codeName(code codes.Code) string {
 	return "unknown"
 }
 
-// codeNames is never written.
+// codeNames is never changed.
 var codeNames = [...]string{
 	"", "canceled", "unknown", "invalid_argument", "deadline_exceeded", "not_found", "already_exists", "permission_denied",
 	"resource_exhausted", "failed_precondition", "aborted", "out_of_range", "unimplemented", "internal", "unavailable", "data_loss",

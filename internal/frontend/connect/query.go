@@ -12,14 +12,15 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend/envelope"
 )
 
-// query is what a GET says in its parameters.
+// query is what the parameters of a GET say.
 type query struct {
 	json    bool
 	coding  envelope.Coding
 	message []byte
 }
 
-// parseQuery reads the parameters of a Connect GET. Those that the protocol does not have are ignored, as caches and proxies add some.
+// parseQuery reads the parameters of a Connect GET. Those that the protocol does not have are
+// ignored, as caches and proxies add some.
 func parseQuery(raw string) (query, error) {
 	var q query
 	values, err := url.ParseQuery(raw)
@@ -60,7 +61,8 @@ func parseQuery(raw string) (query, error) {
 	return q, nil
 }
 
-// decodeBase64 takes the URL-safe alphabet, which the protocol asks for, and the standard one, with or without padding.
+// decodeBase64 takes the URL-safe alphabet, which the protocol asks for, and the standard one, with
+// or without padding.
 func decodeBase64(text string) ([]byte, error) {
 	text = strings.TrimRight(text, "=")
 	enc := base64.RawURLEncoding
@@ -74,7 +76,7 @@ func decodeBase64(text string) ([]byte, error) {
 	return b, nil
 }
 
-// unknownCodingError is a compression that is not supported, which has a code of its own.
+// unknownCodingError is a compression that is not supported. It has another code than other errors.
 type unknownCodingError struct{ name string }
 
 func (e *unknownCodingError) Error() string {

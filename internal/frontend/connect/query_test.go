@@ -9,7 +9,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend/envelope"
 )
 
-// What a client encodes is what is read, however it is encoded; and no query is taken that lacks what is required.
+// What a client encodes is what is read, however it is encoded; and no query is taken that lacks
+// what is required.
 func FuzzQuery(f *testing.F) {
 	f.Add([]byte(`{"a":1}`), "connect=v1&encoding=json&message=%7B%7D", false, false)
 	f.Add([]byte{0xff, 0}, "encoding=proto&base64=1&message=AA&compression=gzip", true, true)

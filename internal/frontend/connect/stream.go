@@ -47,6 +47,9 @@ type stream struct {
 
 // prepare finds the method and settles the compression.
 func (p *stream) prepare(x *relay.Exchange, t *frontend.Table) error {
+	if err := p.opts.CheckCrossSite(x.R); err != nil {
+		return err
+	}
 	m, err := lookup(t, x.R, x.Info)
 	if err != nil {
 		return err
@@ -124,5 +127,5 @@ func (p *stream) Refuse(trailer metadata.MD, err *frontend.Error) {
 	}
 	p.Header(h)
 	p.w.WriteHeader(http.StatusOK)
-	_, _ = p.w.Write(p.End(nil, h, trailer, err)) // Nobody is left to tell when the client is gone.
+	_, _ = p.w.Write(p.End(nil, h, trailer, err)) // If the client has left, nobody needs to know.
 }

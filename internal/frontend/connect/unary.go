@@ -8,14 +8,14 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/frontend/envelope"
 	"github.com/caddy-grpc/gateway/internal/frontend/relay"
 )
 
-// minCompressed is the size in bytes below which an answer is not compressed: it costs more than it saves.
+// minCompressed is the size in bytes below which an answer is not compressed, because that costs
+// more than it saves.
 const minCompressed = 512
 
 // unary is one request without envelopes and its answer.
@@ -26,11 +26,16 @@ type unary struct {
 	info   *frontend.Info
 	method *frontend.Method
 	json   bool
-	began  time.Time // of the client's deadline; zero: with the call
+	// began is when the client's deadline began to run. Zero: it begins with the call.
+	began time.Time
 }
 
-// serve makes the call. typed says that the content type is Connect's. The error is for the client, who has no answer yet.
+// serve makes the call. typed says that the content type is Connect's. If it returns an error,
+// nothing has been answered yet.
 func (x *unary) serve(t *frontend.Table, typed bool) error {
+	if err := x.opts.CheckCrossSite(x.r); err != nil {
+		return err
+	}
 	m, err := lookup(t, x.r, x.info)
 	if err != nil {
 		return err
@@ -38,11 +43,11 @@ func (x *unary) serve(t *frontend.Table, typed bool) error {
 	x.method = m
 	get := x.r.Method == http.MethodGet
 	allow := http.MethodPost
-	if safe(m) {
+	if m.HasNoSideEffects() {
 		allow = "GET, POST"
 	}
 	switch {
-	case get && !safe(m) || !get && x.r.Method != http.MethodPost:
+	case get && !m.HasNoSideEffects() || !get && x.r.Method != http.MethodPost:
 		frontend.HTTPError(x.w, x.info, frontend.OnlyPOST(x.r.Method, allow))
 		return nil
 	case m.StreamDesc.ClientStreams || m.StreamDesc.ServerStreams:
@@ -62,15 +67,6 @@ func (x *unary) serve(t *frontend.Table, typed bool) error {
 		return err
 	}
 	return x.call(msg)
-}
-
-// safe reports whether a method may be called by GET.
-func safe(m *frontend.Method) bool {
-	if m.Desc == nil {
-		return false
-	}
-	opts, ok := m.Desc.Options().(*descriptorpb.MethodOptions)
-	return ok && opts.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS
 }
 
 // call calls the method and answers.
@@ -123,7 +119,8 @@ func (x *unary) fail(header, trailer metadata.MD, err *frontend.Error) {
 	x.write(err.HTTP(), *body)
 }
 
-// write writes status and body, compressed where the client takes it and it is worth it.
+// write writes status and body. The body is compressed if it is large enough and the client accepts
+// that.
 func (x *unary) write(status int, body []byte) {
 	h := x.w.Header()
 	if x.r.Method == http.MethodGet {
@@ -145,7 +142,8 @@ func (x *unary) write(status int, body []byte) {
 	}
 }
 
-// writeMetadata writes metadata to the header: trailers, too, with a prefix, because not all clients can see HTTP's own.
+// writeMetadata writes metadata to the header. Trailers are written there as well, with a prefix,
+// because not all clients can read HTTP trailers.
 func (x *unary) writeMetadata(header, trailer metadata.MD) {
 	h := x.w.Header()
 	x.opts.WriteHeader(h, header)

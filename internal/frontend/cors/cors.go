@@ -1,9 +1,11 @@
-// Package cors lets pages of other origins call: it answers preflight requests and adds the headers that browsers ask for (the Fetch
-// standard, "CORS protocol"). Without it browsers refuse such calls, which is the default. It is not access control: whoever is no browser
-// is not kept from anything.
+// Package cors lets pages of other origins call: it answers preflight requests and adds the headers
+// that browsers ask for (the Fetch standard, "CORS protocol"). Without it browsers do not let such
+// pages read an answer, which is the default. It is not access control: it does not stop clients
+// that are not browsers.
 package cors
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,8 +14,14 @@ import (
 	"strings"
 )
 
-// maxAge is how long, in seconds, a browser may remember the answer to a preflight request. Chromium takes no more than two hours.
+// maxAge is how long, in seconds, a browser may remember the answer to a preflight request.
+// Chromium remembers it for two hours at most.
 const maxAge = "7200"
+
+// defaultMethods are allowed on paths that no route has, so that pages can read the 404.
+var defaultMethods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+}
 
 // Policy says which origins may call. Immutable, safe for concurrent use.
 type Policy struct {
@@ -22,10 +30,11 @@ type Policy struct {
 	patterns []string
 }
 
-// New makes a policy of origins as browsers write them: scheme, host and a port that is not the scheme's own
-// ("https://app.example.com", "http://localhost:5173"). A `*` in the host stands for anything but a slash ("https://*.example.com"), and `*`
-// alone for every origin, including "null". Credentials (cookies, client certificates) are allowed to none but those that are
-// written without a `*`.
+// New makes a policy of origins as browsers write them: scheme, host, and the port unless it is the
+// scheme's own ("https://app.example.com", "http://localhost:5173"). A `*` in the host matches any
+// text without a slash ("https://*.example.com"). A `*` alone matches every origin, including
+// "null". Only origins that are written without a `*` may use credentials (cookies, client
+// certificates).
 func New(origins []string) (*Policy, error) {
 	p := &Policy{exact: make(map[string]bool)}
 	for _, o := range origins {
@@ -53,7 +62,7 @@ func (p *Policy) add(origin string) error {
 		p.exact[o] = true
 		return nil
 	}
-	o = strings.ReplaceAll(o, "[", `\[`) // of an IPv6 address
+	o = strings.ReplaceAll(o, "[", `\[`) // The brackets of an IPv6 address are plain text.
 	if _, err := path.Match(o, ""); err != nil {
 		return fmt.Errorf("origin %q: %w", origin, err)
 	}
@@ -61,8 +70,8 @@ func (p *Policy) add(origin string) error {
 	return nil
 }
 
-// allows reports whether pages of the origin may call, and whether with credentials.
-func (p *Policy) allows(origin string) (ok, credentials bool) {
+// Allows reports whether pages of the origin may call, and whether with credentials.
+func (p *Policy) Allows(origin string) (ok, credentials bool) {
 	o := strings.ToLower(origin)
 	if p.exact[o] {
 		return true, true
@@ -76,42 +85,84 @@ func (p *Policy) allows(origin string) (ok, credentials bool) {
 	}), false
 }
 
-// Handle does what CORS asks for before a request is served. done says that it was a preflight request and has been answered. Otherwise
-// the request is to be answered through the ResponseWriter that is returned.
-func (p *Policy) Handle(w http.ResponseWriter, r *http.Request) (rw http.ResponseWriter, done bool) {
+// ErrRefused is what Handle returns for a preflight request of an origin that may not call.
+var ErrRefused = errors.New("preflight request of an origin that is not listed in cors")
+
+// Handle does what CORS asks for before a request is served. methods returns the HTTP methods that
+// the path of the request can be called with: none if it is not known, "*" for all.
+//
+// done says that it was a preflight request, which has been answered. Then err is nil, or wraps
+// ErrRefused. Otherwise the request must be answered through rw.
+func (p *Policy) Handle(
+	w http.ResponseWriter, r *http.Request, methods func() []string,
+) (rw http.ResponseWriter, done bool, err error) {
 	origin := r.Header.Get("Origin")
-	preflight := r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
+	requested := r.Header.Get("Access-Control-Request-Method")
+	// Empty headers count: a site that exempts preflights from its authentication goes by the
+	// names.
+	preflight := r.Method == http.MethodOptions &&
+		len(r.Header["Origin"]) > 0 && len(r.Header["Access-Control-Request-Method"]) > 0
 	h := w.Header()
-	// A cache must not give the answer for one origin to another, nor to those that have none.
+	// A cache must not give the answer for one origin to another, nor to clients without an origin.
 	h.Add("Vary", "Origin")
-	if origin == "" {
-		return w, false
+	if origin == "" && !preflight {
+		return w, false, nil
 	}
-	ok, credentials := p.allows(origin)
+	ok, credentials := p.Allows(origin)
 	switch {
 	case !ok && preflight:
 		w.WriteHeader(http.StatusForbidden)
-		return w, true
+		return w, true, fmt.Errorf("%w: %.200q", ErrRefused, origin)
 	case !ok:
-		// Pages of our own origin send the header, too: the browser decides.
-		return &writer{ResponseWriter: w}, false
+		// Pages of the gateway's own origin send the header as well: the browser decides.
+		return &writer{ResponseWriter: w}, false, nil
 	}
-	allow(h, origin, credentials) // Already, because the site's error routes do not answer through our writer.
+	// The headers are set here too, because the site's error routes do not answer through rw.
+	allow(h, origin, credentials)
 	if !preflight {
-		return &writer{ResponseWriter: w, origin: origin, credentials: credentials}, false
+		return &writer{ResponseWriter: w, origin: origin, credentials: credentials}, false, nil
 	}
 	h.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
-	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE")
+	h.Set("Access-Control-Allow-Methods", strings.Join(allowedMethods(methods(), requested), ", "))
 	if names := r.Header.Values("Access-Control-Request-Headers"); len(names) > 0 {
-		// Any header may be metadata, so there is no list to hold them against. What may pass is decided by the metadata rules.
+		// Any header may be metadata, so every header is allowed here. The metadata rules decide
+		// what is passed on.
 		h.Set("Access-Control-Allow-Headers", strings.Join(names, ", "))
 	}
 	h.Set("Access-Control-Max-Age", maxAge)
 	w.WriteHeader(http.StatusNoContent)
-	return w, true
+	return w, true, nil
 }
 
-// allow lets the origin's pages see the answer, whatever the service has said of that in its metadata.
+// allowedMethods are the methods that a preflight request is answered with. The requested one is
+// among them only if the path takes any method: a `*` in the answer would not count for requests
+// with credentials.
+func allowedMethods(methods []string, requested string) []string {
+	if len(methods) == 0 {
+		return defaultMethods
+	}
+	allowed := slices.Clone(methods)
+	if i := slices.Index(allowed, "*"); i >= 0 {
+		allowed = append(slices.Delete(allowed, i, i+1), defaultMethods...)
+		if isToken(requested) {
+			allowed = append(allowed, requested)
+		}
+	}
+	if slices.Contains(allowed, http.MethodGet) {
+		allowed = append(allowed, http.MethodHead)
+	}
+	slices.Sort(allowed)
+	return slices.Compact(allowed)
+}
+
+// isToken reports whether the text can be an HTTP method (RFC 9110, section 5.6.2).
+func isToken(s string) bool {
+	const chars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~"
+	return s != "" && strings.Trim(s, chars) == ""
+}
+
+// allow lets the origin's pages see the answer. It replaces what the service has set in its
+// metadata.
 func allow(h http.Header, origin string, credentials bool) {
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Del("Access-Control-Allow-Credentials")
@@ -120,12 +171,14 @@ func allow(h http.Header, origin string, credentials bool) {
 	}
 }
 
-// writer lets the page see a response, and exposes the headers of a response to scripts: all of them, by name, because `*` does not hold
-// for requests with credentials. To an origin that is not allowed, the service does not allow it either.
+// writer lets the page see a response, and exposes all headers of the response to scripts. It lists
+// them by name, because `*` does not count for requests with credentials. For an origin that is not
+// allowed it removes what the service has set in its metadata to allow it.
 type writer struct {
 	http.ResponseWriter
 
-	origin             string // "" when it is not allowed
+	// origin is "" if it is not allowed.
+	origin             string
 	credentials, wrote bool
 }
 
@@ -170,7 +223,8 @@ func (w *writer) expose() {
 	h.Set("Access-Control-Expose-Headers", strings.Join(names, ", "))
 }
 
-// safelisted reports whether scripts see a header anyway, or never do (Set-Cookie).
+// safelisted reports whether scripts see a header without its being exposed, or never see it
+// (Set-Cookie).
 func safelisted(name string) bool {
 	switch name {
 	case "Cache-Control", "Content-Language", "Content-Length", "Content-Type", "Expires", "Last-Modified", "Pragma", "Vary", "Set-Cookie", "Connection":

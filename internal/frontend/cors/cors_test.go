@@ -1,11 +1,15 @@
 package cors
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 )
+
+// unknownPath are the methods of a path that no route has.
+func unknownPath() []string { return nil }
 
 func TestOrigins(t *testing.T) {
 	for _, tc := range []struct {
@@ -37,7 +41,7 @@ func TestOrigins(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ok, credentials := p.allows(tc.origin)
+			ok, credentials := p.Allows(tc.origin)
 			if ok != tc.ok || credentials != tc.credentials {
 				t.Errorf("got %v, credentials %v, want %v, %v", ok, credentials, tc.ok, tc.credentials)
 			}
@@ -70,6 +74,7 @@ func TestPreflight(t *testing.T) {
 		{"of an origin that matches", "https://x.b.example", 204, map[string]string{
 			"Access-Control-Allow-Origin": "https://x.b.example", "Access-Control-Allow-Credentials": "",
 		}},
+		{"of an empty origin", "", 403, map[string]string{"Access-Control-Allow-Origin": ""}},
 		{"of another origin", "https://c.example", 403, map[string]string{
 			"Access-Control-Allow-Origin": "", "Access-Control-Allow-Headers": "", "Access-Control-Allow-Methods": "",
 		}},
@@ -80,8 +85,12 @@ func TestPreflight(t *testing.T) {
 			r.Header.Set("Access-Control-Request-Method", "POST")
 			r.Header.Set("Access-Control-Request-Headers", "connect-protocol-version,x-custom")
 			w := httptest.NewRecorder()
-			if _, done := p.Handle(w, r); !done {
+			_, done, err := p.Handle(w, r, unknownPath)
+			if !done {
 				t.Fatal("it was not answered")
+			}
+			if refused := errors.Is(err, ErrRefused); refused != (tc.status == http.StatusForbidden) {
+				t.Errorf("error %v", err)
 			}
 			if w.Code != tc.status {
 				t.Errorf("status %d, want %d", w.Code, tc.status)
@@ -93,6 +102,42 @@ func TestPreflight(t *testing.T) {
 			}
 			if got := strings.Join(w.Header().Values("Vary"), ", "); !strings.Contains(got, "Origin") {
 				t.Errorf("Vary: %q", got)
+			}
+		})
+	}
+}
+
+func TestPreflightKnowsTheMethodsOfThePath(t *testing.T) {
+	p, err := New([]string{"https://a.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name      string
+		methods   []string
+		requested string
+		want      string
+	}{
+		{"an unknown path", nil, "POST", "GET, HEAD, POST, PUT, PATCH, DELETE"},
+		{"an unknown path, a custom method", nil, "REPORT", "GET, HEAD, POST, PUT, PATCH, DELETE"},
+		{"one method", []string{"POST"}, "POST", "POST"},
+		{"GET has HEAD", []string{"DELETE", "GET"}, "DELETE", "DELETE, GET, HEAD"},
+		{"a custom method", []string{"GET", "REPORT"}, "REPORT", "GET, HEAD, REPORT"},
+		{"another method than the path has", []string{"REPORT"}, "DELETE", "REPORT"},
+		{"any method", []string{"*"}, "REPORT", "DELETE, GET, HEAD, PATCH, POST, PUT, REPORT"},
+		{"any method, a usual one", []string{"*", "GET"}, "PUT", "DELETE, GET, HEAD, PATCH, POST, PUT"},
+		{"any method, but not what is none", []string{"*"}, "A, B", "DELETE, GET, HEAD, PATCH, POST, PUT"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodOptions, "/x", nil)
+			r.Header.Set("Origin", "https://a.example")
+			r.Header.Set("Access-Control-Request-Method", tc.requested)
+			w := httptest.NewRecorder()
+			if _, done, err := p.Handle(w, r, func() []string { return tc.methods }); !done || err != nil {
+				t.Fatalf("%v, %v", done, err)
+			}
+			if got := w.Header().Get("Access-Control-Allow-Methods"); got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
 			}
 		})
 	}
@@ -110,7 +155,7 @@ func TestAnswersExposeTheirHeaders(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				rw, done := p.Handle(w, r)
+				rw, done, _ := p.Handle(w, r, unknownPath)
 				if done {
 					t.Error("it was taken for a preflight request")
 				}
@@ -145,7 +190,8 @@ func TestAnswersExposeTheirHeaders(t *testing.T) {
 	}
 }
 
-// A service that has answered browsers itself, behind something else, may send the headers as metadata. Two origins in one answer are none.
+// A service may send the headers of CORS as metadata, if it has answered browsers before. Browsers
+// do not accept two origins in one answer.
 func TestThePolicyDecidesAndNotTheService(t *testing.T) {
 	for _, tc := range []struct {
 		name        string
@@ -163,7 +209,7 @@ func TestThePolicyDecidesAndNotTheService(t *testing.T) {
 			r := httptest.NewRequest(http.MethodPost, "/", nil)
 			r.Header.Set("Origin", "https://a.example")
 			rec := httptest.NewRecorder()
-			w, _ := p.Handle(rec, r)
+			w, _, _ := p.Handle(rec, r, unknownPath)
 			if got := rec.Header().Get("Access-Control-Allow-Origin"); got != "https://a.example" {
 				t.Errorf("for error routes, origin: %q", got)
 			}
@@ -188,7 +234,7 @@ func TestTheServiceAllowsNoOtherOrigins(t *testing.T) {
 	r := httptest.NewRequest(http.MethodPost, "/", nil)
 	r.Header.Set("Origin", "https://b.example")
 	rec := httptest.NewRecorder()
-	w, _ := p.Handle(rec, r)
+	w, _, _ := p.Handle(rec, r, unknownPath)
 	w.Header().Add("Access-Control-Allow-Origin", "*")
 	w.Header().Add("Access-Control-Allow-Credentials", "true")
 	w.WriteHeader(http.StatusOK)

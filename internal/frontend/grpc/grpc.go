@@ -1,5 +1,6 @@
-// Package grpc answers gRPC clients (gRPC over HTTP/2, which HTTP/3 has the means for, too). Messages pass as they are: they are decoded
-// only for clients that speak JSON (application/grpc+json). It is not a gRPC server: the methods are those of the table.
+// Package grpc answers gRPC clients over HTTP/2 and HTTP/3. Messages pass as they are: they are
+// decoded only for clients that speak JSON (application/grpc+json). It is not a gRPC server: the
+// methods are those of the table.
 package grpc
 
 import (
@@ -29,9 +30,9 @@ func New(opts frontend.Options) *Handler {
 	return &Handler{opts: opts.WithDefaults()}
 }
 
-// Serve answers one request by the table and notes in info what happened. The error is always nil: what goes wrong is answered as gRPC
-// wants it, in the status, or by 405, 415 or 505 where the request is no gRPC.
-func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) error {
+// Serve answers one request by the table and notes in info what happened. A failure is answered
+// with a gRPC status. A request that is not gRPC is answered with 405, 415 or 505.
+func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) {
 	info.Protocol = frontend.GRPC.String()
 	p := &protocol{opts: &h.opts, w: w}
 	subtype, ok := parseType(r.Header.Get("Content-Type"))
@@ -39,13 +40,13 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 	case r.ProtoMajor < 2:
 		frontend.HTTPError(w, info, frontend.Errorf(codes.Unknown, "gRPC needs HTTP/2 or HTTP/3; gRPC-Web and Connect do not").
 			WithHTTP(http.StatusHTTPVersionNotSupported))
-		return nil
+		return
 	case r.Method != http.MethodPost:
 		frontend.HTTPError(w, info, frontend.OnlyPOST(r.Method, http.MethodPost))
-		return nil
+		return
 	case !ok:
 		frontend.HTTPError(w, info, frontend.UnsupportedType(r.Header.Get("Content-Type"), supported))
-		return nil
+		return
 	}
 	p.contentType = contentType + subtype
 	x := &relay.Exchange{Options: &h.opts, W: w, R: r, Info: info, Protocol: p, JSON: subtype == "+json"}
@@ -53,13 +54,12 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 		e := relay.AsError(err)
 		info.Fail(e)
 		p.Refuse(nil, e)
-		return nil
+		return
 	}
 	x.Serve()
-	return nil
 }
 
-// parseType returns what the content type has behind application/grpc: "", "+proto" or "+json".
+// parseType returns what follows application/grpc in the content type: "", "+proto" or "+json".
 func parseType(value string) (subtype string, ok bool) {
 	value, _, _ = strings.Cut(value, ";")
 	value = strings.ToLower(strings.TrimSpace(value))
@@ -77,6 +77,9 @@ type protocol struct {
 
 // prepare finds the method and settles the compression.
 func (p *protocol) prepare(x *relay.Exchange, t *frontend.Table) error {
+	if err := p.opts.CheckCrossSite(x.R); err != nil {
+		return err
+	}
 	m, err := t.Lookup(x.R.URL.Path, !x.JSON)
 	if err != nil {
 		return err
@@ -88,7 +91,8 @@ func (p *protocol) prepare(x *relay.Exchange, t *frontend.Table) error {
 		return frontend.Errorf(codes.Unimplemented, "messages compressed by %.50q are not supported; supported: %s", name, envelope.Supported).
 			WithHeader("Grpc-Accept-Encoding", envelope.Supported)
 	}
-	// Compressed is what the client compresses itself: all clients accept gzip, but few have asked for its price.
+	// Answers are compressed only for a client that compresses its requests. All clients accept
+	// gzip, but it costs more than most of them gain.
 	if x.Request != envelope.Identity && envelope.Accepted(x.R.Header["Grpc-Accept-Encoding"]) == x.Request {
 		x.Response = x.Request
 		p.response = x.Request
@@ -113,7 +117,8 @@ func (p *protocol) End(dst []byte, h http.Header, trailer metadata.MD, err *fron
 	return dst
 }
 
-// Refuse implements relay.Protocol: with nothing but an error to say, header and trailers are one block ("Trailers-Only").
+// Refuse implements relay.Protocol. An answer that is only an error has header and trailers in one
+// block ("Trailers-Only").
 func (p *protocol) Refuse(trailer metadata.MD, err *frontend.Error) {
 	h := p.w.Header()
 	for key, values := range err.Header {

@@ -484,3 +484,14 @@ func TestMethodsWithoutSchemaPassThrough(t *testing.T) {
 
 // mustRequest is the wire form of an EchoRequest with the text.
 func mustRequest(text string) []byte { return rpctest.Wire(&testpb.EchoRequest{Text: text}) }
+
+func TestRequestsOfOtherSitesAreRefused(t *testing.T) {
+	c, b, _ := setup(t, frontend.Options{})
+	ctx := metadata.AppendToOutgoingContext(rpctest.Context(t), "sec-fetch-site", "cross-site", "origin", "https://evil.example")
+	if _, err := c.Unary(ctx, &testpb.EchoRequest{}); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("got %v", err)
+	}
+	if n := b.Calls(); n != 0 {
+		t.Errorf("%d calls were made", n)
+	}
+}

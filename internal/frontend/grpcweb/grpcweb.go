@@ -1,5 +1,6 @@
-// Package grpcweb answers gRPC-Web clients, binary and text, over any version of HTTP. Messages pass as they are, as with gRPC. It sends no
-// CORS headers, without which browsers let only pages of the same origin call: those are package cors's.
+// Package grpcweb answers gRPC-Web clients, binary and text, over any version of HTTP. Messages
+// pass as they are, as with gRPC. It does not send CORS headers, which browsers need for pages of
+// other origins: package cors sends them.
 package grpcweb
 
 import (
@@ -30,18 +31,18 @@ func New(opts frontend.Options) *Handler {
 	return &Handler{opts: opts.WithDefaults()}
 }
 
-// Serve answers one request by the table and notes in info what happened. The error is always nil: what goes wrong is answered as
-// gRPC-Web wants it, in the trailer frame, or by 405 or 415 where the request is no gRPC-Web.
-func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) error {
+// Serve answers one request by the table and notes in info what happened. A failure is answered
+// with a trailer frame. A request that is not gRPC-Web is answered with 405 or 415.
+func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) {
 	info.Protocol = frontend.GRPCWeb.String()
 	kind, ok := parseType(r.Header.Get("Content-Type"))
 	switch {
 	case r.Method != http.MethodPost:
 		frontend.HTTPError(w, info, frontend.OnlyPOST(r.Method, http.MethodPost))
-		return nil
+		return
 	case !ok:
 		frontend.HTTPError(w, info, frontend.UnsupportedType(r.Header.Get("Content-Type"), supported))
-		return nil
+		return
 	}
 	p := &protocol{opts: &h.opts, w: w, contentType: kind.name}
 	x := &relay.Exchange{Options: &h.opts, W: w, R: r, Info: info, Protocol: p, JSON: kind.json}
@@ -49,7 +50,8 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 		body := relay.NewBody(w, r)
 		x.Source = &textSource{textReader{src: body}, body}
 	}
-	// What is asked for decides, not what is sent: a page that cannot read streams of bytes may still post them.
+	// Accept decides, not the content type: a page that cannot read binary streams may still send
+	// binary requests.
 	if wantsText(kind, r.Header["Accept"]) {
 		p.contentType = typeText + "+proto"
 		p.text = true
@@ -59,15 +61,15 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 		e := relay.AsError(err)
 		info.Fail(e)
 		p.Refuse(nil, e)
-		return nil
+		return
 	}
 	x.Serve()
-	return nil
 }
 
 // kind is a content type.
 type kind struct {
-	name       string // as answers have it, but for text
+	// name is the content type of binary answers to such a request.
+	name       string
 	text, json bool
 }
 
@@ -86,7 +88,8 @@ func parseType(value string) (kind, bool) {
 	}
 }
 
-// wantsText reports whether the answer is to be text. Clients that send text want text, unless Accept has the binary type alone.
+// wantsText reports whether the answer must be text. Clients that send text want text, unless
+// Accept has only the binary type.
 func wantsText(k kind, accept []string) bool {
 	all := strings.ToLower(strings.Join(accept, ","))
 	text := strings.Contains(all, typeText)
@@ -108,6 +111,9 @@ type protocol struct {
 
 // prepare finds the method and settles the compression.
 func (p *protocol) prepare(x *relay.Exchange, t *frontend.Table) error {
+	if err := p.opts.CheckCrossSite(x.R); err != nil {
+		return err
+	}
 	m, err := t.Lookup(x.R.URL.Path, !x.JSON)
 	if err != nil {
 		return err
@@ -133,7 +139,8 @@ func (p *protocol) Header(h http.Header) {
 	h["X-Accel-Buffering"] = []string{"no"} // For an nginx in front, which would collect the messages.
 }
 
-// End implements relay.Protocol: the trailers are a frame of the body, as HTTP/1.1 header lines with names in lower case.
+// End implements relay.Protocol. The trailers are a frame of the body: HTTP/1.1 header lines with
+// names in lower case.
 func (p *protocol) End(dst []byte, _ http.Header, trailer metadata.MD, err *frontend.Error) []byte {
 	start := len(dst)
 	dst = envelope.Begin(dst)
@@ -153,7 +160,8 @@ func (p *protocol) End(dst []byte, _ http.Header, trailer metadata.MD, err *fron
 	return dst
 }
 
-// Refuse implements relay.Protocol. The trailers are in the body then, too: in the header, scripts of other origins could not see them.
+// Refuse implements relay.Protocol. The trailers are in the body here as well. Scripts of other
+// origins could not see them in the header.
 func (p *protocol) Refuse(trailer metadata.MD, err *frontend.Error) {
 	h := p.w.Header()
 	for key, values := range err.Header {
@@ -165,5 +173,5 @@ func (p *protocol) Refuse(trailer metadata.MD, err *frontend.Error) {
 	if p.text {
 		body = appendText(nil, body)
 	}
-	_, _ = p.w.Write(body) // Nobody is left to tell when the client is gone.
+	_, _ = p.w.Write(body) // If the client has left, nobody needs to know.
 }

@@ -250,8 +250,8 @@ func TestAcceptDecidesBetweenTextAndBinary(t *testing.T) {
 	}
 }
 
-// A client over HTTP/1.1 that sends on and on is answered when the backend has had enough, and its connection is not used for
-// what it sends then.
+// A client over HTTP/1.1 that sends on and on is answered when the backend has had enough, and its
+// connection is not used for what it sends then.
 func TestEarlyEndOverHTTP1(t *testing.T) {
 	s, b := setup(t, frontend.Options{})
 	for range 15 {
@@ -289,5 +289,23 @@ func TestStreamsOverHTTP1KeepTheConnection(t *testing.T) {
 		if resp.Close || !strings.Contains(string(got), "grpc-status: 0\r\n") {
 			t.Fatalf("close %v, got %q", resp.Close, got)
 		}
+	}
+}
+
+func TestRequestsOfOtherSitesAreRefused(t *testing.T) {
+	s, b := setup(t, frontend.Options{})
+	evil := http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}}
+	for _, tr := range s.Transports(t) {
+		for _, contentType := range []string{"application/grpc-web", "application/grpc-web-text"} {
+			t.Run(tr.Name+" "+contentType, func(t *testing.T) {
+				got := call(t, tr, testpb.Echo_Unary_FullMethodName, contentType, evil, rpctest.Wire(&testpb.EchoRequest{}))
+				if got.status != http.StatusOK || len(got.messages) > 0 || got.trailers.Get("Grpc-Status") != "7" {
+					t.Errorf("got %+v", got)
+				}
+			})
+		}
+	}
+	if n := b.Calls(); n != 0 {
+		t.Errorf("%d calls were made", n)
 	}
 }

@@ -20,20 +20,24 @@ type textSource struct {
 
 func (s *textSource) Body() *relay.Body { return s.body }
 
-// appendText appends src in base64. Each run of envelopes is encoded by itself, padding included, so that a client can decode what it
-// has without waiting for what follows.
+// appendText appends src in base64. Each run of envelopes is encoded on its own, with its padding,
+// so that a client can decode it without waiting for the next one.
 func appendText(dst, src []byte) []byte { return base64.StdEncoding.AppendEncode(dst, src) }
 
-// textReader decodes a body in base64: the standard alphabet, in pieces each of which may be padded, as a client makes them that encodes
-// message by message. The last piece may lack its padding. Line ends between are skipped.
+// textReader decodes a body in base64 with the standard alphabet. The body may consist of several
+// padded pieces, since some clients encode each message on its own. The padding of the last piece
+// may be missing. Line ends are skipped.
 type textReader struct {
 	src io.Reader
 
-	text [1024]byte // read and not decoded yet
-	n    int        // of them
-	out  []byte     // decoded and not taken yet, in buf
-	buf  [768]byte
-	end  error
+	// text has n bytes that were read and are not decoded yet.
+	text [1024]byte
+	n    int
+	// out is what was decoded and not taken yet. It is in buf.
+	out []byte
+	buf [768]byte
+	// end is the error of the source.
+	end error
 }
 
 // Read implements io.Reader.
@@ -64,7 +68,8 @@ func clean(text []byte, from, to int) int {
 	return n
 }
 
-// decode decodes the whole quanta of four characters that are there, and at the end of the body what is left.
+// decode decodes all whole quanta of four characters. At the end of the body it decodes the rest,
+// too.
 func (t *textReader) decode() {
 	whole := t.n &^ 3
 	quanta, rest := t.text[:whole], t.text[whole:t.n]
@@ -90,7 +95,7 @@ func (t *textReader) decode() {
 	t.n = copy(t.text[:], rest)
 }
 
-// nextPiece is the length up to the first padding, that quantum included.
+// nextPiece returns the length of the first piece: up to and including the quantum with padding.
 func nextPiece(quanta []byte) int {
 	for i := 3; i < len(quanta); i += 4 {
 		if quanta[i] == '=' {

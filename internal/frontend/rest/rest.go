@@ -54,6 +54,15 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 }
 
 func (x *exchange) serve(t *frontend.Table) error {
+	if err := x.opts.CheckCrossSite(x.r); err != nil {
+		return err
+	}
+	x.websocket = !x.opts.NoWebSocket && isWebSocket(x.r)
+	if x.websocket {
+		if err := x.checkHandshake(); err != nil {
+			return err
+		}
+	}
 	found, err := x.route(t)
 	if err != nil || !found {
 		return err

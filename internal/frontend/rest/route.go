@@ -10,16 +10,17 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// pendingRetry is the Retry-After, in seconds, while a schema is not known yet: the pool tries every few hundred milliseconds.
+// pendingRetry is the Retry-After, in seconds, while a schema is not known yet: the pool tries
+// every few hundred milliseconds.
 const pendingRetry = "1"
 
-// route finds the binding of the request. found is false when the request was answered already (OPTIONS).
+// route finds the binding of the request. found is false when the request was answered already
+// (OPTIONS).
 func (x *exchange) route(t *frontend.Table) (found bool, err error) {
 	if t == nil {
 		return false, pending("the gateway is starting")
 	}
 	path := x.r.URL.EscapedPath()
-	x.websocket = !x.opts.NoWebSocket && isWebSocket(x.r)
 	if m := t.Methods[path]; m != nil {
 		return x.routeByName(m)
 	}
@@ -29,7 +30,7 @@ func (x *exchange) route(t *frontend.Table) (found bool, err error) {
 			if err != nil {
 				return false, frontend.Errorf(codes.InvalidArgument, "bad percent-encoding in the path").WithCause(err)
 			}
-			if ok {
+			if ok && x.mayUpgrade(method, b.Method) {
 				x.binding, x.method, x.vars = b, b.Method, vars
 				x.info.Method, x.info.Route = b.Method, b.Template.String()
 				return true, nil
@@ -43,19 +44,29 @@ func (x *exchange) route(t *frontend.Table) (found bool, err error) {
 func (x *exchange) routeByName(m *frontend.Method) (found bool, err error) {
 	const allow = "OPTIONS, POST"
 	switch {
-	case x.r.Method == http.MethodPost || x.websocket:
+	case x.r.Method == http.MethodPost || x.websocket && x.mayUpgrade(http.MethodPost, m):
 		x.binding = &frontend.Binding{Method: m, HTTPMethod: http.MethodPost, BodyAll: true}
 		x.method, x.info.Method = m, m
 		return true, nil
 	case x.r.Method == http.MethodOptions:
 		return false, x.options(allow)
 	default:
-		return false, notAllowed(x.r.Method, allow)
+		return false, x.notAllowed(allow)
 	}
 }
 
-// candidates are the methods under which the request may be routed, the best first. HEAD is a GET whose body net/http drops. A WebSocket
-// always begins with a GET, but most streams are bound to a POST.
+// mayUpgrade reports whether the request may call the method m through a route of an HTTP method. A
+// WebSocket handshake is a GET, so that matchers and proxies which look at the HTTP method take it
+// for one. It reaches streams whatever they are bound to, because browsers have no other way to
+// send one. It does not reach unary methods, unless they are bound to GET or WebSocketUnary is set.
+func (x *exchange) mayUpgrade(httpMethod string, m *frontend.Method) bool {
+	return !x.websocket || httpMethod == http.MethodGet || x.opts.WebSocketUnary ||
+		m.StreamDesc.ClientStreams || m.StreamDesc.ServerStreams
+}
+
+// candidates are the methods under which the request may be routed, the best first. HEAD is a GET
+// whose body net/http drops. A WebSocket always begins with a GET, but most streams are bound to a
+// POST.
 func (x *exchange) candidates() []string {
 	switch {
 	case x.websocket:
@@ -83,7 +94,7 @@ func (x *exchange) unrouted(t *frontend.Table, path string) error {
 	if x.r.Method == http.MethodOptions {
 		return x.options(allow)
 	}
-	return notAllowed(x.r.Method, allow)
+	return x.notAllowed(allow)
 }
 
 func (x *exchange) options(allow string) error {
@@ -103,8 +114,12 @@ func allowHeader(methods []string) string {
 	return strings.Join(slices.Compact(all), ", ")
 }
 
-func notAllowed(method, allow string) *frontend.Error {
-	return frontend.Errorf(codes.Unimplemented, "method %s is not allowed here; allowed: %s", clip(method), allow).
+func (x *exchange) notAllowed(allow string) *frontend.Error {
+	message := "method " + clip(x.r.Method) + " is not allowed here; allowed: " + allow
+	if x.websocket {
+		message = "a WebSocket calls streams and methods that are bound to GET; allowed here: " + allow
+	}
+	return frontend.Errorf(codes.Unimplemented, "%s", message).
 		WithHTTP(http.StatusMethodNotAllowed).WithHeader("Allow", allow)
 }
 

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
-	"path"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -19,13 +17,16 @@ import (
 )
 
 const (
-	// closeBase plus the gRPC code is the close code of a failed call: 4000 to 4999 are for applications (RFC 6455, section 7.4.2).
+	// closeBase plus the gRPC code is the close code of a failed call. The codes 4000 to 4999 are
+	// for applications (RFC 6455, section 7.4.2).
 	closeBase = 4000
-	// maxReason is what a close frame has room for (RFC 6455, section 5.5).
+	// maxReason is the longest reason that a close frame can have, in bytes (RFC 6455, section
+	// 5.5).
 	maxReason = 123
 )
 
-// isWebSocket reports whether the request asks for the upgrade to WebSocket (RFC 6455, section 4.2.1), which HTTP/1.1 only has.
+// isWebSocket reports whether the request asks for the upgrade to WebSocket (RFC 6455, section
+// 4.2.1). Only HTTP/1.1 has it.
 func isWebSocket(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.ProtoMajor == 1 && len(r.Header["Upgrade"]) > 0 &&
 		hasToken(r.Header["Upgrade"], "websocket") && hasToken(r.Header["Connection"], "upgrade")
@@ -42,13 +43,11 @@ func hasToken(values []string, token string) bool {
 	return false
 }
 
-// serveWebSocket runs a method of any kind over a WebSocket. Each frame of the client is one message, as a request body would be;
-// an empty frame says that no more come. Each frame of ours is one message. The close code is 1000 when the call succeeded, else
-// 4000 plus the gRPC code, with the code's name and the message as the reason.
+// serveWebSocket calls a method over a WebSocket. Each frame of the client is one message, as a
+// request body would be. An empty frame says that no more messages follow. Each frame of the
+// gateway is one message. The close code is 1000 if the call succeeded. Otherwise it is 4000 plus
+// the gRPC code, and the reason has the code's name and the message.
 func (x *exchange) serveWebSocket() error {
-	if err := x.checkHandshake(); err != nil {
-		return err
-	}
 	if err := x.bindURL(); err != nil {
 		return err
 	}
@@ -57,12 +56,12 @@ func (x *exchange) serveWebSocket() error {
 		return err
 	}
 	defer call.Close()
-	// The origin was checked above, where its error is ours to word.
+	// The origin has been checked: InsecureSkipVerify turns off the library's own check.
 	upgrade := &corkedUpgrade{ResponseWriter: x.w}
 	conn, err := websocket.Accept(upgrade, x.r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
 		x.info.Fail(frontend.Errorf(codes.Internal, "the upgrade to WebSocket failed").WithCause(err))
-		return nil // The library has answered.
+		return nil // The library has answered already.
 	}
 	conn.SetReadLimit(x.opts.MaxRequestSize)
 	x.info.Framing = "websocket"
@@ -71,7 +70,7 @@ func (x *exchange) serveWebSocket() error {
 	defer s.stop()
 	s.reading = frontend.GoBeside(s.receive, call.Close)
 	cancelDrain := x.opts.Drain.AfterFunc(func() {
-		// A client that does not read cannot hold up the exit.
+		// A client that does not read must not delay the exit.
 		_ = upgrade.conn.SetWriteDeadline(frontend.WriteDeadline(x.opts.CloseDelay))
 	})
 	defer cancelDrain()
@@ -85,7 +84,8 @@ func (x *exchange) serveWebSocket() error {
 	return p.run(s, s.explain)
 }
 
-// checkHandshake refuses what is not a proper handshake, or comes from a page that has no business here.
+// checkHandshake refuses a handshake that is not valid, that comes from a page which may not open a
+// WebSocket here, or that asks for a protocol which is not spoken here.
 func (x *exchange) checkHandshake() error {
 	h := x.r.Header
 	if h.Get("Sec-WebSocket-Version") != "13" {
@@ -96,30 +96,40 @@ func (x *exchange) checkHandshake() error {
 	if err != nil || len(key) != 16 || len(h["Sec-Websocket-Key"]) != 1 {
 		return frontend.Errorf(codes.InvalidArgument, "header Sec-WebSocket-Key: want 16 bytes in base64, once")
 	}
-	if origin := h.Get("Origin"); origin != "" && !x.sameOrigin(origin) {
-		return frontend.Errorf(codes.PermissionDenied, "pages of %s may not open a WebSocket here", clip(origin))
+	if err := x.opts.CheckWebSocketOrigin(x.r); err != nil {
+		return err
+	}
+	return checkSubprotocols(h)
+}
+
+// checkSubprotocols refuses a handshake whose client could not use the connection. There are no
+// subprotocols here, so none is ever selected. A client may go on without one (RFC 6455, section
+// 4.2.2), but two kinds cannot:
+//
+//   - gRPC-Web over WebSocket ("grpc-websockets") frames its messages in a way of its own.
+//   - Browsers, which send Origin, close a WebSocket if the page asked for subprotocols and none
+//     was selected. The call would have begun by then.
+//
+// The error does not quote the names: some clients send a token among them.
+func checkSubprotocols(h http.Header) error {
+	asked := false
+	for _, list := range h["Sec-Websocket-Protocol"] {
+		for name := range strings.SplitSeq(list, ",") {
+			name = strings.TrimSpace(name)
+			if len(name) >= 4 && strings.EqualFold(name[:4], "grpc") {
+				return frontend.Errorf(codes.InvalidArgument,
+					"gRPC-Web over WebSocket is not supported; use gRPC-Web or Connect over HTTP, or a WebSocket without a subprotocol")
+			}
+			asked = asked || name != ""
+		}
+	}
+	if asked && len(h["Origin"]) > 0 {
+		return frontend.Errorf(codes.InvalidArgument, "WebSocket subprotocols are not supported; open the WebSocket without one")
 	}
 	return nil
 }
 
-// sameOrigin keeps pages of other sites from using a visitor's cookies: browsers let any page open a WebSocket anywhere.
-func (x *exchange) sameOrigin(origin string) bool {
-	u, err := url.Parse(origin)
-	if err != nil || u.Host == "" {
-		return false
-	}
-	if strings.EqualFold(u.Host, x.r.Host) {
-		return true
-	}
-	for _, pattern := range x.opts.WebSocketOrigins {
-		if ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(u.Host)); ok && err == nil {
-			return true
-		}
-	}
-	return false
-}
-
-// socketJSON frames a message as its bare JSON: the WebSocket frames it.
+// socketJSON writes a message as bare JSON: the WebSocket frames it.
 type socketJSON struct{ ndjson }
 
 func (socketJSON) name() string { return "websocket" }
@@ -131,21 +141,25 @@ func (socketJSON) appendMessage(dst []byte, x *exchange, wire []byte, _ uint64) 
 
 // socket is one WebSocket. It is the sink of a pump, and has a goroutine that reads.
 type socket struct {
-	x      *exchange
-	conn   *websocket.Conn
-	wire   *corkedConn // what is under conn
-	call   *frontend.Call
-	ctx    context.Context // of reading and writing; when it is done, the connection is closed
+	x    *exchange
+	conn *websocket.Conn
+	// wire is the connection under conn.
+	wire *corkedConn
+	call *frontend.Call
+	// ctx is for reading and writing. The connection is closed when it is done.
+	ctx    context.Context
 	cancel context.CancelFunc
 	pings  sync.WaitGroup
 
 	reading *frontend.Beside
 
-	mu  sync.Mutex
-	err error // why the reading goroutine ended the call: the client's fault
+	mu sync.Mutex
+	// err is why the reading goroutine has ended the call, if that is the client's fault.
+	err error
 }
 
-// receive sends what the client sends, and goes on reading until the connection ends, because control frames need a reader.
+// receive passes on what the client sends. It then reads on until the connection ends, because
+// control frames need a reader.
 func (s *socket) receive() {
 	if err := s.forward(); err != nil {
 		s.mu.Lock()
@@ -156,7 +170,7 @@ func (s *socket) receive() {
 	for {
 		_, r, err := s.conn.Reader(s.ctx)
 		if err == nil {
-			// A message after the last: there is no one to send it to.
+			// A message after the last is dropped.
 			_, err = io.Copy(io.Discard, r)
 		}
 		if err != nil {
@@ -166,7 +180,7 @@ func (s *socket) receive() {
 	}
 }
 
-// forward sends the client's messages up to the last one.
+// forward sends the client's messages to the upstream, up to the last one.
 func (s *socket) forward() error {
 	streams := s.x.method.StreamDesc.ClientStreams
 	if !streams && !s.x.takesBody() {
@@ -182,7 +196,7 @@ func (s *socket) forward() error {
 		}
 		if err := s.send(frame, true); err != nil {
 			if errors.Is(err, io.EOF) {
-				return nil // The RPC is over; receiving tells how.
+				return nil // The RPC is over. Receiving its result tells how.
 			}
 			return inMessage(n, err)
 		}
@@ -206,7 +220,8 @@ func (s *socket) send(frame []byte, bind bool) error {
 	return s.call.Send(frontend.NewMessage(wire))
 }
 
-// appendFrame appends the wire form of a frame. A stream that is bound to a route without a body takes whole messages.
+// appendFrame appends the wire form of a frame. A frame of a stream whose route has no body is a
+// whole message.
 func (x *exchange) appendFrame(dst, frame []byte) ([]byte, error) {
 	switch {
 	case x.bodyIsRaw():
@@ -225,7 +240,7 @@ func (x *exchange) appendFrame(dst, frame []byte) ([]byte, error) {
 	return out, nil
 }
 
-// explain replaces the error of a call that ended because its client gave up, by the reason of that.
+// explain replaces the error of a call that was ended because of the client, by the reason.
 func (s *socket) explain(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -245,7 +260,8 @@ func (s *socket) stop() {
 	s.reading.Wait()
 }
 
-// The status went with the handshake, and there is no place for header metadata.
+// open does nothing: the handshake has sent the status, and a WebSocket has no place for header
+// metadata.
 func (s *socket) open(opening) {}
 
 func (s *socket) opened() bool { return true }
@@ -270,12 +286,13 @@ func (s *socket) write(batch []byte, ends []int) error {
 
 func (s *socket) beats() bool { return true }
 
-// beat sends a ping. The pong is waited for elsewhere: it comes late when the client's messages wait for the upstream.
+// beat sends a ping. Another goroutine waits for the pong, which comes late if the client's
+// messages wait for the upstream.
 func (s *socket) beat() error {
 	s.pings.Go(func() {
 		ctx, cancel := context.WithTimeout(s.ctx, s.x.opts.Heartbeat)
 		defer cancel()
-		_ = s.conn.Ping(ctx) // A broken connection shows in reading.
+		_ = s.conn.Ping(ctx) // The reader notices a broken connection.
 	})
 	return nil
 }
@@ -286,7 +303,7 @@ func (s *socket) finish(err *frontend.Error) {
 		code = websocket.StatusCode(closeBase + int(min(err.Code(), 999)))
 		reason = closeReason(err)
 	}
-	_ = s.conn.Close(code, reason) // Nobody is left to tell when the client is gone.
+	_ = s.conn.Close(code, reason) // If the client has left, nobody needs to know.
 }
 
 func closeReason(err *frontend.Error) string {

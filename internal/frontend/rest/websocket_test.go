@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -80,9 +81,9 @@ func TestWebSocketForAllKinds(t *testing.T) {
 		s.hear(`{"text":"hi","request":{"text":"hi","count":3}`)
 		s.wantClose(1000, "")
 	})
-	t.Run("unary, by name", func(t *testing.T) {
-		s := w.websocket(t, "/gateway.test.v1.Echo/Unary")
-		s.say(`{"text":"hi"}`)
+	t.Run("server stream, by name", func(t *testing.T) {
+		s := w.websocket(t, "/gateway.test.v1.Echo/ServerStream")
+		s.say(`{"text":"hi","count":1}`)
 		s.hear(`{"text":"hi"`)
 		s.wantClose(1000, "")
 	})
@@ -129,6 +130,102 @@ func TestWebSocketForAllKinds(t *testing.T) {
 	if info, err := w.lastInfo(1); err != nil || info.Framing != "websocket" || info.Code != 0 || info.Err != nil {
 		t.Errorf("%+v, %v", info, err)
 	}
+}
+
+// A handshake is a GET, and whatever looks at the HTTP method in front of the gateway takes it for
+// one.
+func TestWebSocketAndUnaryMethods(t *testing.T) {
+	for _, tc := range []struct {
+		name, path, frame string
+		all               int // status with WebSocketUnary
+		byDefault         int
+	}{
+		{"bound to GET", "/v1/echo/hi", "", 101, 101},
+		{"bound to GET and to another method", "/v1/echo?text=hi", "", 101, 101},
+		{"bound to POST", "/v1/echo:text", `"hi"`, 101, 405},
+		{"bound to PATCH and PUT only, path of a GET", "/v1/shelves/1/books/1", "", 101, 101}, // GetBook
+		{"bound to POST, path of a GET", "/v1/shelves/1/books", "", 101, 101},                 // ListBooks
+		{"by name", "/gateway.test.v1.Echo/Unary", `{"text":"hi"}`, 101, 405},
+		{"by the name of a method that deletes", "/gateway.test.v1.Library/DeleteBook", `{"name":"shelves/1/books/1"}`, 101, 405},
+		{"by the name of a method without side effects", "/gateway.test.v1.Library/GetBook", `{"name":"shelves/1/books/1"}`, 101, 405},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for _, all := range []bool{false, true} {
+				w := newWorld(t, frontend.Options{WebSocketUnary: all})
+				want := tc.byDefault
+				if all {
+					want = tc.all
+				}
+				s, resp, err := w.upgrade(t, tc.path)
+				if want == http.StatusSwitchingProtocols {
+					if err != nil {
+						t.Fatalf("WebSocketUnary %v: %v", all, err)
+					}
+					if tc.frame != "" {
+						s.say(tc.frame)
+					}
+					if _, _, err := s.Read(s.ctx); err != nil && websocket.CloseStatus(err) != 4005 {
+						t.Errorf("WebSocketUnary %v: %v", all, err)
+					}
+					continue
+				}
+				if err == nil || resp.StatusCode != want || want == 405 && !strings.Contains(resp.Header.Get("Allow"), "POST") {
+					t.Errorf("WebSocketUnary %v: got %v, %v; want %d", all, resp, err, want)
+				}
+				if n := w.backend.Calls(); n != 0 {
+					t.Errorf("WebSocketUnary %v: %d calls", all, n)
+				}
+			}
+		})
+	}
+}
+
+func TestWebSocketSubprotocols(t *testing.T) {
+	w := newWorld(t, frontend.Options{})
+	origin := "Origin: " + w.url
+	for _, tc := range []struct {
+		name, path string
+		headers    []string
+		status     int
+		message    string
+	}{
+		{"none", "/v1/chat", []string{origin}, 101, ""},
+		{"an empty list", "/v1/chat", []string{origin, "Sec-WebSocket-Protocol:  , "}, 101, ""},
+		{"unknown ones, not a browser", "/v1/chat", []string{"Sec-WebSocket-Protocol: a, b"}, 101, ""},
+		{"unknown ones, a browser", "/v1/chat", []string{origin, "Sec-WebSocket-Protocol: a, b"}, 400, "subprotocols are not supported"},
+		{"a token", "/v1/chat", []string{origin, "Sec-WebSocket-Protocol: bearer, s3cret"}, 400, "subprotocols are not supported"},
+		{"gRPC-Web, on a route", "/v1/chat", []string{"Sec-WebSocket-Protocol: grpc-websockets"}, 400, "gRPC-Web over WebSocket is not supported"},
+		{"gRPC-Web, unary", "/gateway.test.v1.Echo/Unary", []string{origin, "Sec-WebSocket-Protocol: grpc-websockets"}, 400, "gRPC-Web over WebSocket is not supported"},
+		{"gRPC-Web, among others", "/gateway.test.v1.Echo/Bidi", []string{"Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: b,Grpc-WebSockets"}, 400, "gRPC-Web over WebSocket is not supported"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			headers := append([]string{
+				"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+			}, tc.headers...)
+			calls := w.backend.Calls()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			resp, err := w.client(t, "HTTP1").open(ctx, http.MethodGet, tc.path, nil, headers...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if resp.StatusCode != tc.status || len(resp.Header["Sec-Websocket-Protocol"]) > 0 {
+				t.Fatalf("got %v, want %d", resp, tc.status)
+			}
+			if tc.status == http.StatusSwitchingProtocols {
+				return
+			}
+			body, err := io.ReadAll(resp.Body)
+			if err != nil || !strings.Contains(string(body), tc.message) || strings.Contains(string(body), "s3cret") {
+				t.Errorf("got %s, %v", body, err)
+			}
+			if n := w.backend.Calls() - calls; n != 0 {
+				t.Errorf("%d calls", n)
+			}
+		})
+	}
+	eventually(t, "all calls have ended", func() bool { return w.backend.InFlight() == 0 })
 }
 
 func TestWebSocketErrors(t *testing.T) {

@@ -157,7 +157,31 @@ function refusals() {
       outcome(createClient(Library, connect(noCORS, { useHttpGet: true })).getBook({ name: "shelves/1/books/1" })),
     "cors for another origin: connect": () => post(connect(otherOrigin), "refused-3"),
     "cors for another origin: grpc-web": () => post(createGrpcWebTransport({ baseUrl: otherOrigin }), "refused-4"),
+    // The browser sends these without asking first. The page never sees the answer.
+    "no cors: a POST without a content type": () => simple(noCORS, "refused-5"),
+    "cors for another origin: a POST without a content type": () => simple(otherOrigin, "refused-6"),
+    "no cors: a WebSocket": () => socket(`${noCORS}/v1/stream/1?script.id=refused-7`),
+    "cors for another origin: a WebSocket": () => socket(`${otherOrigin}/v1/stream/1?script.id=refused-8`),
   };
+}
+
+// simple makes a POST that browsers send to any site, with its cookies.
+async function simple(baseUrl, id) {
+  const body = new Blob([JSON.stringify({ script: { id } })]);
+  const answer = await fetch(`${baseUrl}/v1/echo`, { method: "POST", mode: "no-cors", credentials: "include", body });
+  return answer.type;
+}
+
+// socket opens a WebSocket and returns its first message.
+function socket(url, protocols = []) {
+  return new Promise((resolve) => {
+    const ws = new WebSocket(url.replace(/^http/, "ws"), protocols);
+    ws.onmessage = ({ data }) => {
+      resolve(JSON.parse(data).text);
+      ws.close();
+    };
+    ws.onerror = () => resolve("failed");
+  });
 }
 
 const transport = (create, options) => create({ baseUrl: gateway, defaultTimeoutMs: limit, ...options });
@@ -185,6 +209,11 @@ const groups = {
       const { title, pages } = await createClient(Library, transportOfGets).getBook({ name: "shelves/1/books/1" });
       return { title, pages: String(pages) };
     },
+  },
+  WebSocket: {
+    "from a listed origin": () => socket(`${gateway}/v1/stream/1?text=hi`),
+    "with a subprotocol": () => socket(`${gateway}/v1/stream/1?script.id=refused-9`, ["bearer", "token"]),
+    "for gRPC-Web": () => socket(`${gateway}/gateway.test.v1.Echo/ServerStream`, "grpc-websockets"),
   },
   refused: refusals(),
 };
