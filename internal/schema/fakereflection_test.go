@@ -2,6 +2,7 @@ package schema
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 
@@ -119,6 +120,16 @@ func (f *fakeReflection) answer(q *reflectionpb.ServerReflectionRequest) *reflec
 				return fileResponse(fd)
 			}
 		}
+	case *reflectionpb.ServerReflectionRequest_FileContainingExtension:
+		of := q.FileContainingExtension
+		f.asked = append(f.asked, fmt.Sprint(of.GetContainingType(), " ", of.GetExtensionNumber()))
+		for _, fd := range f.files {
+			for _, x := range fd.GetExtension() {
+				if x.GetExtendee() == "."+of.GetContainingType() && x.GetNumber() == of.GetExtensionNumber() {
+					return fileResponse(fd)
+				}
+			}
+		}
 	}
 	return fileResponse(nil)
 }
@@ -135,6 +146,16 @@ func declares(fd *descriptorpb.FileDescriptorProto, symbol string) bool {
 	}
 	for _, m := range fd.GetMessageType() {
 		if m.GetName() == name {
+			return true
+		}
+	}
+	for _, x := range fd.GetExtension() {
+		if x.GetName() == name {
+			return true
+		}
+	}
+	for _, e := range fd.GetEnumType() {
+		if e.GetName() == name {
 			return true
 		}
 	}

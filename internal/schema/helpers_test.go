@@ -12,7 +12,9 @@ import (
 	"github.com/bufbuild/protocompile/protoutil"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/dynamicpb"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -115,3 +117,5 @@ func testContext(t testing.TB) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
+
+func emptyTypes() *dynamicpb.Types { return dynamicpb.NewTypes(&protoregistry.Files{}) }

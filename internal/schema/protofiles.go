@@ -138,7 +138,7 @@ func (a *assembly) addCompiled(fd protoreflect.FileDescriptor) error {
 	if err != nil {
 		return badFile(fd.Path(), err)
 	}
-	if err := a.addBytes(raw, fd.Path()); err != nil {
+	if _, err := a.addBytes(raw, fd.Path()); err != nil {
 		return err
 	}
 	for i := range fd.Imports().Len() {

@@ -15,7 +15,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
-	"google.golang.org/protobuf/types/dynamicpb"
 )
 
 // Schema is an immutable set of services, with all the types they use. Safe for concurrent use.
@@ -24,7 +23,7 @@ type Schema struct {
 	byName      map[string]*Method
 	services    []string
 	files       *protoregistry.Files
-	types       *dynamicpb.Types
+	types       *Types
 	problems    []Problem
 	fingerprint string
 }
@@ -65,7 +64,7 @@ func New(set *descriptorpb.FileDescriptorSet) (*Schema, error) {
 		if err != nil {
 			return nil, badFile(fd.GetName(), err)
 		}
-		if err := a.addBytes(raw, "the set"); err != nil {
+		if _, err := a.addBytes(raw, "the set"); err != nil {
 			return nil, err
 		}
 	}
@@ -108,7 +107,7 @@ func (s *Schema) Files() *protoregistry.Files { return s.files }
 
 // Types resolves Any and extensions; it satisfies transcode.Resolver. Besides the source's own types it
 // knows the well-known types and google.rpc's error details.
-func (s *Schema) Types() *dynamicpb.Types { return s.types }
+func (s *Schema) Types() *Types { return s.types }
 
 // Problems are parts of the source that had to be left out, sorted by subject. The slice is not to be modified.
 func (s *Schema) Problems() []Problem { return s.problems }

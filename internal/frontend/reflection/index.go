@@ -7,6 +7,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
@@ -31,6 +32,9 @@ type file struct {
 	imports []*file
 }
 
+// describedTypes are Method.Types that can tell which files they are from. Those of schemas can.
+type describedTypes interface{ Files() *protoregistry.Files }
+
 func newIndex(t *frontend.Table) *index {
 	i := &index{
 		table: t, byPath: map[string]*file{}, bySymbol: map[string]*file{}, extensions: map[string]map[int32]*file{},
@@ -39,17 +43,22 @@ func newIndex(t *frontend.Table) *index {
 		return i
 	}
 	services := map[string]bool{}
-	upstreams := map[string][]protoreflect.MethodDescriptor{}
+	upstreams := map[string]prune.Input{}
 	for _, path := range slices.Sorted(maps.Keys(t.Methods)) {
 		if m := t.Methods[path]; m.Desc != nil {
 			services[string(m.Desc.Parent().FullName())] = true
-			upstreams[m.Upstream] = append(upstreams[m.Upstream], m.Desc)
+			in := upstreams[m.Upstream]
+			in.Methods = append(in.Methods, m.Desc)
+			if t, ok := m.Types.(describedTypes); ok {
+				in.Schema = t.Files()
+			}
+			upstreams[m.Upstream] = in
 		}
 	}
 	i.services = slices.Sorted(maps.Keys(services))
 	var inputs []prune.Input
 	for _, name := range slices.Sorted(maps.Keys(upstreams)) {
-		inputs = append(inputs, prune.Input{Methods: upstreams[name]})
+		inputs = append(inputs, upstreams[name])
 	}
 	// The usual details of errors are in no schema, because no method returns them. They come last,
 	// for upstreams that have their own.
