@@ -26,8 +26,8 @@ type assembly struct {
 	fresh []*file
 	// aliases maps paths of imports to those of the files that a server gives for them.
 	aliases map[string]string
-	// merges is how many declarations may still be compared to merge parts of files. 0: files are not
-	// merged, and two versions of one are a conflict.
+	// merges is how many declarations may still be compared to merge parts of files. 0: files are
+	// not merged, and two versions of one are a conflict.
 	merges int
 	// base are files that are linked already and stay as they are.
 	base layers
@@ -76,8 +76,8 @@ func (a *assembly) add(f *file) error {
 	}
 	keepComments(f.desc)
 	if old != nil {
-		// Two releases of a common file in two descriptor sets are not a conflict if the built-in one
-		// can take the place of both.
+		// Two releases of a common file in two descriptor sets are not a conflict if the built-in
+		// one can take the place of both.
 		if linked := standardFile(path); linked != nil && covers(linked, old.desc) && covers(linked, f.desc) {
 			return nil
 		}
@@ -110,8 +110,8 @@ func keepComments(fd *descriptorpb.FileDescriptorProto) {
 	fd.SourceCodeInfo.Location = slices.Clip(kept)
 }
 
-// canonical is the same for equal descriptors, wherever their declarations are in the source. comments
-// says whether comments count.
+// canonical is the same for equal descriptors, wherever their declarations are in the source.
+// comments says whether comments count.
 func canonical(fd *descriptorpb.FileDescriptorProto, comments bool) []byte {
 	plain := &descriptorpb.FileDescriptorProto{} // Shares its fields with fd.
 	from, to := fd.ProtoReflect(), plain.ProtoReflect()
@@ -123,7 +123,8 @@ func canonical(fd *descriptorpb.FileDescriptorProto, comments bool) []byte {
 	plain.SourceCodeInfo = nil
 	raw, err := proto.MarshalOptions{Deterministic: true, AllowPartial: true}.Marshal(plain)
 	if err != nil {
-		// Marshal and Unmarshal both refuse invalid UTF-8, so this is not reached with parsed files.
+		// Marshal and Unmarshal both refuse invalid UTF-8, so this is not reached with parsed
+		// files.
 		return []byte(err.Error())
 	}
 	if !comments {

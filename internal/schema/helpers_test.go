@@ -19,7 +19,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// sources compiles the files "name: text" and returns the descriptors of these files only, without what they import from elsewhere, by name.
+// sources compiles the files "name: text". It returns the descriptors of these files by name,
+// without those that they import from elsewhere.
 func sources(t testing.TB, files map[string]string) map[string]*descriptorpb.FileDescriptorProto {
 	t.Helper()
 	c := protocompile.Compiler{
@@ -59,7 +60,7 @@ func marshal(t testing.TB, m proto.Message) []byte {
 	return raw
 }
 
-// fixture has two services; user.proto imports types.proto and, for an option only, opts.proto.
+// fixture has two services. user.proto imports types.proto, and opts.proto for an option only.
 var fixture = map[string]string{
 	"acme/types.proto": `syntax = "proto3"; package acme;
 // A user.

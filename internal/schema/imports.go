@@ -15,7 +15,8 @@ func (a *assembly) has(path string) bool {
 	return a.given[path] != nil || a.base.has(path) || standardFile(path) != nil
 }
 
-// freshImports lists the imports that are not there, of the files that were added since the last call.
+// freshImports lists the imports that are not there, of the files that were added since the last
+// call.
 func (a *assembly) freshImports() []string {
 	var paths []string
 	for _, f := range a.fresh {
@@ -35,13 +36,24 @@ func (a *assembly) importAliases() {
 		return
 	}
 	for path, f := range a.given {
+		imports := importSet(f)
 		for i, dep := range f.desc.GetDependency() {
 			// The alias may be imported as well. Then the types are found there.
-			if to := a.aliases[dep]; to != "" && to != path && !a.has(dep) && a.has(to) && !slices.Contains(f.desc.GetDependency(), to) {
+			if to := a.aliases[dep]; to != "" && to != path && !imports[to] && !a.has(dep) && a.has(to) {
 				f.desc.Dependency[i] = to
+				imports[to] = true
 			}
 		}
 	}
+}
+
+// importSet has the paths that a file imports directly.
+func importSet(f *file) map[string]bool {
+	set := make(map[string]bool, len(f.desc.GetDependency()))
+	for _, dep := range f.desc.GetDependency() {
+		set[dep] = true
+	}
+	return set
 }
 
 // unresolved lists the types that the given files use and that are declared nowhere, sorted.
@@ -80,10 +92,11 @@ func (a *assembly) importByName() {
 	steps := maxImportSteps
 	for _, path := range slices.Sorted(maps.Keys(a.given)) {
 		f := a.given[path]
+		direct := importSet(f)
 		var seen map[string]bool // only for files that do not import directly what they use
 		for _, name := range references(f.desc) {
 			home := a.home(name, homes)
-			if home == "" || home == path || slices.Contains(f.desc.GetDependency(), home) {
+			if home == "" || home == path || direct[home] {
 				continue
 			}
 			if seen == nil {

@@ -195,11 +195,11 @@ func (l *learner) forgetLocked() {
 	}
 }
 
-// ask asks the service. An error says that it gave no answer, and false without one that it does not
-// know or that the answer cannot be used.
+// ask asks the service. An error says that it gave no answer, and false without one that it does
+// not know or that the answer cannot be used.
 func (l *learner) ask(what lack) (told bool, err error) {
-	// Descriptors come from other processes, and the libraries that link them are written for those of
-	// compilers.
+	// Descriptors come from other processes, and the libraries that link them are written for those
+	// of compilers.
 	defer func() {
 		if recover() != nil {
 			told = false

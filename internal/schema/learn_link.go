@@ -17,8 +17,8 @@ func isContent(err error) bool {
 	return errors.As(err, &conflict) || errors.As(err, &limit)
 }
 
-// add links the files of an answer and adds them to what is known. It reports whether what was lacking
-// is among them.
+// add links the files of an answer and adds them to what is known. It reports whether what was
+// lacking is among them.
 func (l *learner) add(what lack, c *reflectionCall) bool {
 	l.linking.Lock()
 	defer l.linking.Unlock()

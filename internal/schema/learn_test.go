@@ -216,7 +216,8 @@ func TestQuestionsAreBounded(t *testing.T) {
 	t.Run("at a time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			conn := &blockedConn{}
-			types := &Types{known: emptyTypes(), learner: newLearner(conn, reflectV1, nil)}
+			types := &Types{known: emptyTypes()}
+			types.learner.Store(newLearner(conn, reflectV1, nil))
 			var wg sync.WaitGroup
 			for n := range 100 {
 				wg.Go(func() { wantNotFound(t, types, protoreflect.FullName(fmt.Sprint("x", n))) })
@@ -230,7 +231,8 @@ func TestQuestionsAreBounded(t *testing.T) {
 	t.Run("over time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			server := &fakeReflection{}
-			types := &Types{known: emptyTypes(), learner: newLearner(server, reflectV1, nil)}
+			types := &Types{known: emptyTypes()}
+			types.learner.Store(newLearner(server, reflectV1, nil))
 			ask := func(kind string) {
 				for n := range 10_000 {
 					wantNotFound(t, types, protoreflect.FullName(fmt.Sprint(kind, n)))
@@ -414,6 +416,29 @@ func TestReloadingChecksWhatWasLearned(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A schema that differs in its problems only does not replace the one in force.
+func TestReloadingKeepsWhatWasLearned(t *testing.T) {
+	server, loader, s := learning(t, nil)
+	wantFound(t, s.Types(), "hidden.Thing")
+	server.listed = append(server.listed, "svc.Ghost")
+	next, err := loader.Load(testContext(t))
+	if err != nil || next == s || next.Fingerprint() != s.Fingerprint() {
+		t.Fatalf("the problem makes no schema with the same fingerprint: %v", err)
+	}
+	server.asked = nil
+	wantFound(t, next.Types(), "hidden.Thing")
+	wantAsked(t, server)
+}
+
+func TestAskingLikeAnotherSchema(t *testing.T) {
+	down, _, s := learning(t, nil)
+	down.silent = true
+	_, _, other := learning(t, nil)
+	s.AskLike(other)
+	wantFound(t, s.Types(), "hidden.Thing")
+	wantAsked(t, down)
 }
 
 func TestLearningFromARealServer(t *testing.T) {

@@ -12,7 +12,8 @@ import (
 const (
 	// maxQuestions is the maximum number of files and symbols that are asked for.
 	maxQuestions = 100_000
-	// maxDeclarations is the maximum number of messages, fields, enums, values, methods and the like.
+	// maxDeclarations is the maximum number of messages, fields, enums, values, methods and the
+	// like.
 	maxDeclarations = 1_000_000
 	// maxMergeSteps is how many declarations are compared at most to merge parts of files.
 	maxMergeSteps = 1_000_000
@@ -39,9 +40,10 @@ var nestedDeclarations = map[protoreflect.Name]map[protowire.Number]protoreflect
 	"SourceCodeInfo":         {},
 }
 
-// countDeclarations counts the submessages and strings of a serialised FileDescriptorProto that become
-// objects in memory. It is called before the bytes are parsed: an empty message takes two bytes on the
-// wire and several hundred when it is linked. It stops at most. Malformed bytes are left to the parser.
+// countDeclarations counts the submessages and strings of a serialised FileDescriptorProto that
+// become objects in memory. It is called before the bytes are parsed: an empty message takes two
+// bytes on the wire and several hundred when it is linked. It stops at most. Malformed bytes are
+// left to the parser.
 func countDeclarations(raw []byte, kind protoreflect.Name, most int) int {
 	n := 0
 	for len(raw) > 0 && n <= most {

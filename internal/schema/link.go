@@ -13,8 +13,9 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// maxPublicPaths bounds the ways in which a file reaches others through public imports. The descriptor
-// library walks each way. There are 2^n of them through n diamonds, which a hostile server could send.
+// maxPublicPaths bounds the ways in which a file reaches others through public imports. The
+// descriptor library walks each way. There are 2^n of them through n diamonds, which a hostile
+// server could send.
 const maxPublicPaths = 100_000
 
 var errCircle = errors.New("it imports itself, in a circle")
@@ -28,7 +29,7 @@ type progress struct {
 	publicPaths int
 }
 
-// isStandard reports whether the linked version of a given file takes its place.
+// isStandard reports whether the linked version of a given file is used in its place.
 func (a *assembly) isStandard(path string) bool {
 	fd := standardFile(path)
 	return fd != nil && covers(fd, a.given[path].desc)
@@ -66,7 +67,8 @@ func (a *assembly) register(path string, p *progress) error {
 		if fd := standardFile(path); fd != nil {
 			return a.registerStandard(fd)
 		}
-		// An empty file takes the place of the missing one. That is enough if only options needed it.
+		// An empty file takes the place of the missing one. That is enough if only options needed
+		// it.
 		return a.registerProto(&descriptorpb.FileDescriptorProto{Name: proto.String(path)})
 	}
 	desc := a.given[path].desc
@@ -78,7 +80,8 @@ func (a *assembly) register(path string, p *progress) error {
 	for i, dep := range desc.GetDependency() {
 		q := a.linkFile(dep)
 		if q.err != nil {
-			// In a circle each file passes the error on, and the one that meets it first is to blame.
+			// In a circle each file passes the error on, and the one that meets it first is to
+			// blame.
 			p.inherited = a.state[dep].done
 			return fmt.Errorf("file %q imports %w", path, q.err)
 		}
@@ -187,8 +190,8 @@ func (a *assembly) missingProblems() []Problem {
 	return problems
 }
 
-// linkErrors joins the errors of the files that are to blame, ten at most. Each missing file is named
-// once.
+// linkErrors joins the errors of the files that are to blame, ten at most. Each missing file is
+// named once.
 func (a *assembly) linkErrors() error {
 	const most = 10
 	var errs []error

@@ -10,8 +10,8 @@ import (
 )
 
 // merge adds the declarations of another part of a file to it. Some servers answer each question
-// with a file that has nothing but what was asked for. It reports false, and changes nothing, if the
-// two cannot be parts of one file: a declaration in both differs, or the rest of the file does.
+// with a file that has nothing but what was asked for. It reports false, and changes nothing, if
+// the two cannot be parts of one file: a declaration in both differs, or the rest of the file does.
 func (a *assembly) merge(to, from *descriptorpb.FileDescriptorProto) bool {
 	if a.merges -= countTopLevel(to) + countTopLevel(from); a.merges < 0 {
 		return false
@@ -27,18 +27,36 @@ func (a *assembly) merge(to, from *descriptorpb.FileDescriptorProto) bool {
 		return false
 	}
 	to.MessageType, to.EnumType, to.Service, to.Extension = messages, enums, services, extensions
-	for i, dep := range from.GetDependency() {
-		at := slices.Index(to.GetDependency(), dep)
-		if at < 0 {
-			at = len(to.GetDependency())
-			to.Dependency = append(to.Dependency, dep)
-		}
-		if slices.Contains(from.GetPublicDependency(), int32(i)) && !slices.Contains(to.GetPublicDependency(), int32(at)) {
-			to.PublicDependency = append(to.PublicDependency, int32(at))
-		}
-	}
+	addImports(to, from)
 	to.SourceCodeInfo = nil // Its paths are those of one part.
 	return true
+}
+
+// addImports adds the imports of another part of a file.
+func addImports(to, from *descriptorpb.FileDescriptorProto) {
+	at := map[string]int32{}
+	for i, dep := range to.GetDependency() {
+		at[dep] = int32(i)
+	}
+	public := map[int32]bool{}
+	for _, i := range to.GetPublicDependency() {
+		public[i] = true
+	}
+	for _, dep := range from.GetDependency() {
+		if _, ok := at[dep]; !ok {
+			at[dep] = int32(len(to.GetDependency()))
+			to.Dependency = append(to.Dependency, dep)
+		}
+	}
+	for _, i := range from.GetPublicDependency() {
+		if i < 0 || int(i) >= len(from.GetDependency()) {
+			continue // The part is broken, and linking would say so of the whole.
+		}
+		if i := at[from.GetDependency()[i]]; !public[i] {
+			public[i] = true
+			to.PublicDependency = append(to.PublicDependency, i)
+		}
+	}
 }
 
 func countTopLevel(fd *descriptorpb.FileDescriptorProto) int {
@@ -59,8 +77,8 @@ type declared interface {
 	GetName() string
 }
 
-// union returns the declarations of both lists, sorted by name so that the order in which parts come
-// does not matter. It reports false if the lists have different declarations of the same name.
+// union returns the declarations of both lists, sorted by name so that the order in which parts
+// come does not matter. It reports false if the lists have different declarations of the same name.
 func union[T declared](a, b []T) ([]T, bool) {
 	byName := make(map[string]T, len(a))
 	for _, d := range a {

@@ -25,8 +25,8 @@ const (
 type ReflectionOptions struct {
 	// Timeout is the time for one load. Default: 10s.
 	Timeout time.Duration
-	// MaxBytes is the size of all files of one load together, in bytes. Default: 32 MiB. A server may
-	// send files repeatedly. All answers together may have eight times the size.
+	// MaxBytes is the size of all files of one load together, in bytes. Default: 32 MiB. A server
+	// may send files repeatedly. All answers together may have eight times the size.
 	MaxBytes int
 }
 
@@ -35,10 +35,11 @@ type ReflectionOptions struct {
 // service that the server lists and cannot describe is one of the schema's Problems.
 //
 // All questions of a load go through one stream, so that one instance answers all of them. Common
-// files (google/protobuf, google/api, google/rpc) are not asked for. Where a file imports another by
-// a path that the server does not know, the types are looked up by name.
+// files (google/protobuf, google/api, google/rpc) are not asked for. Where a file imports another
+// by a path that the server does not know, the types are looked up by name.
 //
-// The schema's Types ask the service for types and extensions that are not in the schema. See Types.
+// The schema's Types ask the service for types and extensions that are not in the schema. See
+// Types.
 //
 // Errors are *NoReflectionError, *ConflictError, or wrap the status of the call.
 func Reflection(conn grpc.ClientConnInterface, opts ReflectionOptions) Loader {
@@ -122,7 +123,8 @@ func (r *reflection) load(ctx context.Context, method string) (*Schema, error) {
 }
 
 // recheck asks again for what the last schema has learned since it was built. If something has
-// changed, that schema is not used again, because codecs keep the types that they were compiled for.
+// changed, that schema is not used again, because codecs keep the types that they were compiled
+// for.
 func (r *reflection) recheck(ctx context.Context, c *reflectionCall) error {
 	r.mu.Lock()
 	last := r.last.schema
@@ -130,7 +132,7 @@ func (r *reflection) recheck(ctx context.Context, c *reflectionCall) error {
 	if last == nil {
 		return nil
 	}
-	same, err := last.types.learner.recheck(ctx, c)
+	same, err := last.types.learner.Load().recheck(ctx, c)
 	if err != nil || same {
 		return err
 	}
@@ -157,9 +159,13 @@ func (r *reflection) build(c *reflectionCall, names []string, problems []Problem
 	defer r.mu.Unlock()
 	if r.last.schema == nil || r.last.input != input {
 		s := c.files.buildLenient(names, problems)
-		s.types.learner = newLearner(r.conn, c.method, s.files)
 		if r.generation > 0 {
 			s.fingerprint += fmt.Sprintf("-%d", r.generation)
+		}
+		if last := r.last.schema; last != nil && last.fingerprint == s.fingerprint {
+			s.AskLike(last) // The last one stays in force, and so does what it has learned.
+		} else {
+			s.types.learner.Store(newLearner(r.conn, c.method, s.files))
 		}
 		r.last.input, r.last.schema = input, s
 	}

@@ -16,13 +16,13 @@ import (
 )
 
 const (
-	// reflectionBatch is the maximum number of questions that are asked before the answers are read.
-	// It is enough to hide the round trips, and little enough to fit any flow-control window.
+	// reflectionBatch is the maximum number of questions that are asked before the answers are
+	// read. It is enough to hide the round trips, and little enough to fit any flow-control window.
 	reflectionBatch = 32
 	// maxServices is the maximum number of services that a server may list.
 	maxServices = 20_000
-	// maxReflectionMessage is the maximum size of one answer in bytes. A server may put all files into
-	// one.
+	// maxReflectionMessage is the maximum size of one answer in bytes. A server may put all files
+	// into one.
 	maxReflectionMessage = 16 << 20
 )
 
@@ -86,7 +86,8 @@ func (c *reflectionCall) close() {
 	if c.stream == nil {
 		return
 	}
-	// The end of the load is not an error for the server: it sees a half-close, then the cancellation.
+	// The end of the load is not an error for the server: it sees a half-close, then the
+	// cancellation.
 	_ = c.stream.CloseSend()
 	c.cancel()
 	c.stream = nil
@@ -105,8 +106,8 @@ func fileWithSymbol(name string) *question {
 	return &question{MessageRequest: &reflectionpb.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: name}}
 }
 
-// ask asks all questions and hands each answer to fn, with the question that it belongs to. It leaves
-// out questions for services that are described already.
+// ask asks all questions and hands each answer to fn, with the question that it belongs to. It
+// leaves out questions for services that are described already.
 func (c *reflectionCall) ask(ctx context.Context, questions []*question, fn func(*question, *answer) error) error {
 	for len(questions) > 0 {
 		questions = slices.DeleteFunc(questions, func(q *question) bool {
@@ -203,7 +204,8 @@ func answered(open []*question, resp *answer) int {
 	return 0
 }
 
-// take adds the files of an answer and returns their paths. failed is called for what cannot be used.
+// take adds the files of an answer and returns their paths. failed is called for what cannot be
+// used.
 func (c *reflectionCall) take(resp *answer, failed func(error)) (paths []string, err error) {
 	switch {
 	case resp.GetErrorResponse() != nil:

@@ -81,7 +81,7 @@ func (c *reflectionCall) fetchImports(ctx context.Context) error {
 	for {
 		var questions []*question
 		for _, path := range c.files.freshImports() {
-			// Asked once: whatever the answer, the file is there afterwards or it is missing.
+			// Each is asked for once. If the answer does not bring it, it is missing.
 			if c.asked[path] {
 				continue
 			}
@@ -114,11 +114,11 @@ func sameFile(asked string, paths []string) string {
 	return paths[0]
 }
 
-// repairImports helps with servers whose files do not fit together. Some know a file by another path
-// than the files that import it, which happens in Go when files of several projects are compiled from
-// different roots. Some give a file without what it imports, or each declaration in a file of its
-// own. Types that are not declared are asked for by name. A file that uses a type gets an import of
-// the file that declares it.
+// repairImports helps with servers whose files do not fit together. Some know a file by another
+// path than the files that import it, which happens in Go when files of several projects are
+// compiled from different roots. Some give a file without what it imports, or each declaration in a
+// file of its own. Types that are not declared are asked for by name. A file that uses a type gets
+// an import of the file that declares it.
 func (c *reflectionCall) repairImports(ctx context.Context) error {
 	for {
 		c.files.importAliases()

@@ -307,7 +307,7 @@ func TestReflectionCountsAFileOnce(t *testing.T) {
 	wantError(t, err, "larger than the limit")
 }
 
-// Parts of one file that never end are a matter for the limits.
+// A server that sends parts of one file without end meets a limit.
 func TestReflectionOfEndlessParts(t *testing.T) {
 	server := &fakeReflection{files: sources(t, fixture), listed: manyNames(5000)}
 	n := 0
@@ -488,7 +488,8 @@ func TestCountDeclarations(t *testing.T) {
 		t.Errorf("counted %d where 3 are the limit", got)
 	}
 	for i := range fd {
-		countDeclarations(fd[i:], "FileDescriptorProto", maxDeclarations) // Malformed, which must not matter.
+		// Malformed bytes must do no harm.
+		countDeclarations(fd[i:], "FileDescriptorProto", maxDeclarations)
 	}
 }
 

@@ -1,6 +1,6 @@
-// Package reflection tells clients such as grpcurl what can be called through the gateway. It serves
-// gRPC server reflection, v1 and v1alpha, for the methods of all upstreams together. What `hide`
-// names is not in any answer.
+// Package reflection tells clients such as grpcurl what can be called through the gateway. It
+// serves gRPC server reflection, v1 and v1alpha, for the methods of all upstreams together. What
+// `hide` names is not in any answer.
 //
 // It is not how the gateway learns its upstreams' schemas. Package schema does that.
 package reflection

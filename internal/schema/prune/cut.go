@@ -22,8 +22,8 @@ const (
 // cutter removes what is dropped from one file.
 type cutter struct {
 	f *file
-	// moved maps the paths of declarations that are removed, or come after one that is, to their new
-	// positions.
+	// moved maps the paths of declarations that are removed, or come after one that is, to their
+	// new positions.
 	moved map[string]int32
 	// shells are the paths of messages that have lost their content.
 	shells map[string]bool
@@ -120,7 +120,8 @@ func (c *cutter) comments() {
 		return
 	}
 	info.Location = slices.DeleteFunc(info.Location, func(l *descriptorpb.SourceCodeInfo_Location) bool {
-		// Even positions are numbers of fields and odd ones indexes, as long as it is a declaration.
+		// Even positions are numbers of fields and odd ones indexes, as long as it is a
+		// declaration.
 		at := ""
 		for i := 0; i+1 < len(l.Path); i += 2 {
 			if c.shells[at] && !isNested(l.Path[i]) {

@@ -21,8 +21,8 @@ type graph struct {
 	byDesc map[protoreflect.FileDescriptor]*file
 	// byKey finds the file with the same content.
 	byKey map[fileKey]*file
-	// extensions are the extensions by what they extend.
-	extensions map[protoreflect.FullName][]*node
+	// extensions are the extensions by what they extend, and by number.
+	extensions map[protoreflect.FullName]map[protoreflect.FieldNumber][]*node
 	// names are the messages of all files by name.
 	names map[protoreflect.FullName][]*node
 }
@@ -47,7 +47,7 @@ type file struct {
 	// optionDeps are those of proto.OptionDependency.
 	optionDeps []*file
 
-	// root stands for the file itself and needs what the file's options need.
+	// root is the node of the file itself. It needs what the file's options need.
 	root *node
 	// nodes are all declarations in the file, but not root.
 	nodes  []*node
@@ -55,8 +55,12 @@ type file struct {
 
 	// The rest is filled by output.
 
+	// content reports whether something is left to be shown.
+	content bool
+
 	state visit
-	// as is the file that is sent instead, because it turned out to be equal. Mostly the file itself.
+	// as is the file that is sent instead, because it turned out to be equal. Mostly the file
+	// itself.
 	as *file
 }
 
@@ -93,7 +97,7 @@ func newGraph(inputs []Input) *graph {
 	g := &graph{
 		byDesc:     map[protoreflect.FileDescriptor]*file{},
 		byKey:      map[fileKey]*file{},
-		extensions: map[protoreflect.FullName][]*node{},
+		extensions: map[protoreflect.FullName]map[protoreflect.FieldNumber][]*node{},
 		names:      map[protoreflect.FullName][]*node{},
 	}
 	for i, in := range inputs {
@@ -212,8 +216,8 @@ func listOf(imports protoreflect.FileImports) []protoreflect.FileDescriptor {
 	return list
 }
 
-// isCommon reports whether a file is a release of one that everybody has. Nothing in these is secret,
-// and clients often have their own, with which a part of one would be in conflict.
+// isCommon reports whether a file is a release of one that everybody has. Nothing in these is
+// secret, and clients often have their own, with which a part of one would be in conflict.
 func isCommon(fd protoreflect.FileDescriptor) bool {
 	path := fd.Path()
 	if !strings.HasPrefix(path, "google/protobuf/") && !strings.HasPrefix(path, "google/api/") && !strings.HasPrefix(path, "google/rpc/") {
@@ -272,7 +276,12 @@ func (g *graph) addDeclarations(f *file, parent *node, in declares) {
 		xd := in.Extensions().Get(i)
 		n := f.add(parent, xd)
 		extended := xd.ContainingMessage().FullName()
-		g.extensions[extended] = append(g.extensions[extended], n)
+		numbers := g.extensions[extended]
+		if numbers == nil {
+			numbers = map[protoreflect.FieldNumber][]*node{}
+			g.extensions[extended] = numbers
+		}
+		numbers[xd.Number()] = append(numbers[xd.Number()], n)
 	}
 }
 

@@ -26,6 +26,9 @@ type output struct {
 func (g *graph) output() []*descriptorpb.FileDescriptorProto {
 	o := &output{taken: map[string]*file{}, publicSteps: maxPublicSteps}
 	for _, f := range g.files {
+		f.content = f.hasContent()
+	}
+	for _, f := range g.files {
 		if f.shown(func(n *node) bool { return n.visible }) {
 			o.emit(f)
 		}
@@ -38,8 +41,9 @@ func (f *file) shown(is func(*node) bool) bool {
 	return slices.ContainsFunc(f.nodes, is)
 }
 
-// hasContent reports whether something of the file is left, or whether there was nothing in it from
-// the beginning. It does if it has public imports only, or stands for a missing file.
+// hasContent reports whether something of the file is left, or whether it was empty from the
+// beginning. A file that has public imports only is empty, and so is one in the place of a missing
+// file.
 func (f *file) hasContent() bool {
 	return f.common || len(f.nodes) == 0 || f.shown(func(n *node) bool { return !n.dropped })
 }
@@ -98,8 +102,8 @@ func (f *file) needsOf(is func(*node) bool) needs {
 	return s
 }
 
-// cutImports removes the imports that were needed and are no longer, and those of files that are
-// gone. What came through the public import of a removed file is imported directly.
+// cutImports removes the imports that were needed and are no longer needed, and those of files that
+// are gone. What came through the public import of a removed file is imported directly.
 func (o *output) cutImports(f *file) {
 	before := f.needsOf(func(*node) bool { return true })
 	after := f.needsOf(func(n *node) bool { return !n.dropped })
@@ -108,7 +112,7 @@ func (o *output) cutImports(f *file) {
 		public[i] = true
 	}
 	keeps := func(dep *file, public bool) bool {
-		return dep == nil || dep.hasContent() && (public || after.all[dep] || !before.all[dep])
+		return dep == nil || dep.content && (public || after.all[dep] || !before.all[dep])
 	}
 	paths, deps, moved := f.proto.GetDependency(), f.deps, map[int32]int32{}
 	f.proto.Dependency, f.proto.PublicDependency, f.deps = nil, nil, nil
@@ -128,8 +132,13 @@ func (o *output) cutImports(f *file) {
 	if len(f.deps) < len(deps) {
 		f.moveComments(moved)
 	}
+	direct := map[*file]bool{}
+	for _, dep := range f.deps {
+		direct[dep] = true
+	}
 	for _, dep := range after.hard {
-		if !o.imports(f, dep) {
+		if !direct[dep] && !o.importsPublicly(f, dep) {
+			direct[dep] = true
 			f.proto.Dependency = append(f.proto.Dependency, dep.desc.Path())
 			f.deps = append(f.deps, dep)
 		}
@@ -137,7 +146,7 @@ func (o *output) cutImports(f *file) {
 	paths, deps = f.proto.GetOptionDependency(), f.optionDeps
 	f.proto.OptionDependency, f.optionDeps = nil, nil
 	for i, dep := range deps {
-		if keeps(dep, false) && (dep == nil || !slices.Contains(f.deps, dep)) {
+		if keeps(dep, false) && (dep == nil || !direct[dep]) {
 			f.proto.OptionDependency = append(f.proto.OptionDependency, paths[i])
 			f.optionDeps = append(f.optionDeps, dep)
 		}
@@ -175,11 +184,8 @@ const (
 	optionDependency = 15
 )
 
-// imports reports whether a file imports another one, be it through public imports.
-func (o *output) imports(f, other *file) bool {
-	if slices.Contains(f.deps, other) {
-		return true
-	}
+// importsPublicly reports whether a file imports another one through the public imports of others.
+func (o *output) importsPublicly(f, other *file) bool {
 	seen := map[*file]bool{}
 	open := slices.Clone(f.deps)
 	for len(open) > 0 && o.publicSteps > 0 {

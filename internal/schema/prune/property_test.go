@@ -85,7 +85,8 @@ func randomSet(r *rand.Rand) *descriptorpb.FileDescriptorSet {
 	}
 	for n := range 2 + r.IntN(6) {
 		fd := &descriptorpb.FileDescriptorProto{Name: proto.String(fmt.Sprintf("f%d.proto", n)), Package: proto.String(fmt.Sprintf("p%d", n%2)), Syntax: proto.String("proto3")}
-		// reachable are the messages that the file can use: through imports, and public imports of these.
+		// reachable are the messages that the file can use: its own, those of its imports, and
+		// those of the public imports of these.
 		var reachable []string
 		var own []string
 		for i, name := range set.GetFile() {

@@ -97,8 +97,8 @@ func link(t testing.TB, files []*descriptorpb.FileDescriptorProto) *protoregistr
 	return linked
 }
 
-// declared lists the full names of everything in the files but fields, oneofs and enum values, sorted.
-// Those of the common files are left out.
+// declared lists the full names of everything in the files but fields, oneofs and enum values,
+// sorted. Those of the common files are left out.
 func declared(files *protoregistry.Files) []string {
 	var names []string
 	var in func(d declares)

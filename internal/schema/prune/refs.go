@@ -11,8 +11,11 @@ import (
 const (
 	// maxOptionDepth is how deep the values of options are searched for further options.
 	maxOptionDepth = 100
-	// operationInfo is the number of the method option google.longrunning.operation_info. It has the
-	// names of two types as strings: what a long-running operation results in.
+	// maxCandidates is how many extensions with one number are taken into account. Linked files may
+	// have several, of which an option means one.
+	maxCandidates = 8
+	// operationInfo is the number of the method option google.longrunning.operation_info. It has
+	// the names of two types as strings: what a long-running operation results in.
 	operationInfo = 1049
 )
 
@@ -56,9 +59,11 @@ func (g *graph) addMessage(n *node, md protoreflect.MessageDescriptor) {
 	if isOptions(md.FullName()) {
 		return // An option counts where it is set.
 	}
-	for _, x := range g.extensions[md.FullName()] {
-		if x.file.related(n.file) {
-			n.pulls = append(n.pulls, x)
+	for _, list := range g.extensions[md.FullName()] {
+		for _, x := range list {
+			if x.file.related(n.file) {
+				n.pulls = append(n.pulls, x)
+			}
 		}
 	}
 }
@@ -122,15 +127,16 @@ func (g *graph) searchOptions(n *node, md protoreflect.MessageDescriptor, raw []
 			}
 			continue
 		}
-		for _, x := range g.extensions[md.FullName()] {
-			xd := x.desc.(protoreflect.FieldDescriptor) //nolint:errcheck // it is an extension
-			if xd.Number() != num || !x.file.related(n.file) {
+		candidates := g.extensions[md.FullName()][num]
+		for _, x := range candidates[:min(len(candidates), maxCandidates)] {
+			if !x.file.related(n.file) {
 				continue
 			}
 			if x != n {
 				n.softRefs = append(n.softRefs, x)
 			}
-			if xd.Message() != nil && !xd.Message().IsPlaceholder() {
+			xd, ok := x.desc.(protoreflect.FieldDescriptor)
+			if ok && xd.Message() != nil && !xd.Message().IsPlaceholder() {
 				g.searchOptions(n, xd.Message(), value, depth-1)
 			}
 		}
