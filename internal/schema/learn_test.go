@@ -253,7 +253,7 @@ func TestQuestionsAreBounded(t *testing.T) {
 	})
 	t.Run("in memory", func(t *testing.T) {
 		l := newLearner(&blockedConn{}, reflectV1, nil)
-		for n := range 3 * maxUnknown {
+		for n := range maxUnknown + 300 {
 			l.mu.Lock()
 			l.forgetLocked()
 			l.unknown[lack{name: protoreflect.FullName(fmt.Sprint("x", n))}] = time.Now().Add(time.Hour)
@@ -283,6 +283,7 @@ func TestLearningOfBadAnswers(t *testing.T) {
 	for i := range many {
 		many[i] = fmt.Sprint("Thing", i)
 	}
+	many[0] = "Thing"
 	n := 0
 	for _, tc := range []struct {
 		name   string
@@ -310,7 +311,7 @@ func TestLearningOfBadAnswers(t *testing.T) {
 			return bytesResponse(file("x.proto", nil, "Thing"), marshalOrNil(&descriptorpb.FileDescriptorProto{Name: proto.String("x.proto")}))
 		}},
 		{"too many declarations", func(*reflectionpb.ServerReflectionRequest) *reflectionpb.ServerReflectionResponse {
-			return bytesResponse(file("x.proto", nil, append(many, "Thing")...))
+			return bytesResponse(file("x.proto", nil, many...))
 		}},
 		{"too many bytes", func(*reflectionpb.ServerReflectionRequest) *reflectionpb.ServerReflectionResponse {
 			return bytesResponse(file("x.proto", nil, "Thing", strings.Repeat("x", maxLearnedBytes)))

@@ -94,6 +94,7 @@ func (s alphaServer) ServerReflectionInfo(stream reflectionv1alpha.ServerReflect
 		question := &reflectionv1.ServerReflectionRequest{}
 		return question, convert(question, alpha)
 	}, func(answer *reflectionv1.ServerReflectionResponse) error {
+		//nolint:staticcheck // v1alpha is deprecated, and there are clients that speak nothing else.
 		alpha := &reflectionv1alpha.ServerReflectionResponse{}
 		if err := convert(alpha, answer); err != nil {
 			return err
