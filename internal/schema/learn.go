@@ -3,6 +3,7 @@ package schema
 import (
 	"context"
 	"crypto/sha256"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,10 @@ const (
 	// learnBurst is how many questions may be asked at once after a pause, learnRate how many in a
 	// second on average.
 	learnBurst, learnRate = 100, 2
+	// learnTime is for how long questions may be asked at once after a pause, learnTimeShare for which
+	// part of the time on average. So a message with many unknown types waits for about a second, even
+	// if each answer takes a while.
+	learnTime, learnTimeShare = time.Second, 0.1
 	// learnPause is how long nothing is asked after the service has failed to answer.
 	learnPause = 10 * time.Second
 	// forgetUnknown is how long the service is not asked again for what it did not know.
@@ -70,8 +75,10 @@ type learner struct {
 	asking map[lack]chan struct{}
 	// unknown is what the service does not know, with the time until which that holds.
 	unknown map[lack]time.Time
-	// tokens is how many questions may be asked, as of filled.
+	// tokens is how many questions may be asked, and time for how long, as of filled. Answers that take
+	// longer than expected make time negative.
 	tokens float64
+	time   time.Duration
 	filled time.Time
 	// paused is until when nothing is asked.
 	paused time.Time
@@ -99,7 +106,7 @@ type learnedFile struct {
 func newLearner(conn grpc.ClientConnInterface, method string, base *protoregistry.Files) *learner {
 	l := &learner{
 		conn: conn, method: method, base: base,
-		asking: map[lack]chan struct{}{}, unknown: map[lack]time.Time{}, tokens: learnBurst, filled: time.Now(),
+		asking: map[lack]chan struct{}{}, unknown: map[lack]time.Time{}, tokens: learnBurst, time: learnTime, filled: time.Now(),
 	}
 	files := &protoregistry.Files{}
 	l.known.Store(&learned{files: files, types: dynamicpb.NewTypes(files), answers: map[lack]learnedFile{}})
@@ -124,6 +131,8 @@ func (l *learner) learn(what lack) bool {
 		l.mu.Unlock()
 		return false
 	}
+	// The name may be a small part of a large text, which must not be kept.
+	what.name = protoreflect.FullName(strings.Clone(string(what.name)))
 	answer := make(chan struct{})
 	l.asking[what] = answer
 	l.mu.Unlock()
@@ -132,6 +141,7 @@ func (l *learner) learn(what lack) bool {
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.time -= time.Since(now)
 	delete(l.asking, what)
 	close(answer)
 	switch {
@@ -167,9 +177,11 @@ func (l *learner) mayAskLocked(what lack, now time.Time) bool {
 	if known := l.known.Load(); len(known.answers) >= maxLearned || known.bytes >= maxLearnedBytes || known.declarations >= maxLearnedDeclarations {
 		return false
 	}
-	l.tokens = min(learnBurst, l.tokens+learnRate*now.Sub(l.filled).Seconds())
+	since := now.Sub(l.filled)
+	l.tokens = min(learnBurst, l.tokens+learnRate*since.Seconds())
+	l.time = min(learnTime, l.time+time.Duration(learnTimeShare*float64(since)))
 	l.filled = now
-	if l.tokens < 1 {
+	if l.tokens < 1 || l.time <= 0 {
 		return false
 	}
 	l.tokens--

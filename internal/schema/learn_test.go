@@ -195,6 +195,30 @@ func TestASilentServiceHoldsNobodyUp(t *testing.T) {
 	})
 }
 
+// One message may need many types.
+func TestASlowServiceHoldsAMessageUpOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := false
+		server, _, s := learning(t, func(*reflectionpb.ServerReflectionRequest, *reflectionpb.ServerReflectionResponse) error {
+			if slow {
+				time.Sleep(300 * time.Millisecond)
+			}
+			return nil
+		})
+		slow = true
+		start := time.Now()
+		for n := range 100 {
+			wantNotFound(t, s.Types(), protoreflect.FullName(fmt.Sprint("x", n)))
+		}
+		if waited := time.Since(start); waited != 1200*time.Millisecond {
+			t.Errorf("waited for %s", waited)
+		}
+		server.asked = nil
+		time.Sleep(learnPause)
+		wantFound(t, s.Types(), "hidden.Part")
+	})
+}
+
 // blockedConn counts questions that nobody answers.
 type blockedConn struct {
 	grpc.ClientConnInterface
