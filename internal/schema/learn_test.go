@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -475,4 +476,18 @@ func TestLearningFromARealServer(t *testing.T) {
 	// It is linked into this program, and no service of the backend's uses it.
 	wantFound(t, s.Types(), "grpc.health.v1.HealthCheckRequest")
 	wantNotFound(t, s.Types(), "gateway.test.v1.Nope")
+}
+
+// A name may be the end of a URL of any length.
+func TestLearningKeepsNoMoreThanTheName(t *testing.T) {
+	_, _, s := learning(t, nil)
+	url := strings.Repeat("x", 1000) + "/hidden.Unknown"
+	if _, err := s.Types().FindMessageByURL(url); !errors.Is(err, protoregistry.NotFound) {
+		t.Fatal(err)
+	}
+	for what := range s.Types().learner.Load().unknown {
+		if unsafe.StringData(string(what.name)) == unsafe.StringData(url[1001:]) {
+			t.Error("the whole URL is kept")
+		}
+	}
 }
