@@ -17,7 +17,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
-// What hide names is in no answer of server reflection, though it shares its file with what is shown.
+// What hide names is in no answer of server reflection, though it shares its file with what is
+// shown.
 func TestReflectionShowsNothingHidden(t *testing.T) {
 	backend := testkit.StartBackend(t)
 	s := newSite(t)
@@ -61,8 +62,8 @@ func TestReflectionShowsNothingHidden(t *testing.T) {
 	_ = stream.CloseSend()
 }
 
-// refusing refuses every call, with a detail of a type that no file of the service imports. The type
-// is linked into the backend, so that its server reflection knows it.
+// refusing refuses every call, with a detail of a type that no file of the service imports. The
+// type is linked into the backend, so that its server reflection knows it.
 type refusing struct{ testpb.UnimplementedEchoServer }
 
 func (refusing) Unary(context.Context, *testpb.EchoRequest) (*testpb.EchoResponse, error) {

@@ -25,9 +25,9 @@ const (
 	// learnBurst is how many questions may be asked at once after a pause, learnRate how many in a
 	// second on average.
 	learnBurst, learnRate = 100, 2
-	// learnTime is for how long questions may be asked at once after a pause, learnTimeShare for which
-	// part of the time on average. So a message with many unknown types waits for about a second, even
-	// if each answer takes a while.
+	// learnTime is for how long questions may be asked at once after a pause, learnTimeShare for
+	// which part of the time on average. So a message with many unknown types waits for about a
+	// second, even if each answer takes a while.
 	learnTime, learnTimeShare = time.Second, 0.1
 	// learnPause is how long nothing is asked after the service has failed to answer.
 	learnPause = 10 * time.Second
@@ -75,8 +75,8 @@ type learner struct {
 	asking map[lack]chan struct{}
 	// unknown is what the service does not know, with the time until which that holds.
 	unknown map[lack]time.Time
-	// tokens is how many questions may be asked, and time for how long, as of filled. Answers that take
-	// longer than expected make time negative.
+	// tokens is how many questions may be asked, and time for how long, as of filled. Answers that
+	// take longer than expected make time negative.
 	tokens float64
 	time   time.Duration
 	filled time.Time

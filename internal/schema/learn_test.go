@@ -385,13 +385,24 @@ func TestLearningOfBadAnswers(t *testing.T) {
 }
 
 func TestWhatIsLearnedIsBounded(t *testing.T) {
+	t.Run("in types", func(t *testing.T) { testLearningMuch(t, 0, maxLearned) })
+	// Each type comes with others. The message and its name count as two.
+	t.Run("in declarations", func(t *testing.T) { testLearningMuch(t, 1999, maxLearnedDeclarations/4000-1) })
+}
+
+func testLearningMuch(t *testing.T, others, want int) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		loaded := false
 		_, _, s := learning(t, func(q *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
 			if name, ok := strings.CutPrefix(q.GetFileContainingSymbol(), "many."); ok && loaded {
-				resp.MessageResponse = fileResponse(&descriptorpb.FileDescriptorProto{
+				fd := &descriptorpb.FileDescriptorProto{
 					Name: proto.String(name), Package: proto.String("many"), MessageType: []*descriptorpb.DescriptorProto{{Name: proto.String(name)}},
-				}).MessageResponse
+				}
+				for n := range others {
+					fd.MessageType = append(fd.MessageType, &descriptorpb.DescriptorProto{Name: proto.String(fmt.Sprint(name, "x", n))})
+				}
+				resp.MessageResponse = fileResponse(fd).MessageResponse
 			}
 			return nil
 		})
@@ -403,8 +414,8 @@ func TestWhatIsLearnedIsBounded(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		if found != maxLearned {
-			t.Errorf("%d types were learned", found)
+		if found != want {
+			t.Errorf("%d types were learned, want %d", found, want)
 		}
 	})
 }

@@ -29,8 +29,8 @@ type Types struct {
 // Files returns the descriptors of the schema, without what was learned since.
 func (t *Types) Files() *protoregistry.Files { return t.files }
 
-// AskLike makes a schema ask whom another schema asks. It is for two schemas of one service, of which
-// the other was read later and has the same fingerprint.
+// AskLike makes a schema ask whom another schema asks. It is for two schemas of one service, of
+// which the other was read later and has the same fingerprint.
 func (s *Schema) AskLike(other *Schema) { s.types.learner.Store(other.types.learner.Load()) }
 
 // FindMessageByName implements protoregistry.MessageTypeResolver.

@@ -123,7 +123,7 @@ type conversation struct {
 
 func (c *conversation) answer(i *index, q *reflectionv1.ServerReflectionRequest) (*reflectionv1.ServerReflectionResponse, error) {
 	if c.index != i {
-		// The table has changed, and files of the same name may have another content.
+		// The table has changed. The client has none of the new files.
 		c.index, c.sent = i, map[*file]bool{}
 	}
 	resp := &reflectionv1.ServerReflectionResponse{ValidHost: q.GetHost(), OriginalRequest: q}

@@ -79,7 +79,7 @@ func twoUpstreams(t *testing.T) *frontend.Table {
 	})
 	upstream(t, table, "two", nil, map[string]string{
 		"service.proto": `syntax = "proto3"; package beta; import "types.proto"; service Beta { rpc Get(Req) returns (Req); }`,
-		"types.proto":   `syntax = "proto3"; package beta; message Req { int32 n = 1; }`,
+		"types.proto":   `syntax = "proto3"; package beta; message Req { int32 n = 1; } message ForAny {}`,
 	})
 	return table
 }
@@ -204,7 +204,7 @@ func TestHiddenMethodsAreInNoAnswer(t *testing.T) {
 	}
 	for _, name := range []string{
 		"alpha.Alpha", "alpha.Alpha.Get", "alpha.Req", "alpha.Req.mode", "alpha.Req.a", "alpha.Req.one", "alpha.Req.Mode", "alpha.Req.FAST",
-		"secrets.note", "beta.Beta", "beta.Req.n", "google.rpc.BadRequest", "google.api.HttpRule", "google.api.http",
+		"secrets.note", "beta.Beta", "beta.Req.n", "beta.ForAny", "google.rpc.BadRequest", "google.api.HttpRule", "google.api.http",
 	} {
 		if len(c.symbol(name)) == 0 {
 			t.Errorf("%s is not found", name)

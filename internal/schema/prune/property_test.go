@@ -304,6 +304,8 @@ func nameAt(fd *descriptorpb.FileDescriptorProto, path []int32) string {
 	switch {
 	case path[0] == 4 && len(path) == 2:
 		return fd.GetMessageType()[path[1]].GetName()
+	case path[0] == 4 && path[2] == 2 && int(path[3]) >= len(fd.GetMessageType()[path[1]].GetField()):
+		return "none, because there is no such field"
 	case path[0] == 4 && path[2] == 2:
 		return "field of " + fd.GetMessageType()[path[1]].GetName()
 	case path[0] == 4:

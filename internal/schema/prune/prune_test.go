@@ -363,6 +363,19 @@ func TestSpecialCases(t *testing.T) {
 			imports: map[string][]string{"s.proto": {"o.proto"}},
 		},
 		{
+			name: "the results of a long-running operation are named in an option",
+			files: map[string]string{
+				"o.proto": `syntax = "proto2"; package o; import "google/protobuf/descriptor.proto";
+					message Info { optional string response_type = 1; optional string metadata_type = 2; }
+					extend google.protobuf.MethodOptions { optional Info operation_info = 1049; }`,
+				"s.proto": `syntax = "proto2"; package s; import "o.proto"; message M {} message Result {} message Meta {} message Not {} message Secret {}
+					service S { rpc Do(M) returns (M) { option (o.operation_info) = { response_type: "Result" metadata_type: "s.Meta" }; }
+						rpc Hide(Not) returns (Not) { option (o.operation_info) = { response_type: "Secret" }; } }`,
+			},
+			visible: []string{"s.S.Do"},
+			want:    []string{"o.Info", "o.operation_info", "s.M", "s.Meta", "s.Result", "s.S", "s.S.Do"},
+		},
+		{
 			name: "features of a hidden message hold for what is nested in it",
 			files: map[string]string{
 				"s.proto": `edition = "2023"; package s;
