@@ -169,7 +169,11 @@ func (s *sharedSchema) current() *schema.Schema {
 	}
 	current := live.Current()
 	// The first one read is mostly the seed again. Then tables need not be compiled anew.
-	if current == nil || s.seed != nil && s.seed.Fingerprint() == current.Fingerprint() {
+	if current == nil {
+		return s.seed
+	}
+	if s.seed != nil && s.seed.Fingerprint() == current.Fingerprint() {
+		s.seed.AskLike(current) // The seed may ask through the channel of another config, which closes.
 		return s.seed
 	}
 	return current

@@ -19,29 +19,45 @@ import (
 // assembly collects the files of one load and builds the schema from them.
 type assembly struct {
 	given map[string]*file
-	fresh []*file // those of given whose imports were not looked at, see freshImports
+	// services are the full names of the services that the given files declare.
+	services map[string]bool
+	// fresh are those of given whose imports were not looked at, see freshImports.
+	fresh []*file
+	// aliases maps paths of imports to those of the files that a server gives for them.
+	aliases map[string]string
+	// merges is how many declarations may still be compared to merge parts of files. 0: files are
+	// not merged, and two versions of one are a conflict.
+	merges int
+	// base are files that are linked already and stay as they are.
+	base layers
 
-	// What follows is filled by build.
-	files   *protoregistry.Files
-	state   map[string]*progress
-	missing map[string][]string // missing path -> who imports it
+	// The rest is filled by link.
+
+	files *protoregistry.Files
+	state map[string]*progress
+	// missing maps the path of a missing file to the paths of those that import it.
+	missing map[string][]string
 }
 
 type file struct {
-	desc   *descriptorpb.FileDescriptorProto
-	raw    []byte // as it was given; nil where the origin has no bytes
-	origin string // for errors: "reflection", "/etc/user.pb"
+	desc *descriptorpb.FileDescriptorProto
+	// raw is the file as it was given, or nil if the origin has no bytes.
+	raw []byte
+	// origin is for errors: "server reflection", "/etc/user.pb".
+	origin string
 }
 
-func newAssembly() *assembly { return &assembly{given: map[string]*file{}} }
+func newAssembly() *assembly {
+	return &assembly{given: map[string]*file{}, services: map[string]bool{}, aliases: map[string]string{}}
+}
 
-// addBytes adds a serialised FileDescriptorProto.
-func (a *assembly) addBytes(raw []byte, origin string) error {
+// addBytes adds a serialised FileDescriptorProto and returns its path.
+func (a *assembly) addBytes(raw []byte, origin string) (path string, err error) {
 	fd := &descriptorpb.FileDescriptorProto{}
 	if err := (proto.UnmarshalOptions{Resolver: optionTypes(), AllowPartial: true}).Unmarshal(raw, fd); err != nil {
-		return fmt.Errorf("parse a file descriptor from %s: %w", origin, err)
+		return "", fmt.Errorf("parse a file descriptor from %s: %w", origin, err)
 	}
-	return a.add(&file{desc: fd, raw: raw, origin: origin})
+	return fd.GetName(), a.add(&file{desc: fd, raw: raw, origin: origin})
 }
 
 // add adds a file that was parsed with optionTypes, and takes it over.
@@ -50,29 +66,39 @@ func (a *assembly) add(f *file) error {
 	if path == "" {
 		return fmt.Errorf("a file descriptor from %s has no name", f.origin)
 	}
+	if a.base.has(path) {
+		return nil
+	}
 	old := a.given[path]
 	if old != nil && old.raw != nil && bytes.Equal(old.raw, f.raw) {
 		return nil
 	}
 	keepComments(f.desc)
 	if old != nil {
-		// Two releases of a common file in two descriptor sets are no conflict when ours stands for both.
+		// Two releases of a common file in two descriptor sets are not a conflict if the built-in
+		// one can take the place of both.
 		if linked := standardFile(path); linked != nil && covers(linked, old.desc) && covers(linked, f.desc) {
 			return nil
 		}
 		if !bytes.Equal(canonical(old.desc, false), canonical(f.desc, false)) {
-			return &ConflictError{File: path, First: old.origin, Second: f.origin}
-		}
-		if len(old.desc.GetSourceCodeInfo().GetLocation()) > 0 {
+			if !a.merge(old.desc, f.desc) {
+				return &ConflictError{File: path, First: old.origin, Second: f.origin}
+			}
+			f.desc, f.raw = old.desc, nil
+		} else if len(old.desc.GetSourceCodeInfo().GetLocation()) > 0 {
 			return nil
 		}
 	}
 	a.given[path] = f
 	a.fresh = append(a.fresh, f)
+	for _, s := range f.desc.GetService() {
+		a.services[qualify(f.desc.GetPackage(), s.GetName())] = true
+	}
 	return nil
 }
 
-// keepComments drops the source positions of everything that has no comment: they are most of a descriptor set's bytes and of no use.
+// keepComments drops the source positions of everything without a comment. They are most of a
+// descriptor set's bytes, and nothing uses them.
 func keepComments(fd *descriptorpb.FileDescriptorProto) {
 	if fd.GetSourceCodeInfo() == nil {
 		return
@@ -83,7 +109,8 @@ func keepComments(fd *descriptorpb.FileDescriptorProto) {
 	fd.SourceCodeInfo.Location = slices.Clip(kept)
 }
 
-// canonical is the same for equal descriptors, wherever their declarations stand in the source. Comments count or not.
+// canonical is the same for equal descriptors, wherever their declarations are in the source.
+// comments says whether comments count.
 func canonical(fd *descriptorpb.FileDescriptorProto, comments bool) []byte {
 	plain := &descriptorpb.FileDescriptorProto{} // Shares its fields with fd.
 	from, to := fd.ProtoReflect(), plain.ProtoReflect()
@@ -95,7 +122,8 @@ func canonical(fd *descriptorpb.FileDescriptorProto, comments bool) []byte {
 	plain.SourceCodeInfo = nil
 	raw, err := proto.MarshalOptions{Deterministic: true, AllowPartial: true}.Marshal(plain)
 	if err != nil {
-		// Marshal refuses what Unmarshal refuses too (invalid UTF-8), so this is not reached with parsed files.
+		// Marshal and Unmarshal both refuse invalid UTF-8, so this is not reached with parsed
+		// files.
 		return []byte(err.Error())
 	}
 	if !comments {
@@ -123,7 +151,7 @@ func (a *assembly) buildStrict() (*Schema, error) {
 	return a.finish(slices.Collect(maps.Keys(homes)), nil), nil
 }
 
-// buildNamed builds a schema of everything that exposes the named services, or fails.
+// buildNamed builds a schema of everything, which exposes the named services, or fails.
 func (a *assembly) buildNamed(names []string) (*Schema, error) {
 	a.link()
 	if err := a.linkErrors(); err != nil {
@@ -132,7 +160,7 @@ func (a *assembly) buildNamed(names []string) (*Schema, error) {
 	return a.finish(names, nil), nil
 }
 
-// buildLenient builds a schema of those of the named services that can be built; the others become problems.
+// buildLenient builds a schema of the named services that can be built. The others become problems.
 func (a *assembly) buildLenient(names []string, problems []Problem) *Schema {
 	a.link()
 	return a.finish(names, problems)
@@ -168,7 +196,8 @@ func (a *assembly) serviceFiles() map[string]string {
 	return homes
 }
 
-// finish makes the schema of the linked files. Services without a usable description become problems, unless one is among those given.
+// finish makes the schema of the linked files. A service without a usable description becomes a
+// problem, unless problems has one about it.
 func (a *assembly) finish(names []string, problems []Problem) *Schema {
 	for _, path := range standardFiles {
 		// A source that declares the same types elsewhere keeps its own.
@@ -176,7 +205,7 @@ func (a *assembly) finish(names []string, problems []Problem) *Schema {
 	}
 	s := &Schema{
 		files:    a.files,
-		types:    dynamicpb.NewTypes(a.files),
+		types:    &Types{files: a.files, known: dynamicpb.NewTypes(a.files)},
 		problems: append(problems, a.missingProblems()...),
 	}
 	known := map[string]bool{}

@@ -9,7 +9,8 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// largeSet has the given number of message types, ten fields each, 50 of them and one service with 25 methods to a file.
+// largeSet has the given number of message types with ten fields each. Each file has 50 of them,
+// and a service with 25 methods.
 func largeSet(types int) *descriptorpb.FileDescriptorSet {
 	const perFile = 50
 	set := &descriptorpb.FileDescriptorSet{}
@@ -45,7 +46,8 @@ func largeSet(types int) *descriptorpb.FileDescriptorSet {
 }
 
 func TestLargeSchema(t *testing.T) {
-	s, err := New(largeSet(1000)) // The benchmark has 5,000, which take long under the race detector.
+	// The benchmark has 5,000, which take long under the race detector.
+	s, err := New(largeSet(1000))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +56,8 @@ func TestLargeSchema(t *testing.T) {
 	}
 }
 
-// BenchmarkBuild builds schemas from serialised descriptor sets; kept-MiB is the heap that a schema takes.
+// BenchmarkBuild builds schemas from serialised descriptor sets. kept-MiB is the heap that a schema
+// takes.
 func BenchmarkBuild(b *testing.B) {
 	for _, types := range []int{100, 5000} {
 		raw := marshal(b, largeSet(types))

@@ -5,9 +5,11 @@ import (
 	"strings"
 )
 
-// NoReflectionError says that the service does not offer server reflection. It is a matter of configuration, on one side or the other.
+// NoReflectionError says that the service does not offer server reflection. Somebody has to change
+// a configuration, either the service's or the gateway's.
 type NoReflectionError struct {
-	Err error // what the server answered
+	// Err is what the server answered.
+	Err error
 }
 
 func (e *NoReflectionError) Error() string {
@@ -17,11 +19,14 @@ func (e *NoReflectionError) Error() string {
 
 func (e *NoReflectionError) Unwrap() error { return e.Err }
 
-// MissingImportError says that types of a file are needed that the source does not have.
+// MissingImportError says that the source does not have a file whose types are needed.
 type MissingImportError struct {
-	File       string   // path of the missing file, as it is imported
-	ImportedBy []string // paths of the files that import it
-	Err        error    // what could not be resolved
+	// File is the path of the missing file, as it is imported.
+	File string
+	// ImportedBy are the paths of the files that import it.
+	ImportedBy []string
+	// Err says what could not be resolved.
+	Err error
 }
 
 func (e *MissingImportError) Error() string {
@@ -32,8 +37,10 @@ func (e *MissingImportError) Unwrap() error { return e.Err }
 
 // ConflictError says that a source has two different versions of one file.
 type ConflictError struct {
-	File          string // path of the file
-	First, Second string // where each version is from
+	// File is the path of the file.
+	File string
+	// First and Second say where each version is from.
+	First, Second string
 }
 
 func (e *ConflictError) Error() string {
@@ -43,10 +50,10 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("file %q has two different versions, in %s and in %s", e.File, e.First, e.Second)
 }
 
-// badFile names the file in errors of the descriptor library, which do not.
+// badFile adds the name of the file to errors of the descriptor library, which leave it out.
 func badFile(path string, err error) error { return fmt.Errorf("file %q: %w", path, err) }
 
-// quoted lists names, the first three of many.
+// quoted lists names. Of many, it lists three and the number of the others.
 func quoted(names []string) string {
 	const most = 3
 	var b strings.Builder

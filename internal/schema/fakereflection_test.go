@@ -2,6 +2,7 @@ package schema
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 
@@ -13,18 +14,22 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// fakeReflection is a reflection server behind a grpc.ClientConnInterface, without a network. It sends single files, without the files that they
-// import, and can be made to misbehave.
+// fakeReflection is a reflection server that is called through a grpc.ClientConnInterface, without
+// a network. It sends a file without those that it imports, and can be made to misbehave.
 type fakeReflection struct {
-	methods []string // what it serves; default v1
+	// methods are the methods that it has. Default: that of v1.
+	methods []string
 	listed  []string
-	files   map[string]*descriptorpb.FileDescriptorProto // by the paths that the server knows
+	// files are the files by the paths that the server knows.
+	files map[string]*descriptorpb.FileDescriptorProto
 	// edit changes an answer before it is sent, or fails the stream.
 	edit func(q *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error
-	// perStream is how many questions are answered before the stream is ended; 0: all.
+	// perStream is how many questions are answered before the stream is ended. 0: all.
 	perStream int
-	backwards bool // the last question waiting is answered first, with original_request
-	silent    bool // no question is answered
+	// backwards makes it answer the last question first, with original_request.
+	backwards bool
+	// silent makes it answer no question.
+	silent bool
 
 	streams, questions int
 	asked              []string
@@ -119,6 +124,16 @@ func (f *fakeReflection) answer(q *reflectionpb.ServerReflectionRequest) *reflec
 				return fileResponse(fd)
 			}
 		}
+	case *reflectionpb.ServerReflectionRequest_FileContainingExtension:
+		of := q.FileContainingExtension
+		f.asked = append(f.asked, fmt.Sprint(of.GetContainingType(), " ", of.GetExtensionNumber()))
+		for _, fd := range f.files {
+			for _, x := range fd.GetExtension() {
+				if x.GetExtendee() == "."+of.GetContainingType() && x.GetNumber() == of.GetExtensionNumber() {
+					return fileResponse(fd)
+				}
+			}
+		}
 	}
 	return fileResponse(nil)
 }
@@ -135,6 +150,16 @@ func declares(fd *descriptorpb.FileDescriptorProto, symbol string) bool {
 	}
 	for _, m := range fd.GetMessageType() {
 		if m.GetName() == name {
+			return true
+		}
+	}
+	for _, x := range fd.GetExtension() {
+		if x.GetName() == name {
+			return true
+		}
+	}
+	for _, e := range fd.GetEnumType() {
+		if e.GetName() == name {
 			return true
 		}
 	}

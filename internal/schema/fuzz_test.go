@@ -39,7 +39,8 @@ func FuzzProtoset(f *testing.F) {
 	})
 }
 
-// FuzzReflection: answers of any shape are refused or make a schema that can be used to the end, within the limits.
+// FuzzReflection: answers of any shape are refused or make a schema that can be used to the end,
+// within the limits.
 func FuzzReflection(f *testing.F) {
 	descs := sources(f, fixture)
 	server := &fakeReflection{listed: fixtureServices, files: descs}
@@ -65,7 +66,7 @@ func FuzzReflection(f *testing.F) {
 			var frame []byte
 			frame, rest = nextFrame(rest)
 			if frame == nil {
-				rest = frames // Again and again, without end.
+				rest = frames // The same again, without end.
 			}
 			return proto.UnmarshalOptions{AllowPartial: true}.Unmarshal(frame, resp)
 		}
@@ -81,7 +82,7 @@ func FuzzReflection(f *testing.F) {
 	})
 }
 
-// Frames are told apart by a length of two bytes.
+// Each frame begins with its length, in two bytes.
 func appendFrame(dst, frame []byte) []byte {
 	return append(append(dst, byte(len(frame)>>8), byte(len(frame))), frame...)
 }

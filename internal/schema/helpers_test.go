@@ -12,12 +12,15 @@ import (
 	"github.com/bufbuild/protocompile/protoutil"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/dynamicpb"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// sources compiles the files "name: text" and returns the descriptors of these files only, without what they import from elsewhere, by name.
+// sources compiles the files "name: text". It returns the descriptors of these files by name,
+// without those that they import from elsewhere.
 func sources(t testing.TB, files map[string]string) map[string]*descriptorpb.FileDescriptorProto {
 	t.Helper()
 	c := protocompile.Compiler{
@@ -57,7 +60,7 @@ func marshal(t testing.TB, m proto.Message) []byte {
 	return raw
 }
 
-// fixture has two services; user.proto imports types.proto and, for an option only, opts.proto.
+// fixture has two services. user.proto imports types.proto, and opts.proto for an option only.
 var fixture = map[string]string{
 	"acme/types.proto": `syntax = "proto3"; package acme;
 // A user.
@@ -115,3 +118,5 @@ func testContext(t testing.TB) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
+
+func emptyTypes() *dynamicpb.Types { return dynamicpb.NewTypes(&protoregistry.Files{}) }

@@ -7,11 +7,20 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Limits of what one server may send in one load. The largest schemas known have some ten thousand types.
+// Limits of what one server may send in one load. The largest schemas known have some ten thousand
+// types.
 const (
-	maxQuestions    = 100_000   // files and symbols that are asked for
-	maxDeclarations = 1_000_000 // messages, fields, enums, values, methods and the like
-	maxText         = 500       // bytes of a name or message of a server's that is shown
+	// maxQuestions is the maximum number of files and symbols that are asked for.
+	maxQuestions = 100_000
+	// maxDeclarations is the maximum number of messages, fields, enums, values, methods and the
+	// like.
+	maxDeclarations = 1_000_000
+	// maxMergeSteps is how many declarations are compared at most to merge parts of files.
+	maxMergeSteps = 1_000_000
+	// maxImportSteps is how many imports are followed at most to find what files lack.
+	maxImportSteps = 1_000_000
+	// maxText is the maximum length in bytes of a name or message from a server that is shown.
+	maxText = 500
 )
 
 // shortened cuts a text to most bytes, for logs and status pages.
@@ -31,9 +40,10 @@ var nestedDeclarations = map[protoreflect.Name]map[protowire.Number]protoreflect
 	"SourceCodeInfo":         {},
 }
 
-// countDeclarations counts the submessages and strings of a serialised FileDescriptorProto that become objects in memory. It is asked before
-// the bytes are parsed: an empty message takes two bytes on the wire and several hundred when it is linked. It stops at most; what is malformed
-// is left to the parser.
+// countDeclarations counts the submessages and strings of a serialised FileDescriptorProto that
+// become objects in memory. It is called before the bytes are parsed: an empty message takes two
+// bytes on the wire and several hundred when it is linked. It stops at most. Malformed bytes are
+// left to the parser.
 func countDeclarations(raw []byte, kind protoreflect.Name, most int) int {
 	n := 0
 	for len(raw) > 0 && n <= most {
@@ -60,4 +70,26 @@ func countDeclarations(raw []byte, kind protoreflect.Name, most int) int {
 		}
 	}
 	return n
+}
+
+// fileName is the name in a serialised FileDescriptorProto.
+func fileName(raw []byte) string {
+	const nameField = 1
+	name := ""
+	for len(raw) > 0 {
+		num, typ, size := protowire.ConsumeTag(raw)
+		if size < 0 {
+			return name
+		}
+		raw = raw[size:]
+		if size = protowire.ConsumeFieldValue(num, typ, raw); size < 0 {
+			return name
+		}
+		if num == nameField && typ == protowire.BytesType {
+			value, _ := protowire.ConsumeBytes(raw[:size])
+			name = string(value)
+		}
+		raw = raw[size:]
+	}
+	return name
 }

@@ -13,21 +13,23 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// maxPublicPaths bounds the ways in which a file reaches others through public imports. The descriptor library walks each way, and
-// there are 2^n of them through n diamonds, which a hostile server could send.
+// maxPublicPaths bounds the ways in which a file reaches others through public imports. The
+// descriptor library walks each way. There are 2^n of them through n diamonds, which a hostile
+// server could send.
 const maxPublicPaths = 100_000
 
 var errCircle = errors.New("it imports itself, in a circle")
 
 // progress is the state of one file while the files are linked in the order of their imports.
 type progress struct {
-	done        bool
-	err         error
-	inherited   bool // err is that of an import
+	done bool
+	err  error
+	// inherited reports that err is that of an import.
+	inherited   bool
 	publicPaths int
 }
 
-// isStandard reports whether the linked version of a given file takes its place.
+// isStandard reports whether the linked version of a given file is used in its place.
 func (a *assembly) isStandard(path string) bool {
 	fd := standardFile(path)
 	return fd != nil && covers(fd, a.given[path].desc)
@@ -58,11 +60,15 @@ func (a *assembly) linkFile(path string) *progress {
 }
 
 func (a *assembly) register(path string, p *progress) error {
+	if a.base.has(path) {
+		return nil
+	}
 	if a.given[path] == nil || a.isStandard(path) {
 		if fd := standardFile(path); fd != nil {
 			return a.registerStandard(fd)
 		}
-		// An empty file stands for the missing one. That is enough when only options needed it.
+		// An empty file takes the place of the missing one. That is enough if only options needed
+		// it.
 		return a.registerProto(&descriptorpb.FileDescriptorProto{Name: proto.String(path)})
 	}
 	desc := a.given[path].desc
@@ -74,14 +80,15 @@ func (a *assembly) register(path string, p *progress) error {
 	for i, dep := range desc.GetDependency() {
 		q := a.linkFile(dep)
 		if q.err != nil {
-			// In a circle each file only passes the error on, so that the one who meets it is to blame.
+			// In a circle each file passes the error on, and the one that meets it first is to
+			// blame.
 			p.inherited = a.state[dep].done
 			return fmt.Errorf("file %q imports %w", path, q.err)
 		}
 		if public[int32(i)] {
 			p.publicPaths += 1 + q.publicPaths
 		}
-		if a.given[dep] == nil && standardFile(dep) == nil {
+		if !a.has(dep) {
 			absent = append(absent, dep)
 			a.missing[dep] = append(a.missing[dep], path)
 		}
@@ -100,7 +107,7 @@ func (a *assembly) register(path string, p *progress) error {
 }
 
 func (a *assembly) registerProto(desc *descriptorpb.FileDescriptorProto) error {
-	fd, err := protodesc.NewFile(desc, a.files)
+	fd, err := protodesc.NewFile(desc, append(layers{a.files}, a.base...))
 	if err != nil {
 		return err
 	}
@@ -109,6 +116,13 @@ func (a *assembly) registerProto(desc *descriptorpb.FileDescriptorProto) error {
 
 // registerFile says which two files declare the same, which the registry's own error does not.
 func (a *assembly) registerFile(fd protoreflect.FileDescriptor) error {
+	if len(a.base) > 0 {
+		for _, d := range declarations(fd) {
+			if other, err := a.base.FindDescriptorByName(d.FullName()); err == nil {
+				return fmt.Errorf("%s is in conflict with file %q", d.FullName(), other.ParentFile().Path())
+			}
+		}
+	}
 	err := a.files.RegisterFile(fd)
 	if err == nil {
 		return nil
@@ -144,12 +158,12 @@ func (a *assembly) registerStandard(fd protoreflect.FileDescriptor) error {
 	if fd == nil {
 		return nil
 	}
-	if _, err := a.files.FindFileByPath(fd.Path()); err == nil {
+	if _, err := a.files.FindFileByPath(fd.Path()); err == nil || a.base.has(fd.Path()) {
 		return nil
 	}
 	for i := range fd.Imports().Len() {
 		imported := fd.Imports().Get(i).FileDescriptor
-		// What is given and says more than the linked one is linked in its own turn.
+		// A given file that declares more than the linked one is linked by itself.
 		if a.given[imported.Path()] != nil && !a.isStandard(imported.Path()) {
 			continue
 		}
@@ -163,20 +177,21 @@ func (a *assembly) registerStandard(fd protoreflect.FileDescriptor) error {
 	return nil
 }
 
-// missingProblems tells of imports that were missing and not needed.
+// missingProblems lists the imports that were missing and not needed.
 func (a *assembly) missingProblems() []Problem {
 	var problems []Problem
 	for path, by := range a.missing {
 		by = slices.DeleteFunc(slices.Clone(by), func(importer string) bool { return a.state[importer].err != nil })
 		if len(by) == 0 {
-			continue // The files that import it are broken, which is told of them.
+			continue // The files that import it are broken and have problems of their own.
 		}
 		problems = append(problems, Problem{Subject: path, Reason: "the file is missing; " + quoted(by) + " imports it, for options at most"})
 	}
 	return problems
 }
 
-// linkErrors joins the errors of the files that are to blame, each missing file once, ten at most.
+// linkErrors joins the errors of the files that are to blame, ten at most. Each missing file is
+// named once.
 func (a *assembly) linkErrors() error {
 	const most = 10
 	var errs []error

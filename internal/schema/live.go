@@ -13,48 +13,55 @@ import (
 	"go.uber.org/zap"
 )
 
-// LiveOptions say how a Live keeps its schema current. The zero value of each field means its default.
+// LiveOptions say how a Live keeps its schema current. The zero value of a field means its default.
 type LiveOptions struct {
-	// Refresh is how often the schema is read again without a cause, give or take a tenth. Default: never.
+	// Refresh is the time after which the schema is read again without a cause, give or take a
+	// tenth. Default: never.
 	Refresh time.Duration
-	// MinInterval is the shortest time from the start of a load to the start of the next that a trigger or a change asked for. Default 1s;
-	// while no schema is in force it is BackoffBase at most.
+	// MinInterval is the minimum time between the starts of two loads, if a trigger or a change
+	// asked for the second. Default: 1s. While no schema is in force, it is BackoffBase at most.
 	MinInterval time.Duration
-	// BackoffBase and BackoffMax are the wait after the first of several failed loads, and the longest wait. Default 200ms, 10s.
+	// BackoffBase is how long to wait after a failed load. The wait doubles with each further
+	// failure, up to BackoffMax. Default: 200ms and 10s.
 	BackoffBase, BackoffMax time.Duration
 	// OnReload is called after each load, for metrics. It must not block.
 	OnReload func(Result)
-	// Early reports whether an error only says that it is too early to read the schema. For the first 5s such errors are logged at DEBUG,
-	// and those that are still met then at WARN, as all others. Default: none is.
+	// Early reports whether an error only says that it is too early to read the schema. Such errors
+	// are logged at DEBUG for the first 5s, and at WARN afterwards like all others. Default: no
+	// error is.
 	Early func(error) bool
-	// Log gets changes at INFO, new failures at WARN. Default: no log.
+	// Log gets changes at INFO and new failures at WARN. Default: no log.
 	Log *zap.Logger
 }
 
-// Result is what a load came to.
+// Result is the result of a load.
 type Result string
 
 // The results of a load.
 const (
-	Changed   Result = "changed"   // the schema is in force
-	Unchanged Result = "unchanged" // it has the fingerprint of the one in force
-	Failed    Result = "failed"    // the one in force stays
+	Changed   Result = "changed"   // the new schema is in force
+	Unchanged Result = "unchanged" // it has the fingerprint of the one in force, which stays
+	Failed    Result = "failed"    // the schema in force stays
 )
 
-// Live keeps a schema current. It loads in the background; again on every change that the loader sees, on Trigger and at intervals; after a
-// failure with backoff, until it succeeds. A new schema that is broken never replaces a good one. Safe for concurrent use.
+// Live keeps a schema current. It loads in the background: at once, on every change that the loader
+// sees, on Trigger, and at intervals. After a failure it tries again with backoff until it
+// succeeds. A new schema that is broken never replaces a good one. Safe for concurrent use.
 type Live struct {
 	loader Loader
 	opts   LiveOptions
 	log    *zap.Logger
 
 	current atomic.Pointer[Schema]
-	ready   chan struct{} // closed when the first schema is in force
-	trigger chan struct{} // holds one
+	// ready is closed when the first schema is in force.
+	ready chan struct{}
+	// trigger holds one trigger.
+	trigger chan struct{}
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 
-	// notify is held while subscribers are called, so that each sees every schema once, in order. It is taken before mu.
+	// notify is held while subscribers are called, so that each sees every schema once, in order.
+	// It is taken before mu.
 	notify      sync.Mutex
 	subscribers map[*func(*Schema)]struct{}
 
@@ -62,13 +69,14 @@ type Live struct {
 
 	mu     sync.Mutex
 	status Status
-	warned bool // of the present error
+	// warned reports whether the current error was logged at WARN.
+	warned bool
 }
 
-// earlyTime is for how long LiveOptions.Early holds.
+// earlyTime is how long LiveOptions.Early matters.
 const earlyTime = 5 * time.Second
 
-// NewLive starts loading at once, in the background. The caller closes it.
+// NewLive starts to load at once, in the background. The caller must close it.
 func NewLive(loader Loader, opts LiveOptions) *Live {
 	orDefault(&opts.MinInterval, time.Second)
 	orDefault(&opts.BackoffBase, 200*time.Millisecond)
@@ -96,17 +104,19 @@ func orDefault(d *time.Duration, value time.Duration) {
 	}
 }
 
-// Close stops loading and watching, and waits for both. No subscriber is called afterwards. The schema stays readable.
+// Close stops loading and watching, and waits for both. No subscriber is called afterwards. The
+// schema stays readable.
 func (l *Live) Close() {
 	l.cancel()
 	l.wg.Wait()
 }
 
-// Current returns the schema in force, nil before the first was loaded.
+// Current returns the schema in force, or nil before the first one is loaded.
 func (l *Live) Current() *Schema { return l.current.Load() }
 
-// Trigger asks for a reload and never blocks. Triggers that come while one is pending are one, and loads are at least MinInterval apart;
-// a load begins after the last trigger. It also ends the wait after a failure.
+// Trigger asks for a reload. It never blocks. Triggers that come while one is pending count as one,
+// and loads are at least MinInterval apart. A load begins after the last trigger. A trigger also
+// ends the wait after a failure.
 func (l *Live) Trigger() {
 	select {
 	case l.trigger <- struct{}{}:
@@ -114,7 +124,7 @@ func (l *Live) Trigger() {
 	}
 }
 
-// Wait waits until a schema is in force, or ctx is done; then the error says why there is none.
+// Wait waits until a schema is in force. If ctx is done before, the error says why there is none.
 func (l *Live) Wait(ctx context.Context) error {
 	select {
 	case <-l.ready:
@@ -128,8 +138,9 @@ func (l *Live) Wait(ctx context.Context) error {
 	return fmt.Errorf("no schema: %w (%w)", cause, context.Cause(ctx))
 }
 
-// Subscribe calls fn with the schema in force, if there is one, and with each later one: one call at a time, in order. While
-// fn runs, other subscribers and the next load wait. cancel waits for a running fn. fn must call neither Subscribe nor cancel.
+// Subscribe calls fn with the schema in force, if there is one, and with each later one, one at a
+// time and in order. While fn runs, other subscribers and the next load wait. cancel waits for a
+// running fn. fn must not call Subscribe or cancel.
 func (l *Live) Subscribe(fn func(*Schema)) (cancel func()) {
 	l.notify.Lock()
 	defer l.notify.Unlock()
@@ -161,7 +172,7 @@ func (l *Live) run(ctx context.Context) {
 			return
 		}
 		if triggered {
-			// What happened so far says nothing of what the trigger brings.
+			// Earlier failures say nothing about the load that was asked for.
 			failures = 0
 			if !sleep(ctx, l.spacing()-time.Since(started)) {
 				return
@@ -171,8 +182,8 @@ func (l *Live) run(ctx context.Context) {
 	}
 }
 
-// spacing is the shortest time between loads. Before the first success calls fail for want of a schema, and an instance that
-// becomes ready is what was missing, so that it is shorter then.
+// spacing is the minimum time between loads. It is shorter before the first success: until then
+// calls fail because there is no schema, and the trigger is an instance that has become ready.
 func (l *Live) spacing() time.Duration {
 	if l.current.Load() == nil {
 		return min(l.opts.MinInterval, l.opts.BackoffBase)
@@ -180,7 +191,7 @@ func (l *Live) spacing() time.Duration {
 	return l.opts.MinInterval
 }
 
-// pause is how long to wait for the next load without a trigger; 0 is forever.
+// pause is how long to wait for the next load without a trigger. 0 is forever.
 func (l *Live) pause(failures int) time.Duration {
 	if failures == 0 {
 		return jitter(l.opts.Refresh, 0.1)
@@ -210,7 +221,7 @@ func (l *Live) await(ctx context.Context, d time.Duration) (triggered, alive boo
 	}
 }
 
-// drain forgets a trigger that the load about to begin stands for.
+// drain drops a trigger, because the load that is about to begin comes after it.
 func (l *Live) drain() {
 	select {
 	case <-l.trigger:
@@ -222,7 +233,7 @@ func (l *Live) drain() {
 func (l *Live) reload(ctx context.Context) bool {
 	s, err := l.load(ctx)
 	if ctx.Err() != nil {
-		return false // A load cut short by Close says nothing.
+		return false // Close has ended the load, so its result says nothing.
 	}
 	result := Failed
 	if err == nil {
@@ -231,7 +242,7 @@ func (l *Live) reload(ctx context.Context) bool {
 			result = Unchanged
 		}
 	}
-	// In this order: who is told of a schema by its subscription or by Wait finds it in the status.
+	// The status comes first, so that subscribers and callers of Wait find the schema in it.
 	l.record(result, s, err)
 	if result == Changed {
 		l.publish(s)
@@ -242,7 +253,8 @@ func (l *Live) reload(ctx context.Context) bool {
 	return err == nil
 }
 
-// load guards against panics: descriptors come from other processes, and the libraries that link them are written for those of compilers.
+// load guards against panics. Descriptors come from other processes, and the libraries that link
+// them are written for those of compilers.
 func (l *Live) load(ctx context.Context) (s *Schema, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -252,7 +264,7 @@ func (l *Live) load(ctx context.Context) (s *Schema, err error) {
 	}()
 	s, err = l.loader.Load(ctx)
 	if err == nil && s == nil {
-		err = errors.New("read the schema: the loader has none")
+		err = errors.New("read the schema: the loader returned none")
 	}
 	return s, err
 }
@@ -273,7 +285,7 @@ func jitter(d time.Duration, share float64) time.Duration {
 	return time.Duration(float64(d) * (1 + share*(2*rand.Float64()-1))) //nolint:gosec // Only spreads load.
 }
 
-// sleep reports whether the time has passed without ctx being done.
+// sleep waits for d. It reports false if ctx is done before.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

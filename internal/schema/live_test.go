@@ -78,13 +78,13 @@ func fixtureSchemas(t *testing.T) (a, b, again *Schema) {
 	return a, b, again
 }
 
-// pass lets virtual time pass, and everything happen that is due.
+// pass lets virtual time pass, and waits until everything that is due has happened.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// inBubble runs a test of a Live over a fake loader in virtual time.
+// inBubble runs a test of a Live with a fake loader in virtual time.
 func inBubble(t *testing.T, f *fakeLoader, opts LiveOptions, test func(t *testing.T, l *Live)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -147,7 +147,8 @@ func TestLiveTriggers(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			f := &fakeLoader{schema: a, takes: tc.takes}
 			inBubble(t, f, LiveOptions{}, func(t *testing.T, l *Live) {
-				// The interval counts from the first schema on, which is here before the first trigger unless loading takes long.
+				// The interval counts from the first schema on. That comes before the first trigger
+				// here, unless loading takes long.
 				for _, at := range tc.triggers {
 					pass(time.Until(f.begin.Add(at)))
 					l.Trigger()
@@ -210,7 +211,7 @@ func TestLiveReloads(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			f := &fakeLoader{schema: a}
 			counted := map[Result]uint64{}
-			// The backoff is so long that a failure is met once.
+			// The backoff is so long that a failure occurs once.
 			opts := LiveOptions{BackoffBase: time.Minute, BackoffMax: time.Hour, OnReload: func(r Result) { counted[r]++ }}
 			inBubble(t, f, opts, func(t *testing.T, l *Live) {
 				var told []*Schema
@@ -351,7 +352,7 @@ func TestLiveFollowsAFile(t *testing.T) {
 	wantMethods(t, next(), fixtureMethods...)
 }
 
-// A service is deployed with reflection where it had none.
+// A service without reflection is deployed again, with reflection.
 func TestLiveFollowsAServer(t *testing.T) {
 	b := testkit.StartBackend(t, testkit.WithReflection(false, false))
 	l := NewLive(Reflection(dial(t, b.Addr()), ReflectionOptions{}), LiveOptions{})

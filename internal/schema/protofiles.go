@@ -18,15 +18,16 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// maxSourceErrors is how many errors of .proto sources are reported at once.
+// maxSourceErrors is the maximum number of errors of .proto sources that are reported at once.
 const maxSourceErrors = 10
 
-// ProtoFiles returns a loader of .proto sources. Imports are looked for in importPaths, in their order, then among the common files (google/protobuf,
-// google/api, google/rpc), which need not be there. A file is named by its place under an import path, as protoc does it;
-// without import paths the directory of each file is one. Only services of the files themselves are exposed, not those of
-// files they import, and none of gRPC's own.
+// ProtoFiles returns a loader of .proto sources. Imports are looked for in importPaths, in their
+// order, then among the common files (google/protobuf, google/api, google/rpc), which need not be
+// there. A file is named by its path below an import path, as protoc does it. Without import paths,
+// the directory of each file is one. The schema exposes the services that the files themselves
+// declare, except gRPC's own, and not those of the files that they import.
 //
-// Watch follows the files and all they import.
+// Watch follows the files and all that they import.
 //
 // Errors have file:line:column as the compiler gives them.
 func ProtoFiles(files, importPaths []string) Loader {
@@ -44,7 +45,7 @@ func (p *protoFiles) Watch(ctx context.Context, changed func()) { p.tracker.watc
 // Load implements Loader.
 func (p *protoFiles) Load(ctx context.Context) (*Schema, error) {
 	if len(p.paths) == 0 {
-		return nil, errors.New("compile .proto files: none is given")
+		return nil, errors.New("compile .proto files: no file is given")
 	}
 	read := p.tracker.begin()
 	defer read.end()
@@ -69,7 +70,7 @@ func (p *protoFiles) Load(ctx context.Context) (*Schema, error) {
 		return nil, fmt.Errorf("compile .proto files: %w", err)
 	}
 	if len(s.services) == 0 {
-		return nil, fmt.Errorf("%s: they declare no service but gRPC's own", quoted(p.paths))
+		return nil, fmt.Errorf("%s: they declare no service except gRPC's own", quoted(p.paths))
 	}
 	return s, nil
 }
@@ -110,7 +111,7 @@ func compile(ctx context.Context, read *reading, names, roots []string) (*Schema
 	return a.buildNamed(services)
 }
 
-// sourceResolver finds imports: first sources, then the common files, then what else the compiler brings along.
+// sourceResolver finds imports: first sources, then the common files, then those of the compiler.
 func sourceResolver(read *reading, roots []string) protocompile.Resolver {
 	return protocompile.WithStandardImports(protocompile.ResolverFunc(func(name string) (protocompile.SearchResult, error) {
 		for _, root := range roots {
@@ -129,7 +130,7 @@ func sourceResolver(read *reading, roots []string) protocompile.Resolver {
 	}))
 }
 
-// addCompiled adds a file with all it imports.
+// addCompiled adds a file with all that it imports.
 func (a *assembly) addCompiled(fd protoreflect.FileDescriptor) error {
 	if a.given[fd.Path()] != nil {
 		return nil
@@ -138,7 +139,7 @@ func (a *assembly) addCompiled(fd protoreflect.FileDescriptor) error {
 	if err != nil {
 		return badFile(fd.Path(), err)
 	}
-	if err := a.addBytes(raw, fd.Path()); err != nil {
+	if _, err := a.addBytes(raw, fd.Path()); err != nil {
 		return err
 	}
 	for i := range fd.Imports().Len() {
@@ -149,16 +150,17 @@ func (a *assembly) addCompiled(fd protoreflect.FileDescriptor) error {
 	return nil
 }
 
-// importName is the name by which others import the file: its path from the first import path that it is under. A path that
-// does not exist as it stands may be such a name already.
+// importName is the name by which others import the file: its path below the first import path that
+// contains it. A path that does not exist may be such a name already.
 func importName(read *reading, path string, roots []string) (string, error) {
 	if !read.exists(path) {
-		if !filepath.IsAbs(path) && slices.ContainsFunc(roots, func(root string) bool { return read.exists(filepath.Join(root, path)) }) {
+		isName := func(root string) bool { return read.exists(filepath.Join(root, path)) }
+		if !filepath.IsAbs(path) && slices.ContainsFunc(roots, isName) {
 			return filepath.ToSlash(filepath.Clean(path)), nil
 		}
 		_, err := os.Stat(path)
 		if err == nil {
-			err = fs.ErrNotExist // It has come since; the next load finds it.
+			err = fs.ErrNotExist // It was created since. The next load finds it.
 		}
 		return "", err
 	}
@@ -183,7 +185,8 @@ func importName(read *reading, path string, roots []string) (string, error) {
 	return "", fmt.Errorf("%s is under none of the import paths %s", path, quoted(roots))
 }
 
-// shadowed reports, as protoc does, that the name of a file leads to another file in an earlier import path.
+// shadowed returns an error, as protoc does, if the name of a file leads to another file in an
+// earlier import path.
 func shadowed(read *reading, path, rel string, roots []string) error {
 	for _, root := range roots {
 		found := filepath.Join(root, rel)

@@ -108,7 +108,7 @@ func TestProtoFilesByTheNameThatOthersImportThemBy(t *testing.T) {
 	}
 }
 
-// The ways of loading agree on what a schema is.
+// All loaders make the same schema of the same files.
 func TestSourcesProtosetAndReflectionHaveOneFingerprint(t *testing.T) {
 	plain := map[string]string{
 		"p.proto": `syntax = "proto3"; package p; import "google/api/annotations.proto"; import "google/protobuf/empty.proto";

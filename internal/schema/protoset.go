@@ -10,13 +10,15 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// Protoset returns a loader of files with a serialised google.protobuf.FileDescriptorSet, as `protoc --include_imports
-// --descriptor_set_out` and `buf build -o` write them. Several are taken together; a file that is in more than one of them must be the same in all.
-// It exposes all services but gRPC's own.
+// Protoset returns a loader of files with a serialised google.protobuf.FileDescriptorSet, as
+// `protoc --include_imports --descriptor_set_out` and `buf build -o` write them. Several sets are
+// taken together. A .proto file that is in more than one of them must be the same in all. The
+// schema exposes all services except gRPC's own.
 //
-// Watch follows the files, also through the symbolic links that Kubernetes swaps.
+// Watch follows the files, even through the symbolic links that Kubernetes swaps.
 //
-// Errors name the file: those of the file system, *MissingImportError, *ConflictError, and what is invalid.
+// Errors name the file. They are those of the file system, *MissingImportError, *ConflictError, or
+// say what is invalid.
 func Protoset(files ...string) Loader { return &protoset{paths: files, tracker: newTracker()} }
 
 type protoset struct {
@@ -30,7 +32,7 @@ func (p *protoset) Watch(ctx context.Context, changed func()) { p.tracker.watch(
 // Load implements Loader.
 func (p *protoset) Load(ctx context.Context) (*Schema, error) {
 	if len(p.paths) == 0 {
-		return nil, errors.New("read descriptor sets: none is given")
+		return nil, errors.New("read descriptor sets: no file is given")
 	}
 	read := p.tracker.begin()
 	defer read.end()
@@ -52,7 +54,7 @@ func (p *protoset) Load(ctx context.Context) (*Schema, error) {
 		return nil, fmt.Errorf("descriptor sets %s: %w", quoted(p.paths), hintIncludeImports(err))
 	}
 	if len(s.services) == 0 {
-		return nil, fmt.Errorf("descriptor sets %s: they describe no service but gRPC's own", quoted(p.paths))
+		return nil, fmt.Errorf("descriptor sets %s: they describe no service except gRPC's own", quoted(p.paths))
 	}
 	return s, nil
 }
@@ -61,7 +63,7 @@ func (a *assembly) addSet(raw []byte, path string) error {
 	set := &descriptorpb.FileDescriptorSet{}
 	err := proto.UnmarshalOptions{Resolver: optionTypes(), AllowPartial: true}.Unmarshal(raw, set)
 	if err == nil && len(set.GetFile()) == 0 {
-		err = errors.New("there is no file in it")
+		err = errors.New("it has no .proto file in it")
 	}
 	if err != nil {
 		hint := ""
@@ -78,7 +80,7 @@ func (a *assembly) addSet(raw []byte, path string) error {
 	return nil
 }
 
-// hintIncludeImports adds what is nearly always the reason when a file is missing in a descriptor set.
+// hintIncludeImports adds the usual reason why a file is missing in a descriptor set.
 func hintIncludeImports(err error) error {
 	var missing *MissingImportError
 	if !errors.As(err, &missing) {

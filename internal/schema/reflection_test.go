@@ -158,6 +158,56 @@ func TestReflectionOfUnusualServers(t *testing.T) {
 			problems: []string{"acme.Users"},
 		},
 		{
+			name: "ends the stream for a name that it does not know",
+			server: fakeReflection{
+				listed: append([]string{"acme.Ghost", "acme.Spirit"}, fixtureServices...),
+				edit: func(_ *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
+					if resp.GetErrorResponse() != nil {
+						return status.Error(codes.NotFound, "no such symbol")
+					}
+					return nil
+				},
+			},
+			problems: []string{"acme.Ghost", "acme.Spirit"},
+		},
+		{
+			name: "finds a service only by the name of another in its file",
+			server: fakeReflection{
+				listed: []string{"acme.Users", "acme.Other", "acme.Third"},
+				edit: func(q *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
+					if q.GetFileContainingSymbol() == "acme.Third" {
+						resp.MessageResponse = errorResponse(codes.NotFound).MessageResponse
+					}
+					if q.GetFileContainingSymbol() == "acme.Users" {
+						third := &descriptorpb.FileDescriptorProto{Name: proto.String("acme/third.proto"), Package: proto.String("acme"), Service: []*descriptorpb.ServiceDescriptorProto{
+							{Name: proto.String("Third"), Method: []*descriptorpb.MethodDescriptorProto{{Name: proto.String("Do"), InputType: proto.String(".acme.Nothing"), OutputType: proto.String(".acme.Nothing")}}},
+						}}
+						resp.GetFileDescriptorResponse().FileDescriptorProto = append(resp.GetFileDescriptorResponse().FileDescriptorProto, marshalOrNil(third))
+					}
+					return nil
+				},
+			},
+			methods: []string{"acme.Other/Do", "acme.Third/Do", "acme.Users/Get", "acme.Users/Watch"},
+		},
+		{
+			name:   "gives a part of a file that has nothing but what was asked for",
+			server: fakeReflection{edit: editFile(func(string) string { return "" })},
+		},
+		{
+			name:   "gives each declaration in a file of its own",
+			server: fakeReflection{edit: editFile(func(symbol string) string { return symbol + ".proto" })},
+		},
+		{
+			name: "gives files by another name than it was asked for",
+			server: fakeReflection{edit: func(q *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
+				if fd := fileOf(resp); fd != nil && q.GetFileByFilename() != "" {
+					fd.Name = proto.String("src/" + fd.GetName())
+					resp.MessageResponse = fileResponse(fd).MessageResponse
+				}
+				return nil
+			}},
+		},
+		{
 			name: "answers another kind of question",
 			server: fakeReflection{edit: func(q *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
 				if q.GetFileContainingSymbol() == "acme.Users" {
@@ -192,6 +242,86 @@ func TestReflectionOfUnusualServers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// fileOf returns the only file of an answer, or nil.
+func fileOf(resp *reflectionpb.ServerReflectionResponse) *descriptorpb.FileDescriptorProto {
+	fd := &descriptorpb.FileDescriptorProto{}
+	if raw := resp.GetFileDescriptorResponse().GetFileDescriptorProto(); len(raw) != 1 || proto.Unmarshal(raw[0], fd) != nil {
+		return nil
+	}
+	return fd
+}
+
+// editFile leaves nothing in a file except the symbol that was asked for. Unless rename returns "",
+// the file has neither its name nor its imports.
+func editFile(rename func(symbol string) string) func(*reflectionpb.ServerReflectionRequest, *reflectionpb.ServerReflectionResponse) error {
+	return func(q *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
+		fd, symbol := fileOf(resp), q.GetFileContainingSymbol()
+		if fd == nil {
+			return nil
+		}
+		name := strings.TrimPrefix(symbol, fd.GetPackage()+".")
+		fd.MessageType = slices.DeleteFunc(fd.MessageType, func(m *descriptorpb.DescriptorProto) bool { return m.GetName() != name })
+		fd.EnumType = slices.DeleteFunc(fd.EnumType, func(e *descriptorpb.EnumDescriptorProto) bool { return e.GetName() != name })
+		fd.Service = slices.DeleteFunc(fd.Service, func(s *descriptorpb.ServiceDescriptorProto) bool { return s.GetName() != name })
+		fd.SourceCodeInfo = nil
+		if to := rename(symbol); to != "" && symbol != "" {
+			fd.Name, fd.Dependency = proto.String(to), nil
+		}
+		resp.MessageResponse = fileResponse(fd).MessageResponse
+		return nil
+	}
+}
+
+// A server may send all files with every answer. Each counts once.
+func TestReflectionCountsAFileOnce(t *testing.T) {
+	server := &fakeReflection{files: sources(t, fixture), listed: fixtureServices}
+	var all [][]byte
+	size := 0
+	for _, fd := range server.files {
+		all = append(all, marshal(t, fd))
+		size += len(marshal(t, fd))
+	}
+	server.edit = func(_ *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
+		if resp.GetFileDescriptorResponse() != nil {
+			resp.MessageResponse = bytesResponse(append(slices.Clone(all), all...)...).MessageResponse
+		}
+		return nil
+	}
+	s, err := Reflection(server, ReflectionOptions{MaxBytes: size + 1}).Load(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantMethods(t, s, fixtureMethods...)
+	if server.questions != 2 {
+		t.Errorf("%d questions, want no more after the first file", server.questions)
+	}
+	server.edit = func(_ *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
+		if resp.GetFileDescriptorResponse() != nil {
+			resp.MessageResponse = bytesResponse(slices.Repeat(all, 10)...).MessageResponse
+		}
+		return nil
+	}
+	_, err = Reflection(server, ReflectionOptions{MaxBytes: size + 1}).Load(testContext(t))
+	wantError(t, err, "larger than the limit")
+}
+
+// A server that sends parts of one file without end meets a limit.
+func TestReflectionOfEndlessParts(t *testing.T) {
+	server := &fakeReflection{files: sources(t, fixture), listed: manyNames(5000)}
+	n := 0
+	server.edit = func(q *reflectionpb.ServerReflectionRequest, resp *reflectionpb.ServerReflectionResponse) error {
+		if q.GetListServices() != "" {
+			return nil
+		}
+		n++
+		fd := &descriptorpb.FileDescriptorProto{Name: proto.String("x.proto"), MessageType: []*descriptorpb.DescriptorProto{{Name: proto.String(fmt.Sprint("M", n))}}}
+		resp.MessageResponse = fileResponse(fd).MessageResponse
+		return nil
+	}
+	_, err := Reflection(server, ReflectionOptions{}).Load(testContext(t))
+	wantError(t, err, "two different versions")
 }
 
 // largeReflection sends one file that is larger than what gRPC accepts by default.
@@ -358,7 +488,8 @@ func TestCountDeclarations(t *testing.T) {
 		t.Errorf("counted %d where 3 are the limit", got)
 	}
 	for i := range fd {
-		countDeclarations(fd[i:], "FileDescriptorProto", maxDeclarations) // Malformed, which must not matter.
+		// Malformed bytes must do no harm.
+		countDeclarations(fd[i:], "FileDescriptorProto", maxDeclarations)
 	}
 }
 

@@ -1,7 +1,9 @@
-// Package schema turns descriptors into one immutable Schema: the services that can be called, with every type they use. It reads them by
-// gRPC server reflection, from descriptor sets (protosets) or from .proto sources, and keeps them current (Live).
+// Package schema turns descriptors into one immutable Schema: the services that can be called, with
+// every type they use. It reads them by gRPC server reflection, from descriptor sets (protosets) or
+// from .proto sources, and keeps them current (Live).
 //
-// It is not a router and not a codec: HTTP rules are handed on as they are written, and messages are never decoded here.
+// It is neither a router nor a codec: it hands on HTTP rules as they are written, and never decodes
+// messages.
 package schema
 
 import (
@@ -15,7 +17,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
-	"google.golang.org/protobuf/types/dynamicpb"
 )
 
 // Schema is an immutable set of services, with all the types they use. Safe for concurrent use.
@@ -24,56 +25,62 @@ type Schema struct {
 	byName      map[string]*Method
 	services    []string
 	files       *protoregistry.Files
-	types       *dynamicpb.Types
+	types       *Types
 	problems    []Problem
 	fingerprint string
 }
 
 // Method is one RPC. It is immutable.
 type Method struct {
-	Name string // "package.Service/Method"
+	// Name is "package.Service/Method".
+	Name string
 	Desc protoreflect.MethodDescriptor
 	// Rules are the google.api.http rule, then its additional_bindings, flattened: none of them has
 	// additional_bindings of its own. Nil without the option.
 	Rules []*annotations.HttpRule
-	// Idempotent: idempotency_level is NO_SIDE_EFFECTS or IDEMPOTENT.
+	// Idempotent reports that idempotency_level is NO_SIDE_EFFECTS or IDEMPOTENT.
 	Idempotent bool
-	// NoSideEffects: idempotency_level is NO_SIDE_EFFECTS, which opens Connect's GET.
+	// NoSideEffects reports that idempotency_level is NO_SIDE_EFFECTS. Such a method can be called
+	// by Connect's GET.
 	NoSideEffects bool
 }
 
-// maxProblems is how many problems are kept, for a server that lists thousands of services and describes none.
+// maxProblems is the maximum number of problems that are kept. A server may list thousands of
+// services and describe none.
 const maxProblems = 100
 
-// Problem is something of the source that could not be used. The rest of the schema works without it.
+// Problem is a part of the source that cannot be used. The rest of the schema works without it.
 type Problem struct {
-	Subject string `json:"subject"` // the service, method or file it is about
+	// Subject is the service, method or file that it is about.
+	Subject string `json:"subject"`
 	Reason  string `json:"reason"`
 }
 
 func (p Problem) String() string { return p.Subject + ": " + p.Reason }
 
-// New makes a schema of a descriptor set that need not be ordered. It exposes all services in it
-// but gRPC's own (see IsGRPCOwn). Missing files of google/protobuf, google/api and google/rpc are
-// added. The set is not modified and may be changed afterwards.
+// New makes a schema of a descriptor set, whose files may be in any order. It exposes all services
+// in it except gRPC's own (see IsGRPCOwn). It adds missing files of google/protobuf, google/api and
+// google/rpc. The set is not modified and may be changed afterwards.
 //
 // Errors are *MissingImportError, *ConflictError, or say which file is invalid and why.
 func New(set *descriptorpb.FileDescriptorSet) (*Schema, error) {
 	a := newAssembly()
 	for _, fd := range set.GetFile() {
-		// A copy by way of the wire, so that options have the types that this package reads, whatever made them.
+		// The copy goes through the wire form, so that options have the types that this package
+		// reads.
 		raw, err := proto.Marshal(fd)
 		if err != nil {
 			return nil, badFile(fd.GetName(), err)
 		}
-		if err := a.addBytes(raw, "the set"); err != nil {
+		if _, err := a.addBytes(raw, "the set"); err != nil {
 			return nil, err
 		}
 	}
 	return a.buildStrict()
 }
 
-// FromFiles makes a schema of linked descriptors, such as generated code has, and everything they import.
+// FromFiles makes a schema of linked descriptors, such as those of generated code, with everything
+// that they import.
 func FromFiles(files ...protoreflect.FileDescriptor) (*Schema, error) {
 	set := &descriptorpb.FileDescriptorSet{}
 	seen := map[string]bool{}
@@ -98,24 +105,28 @@ func FromFiles(files ...protoreflect.FileDescriptor) (*Schema, error) {
 // Method returns a method by "package.Service/Method" (a leading slash is allowed), or nil.
 func (s *Schema) Method(name string) *Method { return s.byName[strings.TrimPrefix(name, "/")] }
 
-// Methods returns all methods, sorted by name. The slice is not to be modified.
+// Methods returns all methods, sorted by name. Do not modify the slice.
 func (s *Schema) Methods() []*Method { return s.methods }
 
-// Services returns the full names of the exposed services, sorted. The slice is not to be modified.
+// Services returns the full names of the exposed services, sorted. Do not modify the slice.
 func (s *Schema) Services() []string { return s.services }
 
-// Files returns the descriptors: those of the source, and the common google/ files that it may or may not have had.
+// Files returns the descriptors of the source, and those of the common google/ files, which the
+// source may lack.
 func (s *Schema) Files() *protoregistry.Files { return s.files }
 
-// Types resolves Any and extensions; it satisfies transcode.Resolver. Besides the source's own types it
-// knows the well-known types and google.rpc's error details.
-func (s *Schema) Types() *dynamicpb.Types { return s.types }
+// Types resolves Any and extensions. It satisfies transcode.Resolver.
+func (s *Schema) Types() *Types { return s.types }
 
-// Problems are parts of the source that had to be left out, sorted by subject. The slice is not to be modified.
+// Problems are parts of the source that had to be left out, sorted by subject. Do not modify the
+// slice.
 func (s *Schema) Problems() []Problem { return s.problems }
 
-// Fingerprint identifies the contents: equal descriptors (comments included, other source positions not) and equal
-// services, equal fingerprint. The common google/ files do not count where the source's version says nothing that ours does not.
+// Fingerprint identifies the content. It is the same for equal services with equal descriptors.
+// Comments count, but source positions do not. A common google/ file does not count unless the
+// source's version declares more than the built-in one.
+//
+// A schema that was replaced because a learned type had changed has a fingerprint of its own.
 func (s *Schema) Fingerprint() string { return s.fingerprint }
 
 // index fills what is derived from the services.
@@ -135,7 +146,8 @@ func (s *Schema) index(services []protoreflect.ServiceDescriptor) {
 	slices.SortFunc(s.problems, func(a, b Problem) int { return strings.Compare(a.String(), b.String()) })
 	s.problems = slices.Compact(s.problems)
 	if n := len(s.problems) - maxProblems; n > 0 {
-		s.problems = append(s.problems[:maxProblems:maxProblems], Problem{Subject: "and more", Reason: fmt.Sprintf("%d further problems are not shown", n)})
+		more := Problem{Subject: "and more", Reason: fmt.Sprintf("%d further problems are not shown", n)}
+		s.problems = append(s.problems[:maxProblems:maxProblems], more)
 	}
 }
 
@@ -147,7 +159,7 @@ func newMethod(md protoreflect.MethodDescriptor) *Method {
 	}
 	m.NoSideEffects = opts.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS
 	m.Idempotent = m.NoSideEffects || opts.GetIdempotencyLevel() == descriptorpb.MethodOptions_IDEMPOTENT
-	// Every file was parsed with optionTypes, so that the extension, if it is there, has the linked type.
+	// Every file was parsed with optionTypes. So the extension has the linked type, if it is set.
 	if !proto.HasExtension(opts, annotations.E_Http) {
 		return m
 	}
@@ -157,8 +169,8 @@ func newMethod(md protoreflect.MethodDescriptor) *Method {
 	return m
 }
 
-// flatten puts a rule and its additional bindings into one list. http.proto allows one level of them only; what
-// is nested deeper is dropped, as other implementations do.
+// flatten puts a rule and its additional bindings into one list. http.proto allows one level of
+// bindings. Deeper ones are dropped, as in other implementations.
 func flatten(rule *annotations.HttpRule) []*annotations.HttpRule {
 	rules := []*annotations.HttpRule{rule}
 	rules = append(rules, rule.GetAdditionalBindings()...)

@@ -65,7 +65,7 @@ func TestRulesAreFlattened(t *testing.T) {
 	}
 }
 
-// The option may reach us as an extension of the linked type, of a dynamic type, or as unknown fields.
+// The option may come as an extension of the linked type, of a dynamic type, or as unknown fields.
 func TestRulesWhateverTheOptionWasMadeOf(t *testing.T) {
 	desc := sources(t, fixture)["acme/user.proto"]
 	method := func(fd *descriptorpb.FileDescriptorProto) *descriptorpb.MethodDescriptorProto {
@@ -226,7 +226,7 @@ func TestInvalidFiles(t *testing.T) {
 	}
 }
 
-// diamonds makes files of which each reaches the bottom in two to the power of its height ways.
+// diamonds makes files in layers. The ways from a file to the bottom double with each layer.
 func diamonds(n int) []*descriptorpb.FileDescriptorProto {
 	files := []*descriptorpb.FileDescriptorProto{{Name: proto.String("d0")}}
 	for i := 1; i <= n; i++ {

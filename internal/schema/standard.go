@@ -5,29 +5,29 @@ import (
 	"sync"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
-	_ "google.golang.org/genproto/googleapis/api/httpbody" // linked for files that import it
+	_ "google.golang.org/genproto/googleapis/api/httpbody" // for files that import it
 	"google.golang.org/genproto/googleapis/api/visibility"
-	_ "google.golang.org/genproto/googleapis/rpc/code"       // as httpbody
-	_ "google.golang.org/genproto/googleapis/rpc/errdetails" // as httpbody
-	_ "google.golang.org/genproto/googleapis/rpc/status"     // as httpbody
+	_ "google.golang.org/genproto/googleapis/rpc/code"
+	_ "google.golang.org/genproto/googleapis/rpc/errdetails"
+	_ "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/gofeaturespb"
-	_ "google.golang.org/protobuf/types/known/anypb"           // as httpbody
-	_ "google.golang.org/protobuf/types/known/apipb"           // as httpbody
-	_ "google.golang.org/protobuf/types/known/durationpb"      // as httpbody
-	_ "google.golang.org/protobuf/types/known/emptypb"         // as httpbody
-	_ "google.golang.org/protobuf/types/known/fieldmaskpb"     // as httpbody
-	_ "google.golang.org/protobuf/types/known/sourcecontextpb" // as httpbody
-	_ "google.golang.org/protobuf/types/known/structpb"        // as httpbody
-	_ "google.golang.org/protobuf/types/known/timestamppb"     // as httpbody
-	_ "google.golang.org/protobuf/types/known/typepb"          // as httpbody
-	_ "google.golang.org/protobuf/types/known/wrapperspb"      // as httpbody
+	_ "google.golang.org/protobuf/types/known/anypb"
+	_ "google.golang.org/protobuf/types/known/apipb"
+	_ "google.golang.org/protobuf/types/known/durationpb"
+	_ "google.golang.org/protobuf/types/known/emptypb"
+	_ "google.golang.org/protobuf/types/known/fieldmaskpb"
+	_ "google.golang.org/protobuf/types/known/sourcecontextpb"
+	_ "google.golang.org/protobuf/types/known/structpb"
+	_ "google.golang.org/protobuf/types/known/timestamppb"
+	_ "google.golang.org/protobuf/types/known/typepb"
+	_ "google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// standardFiles are those that each schema has, so that google.protobuf.Any and error details of these types are
-// resolved whether or not a service imports them.
+// standardFiles are in every schema. So google.protobuf.Any and error details can hold their types,
+// even if no service imports them.
 var standardFiles = []string{
 	"google/api/httpbody.proto",
 	"google/protobuf/any.proto",
@@ -41,10 +41,12 @@ var standardFiles = []string{
 	"google/rpc/status.proto",
 }
 
-// standardFile returns the linked version of a common file, or nil. Only these directories are looked at: what else is
-// linked into the binary (other plugins' protos) may have the same path as a file of a service and mean something else.
+// standardFile returns the linked version of a common file, or nil. It looks into three directories
+// only. Other files that are linked into the binary, such as those of other plugins, may have the
+// same path as a file of a service and mean something else.
 func standardFile(path string) protoreflect.FileDescriptor {
-	if !strings.HasPrefix(path, "google/protobuf/") && !strings.HasPrefix(path, "google/api/") && !strings.HasPrefix(path, "google/rpc/") {
+	if !strings.HasPrefix(path, "google/protobuf/") && !strings.HasPrefix(path, "google/api/") &&
+		!strings.HasPrefix(path, "google/rpc/") {
 		return nil
 	}
 	fd, err := protoregistry.GlobalFiles.FindFileByPath(path)
@@ -54,8 +56,9 @@ func standardFile(path string) protoreflect.FileDescriptor {
 	return fd
 }
 
-// optionTypes are the options that files are parsed with. It is not the global registry because extension numbers of options
-// are often private: another plugin's option of the same number would make a file unreadable.
+// optionTypes are the options that files are parsed with. The global registry would not do, because
+// the numbers of options are often private: an option of another plugin with the same number would
+// make a file unreadable.
 var optionTypes = sync.OnceValue(func() *protoregistry.Types {
 	types := &protoregistry.Types{}
 	for _, xt := range []protoreflect.ExtensionType{
@@ -72,8 +75,9 @@ var optionTypes = sync.OnceValue(func() *protoregistry.Types {
 	return types
 })
 
-// covers reports whether a linked file declares all that the given version of it declares, so that it can take its place. Services
-// are not compared: what a common file of ours has as a service is never exposed.
+// covers reports whether a linked file declares all that the given version of it declares, so that
+// it can take its place. Services are only counted, because those of a common file are never
+// exposed.
 func covers(linked protoreflect.FileDescriptor, given *descriptorpb.FileDescriptorProto) bool {
 	return string(linked.Package()) == given.GetPackage() && len(given.GetService()) == linked.Services().Len() &&
 		coversMessages(linked.Messages(), given.GetMessageType()) &&

@@ -10,21 +10,24 @@ import (
 
 // Status is the state of a Live for operators. Its JSON is public.
 type Status struct {
-	Loaded      bool      `json:"loaded"` // a schema is in force
+	// Loaded reports whether a schema is in force.
+	Loaded      bool      `json:"loaded"`
 	Fingerprint string    `json:"fingerprint,omitempty"`
 	Services    []string  `json:"services"`
 	Methods     int       `json:"methods"`
 	Problems    []Problem `json:"problems,omitempty"`
-	// Since is when the schema in force was read for the first time, CheckedAt when it was found still to be true.
+	// Since is when the schema in force was read for the first time. CheckedAt is when a load last
+	// found it to be current.
 	Since     time.Time `json:"since,omitzero"`
 	CheckedAt time.Time `json:"checked_at,omitzero"`
-	// LastError is why the last load failed, "" when it did not; ErrorSince is when the present run of failures began.
+	// LastError is why the last load failed, or "" if it did not. ErrorSince is when the current
+	// run of failures began.
 	LastError  string    `json:"last_error,omitempty"`
 	ErrorSince time.Time `json:"error_since,omitzero"`
 	// Reloads counts loads by their result.
 	Reloads map[Result]uint64 `json:"reloads"`
 
-	// Err is LastError as it was, to be asked with errors.As.
+	// Err is the error that LastError is the text of, for errors.As.
 	Err error `json:"-"`
 }
 
@@ -37,7 +40,7 @@ func (l *Live) Status() Status {
 	return st
 }
 
-// record keeps the outcome of a load and logs what is new about it.
+// record keeps the result of a load and logs what is new about it.
 func (l *Live) record(result Result, s *Schema, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,7 +54,7 @@ func (l *Live) record(result Result, s *Schema, err error) {
 	if st.Err != nil {
 		level := zap.InfoLevel
 		if !l.warned {
-			level = zap.DebugLevel // Nobody was told that it could not.
+			level = zap.DebugLevel // The failure was not logged at WARN either.
 		}
 		l.log.Log(level, "the schema can be read again", zap.Duration("after", now.Sub(st.ErrorSince)))
 	}
@@ -64,7 +67,7 @@ func (l *Live) record(result Result, s *Schema, err error) {
 		l.log.Info("schema loaded", zap.String("fingerprint", st.Fingerprint),
 			zap.Strings("services", st.Services), zap.Int("methods", st.Methods))
 	}
-	// Problems may come and go while what works stays the same.
+	// Problems may change while the fingerprint stays the same.
 	if !slices.Equal(st.Problems, s.Problems()) {
 		st.Problems = s.Problems()
 		for _, p := range st.Problems {
@@ -73,15 +76,16 @@ func (l *Live) record(result Result, s *Schema, err error) {
 	}
 }
 
-// recordFailure logs an error once, not each time that it is met again.
+// recordFailure logs an error once, and not each time that it occurs again.
 func (l *Live) recordFailure(st *Status, now time.Time, err error) {
-	const most = 4096 // Compilers have much to say.
+	const most = 4096 // Errors of compilers can be long.
 	text := shortened(err.Error(), most)
 	if st.Err == nil || st.LastError != text {
 		l.warned = false
 	}
 	level := zap.DebugLevel
-	if early := l.opts.Early != nil && l.opts.Early(err) && now.Sub(l.started) < earlyTime; !l.warned && !early {
+	early := l.opts.Early != nil && l.opts.Early(err) && now.Sub(l.started) < earlyTime
+	if !l.warned && !early {
 		level = zap.WarnLevel
 		l.warned = true
 	}

@@ -12,18 +12,23 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// tracker knows which files the last load looked at, and what they were like before it did. Files that were looked for
-// and not found are among them: an import that appears in an earlier import path matters as much as one that changes.
+// tracker knows which files the last load looked at, and what they were like before. It includes
+// files that were looked for and not found: an import that appears in an earlier import path
+// matters as much as one that changes.
 type tracker struct {
-	debounce time.Duration // quiet time after an event, while a file is being written
-	poll     time.Duration // between looks at files that the operating system tells about
-	fastPoll time.Duration // where it does not: no watcher, or its limit is reached
+	// debounce is the quiet time after an event, while a file is being written.
+	debounce time.Duration
+	// poll is the time between two looks at files whose changes the operating system reports.
+	poll time.Duration
+	// fastPoll is that time if it does not, because there is no watcher or its limit is reached.
+	fastPoll time.Duration
 
 	newWatcher func() (*fsnotify.Watcher, error)
 
-	mu     sync.Mutex
-	files  map[string]stamp
-	loaded chan struct{} // closed and replaced at the end of each load
+	mu    sync.Mutex
+	files map[string]stamp
+	// loaded is closed and replaced at the end of each load.
+	loaded chan struct{}
 }
 
 func newTracker() *tracker {
@@ -33,10 +38,12 @@ func newTracker() *tracker {
 	}
 }
 
-// stamp is what tells one content of a file from another without reading it.
+// stamp tells one content of a file from another without reading it.
 type stamp struct {
-	info os.FileInfo // nil: there is no such file
-	real string      // with symbolic links resolved
+	// info is nil if the file does not exist.
+	info os.FileInfo
+	// real is the path with symbolic links resolved.
+	real string
 }
 
 func stampOf(path string) stamp {
@@ -55,7 +62,8 @@ func (s stamp) equal(t stamp) bool {
 	if s.info == nil || t.info == nil {
 		return s.info == nil && t.info == nil
 	}
-	return s.real == t.real && s.info.Size() == t.info.Size() && s.info.ModTime().Equal(t.info.ModTime()) && os.SameFile(s.info, t.info)
+	return s.real == t.real && s.info.Size() == t.info.Size() && s.info.ModTime().Equal(t.info.ModTime()) &&
+		os.SameFile(s.info, t.info)
 }
 
 // reading is one load. Safe for concurrent use.
@@ -67,21 +75,22 @@ type reading struct {
 
 func (t *tracker) begin() *reading { return &reading{t: t, files: map[string]stamp{}} }
 
-// end makes what was read the state that changes are measured against.
+// end makes what was read the state that later changes are compared with.
 func (r *reading) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.t.mu.Lock()
 	defer r.t.mu.Unlock()
-	// The compiler may still be ending its goroutines, which come too late for this load.
+	// Goroutines of the compiler may still be reading. That is too late for this load.
 	r.t.files, r.files = r.files, map[string]stamp{}
 	close(r.t.loaded)
 	r.t.loaded = make(chan struct{})
 }
 
-// look takes the stamp before the content is read, so that a change in between is seen as one.
+// look takes the stamp of a file. It is called before the content is read, so that a change in
+// between is noticed.
 func (r *reading) look(path string) stamp {
-	// Events have absolute paths. Abs fails only where the working directory is gone, and everything with it.
+	// Events have absolute paths. Abs fails only if the working directory is gone.
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
 	}
@@ -102,8 +111,9 @@ func (r *reading) file(path string) ([]byte, error) {
 
 func (r *reading) exists(path string) bool { return r.look(path).info != nil }
 
-// watch calls changed when a file that the last load looked at has changed, until ctx is done. It follows directories, because
-// editors and Kubernetes replace files rather than write them, and polls as a safety net.
+// watch calls changed when a file that the last load looked at has changed, until ctx is done. It
+// follows directories, because editors and Kubernetes replace files rather than write to them. It
+// also polls, as a safety net.
 func (t *tracker) watch(ctx context.Context, changed func()) {
 	var events chan fsnotify.Event
 	var errs chan error
@@ -112,12 +122,14 @@ func (t *tracker) watch(ctx context.Context, changed func()) {
 		defer w.Close()
 		events, errs = w.Events, w.Errors
 	} else {
-		w = nil // Polling has to do.
+		w = nil // Then it only polls.
 	}
 	files, loaded := t.current()
-	var named bool            // an event named one of the files
-	var deadline time.Time    // when a burst of events is looked at, even if it goes on
-	timer := time.NewTimer(0) // when to look next
+	var (
+		named    bool      // whether an event named one of the files
+		deadline time.Time // when to look at the files, even if events go on
+	)
+	timer := time.NewTimer(0) // fires when it is time to look
 	defer timer.Stop()
 	for {
 		select {
@@ -125,8 +137,7 @@ func (t *tracker) watch(ctx context.Context, changed func()) {
 			return
 		case <-loaded:
 			files, loaded = t.current()
-			// A new load may have looked at other files.
-			timer.Reset(0)
+			timer.Reset(0) // The load may have looked at other files.
 		case e := <-events:
 			if e.Op == fsnotify.Chmod {
 				continue
@@ -140,7 +151,7 @@ func (t *tracker) watch(ctx context.Context, changed func()) {
 			}
 			timer.Reset(min(t.debounce, deadline.Sub(now)))
 		case err := <-errs:
-			if err != nil { // Events were lost.
+			if err != nil { // Events are lost.
 				timer.Reset(t.debounce)
 			}
 		case <-timer.C:
@@ -171,13 +182,15 @@ func (t *tracker) current() (map[string]stamp, <-chan struct{}) {
 	return t.files, t.loaded
 }
 
-// follow watches the directories that matter to the files and no others. It reports whether that worked.
+// follow watches the directories that matter to the files, and no others. It reports whether that
+// worked.
 func follow(w *fsnotify.Watcher, files map[string]stamp) bool {
 	if w == nil {
 		return false
 	}
-	// A directory may be made below one after it was looked for and before this one is watched. So the directories
-	// are looked for again until all of them are watched already: from then on each change is an event.
+	// A directory may be created in another one before that one is watched. So this lists the
+	// directories again until all of them are watched already. From then on every change is an
+	// event.
 	const most = 20
 	for range most {
 		dirs := map[string]bool{}
@@ -195,7 +208,8 @@ func follow(w *fsnotify.Watcher, files map[string]stamp) bool {
 		ok, complete := true, true
 		for dir := range dirs {
 			complete = complete && watched[dir]
-			// Repeated because a directory that was removed and made anew is no longer watched, whatever the list says.
+			// Add is repeated because a directory that was removed and created again is no longer
+			// watched, even if it is in the list.
 			ok = w.Add(dir) == nil && ok
 		}
 		if !ok || complete {
@@ -205,8 +219,9 @@ func follow(w *fsnotify.Watcher, files map[string]stamp) bool {
 	return false
 }
 
-// watchDirs lists the directories in which something happens when the path comes to mean another file: its own, that of each
-// symbolic link on the way, and the last that exists where it does not.
+// watchDirs lists the directories in which something changes when the path comes to mean another
+// file: its own directory, that of each symbolic link on the way, and the last one that exists if
+// the path does not.
 func watchDirs(path string) []string {
 	const maxLinks = 40
 	path, err := filepath.Abs(path)
@@ -227,10 +242,11 @@ func watchDirs(path string) []string {
 	return dirs
 }
 
-// nextLink walks down an absolute path to the first symbolic link. It returns the directory of that link and the path with the
-// link replaced; or, where there is none, the directory of the path, or of its first part that does not exist, and "".
+// nextLink walks down an absolute path to the first symbolic link. It returns the directory of that
+// link, and the path with the link replaced. If there is no link, it returns "" and the directory
+// of the path, or that of its first part that does not exist.
 func nextLink(path string) (dir, next string) {
-	var parts []string // from the path itself up to below the root
+	var parts []string // from the path itself up to the one below the root
 	for p := path; p != filepath.Dir(p); p = filepath.Dir(p) {
 		parts = append(parts, p)
 	}

@@ -26,10 +26,11 @@ func trackerOf(l Loader) *tracker {
 	}
 }
 
-// startWatch loads once, watches until the test ends and returns a channel that holds a value after changed was called.
+// startWatch loads once and watches until the test ends. The channel that it returns holds a value
+// after changed was called.
 func startWatch(t *testing.T, l Loader) <-chan struct{} {
 	t.Helper()
-	_, _ = l.Load(testContext(t)) // Loads that fail are watched too.
+	_, _ = l.Load(testContext(t)) // Files are watched even if the load fails.
 	ctx, cancel := context.WithCancel(t.Context())
 	changed := make(chan struct{}, 1)
 	done := make(chan struct{})
@@ -121,7 +122,7 @@ func TestWatchSeesChanges(t *testing.T) {
 			},
 		},
 		{
-			name: "the file behind a link is written", files: map[string]string{"real/a.pb": "1"}, load: "a.pb",
+			name: "the target of a link is written", files: map[string]string{"real/a.pb": "1"}, load: "a.pb",
 			setup:  func(t *testing.T, dir string) { must(t, os.Symlink("real/a.pb", filepath.Join(dir, "a.pb"))) },
 			change: func(t *testing.T, dir string) { writeFile(t, filepath.Join(dir, "real/a.pb"), "22") },
 		},

@@ -1,186 +1,187 @@
-// Package reflection tells clients such as grpcurl what can be called through the gateway: gRPC server reflection, v1 and v1alpha, of the
-// methods of all upstreams together. It is not how the gateway learns its upstreams' schemas: package schema is.
+// Package reflection tells clients such as grpcurl what can be called through the gateway. It
+// serves gRPC server reflection, v1 and v1alpha, for the methods of all upstreams together. What
+// `hide` names is not in any answer.
+//
+// It is not how the gateway learns its upstreams' schemas. Package schema does that.
 package reflection
 
 import (
-	"maps"
-	"slices"
-	"sync/atomic"
+	"errors"
+	"io"
+	"sync"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/codes"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
-	"google.golang.org/protobuf/types/dynamicpb"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// Register registers both versions of the service. table returns the table of the moment, nil while there is none: what can be called
-// by its own path is what is told. Where two upstreams have different files of the same name, each service comes with its own.
+// Register registers both versions of the service. table returns the current table, or nil while
+// there is none. The methods in Table.Methods are described, and what only others need is left out.
+// Where files of two upstreams have the same name and differ, each gets a name of its own.
 func Register(to grpc.ServiceRegistrar, table func() *frontend.Table) {
-	s := &schema{table: table}
-	opts := reflection.ServerOptions{Services: s, DescriptorResolver: s, ExtensionResolver: s}
-	reflectionv1.RegisterServerReflectionServer(to, reflection.NewServerV1(opts))
-	reflectionv1alpha.RegisterServerReflectionServer(to, reflection.NewServer(opts))
+	s := &server{table: table}
+	reflectionv1.RegisterServerReflectionServer(to, s)
+	reflectionv1alpha.RegisterServerReflectionServer(to, alphaServer{server: s})
 }
 
-// schema answers from an index of the current table.
-type schema struct {
+// server answers from an index of the current table.
+type server struct {
+	reflectionv1.UnimplementedServerReflectionServer
+
 	table func() *frontend.Table
-	last  atomic.Pointer[index]
+
+	mu   sync.Mutex
+	last *index // nil before the first question
 }
 
-// index is what is known of one table. Immutable.
-type index struct {
-	table    *frontend.Table
-	services map[string]grpc.ServiceInfo
-	files    []*protoregistry.Files // of each upstream, by name, then what the gateway itself knows
-}
-
-func (s *schema) index() *index {
+// index returns the index of the current table. It is made with the first question about a table,
+// and one at a time.
+func (s *server) index() *index {
 	t := s.table()
-	if i := s.last.Load(); i != nil && i.table == t {
-		return i
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last == nil || s.last.table != t {
+		s.last = newIndex(t)
 	}
-	i := newIndex(t)
-	s.last.Store(i)
-	return i
+	return s.last
 }
 
-func newIndex(t *frontend.Table) *index {
-	i := &index{table: t, services: make(map[string]grpc.ServiceInfo)}
-	if t == nil {
-		return i
-	}
-	upstreams := make(map[string]*protoregistry.Files)
-	for _, m := range t.Methods {
-		if m.Desc == nil {
-			continue
+// ServerReflectionInfo implements the service.
+func (s *server) ServerReflectionInfo(stream reflectionv1.ServerReflection_ServerReflectionInfoServer) error {
+	return s.serve(stream.Recv, stream.Send)
+}
+
+// serve answers the questions of one stream.
+func (s *server) serve(recv func() (*reflectionv1.ServerReflectionRequest, error), send func(*reflectionv1.ServerReflectionResponse) error) error {
+	var c conversation
+	for {
+		question, err := recv()
+		if errors.Is(err, io.EOF) {
+			return nil
 		}
-		name := string(m.Desc.Parent().FullName())
-		info := i.services[name]
-		info.Methods = append(info.Methods, grpc.MethodInfo{
-			Name: string(m.Desc.Name()), IsClientStream: m.Desc.IsStreamingClient(), IsServerStream: m.Desc.IsStreamingServer(),
-		})
-		i.services[name] = info
-		files, ok := upstreams[m.Upstream]
-		if !ok {
-			files = new(protoregistry.Files)
-			upstreams[m.Upstream] = files
+		if err != nil {
+			return err
 		}
-		register(files, m.Desc.ParentFile())
-	}
-	for _, name := range slices.Sorted(maps.Keys(upstreams)) {
-		i.files = append(i.files, upstreams[name])
-	}
-	// The usual details of errors are in no schema, as no method returns them; last, for those that have their own.
-	details := new(protoregistry.Files)
-	register(details, errdetails.File_google_rpc_error_details_proto)
-	i.files = append(i.files, details)
-	return i
-}
-
-// register adds a file and what it imports. A file that cannot be added is there already.
-func register(files *protoregistry.Files, fd protoreflect.FileDescriptor) {
-	if fd.IsPlaceholder() {
-		return
-	}
-	if _, err := files.FindFileByPath(fd.Path()); err == nil {
-		return
-	}
-	imports := fd.Imports()
-	for i := range imports.Len() {
-		register(files, imports.Get(i).FileDescriptor)
-	}
-	_ = files.RegisterFile(fd)
-}
-
-// GetServiceInfo implements reflection.ServiceInfoProvider.
-func (s *schema) GetServiceInfo() map[string]grpc.ServiceInfo { return s.index().services }
-
-// FindFileByPath implements protodesc.Resolver.
-func (s *schema) FindFileByPath(path string) (protoreflect.FileDescriptor, error) {
-	for _, files := range s.index().files {
-		if fd, err := files.FindFileByPath(path); err == nil {
-			return fd, nil
+		answer, err := c.answer(s.index(), question)
+		if err != nil {
+			return err
+		}
+		if err := send(answer); err != nil {
+			return err
 		}
 	}
-	return nil, protoregistry.NotFound
 }
 
-// FindDescriptorByName implements protodesc.Resolver.
-func (s *schema) FindDescriptorByName(name protoreflect.FullName) (protoreflect.Descriptor, error) {
-	for _, files := range s.index().files {
-		if d, err := files.FindDescriptorByName(name); err == nil {
-			return d, nil
+// alphaServer serves v1alpha, whose messages are the same on the wire.
+type alphaServer struct {
+	reflectionv1alpha.UnimplementedServerReflectionServer
+
+	server *server
+}
+
+// ServerReflectionInfo implements the service.
+func (s alphaServer) ServerReflectionInfo(stream reflectionv1alpha.ServerReflection_ServerReflectionInfoServer) error {
+	return s.server.serve(func() (*reflectionv1.ServerReflectionRequest, error) {
+		alpha, err := stream.Recv()
+		if err != nil {
+			return nil, err
 		}
-	}
-	return nil, protoregistry.NotFound
-}
-
-// FindExtensionByName implements reflection.ExtensionResolver.
-func (s *schema) FindExtensionByName(name protoreflect.FullName) (protoreflect.ExtensionType, error) {
-	d, err := s.FindDescriptorByName(name)
-	if err != nil {
-		return nil, err
-	}
-	xd, ok := d.(protoreflect.ExtensionDescriptor)
-	if !ok || !xd.IsExtension() {
-		return nil, protoregistry.NotFound
-	}
-	return dynamicpb.NewExtensionType(xd), nil
-}
-
-// FindExtensionByNumber implements reflection.ExtensionResolver.
-func (s *schema) FindExtensionByNumber(message protoreflect.FullName, number protoreflect.FieldNumber) (protoreflect.ExtensionType, error) {
-	var found protoreflect.ExtensionType
-	s.RangeExtensionsByMessage(message, func(xt protoreflect.ExtensionType) bool {
-		if xt.TypeDescriptor().Number() == number {
-			found = xt
+		question := &reflectionv1.ServerReflectionRequest{}
+		return question, convert(question, alpha)
+	}, func(answer *reflectionv1.ServerReflectionResponse) error {
+		//nolint:staticcheck // v1alpha is deprecated, and there are clients that speak nothing else.
+		alpha := &reflectionv1alpha.ServerReflectionResponse{}
+		if err := convert(alpha, answer); err != nil {
+			return err
 		}
-		return found == nil
+		return stream.Send(alpha)
 	})
-	if found == nil {
-		return nil, protoregistry.NotFound
-	}
-	return found, nil
 }
 
-// RangeExtensionsByMessage implements reflection.ExtensionResolver.
-func (s *schema) RangeExtensionsByMessage(message protoreflect.FullName, fn func(protoreflect.ExtensionType) bool) {
-	for _, files := range s.index().files {
-		more := true
-		files.RangeFiles(func(fd protoreflect.FileDescriptor) bool {
-			more = rangeExtensions(fd, message, fn)
-			return more
-		})
-		if !more {
-			return
-		}
+func convert(to, from proto.Message) error {
+	raw, err := proto.Marshal(from)
+	if err == nil {
+		err = proto.Unmarshal(raw, to)
 	}
+	if err != nil {
+		return status.Errorf(codes.Internal, "converting a message between v1 and v1alpha: %v", err)
+	}
+	return nil
 }
 
-// extensions is what files and messages have in common.
-type extensions interface {
-	Extensions() protoreflect.ExtensionDescriptors
-	Messages() protoreflect.MessageDescriptors
+// conversation is the state of one stream.
+type conversation struct {
+	index *index
+	// sent are the files of the index that the client has.
+	sent map[*file]bool
 }
 
-func rangeExtensions(in extensions, message protoreflect.FullName, fn func(protoreflect.ExtensionType) bool) bool {
-	for i := range in.Extensions().Len() {
-		xd := in.Extensions().Get(i)
-		if xd.ContainingMessage().FullName() == message && !fn(dynamicpb.NewExtensionType(xd)) {
-			return false
-		}
+func (c *conversation) answer(i *index, q *reflectionv1.ServerReflectionRequest) (*reflectionv1.ServerReflectionResponse, error) {
+	if c.index != i {
+		// The table has changed. The client has none of the new files.
+		c.index, c.sent = i, map[*file]bool{}
 	}
-	for i := range in.Messages().Len() {
-		if !rangeExtensions(in.Messages().Get(i), message, fn) {
-			return false
+	resp := &reflectionv1.ServerReflectionResponse{ValidHost: q.GetHost(), OriginalRequest: q}
+	switch q := q.GetMessageRequest().(type) {
+	case *reflectionv1.ServerReflectionRequest_FileByFilename:
+		c.sendFile(resp, i.byPath[q.FileByFilename], "file", q.FileByFilename)
+	case *reflectionv1.ServerReflectionRequest_FileContainingSymbol:
+		c.sendFile(resp, i.bySymbol[q.FileContainingSymbol], "symbol", q.FileContainingSymbol)
+	case *reflectionv1.ServerReflectionRequest_FileContainingExtension:
+		of := q.FileContainingExtension
+		c.sendFile(resp, i.extensions[of.GetContainingType()][of.GetExtensionNumber()], "extension of", of.GetContainingType())
+	case *reflectionv1.ServerReflectionRequest_AllExtensionNumbersOfType:
+		name := q.AllExtensionNumbersOfType
+		numbers := i.extensionNumbers(name)
+		if len(numbers) == 0 && i.bySymbol[name] == nil {
+			notFound(resp, "type", name)
+			break
 		}
+		resp.MessageResponse = &reflectionv1.ServerReflectionResponse_AllExtensionNumbersResponse{
+			AllExtensionNumbersResponse: &reflectionv1.ExtensionNumberResponse{BaseTypeName: name, ExtensionNumber: numbers},
+		}
+	case *reflectionv1.ServerReflectionRequest_ListServices:
+		list := &reflectionv1.ListServiceResponse{}
+		for _, name := range i.services {
+			list.Service = append(list.Service, &reflectionv1.ServiceResponse{Name: name})
+		}
+		resp.MessageResponse = &reflectionv1.ServerReflectionResponse_ListServicesResponse{ListServicesResponse: list}
+	default:
+		return nil, status.Error(codes.InvalidArgument, "the request has no question that this server knows")
 	}
-	return true
+	return resp, nil
+}
+
+// sendFile answers with a file and what it imports. A file that the client has is not sent again,
+// but for the one that was asked for.
+func (c *conversation) sendFile(resp *reflectionv1.ServerReflectionResponse, f *file, what, name string) {
+	if f == nil {
+		notFound(resp, what, name)
+		return
+	}
+	files := &reflectionv1.FileDescriptorResponse{}
+	c.sent[f] = false
+	queue := []*file{f}
+	for len(queue) > 0 {
+		next := queue[0]
+		queue = queue[1:]
+		if c.sent[next] {
+			continue // And so is everything that it imports.
+		}
+		c.sent[next] = true
+		files.FileDescriptorProto = append(files.FileDescriptorProto, next.raw)
+		queue = append(queue, next.imports...)
+	}
+	resp.MessageResponse = &reflectionv1.ServerReflectionResponse_FileDescriptorResponse{FileDescriptorResponse: files}
+}
+
+func notFound(resp *reflectionv1.ServerReflectionResponse, what, name string) {
+	resp.MessageResponse = &reflectionv1.ServerReflectionResponse_ErrorResponse{ErrorResponse: &reflectionv1.ErrorResponse{
+		ErrorCode: int32(codes.NotFound), ErrorMessage: what + " not found: " + name,
+	}}
 }
