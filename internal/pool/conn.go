@@ -27,6 +27,7 @@ const (
 // to the blank line are for calls, without a lock; the others belong to the fleet's mutex. sub never changes once it is READY for
 // the first time.
 type conn struct {
+	fleet    *fleet
 	endpoint *endpoint
 	inFlight atomic.Int64
 	limit    atomic.Uint32 // of concurrent calls; 0: not known, or none
@@ -43,7 +44,7 @@ type conn struct {
 
 // newConn gives the endpoint another connection, not yet dialled.
 func (f *fleet) newConn(ep *endpoint) *conn {
-	c := &conn{endpoint: ep, state: connectivity.Idle}
+	c := &conn{fleet: f, endpoint: ep, state: connectivity.Idle}
 	ep.conns = append(ep.conns, c)
 	return c
 }
@@ -136,6 +137,13 @@ func (f *fleet) subscribe(c *conn) bool {
 	}
 	c.sub = sub
 	return true
+}
+
+// tooManyPings is called when the instance has closed the connection because of keepalive pings. It
+// takes no lock.
+func (c *conn) tooManyPings() {
+	f := c.fleet
+	f.ask(func() { f.events.tooManyPings(f.service, c.endpoint.addr, f.settings.KeepaliveTime) })
 }
 
 // endDial returns the connection's place among those being set up.

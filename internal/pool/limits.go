@@ -48,3 +48,9 @@ func (l *streamLimit) read(p []byte) {
 }
 
 func (l *streamLimit) finish() { l.head, l.done = nil, true }
+
+// goAwayTooManyPings is the end of the GOAWAY frame with which servers answer keepalive pings that they
+// do not allow (gRPC's proposal A8): type, flags, stream 0, then after the last stream's number the code
+// ENHANCE_YOUR_CALM and the reason. The number is not compared, so the frame's header is not, either.
+// The server closes the connection after it, so that it is the last thing that is read.
+var goAwayTooManyPings = []byte("\x00\x00\x00\x0btoo_many_pings")

@@ -143,7 +143,7 @@ func (p *pick) end(info balancer.DoneInfo) {
 	f, ep, c := p.fleet, p.endpoint, p.conn
 	ep.calls.remove(p)
 	if p.lease != nil {
-		p.lease.trailer = info.Trailer
+		p.lease.evidence = evidence{started: info.BytesSent, received: info.BytesReceived, trailer: info.Trailer}
 	}
 	p.endpoint, p.conn, p.lease = nil, nil, nil
 	f.picks.Put(p)
@@ -158,8 +158,8 @@ func (p *pick) end(info balancer.DoneInfo) {
 	}
 }
 
-// failure tells the codes that speak against the instance from those that speak against the request.
-func failure(code codes.Code) bool {
+// speaksAgainst tells the codes that speak against the instance from those that speak against the request.
+func speaksAgainst(code codes.Code) bool {
 	switch code {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.DataLoss:
 		return true

@@ -118,8 +118,10 @@ func callOptions(s Settings) []grpc.CallOption {
 // NewStream starts an RPC: the policy picks an endpoint, the call takes a lease on it and on the channel. The stream
 // also satisfies interface{ Endpoint() string }, the address that was picked ("" before).
 //
-// Errors have a gRPC status with a message that names no address. An *UnavailableError says that nothing was sent, and why; a
-// *LostError that the connection was lost under the call.
+// A status that the instance sent is returned as it came, with grpc's own type. Every other error was
+// made in this process and has a type of this package, with a status whose message names no address:
+// *UnavailableError says that nothing was sent, and why; *LostError says that the connection was lost
+// during the call; *CallError has the other reasons, such as the deadline and a message that is too large.
 func (c *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if c.retries(desc, opts) {
 		r, err := c.newRetryStream(ctx, desc, method, opts)
@@ -149,7 +151,7 @@ func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method s
 	cs, err := c.conn.NewStream(&s.lease, desc, method, options...)
 	if err != nil {
 		s.lease.end(err)
-		return nil, &s.lease, s.lease.explain(err)
+		return nil, &s.lease, s.lease.explain(err, func() bool { return false })
 	}
 	s.ClientStream = cs
 	return s, &s.lease, nil

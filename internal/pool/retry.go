@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"sync"
@@ -260,7 +261,7 @@ func (r *retryStream) SendMsg(m any) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.request != nil || r.settled {
-		return status.Error(codes.Internal, "a second message was sent in a call that has one")
+		return r.current.lease.callError(failureOther, codes.Internal, errors.New("a second message was sent in a call that has one"))
 	}
 	r.request = m
 	defer close(r.sent)
@@ -318,7 +319,7 @@ func (r *retryStream) RecvMsg(m any) error {
 	}
 	defer first.Free()
 	if err := newCodec().Unmarshal(first, m); err != nil {
-		return status.Errorf(codes.Internal, "unmarshalling the received message: %v", err)
+		return s.lease.callError(failureOther, codes.Internal, fmt.Errorf("unmarshalling the received message: %w", err))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"sync"
@@ -60,11 +61,13 @@ type wire struct {
 	set   *wireSet
 	reads *atomic.Uint64 // of the endpoint
 	limit streamLimit
+	// tooManyPings is called when the instance says goodbye because of keepalive pings.
+	tooManyPings func()
 }
 
 func track(secured, raw net.Conn, c *conn) net.Conn {
 	c.limit.Store(0)
-	w := &wire{Conn: secured, raw: raw, set: &c.endpoint.wires, reads: &c.endpoint.reads, limit: streamLimit{limit: &c.limit}}
+	w := &wire{Conn: secured, raw: raw, set: &c.endpoint.wires, reads: &c.endpoint.reads, limit: streamLimit{limit: &c.limit}, tooManyPings: c.tooManyPings}
 	w.set.add(w)
 	return withReadyReads(w)
 }
@@ -81,6 +84,9 @@ func (w *wire) received(p []byte) {
 		w.reads.Add(1)
 	}
 	w.limit.read(p)
+	if bytes.HasSuffix(p, goAwayTooManyPings) {
+		w.tooManyPings()
+	}
 }
 
 func (w *wire) Close() error {
