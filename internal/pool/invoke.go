@@ -54,6 +54,8 @@ type wholeCall struct {
 	header   *metadata.MD       // where the caller wants it; nil: nowhere
 	trailer  *metadata.MD       // likewise
 	endpoint endpointOption     // nil: nobody wants to know
+	// uncounted is that of the leases.
+	uncounted bool
 }
 
 // read takes the caller's options. The trailer comes with the end of the pick, so that grpc need not copy it a second time.
@@ -62,6 +64,9 @@ func (w *wholeCall) read(opts []grpc.CallOption) {
 	for _, o := range opts {
 		switch o := o.(type) {
 		case idempotent:
+			continue
+		case uncounted:
+			w.uncounted = true
 			continue
 		case grpc.TrailerCallOption:
 			if w.trailer == nil {
@@ -80,7 +85,7 @@ func (w *wholeCall) read(opts []grpc.CallOption) {
 // invoke makes one attempt, if possible at none of the endpoints that were tried before.
 func (w *wholeCall) invoke(ctx context.Context, l *lease, method string, args, reply any) error {
 	w.forget()
-	l.Context, l.channel, l.unary = ctx, w.channel, true
+	l.Context, l.channel, l.unary, l.uncounted = ctx, w.channel, true, w.uncounted
 	mayFollow := w.safe && w.mayFollow()
 	if mayFollow || !w.deadline.IsZero() {
 		l.tie(w.deadline)

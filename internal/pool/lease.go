@@ -25,15 +25,17 @@ type lease struct {
 	attempts *attempts                // of the call; nil: there is only this one
 	ended    atomic.Bool
 	unary    bool
-	caller   context.Context    // that of the call, of which this is one attempt; nil when no other one may follow
-	cancel   context.CancelFunc // ends the attempt; nil likewise
-	fate     atomic.Int32
-	request  mem.BufferSlice // of Invoke, when it is raw
-	evidence evidence        // once the attempt is over
-	largest  atomic.Int64    // bytes of the largest message that was sent
-	leash    *leash          // of Invoke: what ends the attempt in place of Context; nil: nothing else does
-	untie    func() bool     // unties the leash from Context
-	late     bool            // the leash's deadline has passed
+	// uncounted is true for calls of the gateway's own, see Uncounted.
+	uncounted bool
+	caller    context.Context    // that of the call, of which this is one attempt; nil when no other one may follow
+	cancel    context.CancelFunc // ends the attempt; nil likewise
+	fate      atomic.Int32
+	request   mem.BufferSlice // of Invoke, when it is raw
+	evidence  evidence        // once the attempt is over
+	largest   atomic.Int64    // bytes of the largest message that was sent
+	leash     *leash          // of Invoke: what ends the attempt in place of Context; nil: nothing else does
+	untie     func() bool     // unties the leash from Context
+	late      bool            // the leash's deadline has passed
 }
 
 // mayFollow says that another attempt may follow, so that this one can be ended alone.
@@ -79,7 +81,7 @@ func (l *lease) end(err error) {
 	if l.ended.Swap(true) {
 		return
 	}
-	if ep := l.endpoint.Load(); ep != nil {
+	if ep := l.endpoint.Load(); ep != nil && l.counts() {
 		if err != nil {
 			l.failed(ep, err)
 		} else {
@@ -123,6 +125,9 @@ func (l *lease) failed(ep *endpoint, err error) {
 		ep.answers(l.channel.fleet.clock())
 	}
 }
+
+// counts tells whether operators and the balancer see the call.
+func (l *lease) counts() bool { return l == nil || !l.uncounted }
 
 // triedAt tells whether an earlier attempt went to the endpoint.
 func (l *lease) triedAt(ep *endpoint) bool {

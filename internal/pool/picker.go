@@ -127,13 +127,15 @@ func (f *fleet) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (bal
 		l.endpoint.Store(ep)
 		l.picked.Store(now)
 	}
-	ep.picks.Add(1)
 	ep.inFlight.Add(1)
 	ep.calls.add(p)
 	if !f.looking.Load() {
 		f.watch()
 	}
-	f.notePick(now)
+	if l.counts() {
+		ep.picks.Add(1)
+		f.notePick(now)
+	}
 	return balancer.PickResult{SubConn: c.sub, Done: p.done}, true
 }
 
@@ -142,13 +144,14 @@ func (f *fleet) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (bal
 func (p *pick) end(info balancer.DoneInfo) {
 	f, ep, c := p.fleet, p.endpoint, p.conn
 	ep.calls.remove(p)
+	counts := p.lease.counts()
 	if p.lease != nil {
 		p.lease.evidence = evidence{started: info.BytesSent, received: info.BytesReceived, trailer: info.Trailer}
 	}
 	p.endpoint, p.conn, p.lease = nil, nil, nil
 	f.picks.Put(p)
 
-	if info.Err == nil && !info.BytesSent {
+	if info.Err == nil && !info.BytesSent && counts {
 		// The connection was lost before grpc could use it, and it picks again.
 		ep.picks.Add(^uint64(0))
 	}

@@ -140,7 +140,7 @@ func (c *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method s
 // newStream makes one attempt at a call, if possible at none of the endpoints that were tried before; a is nil when it is the only one. The lease is the stream's,
 // also when there is an error.
 func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method string, a *attempts, opts []grpc.CallOption) (*stream, *lease, error) {
-	s := &stream{lease: lease{Context: ctx, channel: c, attempts: a, unary: !desc.ClientStreams && !desc.ServerStreams}}
+	s := &stream{lease: lease{Context: ctx, channel: c, attempts: a, unary: !desc.ClientStreams && !desc.ServerStreams, uncounted: isUncounted(opts)}}
 	if !c.acquire() {
 		return nil, &s.lease, c.closedError()
 	}
