@@ -75,7 +75,7 @@ func (f *fleet) cut(ep *endpoint) {
 		f.events.cut(ep.addr, n, f.settings.DrainTimeout)
 	}
 	f.forget(ep)
-	ep.wires.sever()
+	ep.wires.Sever()
 }
 
 // forget drops the endpoint's connections, and the endpoint unless it is registered.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/connectivity"
+
+	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
 // endpoint is an address to call and the connections to it. It lives from its first registration until it is drained.
@@ -25,7 +27,7 @@ type endpoint struct {
 	draining  atomic.Bool
 	growing   atomic.Bool   // another connection is under way, or there are as many as there may be
 	growUntil atomic.Int64  // on the fleet's clock: so long calls that find no room wait for it
-	wires     wireSet       // open connections, also those that grpc has given up and that have calls in flight
+	wires     wire.Set      // open connections, also those that grpc has given up and that have calls in flight
 	cut       atomic.Bool   // its time to drain is over: what was in flight has been ended
 	reads     atomic.Uint64 // how often something came from it
 	calls     callList      // in flight

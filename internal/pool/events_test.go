@@ -96,7 +96,7 @@ func TestTooManyPingsAreExplained(t *testing.T) {
 		g.open = true
 		f.list("10.0.0.1:9001")
 		time.Sleep(time.Second)
-		g.sub("10.0.0.1:9001").conn.tooManyPings()
+		g.sub("10.0.0.1:9001").conn.TooManyPings()
 		synctest.Wait()
 		lines := logs.FilterMessageSnippet("raise the keepalive time").All()
 		if len(lines) != 1 {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
 const (
@@ -72,7 +73,8 @@ type fleet struct {
 	queue    connQueue // of connections to endpoints that had none
 	again    connQueue // of others, which go first
 	dialing  int
-	pace     pace
+	pace     wire.Pace
+	paceDue  bool // a task to go on dialling is on the agenda
 	connects uint64
 	past     totals // of endpoints that are gone
 

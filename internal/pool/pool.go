@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
 // Channel is one pool. It satisfies grpc.ClientConnInterface; messages of type mem.BufferSlice (sent) and *mem.BufferSlice
@@ -83,11 +84,11 @@ const (
 
 // dialOptions say how connections are made and kept.
 func dialOptions(s Settings, f *fleet) []grpc.DialOption {
-	security := trackedCredentials{TransportCredentials: insecure.NewCredentials()}
+	security := wire.Credentials{TransportCredentials: insecure.NewCredentials()}
 	if s.TLS != nil {
-		security = trackedCredentials{TransportCredentials: credentials.NewTLS(s.TLS), name: s.TLS.ServerName}
+		security = wire.Credentials{TransportCredentials: credentials.NewTLS(s.TLS), Name: s.TLS.ServerName}
 	}
-	dialer := newDialer()
+	dialer := wire.NewDialer()
 	return []grpc.DialOption{
 		grpc.WithResolvers(fleetResolver{f}),
 		grpc.WithDefaultServiceConfig(serviceConfig),

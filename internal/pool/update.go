@@ -8,6 +8,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
 // onFeed takes a list of endpoints from the feed: at once, or together with those that follow within applyEvery.
@@ -76,9 +77,9 @@ func (f *fleet) apply() {
 
 // dialAll dials connections of endpoints that are new.
 func (f *fleet) dialAll(dial []*conn) {
-	if len(dial) >= reserveFrom {
+	if len(dial) >= wire.ReserveFrom {
 		// Twice as much as needed, so that it is there in time when the next ones follow.
-		f.work.Go(func() { reserve(2 * len(dial)) })
+		f.work.Go(func() { wire.Reserve(2 * len(dial)) })
 	}
 	// Hundreds of gateways get the same list at the same time, sorted.
 	for i := len(dial) - 1; i > 0; i-- {
