@@ -87,9 +87,9 @@ func (l *lease) end(err error) {
 		} else {
 			now := l.channel.fleet.clock()
 			if l.unary { // how long a stream takes says nothing about the endpoint
-				ep.latency.observe(now, now-l.picked.Load())
+				ep.Latency.Observe(now, now-l.picked.Load())
 			}
-			ep.answers(now)
+			ep.Answer(now)
 		}
 	}
 	if l.caller != nil {
@@ -122,7 +122,7 @@ func (l *lease) failed(ep *endpoint, err error) {
 			ep.failures.Add(1)
 		}
 	default:
-		ep.answers(l.channel.fleet.clock())
+		ep.Answer(l.channel.fleet.clock())
 	}
 }
 
@@ -131,7 +131,7 @@ func (l *lease) counts() bool { return l == nil || !l.uncounted }
 
 // triedAt tells whether an earlier attempt went to the endpoint.
 func (l *lease) triedAt(ep *endpoint) bool {
-	return l.again() && slices.Contains(l.attempts.tried, ep)
+	return l.again() && slices.Contains(l.attempts.tried, &ep.Endpoint)
 }
 
 // again tells whether it is another attempt of a call.

@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/caddy-grpc/gateway/internal/pool/balance"
 )
 
 // Idempotent is an option for calls that may be executed more than once. Those that send one message are made again at another
@@ -71,15 +73,15 @@ type attempts struct {
 	channel  *Channel
 	deadline time.Time // of the call, besides its context's; zero: none
 	made     int
-	tried    []*endpoint // these are asked last
-	since    int64       // when the last one was picked, on the fleet's clock
+	tried    []*balance.Endpoint // these are asked last
+	since    int64               // when the last one was picked, on the fleet's clock
 }
 
 // again decides whether a call that ended with err is made again, and waits until it is time.
 func (a *attempts) again(ctx context.Context, l *lease, err error, trailer metadata.MD) bool {
 	a.made++
 	if ep := l.endpoint.Load(); ep != nil {
-		a.tried, a.since = append(a.tried, ep), l.picked.Load()
+		a.tried, a.since = append(a.tried, &ep.Endpoint), l.picked.Load()
 	}
 	s := &a.channel.fleet.settings
 	var u *UnavailableError
@@ -132,7 +134,7 @@ func (a *attempts) wait(s *Settings, trailer metadata.MD) (time.Duration, bool) 
 	if shift := a.made - 1; shift < 30 {
 		d = min(d, s.RetryBackoffBase<<shift)
 	}
-	return d/2 + time.Duration(below(uint32(a.channel.fleet.random()), int(d/2)+1)), true
+	return d/2 + time.Duration(balance.Below(uint32(a.channel.fleet.random()), int(d/2)+1)), true
 }
 
 // retryStream is a call that is made again where that is allowed. Until the first message of the response has arrived, or the call
