@@ -10,9 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/status"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/pool"
@@ -162,15 +160,15 @@ func (c *sharedChannel) onEndpointReady(fn func(addr string)) (stop func()) {
 }
 
 // errClosed is what calls get that come after the end.
-func errClosed() error {
-	return status.Error(codes.Unavailable, "the service is not configured any more")
+func (c *sharedChannel) errClosed() error {
+	return &pool.UnavailableError{Service: c.name, Reason: pool.Closed}
 }
 
 // NewStream implements grpc.ClientConnInterface.
 func (c *sharedChannel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	ch := c.usable(ctx, time.Time{})
 	if ch == nil {
-		return nil, errClosed()
+		return nil, c.errClosed()
 	}
 	return ch.NewStream(traced(ctx), desc, method, opts...)
 }
@@ -184,7 +182,7 @@ func (c *sharedChannel) Invoke(ctx context.Context, method string, args, reply a
 func (c *sharedChannel) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
 	ch := c.usable(ctx, deadline)
 	if ch == nil {
-		return errClosed()
+		return c.errClosed()
 	}
 	return ch.InvokeUntil(traced(ctx), deadline, method, args, reply, opts...)
 }
@@ -192,7 +190,7 @@ func (c *sharedChannel) InvokeUntil(ctx context.Context, deadline time.Time, met
 func (c *sharedChannel) waitReady(ctx context.Context) error {
 	ch := c.start()
 	if ch == nil {
-		return errClosed()
+		return c.errClosed()
 	}
 	return ch.WaitReady(ctx)
 }
@@ -255,6 +253,11 @@ func (c *sharedChannel) shutdown(ch *pool.Channel, limit time.Duration) {
 // Interface guards.
 var (
 	_ grpc.ClientConnInterface = (*sharedChannel)(nil)
-	_ frontend.BoundingConn    = (*sharedChannel)(nil)
-	_ pool.Observer            = (*sharedChannel)(nil)
+
+	// The frontends ask for the type of an error, and do not import the pool.
+	_ frontend.LocalError   = (*pool.UnavailableError)(nil)
+	_ frontend.LocalError   = (*pool.LostError)(nil)
+	_ frontend.LocalError   = (*pool.CallError)(nil)
+	_ frontend.BoundingConn = (*sharedChannel)(nil)
+	_ pool.Observer         = (*sharedChannel)(nil)
 )

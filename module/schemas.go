@@ -105,7 +105,7 @@ func (s *sharedSchema) prepare(ctx context.Context, d Descriptors, channel *shar
 		s.loader = schema.ProtoFiles(d.Files, d.ImportPaths)
 	default:
 		s.channel = channel
-		s.loader = schema.Reflection(channel, schema.ReflectionOptions{})
+		s.loader = schema.Reflection(pool.Uncounted(channel), schema.ReflectionOptions{})
 		s.seed = knownSchema(channel.feed)
 		return nil
 	}

@@ -96,18 +96,6 @@ func (c *Call) bound() {
 	}
 }
 
-// over is the error of a context that is bounded as the call is.
-func (c *Call) over() error {
-	switch {
-	case c.ctx != nil:
-		return c.ctx.Err()
-	case !c.deadline.IsZero() && !time.Now().Before(c.deadline):
-		return context.DeadlineExceeded
-	default:
-		return c.parent.Err()
-	}
-}
-
 func (o *Options) callOptions(dst []grpc.CallOption, m *Method, s *CallSettings) []grpc.CallOption {
 	if o.CallOptions == nil {
 		return dst

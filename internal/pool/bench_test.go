@@ -173,7 +173,7 @@ func BenchmarkLook(b *testing.B) {
 		b.Run(fmt.Sprintf("%d/10000", calls), func(b *testing.B) {
 			f, _, _ := benchFleet(b, Settings{}, 10_000, equal)
 			for _, ep := range f.ready {
-				ep.inFlight.Store(calls)
+				ep.InFlight.Store(calls)
 			}
 			for b.Loop() {
 				f.lock()

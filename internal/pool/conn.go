@@ -1,21 +1,19 @@
 package pool
 
 import (
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/resolver"
+
+	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
 const (
-	// maxDialing bounds how many connections are set up at a time, so that a thousand new instances do not starve the calls.
-	maxDialing = 256
-	// dialingFor is how long an attempt counts towards maxDialing: those that nobody answers must not hold up the rest.
-	dialingFor = time.Second
 	// dialSpacing is the least time between two dials to an endpoint that were not spaced by the backoff: when it closes
 	// connections as soon as they are up, and when its registration flaps.
 	dialSpacing = time.Second
@@ -27,6 +25,7 @@ const (
 // to the blank line are for calls, without a lock; the others belong to the fleet's mutex. sub never changes once it is READY for
 // the first time.
 type conn struct {
+	fleet    *fleet
 	endpoint *endpoint
 	inFlight atomic.Int64
 	limit    atomic.Uint32 // of concurrent calls; 0: not known, or none
@@ -43,7 +42,7 @@ type conn struct {
 
 // newConn gives the endpoint another connection, not yet dialled.
 func (f *fleet) newConn(ep *endpoint) *conn {
-	c := &conn{endpoint: ep, state: connectivity.Idle}
+	c := &conn{fleet: f, endpoint: ep, state: connectivity.Idle}
 	ep.conns = append(ep.conns, c)
 	return c
 }
@@ -76,7 +75,7 @@ func (f *fleet) pump() {
 	if f.cc == nil {
 		return // attach goes on
 	}
-	most, _ := f.dialLimits()
+	most, _ := f.pace.Limits(f.serving(), runtime.GOMAXPROCS(0))
 	for f.dialing < most {
 		queue := &f.again
 		if queue.empty() {
@@ -104,7 +103,7 @@ func (f *fleet) connect(c *conn) {
 	c.dialing = true
 	f.dialing++
 	dialled := c.dialled
-	_, countsFor := f.dialLimits()
+	_, countsFor := f.pace.Limits(f.serving(), runtime.GOMAXPROCS(0))
 	f.at(dialled.Add(countsFor), func() {
 		if c.dialled.Equal(dialled) {
 			f.endDial(c)
@@ -121,7 +120,7 @@ func (f *fleet) subscribe(c *conn) bool {
 	addr := resolver.Address{
 		Addr:       c.endpoint.addr,
 		ServerName: f.settings.ServerName,
-		Attributes: attributes.New(connKey{}, c),
+		Attributes: wire.Attributes(c),
 	}
 	if addr.ServerName == "" {
 		addr.ServerName = c.endpoint.addr
@@ -136,6 +135,21 @@ func (f *fleet) subscribe(c *conn) bool {
 	}
 	c.sub = sub
 	return true
+}
+
+// Wires implements wire.Owner.
+func (c *conn) Wires() *wire.Set { return &c.endpoint.wires }
+
+// Reads implements wire.Owner.
+func (c *conn) Reads() *atomic.Uint64 { return &c.endpoint.reads }
+
+// StreamLimit implements wire.Owner.
+func (c *conn) StreamLimit() *atomic.Uint32 { return &c.limit }
+
+// TooManyPings implements wire.Owner. It takes no lock.
+func (c *conn) TooManyPings() {
+	f := c.fleet
+	f.ask(func() { f.events.tooManyPings(f.service, c.endpoint.addr, f.settings.KeepaliveTime) })
 }
 
 // endDial returns the connection's place among those being set up.
@@ -164,7 +178,7 @@ func (f *fleet) onConnState(c *conn, s balancer.SubConnState) {
 	switch c.state {
 	case connectivity.Ready:
 		c.failed = false
-		f.pace.noteDial(time.Since(c.dialled))
+		f.pace.Dialled(time.Since(c.dialled))
 		c.endpoint.connects++
 		f.connects++
 	case connectivity.TransientFailure:

@@ -17,7 +17,7 @@ func (f *fleet) drain(ep *endpoint) {
 	f.active--
 	ep.inUse = false
 	ep.lacking = false
-	f.weights.remove(ep.weight)
+	f.weights.Remove(ep.weight)
 	f.changed(true)
 	ep.draining.Store(true)
 	ep.since = now
@@ -63,7 +63,7 @@ func (f *fleet) drained(ep *endpoint) {
 
 // release lets a draining endpoint go if nothing holds it any more.
 func (f *fleet) release(ep *endpoint) {
-	if ep.draining.Load() && ep.inFlight.Load() == 0 && f.endpoints[ep.addr] == ep && time.Since(ep.since) >= f.drainLinger() {
+	if ep.draining.Load() && ep.InFlight.Load() == 0 && f.endpoints[ep.addr] == ep && time.Since(ep.since) >= f.drainLinger() {
 		f.forget(ep)
 	}
 }
@@ -71,11 +71,11 @@ func (f *fleet) release(ep *endpoint) {
 // cut ends the calls that are still in flight at a draining endpoint by closing its connections under them.
 func (f *fleet) cut(ep *endpoint) {
 	ep.cut.Store(true)
-	if n := ep.inFlight.Load(); n > 0 {
+	if n := ep.InFlight.Load(); n > 0 {
 		f.events.cut(ep.addr, n, f.settings.DrainTimeout)
 	}
 	f.forget(ep)
-	ep.wires.sever()
+	ep.wires.Sever()
 }
 
 // forget drops the endpoint's connections, and the endpoint unless it is registered.

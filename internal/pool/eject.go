@@ -13,20 +13,9 @@ const (
 
 // suspect counts a call that failed at the endpoint, and ejects it when too many did in a row. It is on the way of a call.
 func (f *fleet) suspect(ep *endpoint) {
-	n := ep.streak.Add(1)
-	ep.avoid(f.clock(), n)
-	if limit := f.settings.EjectFailures; limit > 0 && int(n)%limit == 0 {
+	n := ep.Fail(f.clock())
+	if limit := f.settings.EjectFailures; limit > 0 && n%limit == 0 {
 		f.ask(func() { f.eject(ep) })
-	}
-}
-
-// endStreak notes that the endpoint answers.
-func (ep *endpoint) endStreak() {
-	if ep.streak.Load() != 0 {
-		ep.streak.Store(0)
-	}
-	if ep.avoided.Load() != 0 {
-		ep.avoided.Store(0)
 	}
 }
 
@@ -86,7 +75,7 @@ func (f *fleet) readmit(ep *endpoint) {
 func (f *fleet) acquit(ep *endpoint) {
 	if ep.ejected {
 		ep.ejected = false
-		ep.streak.Store(0)
+		ep.EndStreak()
 		f.ejected--
 	}
 	if ep.silence.stalled {

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
+
+	"github.com/caddy-grpc/gateway/internal/pool/balance"
 )
 
 // call makes a call in virtual time that ends in a way that depends on where it went.
@@ -230,11 +232,11 @@ func TestSlowStart(t *testing.T) {
 				if got := share(); got > 0.08 || got == 0 {
 					t.Errorf("in its first second it got %.3f of the calls, want few", got)
 				}
-				time.Sleep(slowStart/2 - time.Second)
+				time.Sleep(balance.SlowStart/2 - time.Second)
 				if got := share(); got < 0.10 || got > 0.21 {
 					t.Errorf("half way it got %.3f of the calls, want about 0.15", got)
 				}
-				time.Sleep(slowStart)
+				time.Sleep(balance.SlowStart)
 				if got := share(); got < 0.22 || got > 0.28 {
 					t.Errorf("in the end it got %.3f of the calls, want a quarter", got)
 				}

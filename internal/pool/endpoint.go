@@ -4,28 +4,29 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"google.golang.org/grpc/connectivity"
+
+	"github.com/caddy-grpc/gateway/internal/pool/balance"
+	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
 // endpoint is an address to call and the connections to it. It lives from its first registration until it is drained.
 //
 // The fields up to the blank line are read and written by calls without the fleet's lock; those after it belong to the fleet's mutex.
 type endpoint struct {
+	// Endpoint is what the policies know of it.
+	balance.Endpoint
+
 	addr      string
-	seed      uint64                  // of hashing
 	ready     atomic.Pointer[[]*conn] // usable connections: READY, and healthy if that is checked; nil or empty: none
-	inFlight  atomic.Int64
-	avoided   atomic.Int64 // until when, on the fleet's clock, p2c gives it no calls, see avoid.go; 0: it answers
 	picks     atomic.Uint64
 	failures  atomic.Uint64
 	lastError atomic.Pointer[string]
-	latency   latency
-	answered  atomic.Int64 // when a call ended there with an answer, on the fleet's clock
-	streak    atomic.Int32 // calls that failed in a row
 	draining  atomic.Bool
 	growing   atomic.Bool   // another connection is under way, or there are as many as there may be
 	growUntil atomic.Int64  // on the fleet's clock: so long calls that find no room wait for it
-	wires     wireSet       // open connections, also those that grpc has given up and that have calls in flight
+	wires     wire.Set      // open connections, also those that grpc has given up and that have calls in flight
 	cut       atomic.Bool   // its time to drain is over: what was in flight has been ended
 	reads     atomic.Uint64 // how often something came from it
 	calls     callList      // in flight
@@ -64,6 +65,20 @@ type endpoint struct {
 type registration struct {
 	id     string
 	weight uint32
+}
+
+// newEndpoint returns one without registrations.
+func newEndpoint(addr string, now time.Time) *endpoint {
+	ep := &endpoint{addr: addr, place: -1, since: now}
+	ep.Seed = xxhash.Sum64String(addr)
+	ep.Capacity = ep
+	return ep
+}
+
+// HasRoom implements balance.Capacity.
+func (ep *endpoint) HasRoom() bool {
+	_, room := ep.pickConn()
+	return room
 }
 
 func (ep *endpoint) registered() bool { return len(ep.registrations) > 0 }

@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
-	"strings"
 	"syscall"
 
 	"google.golang.org/grpc/codes"
@@ -96,6 +96,58 @@ const (
 	channelDrained  = "the service's configuration was replaced and the time to drain is over"
 )
 
+// CallError ends a call in this process for a reason that is not the connection's: its status did not
+// come from the instance. The status is fit for strangers.
+type CallError struct {
+	// Address of the instance that had the call. "": none had it yet.
+	Address string
+	// Cause is what grpc reported.
+	Cause error
+
+	service string
+	kind    failure
+	code    codes.Code
+	// detail is for operators: the limit that was exceeded. "": there is nothing to add.
+	detail string
+}
+
+func (e *CallError) Error() string {
+	text := "service " + e.service
+	if e.Address != "" {
+		text += ", instance " + e.Address
+	}
+	text += ": " + e.kind.message()
+	if e.detail != "" {
+		text += " (" + e.detail + ")"
+	}
+	return text + ": " + e.Cause.Error()
+}
+
+// Unwrap gives what grpc reported.
+func (e *CallError) Unwrap() error { return e.Cause }
+
+// GRPCStatus is the status without addresses and texts of grpc-go.
+func (e *CallError) GRPCStatus() *status.Status { return status.New(e.code, e.kind.message()) }
+
+// HTTPStatus is the HTTP status for cases in which the code maps to one that misleads clients. 0: the
+// code decides.
+func (e *CallError) HTTPStatus() int {
+	switch e.kind {
+	case failureHeadersTooLarge:
+		return http.StatusRequestHeaderFieldsTooLarge
+	case failureAnswerTooLarge:
+		return http.StatusInternalServerError // RESOURCE_EXHAUSTED is 429, which makes clients try again
+	default:
+		return 0
+	}
+}
+
+// HTTPStatus leaves the HTTP status to the code.
+func (e *UnavailableError) HTTPStatus() int { return 0 }
+
+// HTTPStatus leaves the HTTP status to the code.
+func (e *LostError) HTTPStatus() int { return 0 }
+
 // gist is what a stranger may know of a connection error: its kind, without addresses or names.
 func gist(err error) string {
 	var (
@@ -126,54 +178,4 @@ func gist(err error) string {
 		return "connection closed"
 	}
 	return gistOfText(err.Error())
-}
-
-// tooManyPings is the debug data of the GOAWAY with which servers answer keepalive pings they did not ask for (gRPC's proposal A8).
-const tooManyPings = "too_many_pings"
-
-// gistOfText does the same for errors of which grpc-go passes on nothing but the text.
-func gistOfText(text string) string {
-	for _, known := range [...]struct{ part, gist string }{
-		{"tls: ", "TLS handshake failed"},
-		{"looked like an HTTP/1.1 header", "it does not speak HTTP/2"},
-		{tooManyPings, "too many keepalive pings"},
-		{"keepalive ping failed", "keepalive timeout"},
-		{"connection reset", "connection reset"},
-		{"connection refused", "connection refused"},
-		{"timed out", "timed out"},
-		{"i/o timeout", "timed out"},
-		{"deadline exceeded", "timed out"},
-		{"draining", "connection closed"},
-		{"transport is closing", "connection closed"},
-		{"broken pipe", "connection closed"},
-		{"EOF", "connection closed"},
-	} {
-		if strings.Contains(text, known.part) {
-			return known.gist
-		}
-	}
-	return "connection failed"
-}
-
-// lost tells whether a call's status was made by grpc-go because the connection went, and not sent by the instance. The texts
-// are grpc-go's own (internal/transport); a status of the server's that begins in the same way loses nothing but its text.
-func lost(st *status.Status) bool {
-	if st.Code() != codes.Unavailable {
-		return false
-	}
-	for _, prefix := range [...]string{
-		"connection error: desc = ",
-		"closing transport due to: ",
-		"error reading from server: ",
-		"transport is closing",
-		"transport: ",
-		"keepalive ping failed",
-		"the connection is draining",
-		"the stream is rejected because ",
-	} {
-		if strings.HasPrefix(st.Message(), prefix) {
-			return true
-		}
-	}
-	return false
 }

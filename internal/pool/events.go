@@ -129,10 +129,11 @@ func (e *events) noHealth(addr string) {
 	e.log.Warn("instance does not implement grpc.health.v1; such instances count as healthy, this is said once", zap.String("instance", addr))
 }
 
-// tooManyPings explains a GOAWAY that operators can do something about. grpc-go doubles the keepalive time for connections it makes
-// from now on.
-func (e *events) tooManyPings(addr string, keepalive time.Duration) {
-	e.limited(e.log.Warn, "instance closed the connection, and the calls on it, because of keepalive pings it does not allow: "+
-		"raise the keepalive time here, or allow them in the server's enforcement policy (grpc-go: keepalive.EnforcementPolicy.MinTime)",
-		zap.String("instance", addr), zap.Duration("keepalive_time", keepalive))
+// tooManyPings explains a GOAWAY that operators can do something about. grpc-go doubles the keepalive
+// time of connections that it makes from now on.
+func (e *events) tooManyPings(service, addr string, keepalive time.Duration) {
+	e.limited(e.log.Warn, "instance closed the connection, and ended the calls on it, because it allows fewer keepalive pings: "+
+		"raise the keepalive time of this upstream, or allow such pings in the server's enforcement policy "+
+		"(grpc-go: keepalive.EnforcementPolicy.MinTime)",
+		zap.String("service", service), zap.String("instance", addr), zap.Duration("keepalive_time", keepalive))
 }

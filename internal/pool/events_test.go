@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,8 +10,6 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // logged runs a test over a fleet whose log can be read.
@@ -95,21 +92,19 @@ func TestLogIsLimitedUnderChurn(t *testing.T) {
 }
 
 func TestTooManyPingsAreExplained(t *testing.T) {
-	logged(t, Settings{}, func(f *fleet, g *fakeGRPC, logs *observer.ObservedLogs) {
+	logged(t, Settings{KeepaliveTime: 10 * time.Second}, func(f *fleet, g *fakeGRPC, logs *observer.ObservedLogs) {
 		g.open = true
 		f.list("10.0.0.1:9001")
 		time.Sleep(time.Second)
-		l := &lease{Context: context.Background(), channel: &Channel{fleet: f}}
-		if _, _, err := g.pick(l); err != nil {
-			t.Fatal(err)
-		}
-		err := l.explain(status.Error(codes.Unavailable, `closing transport due to: connection error: desc = "error reading from server: EOF", received prior goaway: code: ENHANCE_YOUR_CALM, debug data: "too_many_pings"`))
-		if got := status.Convert(err).Message(); got != "the connection to the instance was lost: too many keepalive pings" {
-			t.Errorf("message is %q", got)
-		}
+		g.sub("10.0.0.1:9001").conn.TooManyPings()
 		synctest.Wait()
-		if logs.FilterMessageSnippet("raise the keepalive time here").Len() != 1 {
-			t.Errorf("the log does not say what to do: %v", logs.All())
+		lines := logs.FilterMessageSnippet("raise the keepalive time").All()
+		if len(lines) != 1 {
+			t.Fatalf("the log does not say what to do: %v", logs.All())
+		}
+		fields := lines[0].ContextMap()
+		if fields["instance"] != "10.0.0.1:9001" || fields["keepalive_time"] != 10*time.Second || fields["service"] != "user.rpc" {
+			t.Errorf("fields are %v", fields)
 		}
 	})
 }

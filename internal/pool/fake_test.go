@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/resolver"
 
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
 // newRandom is a source of random numbers with a fixed seed, safe for concurrent use.
@@ -66,7 +67,7 @@ func (g *fakeGRPC) NewSubConn(addrs []resolver.Address, opts balancer.NewSubConn
 	defer g.mu.Unlock()
 	sub := &fakeSub{grpc: g, addr: addrs[0].Addr, listen: opts.StateListener}
 	sub.lost = make(chan struct{})
-	sub.conn, _ = addrs[0].Attributes.Value(connKey{}).(*conn)
+	sub.conn, _ = wire.OwnerOf(addrs[0].Attributes).(*conn)
 	g.subs[sub.addr] = sub
 	g.made[sub.addr]++
 	return sub, nil

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/connectivity"
 
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/internal/pool/balance"
+	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
 const (
@@ -59,8 +61,8 @@ type fleet struct {
 	hold          holding
 	subset        subset
 	failing       int // active endpoints that are failing
-	weights       weightCount
-	aliasRoom     aliasRoom
+	weights       balance.WeightCount
+	balanceRoom   balance.Room
 	cold          int    // ready endpoints that start slowly
 	coldDue       bool   // a task to look after them is on the agenda
 	ejected       int    // active endpoints that are ejected
@@ -72,7 +74,8 @@ type fleet struct {
 	queue    connQueue // of connections to endpoints that had none
 	again    connQueue // of others, which go first
 	dialing  int
-	pace     pace
+	pace     wire.Pace
+	paceDue  bool // a task to go on dialling is on the agenda
 	connects uint64
 	past     totals // of endpoints that are gone
 
@@ -101,7 +104,7 @@ func newFleet(service string, settings Settings, log *zap.Logger, random func() 
 		wake:      make(chan struct{}, 1),
 		asked:     make(chan func(), 64),
 		endpoints: make(map[string]*endpoint),
-		weights:   make(weightCount),
+		weights:   make(balance.WeightCount),
 		readiness: make(chan struct{}),
 		subset:    newSubset(settings),
 		hold:      holding{lost: make(map[string]time.Time)},

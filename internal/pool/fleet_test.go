@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
 func TestPicksWhileConnecting(t *testing.T) {
@@ -347,7 +348,7 @@ func TestDialsAtATimeAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, g := startFleet(t, Settings{})
 		var addrs []string
-		for i := range 3 * maxDialing {
+		for i := range 3 * wire.MaxDialing {
 			addrs = append(addrs, fmt.Sprintf("host%04d", i))
 		}
 		dialled := func() int {
@@ -357,8 +358,8 @@ func TestDialsAtATimeAreBounded(t *testing.T) {
 		}
 		f.list(addrs...)
 		synctest.Wait()
-		if n := dialled(); n != maxDialing {
-			t.Fatalf("%d were dialled at once, want %d", n, maxDialing)
+		if n := dialled(); n != wire.MaxDialing {
+			t.Fatalf("%d were dialled at once, want %d", n, wire.MaxDialing)
 		}
 		// One that succeeds and one that fails make room for two.
 		g.mu.Lock()
@@ -372,11 +373,11 @@ func TestDialsAtATimeAreBounded(t *testing.T) {
 		some[0].become(connectivity.Ready, nil)
 		some[1].refuse()
 		synctest.Wait()
-		if n := dialled(); n != maxDialing+2 {
-			t.Errorf("%d were dialled, want %d", n, maxDialing+2)
+		if n := dialled(); n != wire.MaxDialing+2 {
+			t.Errorf("%d were dialled, want %d", n, wire.MaxDialing+2)
 		}
 		// Those that nobody answers do not hold up the rest for long.
-		time.Sleep(2*dialingFor + time.Millisecond)
+		time.Sleep(2*wire.DialingFor + time.Millisecond)
 		synctest.Wait()
 		if n := dialled(); n != len(addrs) {
 			t.Errorf("%d were dialled, want all %d", n, len(addrs))

@@ -155,7 +155,7 @@ func TestErrorOfGivenUpAttempt(t *testing.T) {
 	l := &lease{Context: context.Background(), channel: &Channel{}}
 	l.endpoint.Store(&endpoint{addr: "10.0.0.1:1"})
 	l.fate.Store(fateGivenUp)
-	err := l.explain(status.FromContextError(context.Canceled).Err())
+	err := l.explain(status.FromContextError(context.Canceled).Err(), func() bool { return false })
 	var lost *LostError
 	if !errors.As(err, &lost) || lost.Address != "10.0.0.1:1" {
 		t.Fatalf("error is %v, want a LostError", err)

@@ -169,7 +169,7 @@ func TestFullConnections(t *testing.T) {
 	t.Run("another instance has room", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f, g := setup(t, Settings{Balance: BalanceRoundRobin}, "a", "b")
-			for f.endpoints["a"].inFlight.Load() < limit {
+			for f.endpoints["a"].InFlight.Load() < limit {
 				addr, done, err := g.pick(t.Context())
 				if err != nil {
 					t.Fatal(err)

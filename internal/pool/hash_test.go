@@ -1,16 +1,15 @@
 package pool
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"math"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/balancer"
+
+	"github.com/caddy-grpc/gateway/internal/pool/balance"
 )
 
 // homes says where each of n keys goes.
@@ -68,40 +67,6 @@ func TestHash(t *testing.T) {
 	})
 }
 
-// TestBest compares the two best endpoints of many keys with all scores, sorted.
-func TestBest(t *testing.T) {
-	for name, weight := range map[string]func(i int) uint32{"equal": equal, "weighted": unequal, "one is nearly all": func(i int) uint32 { return 1 + uint32(i/99*1_000_000) }} {
-		t.Run(name, func(t *testing.T) {
-			h := &hashing{p2c: &p2c{}, seeds: make([]uint64, 100)}
-			for i := range h.seeds {
-				h.seeds[i] = mix(uint64(i))
-				h.weights = append(h.weights, weight(i))
-			}
-			if name == "equal" {
-				h.weights = nil
-			}
-			for key := range uint64(2000) {
-				scores := make([]float64, len(h.seeds))
-				order := make([]int, len(h.seeds))
-				for i, seed := range h.seeds {
-					scores[i] = -float64(weight(i)) / math.Log((float64(mix(key^seed)>>12)+0.5)/(1<<52))
-					order[i] = i
-				}
-				slices.SortFunc(order, func(a, b int) int { return cmp.Compare(scores[b], scores[a]) })
-				if first, second := h.best(key); first != order[0] || second != order[1] {
-					t.Fatalf("key %d: %d and %d, not %d and %d", key, first, second, order[0], order[1])
-				}
-			}
-		})
-	}
-	h := &hashing{p2c: &p2c{}, seeds: []uint64{7}}
-	for _, h.weights = range [][]uint32{nil, {3}} {
-		if first, second := h.best(1); first != 0 || second != 0 {
-			t.Errorf("of one: %d and %d", first, second)
-		}
-	}
-}
-
 func TestHashOverflowsToOneOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, g := startFleet(t, Settings{Balance: BalanceHash, MaxConnections: 1})
@@ -122,7 +87,7 @@ func TestHashOverflowsToOneOther(t *testing.T) {
 		if len(seen) != 2 || seen[home] != 1 {
 			t.Errorf("calls went to %v, want one to %s and the rest to one other", seen, home)
 		}
-		if l := (&lease{Context: ctx, attempts: &attempts{tried: []*endpoint{f.endpoints[home]}}}); true {
+		if l := (&lease{Context: ctx, attempts: &attempts{tried: []*balance.Endpoint{&f.endpoints[home].Endpoint}}}); true {
 			if addr, _, err := g.pick(l); err != nil || addr == home {
 				t.Errorf("a retry went to %s, %v", addr, err)
 			}

@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/connectivity"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+
+	"github.com/caddy-grpc/gateway/internal/pool/balance"
 )
 
 // Active health checks follow gRPC's protocol for clients (https://github.com/grpc/grpc/blob/master/doc/health-checking.md): one Watch
@@ -127,7 +129,7 @@ func (w *healthWatch) pause() time.Duration {
 		d = d * 8 / 5
 	}
 	d = min(d, healthBackoffMax)
-	return d - d/5 + time.Duration(below(uint32(w.fleet.random()), int(2*d/5)))
+	return d - d/5 + time.Duration(balance.Below(uint32(w.fleet.random()), int(2*d/5)))
 }
 
 // watch is one stream, from its start to its end.

@@ -37,7 +37,7 @@ func (c *Channel) InvokeUntil(ctx context.Context, deadline time.Time, method st
 	}
 	for l := &w.first; ; l = new(lease) {
 		err := w.invoke(ctx, l, method, args, reply)
-		if err == nil || !w.safe || !w.again(ctx, l, err, l.trailer) {
+		if err == nil || !w.safe || !w.again(ctx, l, err, l.evidence.trailer) {
 			return err
 		}
 	}
@@ -51,8 +51,11 @@ type wholeCall struct {
 	first    lease              // of the first attempt, which mostly is the only one
 	options  []grpc.CallOption  // for grpc
 	room     [4]grpc.CallOption // for the usual number of them
-	trailer  *metadata.MD       // where the caller wants it; nil: nowhere
+	header   *metadata.MD       // where the caller wants it; nil: nowhere
+	trailer  *metadata.MD       // likewise
 	endpoint endpointOption     // nil: nobody wants to know
+	// uncounted is that of the leases.
+	uncounted bool
 }
 
 // read takes the caller's options. The trailer comes with the end of the pick, so that grpc need not copy it a second time.
@@ -62,11 +65,16 @@ func (w *wholeCall) read(opts []grpc.CallOption) {
 		switch o := o.(type) {
 		case idempotent:
 			continue
+		case uncounted:
+			w.uncounted = true
+			continue
 		case grpc.TrailerCallOption:
 			if w.trailer == nil {
 				w.trailer = o.TrailerAddr
 				continue
 			}
+		case grpc.HeaderCallOption:
+			w.header = o.HeaderAddr
 		case endpointOption:
 			w.endpoint = o
 		}
@@ -77,7 +85,7 @@ func (w *wholeCall) read(opts []grpc.CallOption) {
 // invoke makes one attempt, if possible at none of the endpoints that were tried before.
 func (w *wholeCall) invoke(ctx context.Context, l *lease, method string, args, reply any) error {
 	w.forget()
-	l.Context, l.channel, l.unary = ctx, w.channel, true
+	l.Context, l.channel, l.unary, l.uncounted = ctx, w.channel, true, w.uncounted
 	mayFollow := w.safe && w.mayFollow()
 	if mayFollow || !w.deadline.IsZero() {
 		l.tie(w.deadline)
@@ -89,6 +97,7 @@ func (w *wholeCall) invoke(ctx context.Context, l *lease, method string, args, r
 		l.attempts = &w.attempts
 	}
 	if raw, ok := args.(mem.BufferSlice); ok {
+		l.noteSent(raw)
 		l.request, args = raw, l
 	}
 	w.channel.leases.Add(1) // lease.end returns it. The channel cannot have closed: the caller has one.
@@ -98,13 +107,16 @@ func (w *wholeCall) invoke(ctx context.Context, l *lease, method string, args, r
 	}
 	l.end(err)
 	if w.trailer != nil {
-		*w.trailer = l.trailer
+		*w.trailer = l.evidence.trailer
 	}
 	if addr := l.address(); addr != "" && w.endpoint != nil {
 		w.endpoint.SetEndpoint(addr)
 	}
-	return l.explain(err)
+	return l.explain(err, w.headed)
 }
+
+// headed tells whether the instance sent a header. It is not known if the caller does not want the header.
+func (w *wholeCall) headed() bool { return w.header == nil || *w.header != nil }
 
 // forget clears the header of an earlier attempt, which the next one replaces only if it reaches an instance.
 func (w *wholeCall) forget() {

@@ -2,9 +2,9 @@ package pool
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"google.golang.org/grpc"
@@ -25,14 +25,17 @@ type lease struct {
 	attempts *attempts                // of the call; nil: there is only this one
 	ended    atomic.Bool
 	unary    bool
-	caller   context.Context    // that of the call, of which this is one attempt; nil when no other one may follow
-	cancel   context.CancelFunc // ends the attempt; nil likewise
-	fate     atomic.Int32
-	request  mem.BufferSlice // of Invoke, when it is raw
-	trailer  metadata.MD     // of the attempt, once it is over
-	leash    *leash          // of Invoke: what ends the attempt in place of Context; nil: nothing else does
-	untie    func() bool     // unties the leash from Context
-	late     bool            // the leash's deadline has passed
+	// uncounted is true for calls of the gateway's own, see Uncounted.
+	uncounted bool
+	caller    context.Context    // that of the call, of which this is one attempt; nil when no other one may follow
+	cancel    context.CancelFunc // ends the attempt; nil likewise
+	fate      atomic.Int32
+	request   mem.BufferSlice // of Invoke, when it is raw
+	evidence  evidence        // once the attempt is over
+	largest   atomic.Int64    // bytes of the largest message that was sent
+	leash     *leash          // of Invoke: what ends the attempt in place of Context; nil: nothing else does
+	untie     func() bool     // unties the leash from Context
+	late      bool            // the leash's deadline has passed
 }
 
 // mayFollow says that another attempt may follow, so that this one can be ended alone.
@@ -78,15 +81,15 @@ func (l *lease) end(err error) {
 	if l.ended.Swap(true) {
 		return
 	}
-	if ep := l.endpoint.Load(); ep != nil {
+	if ep := l.endpoint.Load(); ep != nil && l.counts() {
 		if err != nil {
 			l.failed(ep, err)
 		} else {
 			now := l.channel.fleet.clock()
 			if l.unary { // how long a stream takes says nothing about the endpoint
-				ep.latency.observe(now, now-l.picked.Load())
+				ep.Latency.Observe(now, now-l.picked.Load())
 			}
-			ep.answers(now)
+			ep.Answer(now)
 		}
 	}
 	if l.caller != nil {
@@ -98,7 +101,10 @@ func (l *lease) end(err error) {
 // failed notes an error.
 func (l *lease) failed(ep *endpoint, err error) {
 	code := status.Code(err)
-	if failure(code) {
+	if !l.evidence.started && code != codes.Unavailable && code != codes.DeadlineExceeded && code != codes.Canceled {
+		return // it never left the gateway, so it says nothing about the instance
+	}
+	if speaksAgainst(code) {
 		ep.failures.Add(1)
 		text := err.Error()
 		ep.lastError.Store(&text)
@@ -116,13 +122,16 @@ func (l *lease) failed(ep *endpoint, err error) {
 			ep.failures.Add(1)
 		}
 	default:
-		ep.answers(l.channel.fleet.clock())
+		ep.Answer(l.channel.fleet.clock())
 	}
 }
 
+// counts tells whether operators and the balancer see the call.
+func (l *lease) counts() bool { return l == nil || !l.uncounted }
+
 // triedAt tells whether an earlier attempt went to the endpoint.
 func (l *lease) triedAt(ep *endpoint) bool {
-	return l.again() && slices.Contains(l.attempts.tried, ep)
+	return l.again() && slices.Contains(l.attempts.tried, &ep.Endpoint)
 }
 
 // again tells whether it is another attempt of a call.
@@ -136,38 +145,57 @@ func (l *lease) address() string {
 	return ""
 }
 
-// explain turns an error of grpc's own making into one that says what happened and gives no address away. Errors of
-// the instance's, the caller's cancellation and its deadline pass.
-func (l *lease) explain(err error) error {
+// explain turns an error that was made in this process into one that says what happened and gives no
+// address away. A status that the instance sent passes as it is. headed tells whether the instance sent
+// a header.
+func (l *lease) explain(err error, headed func() bool) error {
 	if err == nil || err == io.EOF { //nolint:errorlint // streams end with the bare io.EOF
 		return err
 	}
-	st, ok := status.FromError(err)
-	if ok && st.Code() == codes.Canceled && l.givenUp() {
-		return l.stalledError(err)
-	}
-	if !ok || (st.Code() != codes.Unavailable && st.Code() != codes.Canceled) || l.callerErr() != nil {
+	switch err.(type) { //nolint:errorlint // grpc passes the picker's own error on unwrapped
+	case *UnavailableError, *LostError, *CallError:
 		return err
 	}
-	ep := l.endpoint.Load()
-	cut := l.channel.cut.Load()
+	st := status.Convert(err)
 	switch {
-	case ep != nil && (ep.cut.Load() || cut) && (lost(st) || st.Code() == codes.Canceled):
-		message := instanceDrained
-		if cut {
-			message = channelDrained
-		}
-		return &LostError{Address: ep.addr, Drained: true, Cause: err, message: message}
-	case ep == nil && st.Code() == codes.Canceled:
-		return l.channel.closedError() // it waited for a pick while the channel closed
-	case ep != nil && lost(st):
-		if strings.Contains(st.Message(), tooManyPings) {
-			f := l.channel.fleet
-			f.ask(func() { f.events.tooManyPings(ep.addr, f.settings.KeepaliveTime) })
-		}
-		return &LostError{Address: ep.addr, Cause: err, message: "the connection to the instance was lost: " + gistOfText(st.Message())}
+	case st.Code() == codes.Canceled && l.givenUp():
+		return l.stalledError(err)
+	case l.fromInstance(st, headed):
+		return err
 	}
-	return err
+	kind, ep := l.localKind(st), l.endpoint.Load()
+	if l.callerErr() == nil {
+		cut := l.channel.cut.Load()
+		switch {
+		case ep == nil && st.Code() == codes.Canceled:
+			return l.channel.closedError() // it waited for a pick while the channel closed
+		case ep != nil && (ep.cut.Load() || cut) && (kind == failureLost || st.Code() == codes.Canceled):
+			message := instanceDrained
+			if cut {
+				message = channelDrained
+			}
+			return &LostError{Address: ep.addr, Drained: true, Cause: err, message: message}
+		case kind == failureLost:
+			return &LostError{Address: ep.addr, Cause: err, message: "the connection to the instance was lost: " + gistOfText(st.Message())}
+		}
+	}
+	return l.callError(kind, st.Code(), err)
+}
+
+// callError makes the error of a kind.
+func (l *lease) callError(kind failure, code codes.Code, cause error) *CallError {
+	e := &CallError{Address: l.address(), Cause: cause, service: l.channel.fleet.service, kind: kind, code: code}
+	switch kind {
+	case failureDeadline:
+		e.code = codes.DeadlineExceeded
+	case failureHeadersTooLarge:
+		e.code = codes.ResourceExhausted
+	case failureAnswerTooLarge:
+		e.code = codes.ResourceExhausted
+		e.detail = fmt.Sprintf("max_receive_size is %d bytes", l.channel.fleet.settings.MaxReceiveSize)
+	default:
+	}
+	return e
 }
 
 // stream is what NewStream returns.
@@ -183,9 +211,27 @@ func (s *stream) Endpoint() string { return s.lease.address() }
 
 func (s *stream) Header() (metadata.MD, error) {
 	md, err := s.ClientStream.Header()
-	return md, s.lease.explain(err)
+	return md, s.lease.explain(err, s.headed)
 }
 
-func (s *stream) SendMsg(m any) error { return s.lease.explain(s.ClientStream.SendMsg(m)) }
+func (s *stream) SendMsg(m any) error {
+	s.lease.noteSent(m)
+	return s.lease.explain(s.ClientStream.SendMsg(m), s.headed)
+}
 
-func (s *stream) RecvMsg(m any) error { return s.lease.explain(s.ClientStream.RecvMsg(m)) }
+func (s *stream) RecvMsg(m any) error { return s.lease.explain(s.ClientStream.RecvMsg(m), s.headed) }
+
+// headed tells whether the instance sent a header. The stream has ended.
+func (s *stream) headed() bool {
+	md, err := s.ClientStream.Header()
+	return err == nil && md != nil
+}
+
+// noteSent notes the size of a message, for sentAsLargeAs.
+func (l *lease) noteSent(m any) {
+	if raw, ok := m.(mem.BufferSlice); ok {
+		if n := int64(raw.Len()); n > l.largest.Load() {
+			l.largest.Store(n)
+		}
+	}
+}

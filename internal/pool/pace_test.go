@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/balancer"
+
+	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
 // crowd is so many addresses beside those.
@@ -48,7 +50,7 @@ func calling(t *testing.T, g *fakeGRPC) {
 func TestDialsArePaced(t *testing.T) {
 	const within = 100 * time.Millisecond
 	procs := runtime.GOMAXPROCS(0)
-	paced, n := paceDials*procs/10, 4*paceDials*procs/10
+	paced, n := wire.DialRate*procs/10, 4*wire.DialRate*procs/10
 	tests := []struct {
 		name     string
 		first    bool          // there is an instance that is READY
@@ -59,7 +61,7 @@ func TestDialsArePaced(t *testing.T) {
 	}{
 		{"calls are served", true, true, true, 0, paced * 9 / 10, paced + 2*procs},
 		{"calls are served, peers are far", true, true, true, 20 * time.Millisecond, paced * 8 / 10, paced + 2*procs},
-		{"calls are served, peers do not answer", true, true, false, 0, 10 * paceBurst * procs, 13 * paceBurst * procs},
+		{"calls are served, peers do not answer", true, true, false, 0, 10 * wire.DialBurst * procs, 13 * wire.DialBurst * procs},
 		{"no calls", true, false, true, 0, n, n},
 		{"nobody is READY yet", false, false, true, 0, n, n},
 	}
@@ -110,7 +112,7 @@ func TestLostGoesFirst(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		calling(t, g)
 		time.Sleep(20 * time.Millisecond)
-		n := paceDials * runtime.GOMAXPROCS(0)
+		n := wire.DialRate * runtime.GOMAXPROCS(0)
 		f.list(crowd(n, "first", "second")...)
 		g.sub("second").lose()
 		time.Sleep(10 * time.Millisecond)

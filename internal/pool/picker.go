@@ -1,11 +1,15 @@
 package pool
 
 import (
+	"context"
 	"slices"
 
+	"github.com/cespare/xxhash/v2"
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+
+	"github.com/caddy-grpc/gateway/internal/pool/balance"
 )
 
 // pickerState is what grpc shall pick from now.
@@ -19,20 +23,25 @@ func (f *fleet) pickerState() balancer.State {
 	return balancer.State{ConnectivityState: connectivity.Ready, Picker: f.newPicker()}
 }
 
-// newPicker makes a picker of the policy that is configured. It is the place where further policies go in.
+// newPicker makes a picker of the policy that is configured. Further policies go in here.
 func (f *fleet) newPicker() balancer.Picker {
-	c := candidates{fleet: f, endpoints: slices.Clone(f.ready)}
-	if !f.weights.uniform() || f.mixed() {
-		c.weights = f.weightsOf(c.endpoints)
+	p := &picker{fleet: f, endpoints: slices.Clone(f.ready)}
+	set := balance.Set{Endpoints: make([]*balance.Endpoint, len(p.endpoints)), Random: f.random}
+	for i, ep := range p.endpoints {
+		set.Endpoints[i] = &ep.Endpoint
+	}
+	if !f.weights.Uniform() || f.mixed() {
+		set.Weights = f.weightsOf(p.endpoints)
 	}
 	switch f.settings.Balance {
 	case BalanceRoundRobin:
-		return newRoundRobin(c)
+		p.policy = balance.NewRoundRobin(set, &f.turn)
 	case BalanceHash:
-		return newHashing(c)
+		p.policy, p.keyed = balance.NewHash(set, &f.balanceRoom), true
 	default:
-		return newP2C(c)
+		p.policy = balance.NewP2C(set, &f.balanceRoom)
 	}
+	return p
 }
 
 // waitingPicker has calls wait: a connection may come up.
@@ -49,32 +58,51 @@ func (p failingPicker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
 	return balancer.PickResult{}, p.err
 }
 
-// candidates are the endpoints a picker chooses from. They are never changed: a new picker replaces the old one.
-type candidates struct {
+// picker gives calls to the endpoints that a policy chooses. It is never changed: a new one replaces it.
+type picker struct {
 	fleet     *fleet
-	endpoints []*endpoint // at least one
-	weights   []uint32    // nil: all equal
+	endpoints []*endpoint // at least one, in the order of the policy's
+	policy    balance.Policy
+	keyed     bool // calls have keys, see WithHash
 }
 
-// fullProbes is how many endpoints that are not fit for the call are asked before one of them gets it nevertheless.
-const fullProbes = 16
+type hashKey struct{}
+
+// WithHash gives calls that are made with the context the key for BalanceHash: equal keys go to the same
+// endpoint as long as it is there. The other policies ignore it.
+func WithHash(ctx context.Context, key string) context.Context {
+	return context.WithValue(ctx, hashKey{}, xxhash.Sum64String(key))
+}
+
+// Pick is called by grpc for each attempt of a call.
+func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
+	l := leaseFrom(info.Ctx)
+	call := balance.Call{Now: p.fleet.clock()}
+	if l != nil && l.attempts != nil {
+		call.Safe, call.Tried, call.Since = true, l.attempts.tried, l.attempts.since
+	}
+	if p.keyed {
+		call.Key, call.HasKey = info.Ctx.Value(hashKey{}).(uint64)
+	}
+	return p.take(p.policy.Choose(call), l, call.Now)
+}
 
 // take gives the call to the endpoint, or to the next one that is fit for it: an endpoint whose last connection was lost stays
 // among the candidates until the next picker, one may have as many streams as the instance allows, and a retry goes elsewhere if
 // it can. When no connection is left, or when another one is about to come up, the call waits for the next picker.
-func (c *candidates) take(chosen int, l *lease, now int64) (balancer.PickResult, error) {
+func (p *picker) take(chosen int, l *lease, now int64) (balancer.PickResult, error) {
 	var (
 		unfit   *endpoint
 		unfitOn *conn
 		full    = true // the unfit one is so for want of room
 		probes  int
 	)
-	n := len(c.endpoints)
+	n := len(p.endpoints)
 	for i := range n {
-		ep := c.endpoints[(chosen+i)%n]
+		ep := p.endpoints[(chosen+i)%n]
 		conn, room := ep.pickConn()
 		for ; room && !l.triedAt(ep); conn, room = ep.pickConn() {
-			if res, ok := c.fleet.take(ep, conn, l, now, false); ok {
+			if res, ok := p.fleet.take(ep, conn, l, now, false); ok {
 				return res, nil
 			}
 		}
@@ -84,14 +112,14 @@ func (c *candidates) take(chosen int, l *lease, now int64) (balancer.PickResult,
 		if unfit == nil || room && full {
 			unfit, unfitOn, full = ep, conn, !room
 		}
-		if probes++; probes == fullProbes {
+		if probes++; probes == balance.Probes {
 			break
 		}
 	}
 	if unfit == nil || full && now < unfit.growUntil.Load() {
 		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
 	}
-	res, _ := c.fleet.take(unfit, unfitOn, l, now, true)
+	res, _ := p.fleet.take(unfit, unfitOn, l, now, true)
 	return res, nil
 }
 
@@ -127,13 +155,15 @@ func (f *fleet) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (bal
 		l.endpoint.Store(ep)
 		l.picked.Store(now)
 	}
-	ep.picks.Add(1)
-	ep.inFlight.Add(1)
+	ep.InFlight.Add(1)
 	ep.calls.add(p)
 	if !f.looking.Load() {
 		f.watch()
 	}
-	f.notePick(now)
+	if l.counts() {
+		ep.picks.Add(1)
+		f.notePick(now)
+	}
 	return balancer.PickResult{SubConn: c.sub, Done: p.done}, true
 }
 
@@ -142,24 +172,25 @@ func (f *fleet) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (bal
 func (p *pick) end(info balancer.DoneInfo) {
 	f, ep, c := p.fleet, p.endpoint, p.conn
 	ep.calls.remove(p)
+	counts := p.lease.counts()
 	if p.lease != nil {
-		p.lease.trailer = info.Trailer
+		p.lease.evidence = evidence{started: info.BytesSent, received: info.BytesReceived, trailer: info.Trailer}
 	}
 	p.endpoint, p.conn, p.lease = nil, nil, nil
 	f.picks.Put(p)
 
-	if info.Err == nil && !info.BytesSent {
+	if info.Err == nil && !info.BytesSent && counts {
 		// The connection was lost before grpc could use it, and it picks again.
 		ep.picks.Add(^uint64(0))
 	}
 	c.inFlight.Add(-1)
-	if ep.inFlight.Add(-1) == 0 && ep.draining.Load() {
+	if ep.InFlight.Add(-1) == 0 && ep.draining.Load() {
 		f.drained(ep)
 	}
 }
 
-// failure tells the codes that speak against the instance from those that speak against the request.
-func failure(code codes.Code) bool {
+// speaksAgainst tells the codes that speak against the instance from those that speak against the request.
+func speaksAgainst(code codes.Code) bool {
 	switch code {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.DataLoss:
 		return true

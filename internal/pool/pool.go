@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
 // Channel is one pool. It satisfies grpc.ClientConnInterface; messages of type mem.BufferSlice (sent) and *mem.BufferSlice
@@ -83,11 +84,11 @@ const (
 
 // dialOptions say how connections are made and kept.
 func dialOptions(s Settings, f *fleet) []grpc.DialOption {
-	security := trackedCredentials{TransportCredentials: insecure.NewCredentials()}
+	security := wire.Credentials{TransportCredentials: insecure.NewCredentials()}
 	if s.TLS != nil {
-		security = trackedCredentials{TransportCredentials: credentials.NewTLS(s.TLS), name: s.TLS.ServerName}
+		security = wire.Credentials{TransportCredentials: credentials.NewTLS(s.TLS), Name: s.TLS.ServerName}
 	}
-	dialer := newDialer()
+	dialer := wire.NewDialer()
 	return []grpc.DialOption{
 		grpc.WithResolvers(fleetResolver{f}),
 		grpc.WithDefaultServiceConfig(serviceConfig),
@@ -118,8 +119,10 @@ func callOptions(s Settings) []grpc.CallOption {
 // NewStream starts an RPC: the policy picks an endpoint, the call takes a lease on it and on the channel. The stream
 // also satisfies interface{ Endpoint() string }, the address that was picked ("" before).
 //
-// Errors have a gRPC status with a message that names no address. An *UnavailableError says that nothing was sent, and why; a
-// *LostError that the connection was lost under the call.
+// A status that the instance sent is returned as it came, with grpc's own type. Every other error was
+// made in this process and has a type of this package, with a status whose message names no address:
+// *UnavailableError says that nothing was sent, and why; *LostError says that the connection was lost
+// during the call; *CallError has the other reasons, such as the deadline and a message that is too large.
 func (c *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if c.retries(desc, opts) {
 		r, err := c.newRetryStream(ctx, desc, method, opts)
@@ -138,7 +141,7 @@ func (c *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method s
 // newStream makes one attempt at a call, if possible at none of the endpoints that were tried before; a is nil when it is the only one. The lease is the stream's,
 // also when there is an error.
 func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method string, a *attempts, opts []grpc.CallOption) (*stream, *lease, error) {
-	s := &stream{lease: lease{Context: ctx, channel: c, attempts: a, unary: !desc.ClientStreams && !desc.ServerStreams}}
+	s := &stream{lease: lease{Context: ctx, channel: c, attempts: a, unary: !desc.ClientStreams && !desc.ServerStreams, uncounted: isUncounted(opts)}}
 	if !c.acquire() {
 		return nil, &s.lease, c.closedError()
 	}
@@ -149,7 +152,7 @@ func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method s
 	cs, err := c.conn.NewStream(&s.lease, desc, method, options...)
 	if err != nil {
 		s.lease.end(err)
-		return nil, &s.lease, s.lease.explain(err)
+		return nil, &s.lease, s.lease.explain(err, func() bool { return false })
 	}
 	s.ClientStream = cs
 	return s, &s.lease, nil

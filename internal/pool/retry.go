@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"sync"
@@ -14,6 +15,8 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/caddy-grpc/gateway/internal/pool/balance"
 )
 
 // Idempotent is an option for calls that may be executed more than once. Those that send one message are made again at another
@@ -70,15 +73,15 @@ type attempts struct {
 	channel  *Channel
 	deadline time.Time // of the call, besides its context's; zero: none
 	made     int
-	tried    []*endpoint // these are asked last
-	since    int64       // when the last one was picked, on the fleet's clock
+	tried    []*balance.Endpoint // these are asked last
+	since    int64               // when the last one was picked, on the fleet's clock
 }
 
 // again decides whether a call that ended with err is made again, and waits until it is time.
 func (a *attempts) again(ctx context.Context, l *lease, err error, trailer metadata.MD) bool {
 	a.made++
 	if ep := l.endpoint.Load(); ep != nil {
-		a.tried, a.since = append(a.tried, ep), l.picked.Load()
+		a.tried, a.since = append(a.tried, &ep.Endpoint), l.picked.Load()
 	}
 	s := &a.channel.fleet.settings
 	var u *UnavailableError
@@ -131,7 +134,7 @@ func (a *attempts) wait(s *Settings, trailer metadata.MD) (time.Duration, bool) 
 	if shift := a.made - 1; shift < 30 {
 		d = min(d, s.RetryBackoffBase<<shift)
 	}
-	return d/2 + time.Duration(below(uint32(a.channel.fleet.random()), int(d/2)+1)), true
+	return d/2 + time.Duration(balance.Below(uint32(a.channel.fleet.random()), int(d/2)+1)), true
 }
 
 // retryStream is a call that is made again where that is allowed. Until the first message of the response has arrived, or the call
@@ -260,7 +263,7 @@ func (r *retryStream) SendMsg(m any) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.request != nil || r.settled {
-		return status.Error(codes.Internal, "a second message was sent in a call that has one")
+		return r.current.lease.callError(failureOther, codes.Internal, errors.New("a second message was sent in a call that has one"))
 	}
 	r.request = m
 	defer close(r.sent)
@@ -318,7 +321,7 @@ func (r *retryStream) RecvMsg(m any) error {
 	}
 	defer first.Free()
 	if err := newCodec().Unmarshal(first, m); err != nil {
-		return status.Errorf(codes.Internal, "unmarshalling the received message: %v", err)
+		return s.lease.callError(failureOther, codes.Internal, fmt.Errorf("unmarshalling the received message: %w", err))
 	}
 	return nil
 }

@@ -1,23 +1,22 @@
 package pool
 
-import "time"
+import (
+	"time"
+
+	"github.com/caddy-grpc/gateway/internal/pool/balance"
+)
 
 const (
-	// slowStart is how long an endpoint that was not in use takes to get its full share: caches are cold, and just-in-time
-	// compilers have not run.
-	slowStart = 10 * time.Second
-	// slowStartSteps is in how many steps the share grows.
+	// slowStartSteps is in how many steps the share of a cold endpoint grows.
 	slowStartSteps = 10
-	// coldAfter is how long an endpoint must have been without a connection to count as cold: one that only renews its connection
-	// is not.
+	// coldAfter is how long an endpoint must have been without a connection to count as cold. One that only
+	// renews its connection is not.
 	coldAfter = time.Second
-	// firstShare is the part of its share that a cold endpoint starts with, of fullWarmth.
-	firstShare = 10
 )
 
 // joinCold has an endpoint that has become ready start slowly, unless it has been in use long enough.
 func (f *fleet) joinCold(ep *endpoint) {
-	if ep.place >= 0 && !ep.cold && time.Since(ep.warmFrom) < slowStart {
+	if ep.place >= 0 && !ep.cold && time.Since(ep.warmFrom) < balance.SlowStart {
 		ep.cold = true
 		f.cold++
 		f.watchCold()
@@ -38,11 +37,11 @@ func (f *fleet) watchCold() {
 		return
 	}
 	f.coldDue = true
-	f.at(time.Now().Add(slowStart/slowStartSteps), func() {
+	f.at(time.Now().Add(balance.SlowStart/slowStartSteps), func() {
 		f.coldDue = false
 		mixed := f.mixed()
 		for _, ep := range f.ready {
-			if time.Since(ep.warmFrom) >= slowStart {
+			if time.Since(ep.warmFrom) >= balance.SlowStart {
 				f.leaveCold(ep)
 			}
 		}
@@ -56,11 +55,23 @@ func (f *fleet) watchCold() {
 // mixed is true while there are cold and warm endpoints. When all are cold, as at the start, there is nobody to take calls off them.
 func (f *fleet) mixed() bool { return f.cold > 0 && f.cold < len(f.ready) }
 
-// warmth is the factor of the endpoint's weight, up to fullWarmth.
-func (ep *endpoint) warmth(now time.Time) uint32 {
-	if !ep.cold {
-		return fullWarmth
+// weightsOf are the weights of ready endpoints as they count now.
+func (f *fleet) weightsOf(endpoints []*endpoint) []uint32 {
+	weights := make([]uint32, len(endpoints))
+	for i, ep := range endpoints {
+		weights[i] = ep.weight
 	}
-	part := min(1, float64(now.Sub(ep.warmFrom))/float64(slowStart))
-	return firstShare + uint32(part*(fullWarmth-firstShare))
+	weights = f.weights.Effective(weights)
+	if !f.mixed() {
+		return weights
+	}
+	now := time.Now()
+	for i, ep := range endpoints {
+		warmth := uint32(balance.FullWarmth)
+		if ep.cold {
+			warmth = balance.Warmth(now.Sub(ep.warmFrom))
+		}
+		weights[i] *= warmth
+	}
+	return weights
 }

@@ -73,7 +73,7 @@ func (ep *endpoint) snapshot() EndpointSnapshot {
 	s := EndpointSnapshot{
 		Address: ep.addr, IDs: make([]string, 0, len(ep.registrations)), Weight: ep.weight,
 		State: ep.state.String(), Since: ep.since, Connects: ep.connects,
-		InFlight: ep.inFlight.Load(), Picks: ep.picks.Load(), Failures: ep.failures.Load(),
+		InFlight: ep.InFlight.Load(), Picks: ep.picks.Load(), Failures: ep.failures.Load(),
 	}
 	for _, r := range ep.registrations {
 		s.IDs = append(s.IDs, r.id)

@@ -50,7 +50,7 @@ func (f *fleet) lookLater() { f.at(time.Now().Add(lookEvery), f.look) }
 func (f *fleet) look() {
 	now, busy := f.clock(), false
 	for _, ep := range f.ready {
-		if ep.inFlight.Load() > 0 {
+		if ep.InFlight.Load() > 0 {
 			busy = true
 			f.lookAt(ep, now)
 		}
@@ -67,7 +67,7 @@ func (f *fleet) look() {
 
 func (f *fleet) anyInFlight() bool {
 	for _, ep := range f.ready {
-		if ep.inFlight.Load() > 0 {
+		if ep.InFlight.Load() > 0 {
 			return true
 		}
 	}

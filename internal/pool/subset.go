@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/caddy-grpc/gateway/internal/pool/balance"
 )
 
 // With thousands of instances and hundreds of gateways, connections from each to each are too many. So a gateway may use a subset
@@ -48,7 +50,7 @@ func (f *fleet) rank(ep *endpoint) {
 		return
 	}
 	ep.ranked = true
-	ep.score = mix(ep.seed ^ f.subset.identity)
+	ep.score = balance.Mix(ep.Seed ^ f.subset.identity)
 	f.subset.joined = append(f.subset.joined, ep)
 	f.subset.stale = true
 }

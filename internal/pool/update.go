@@ -5,9 +5,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/internal/pool/balance"
+	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
 // onFeed takes a list of endpoints from the feed: at once, or together with those that follow within applyEvery.
@@ -76,13 +76,13 @@ func (f *fleet) apply() {
 
 // dialAll dials connections of endpoints that are new.
 func (f *fleet) dialAll(dial []*conn) {
-	if len(dial) >= reserveFrom {
+	if len(dial) >= wire.ReserveFrom {
 		// Twice as much as needed, so that it is there in time when the next ones follow.
-		f.work.Go(func() { reserve(2 * len(dial)) })
+		f.work.Go(func() { wire.Reserve(2 * len(dial)) })
 	}
 	// Hundreds of gateways get the same list at the same time, sorted.
 	for i := len(dial) - 1; i > 0; i-- {
-		j := below(uint32(f.random()), i+1)
+		j := balance.Below(uint32(f.random()), i+1)
 		dial[i], dial[j] = dial[j], dial[i]
 	}
 	for _, c := range dial {
@@ -94,7 +94,7 @@ func (f *fleet) dialAll(dial []*conn) {
 func (f *fleet) register(e discovery.Endpoint, what *changes) (dial []*conn) {
 	ep := f.endpoints[e.Addr]
 	if ep == nil {
-		ep = &endpoint{addr: e.Addr, seed: xxhash.Sum64String(e.Addr), place: -1, since: time.Now()}
+		ep = newEndpoint(e.Addr, time.Now())
 		f.endpoints[e.Addr] = ep
 	}
 	known := ep.registered()
@@ -124,7 +124,7 @@ func (f *fleet) register(e discovery.Endpoint, what *changes) (dial []*conn) {
 func (f *fleet) use(ep *endpoint) {
 	f.active++
 	ep.inUse = true
-	f.weights.add(ep.weight)
+	f.weights.Add(ep.weight)
 	f.changed(false)
 	ep.draining.Store(false)
 	ep.cut.Store(false)
@@ -175,8 +175,8 @@ func (f *fleet) update(before, after discovery.Endpoint) {
 func (f *fleet) weigh(ep *endpoint) {
 	if w := ep.registeredWeight(); w != ep.weight {
 		if ep.inUse {
-			f.weights.remove(ep.weight)
-			f.weights.add(w)
+			f.weights.Remove(ep.weight)
+			f.weights.Add(w)
 			f.changed(false)
 		}
 		ep.weight = w

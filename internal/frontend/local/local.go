@@ -118,7 +118,7 @@ func (s *Server) NewStream(ctx context.Context, desc *grpc.StreamDesc, path stri
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, status.FromContextError(err).Err()
+		return nil, frontend.ContextError(err)
 	}
 	md, _ := metadata.FromOutgoingContext(ctx)
 	c := &call{
@@ -178,10 +178,6 @@ type call struct {
 func (c *call) finish(err error) {
 	if err != nil {
 		c.err = status.Convert(err).Err()
-		// What came over a connection has this, by which frontend.Call tells it from what was made up on this side.
-		c.mu.Lock()
-		c.trailer = metadata.Join(c.trailer, metadata.Pairs("content-type", "application/grpc"))
-		c.mu.Unlock()
 	}
 	close(c.done)
 }
@@ -262,7 +258,7 @@ func (s clientStream) RecvMsg(m any) error {
 		}
 		return io.EOF
 	case <-s.c.ctx.Done():
-		return status.FromContextError(s.c.ctx.Err()).Err()
+		return frontend.ContextError(s.c.ctx.Err())
 	}
 }
 

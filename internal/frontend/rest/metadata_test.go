@@ -121,6 +121,23 @@ func TestResponseMetadataBecomesHeadersAndTrailers(t *testing.T) {
 	})
 }
 
+// A service that fails before it sends anything sends its metadata with the status. Nothing has been
+// sent to the client either, so it gets it as header, whether or not it takes trailers.
+func TestMetadataOfAnErrorAtOnceBecomesHeaders(t *testing.T) {
+	w := newWorld(t, frontend.Options{})
+	const body = `{"script":{"trailers":{"www-authenticate":"Bearer","x-reset":"7"},"failCode":16}}`
+	w.eachVersion(t, func(t *testing.T, c *client) {
+		for _, path := range []string{"/v1/echo", "/v1/stream", "/v1/collect"} {
+			for _, te := range [][]string{nil, {"Te: trailers"}} {
+				a := c.do("POST", path, body, te...)
+				if a.StatusCode != 401 || a.Header.Get("WWW-Authenticate") != "Bearer" || a.Header.Get("X-Reset") != "7" || len(a.Trailer) != 0 {
+					t.Errorf("%s %v: %d, header %v, trailer %v", path, te, a.StatusCode, a.Header, a.Trailer)
+				}
+			}
+		}
+	})
+}
+
 func TestMetadataRules(t *testing.T) {
 	w := newWorld(t, frontend.Options{
 		RequestMetadata:  rules(t, frontend.CompileRequestRules, "+accept-language", "-x-secret*", "+user-agent client-agent", "+grpc-metadata-* *"),

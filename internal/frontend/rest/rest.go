@@ -118,19 +118,25 @@ func (x *exchange) settings() frontend.CallSettings {
 	}
 }
 
-// failed adds to the error of a call the metadata that came with it.
+// failed adds to the error of a call the metadata that came with it. A service that has sent nothing else
+// sends the metadata of an error in the block that would be the trailers. Nothing has been sent to the
+// client either, so there it becomes the header.
 func (x *exchange) failed(call *frontend.Call, err error) error {
 	e := asError(err)
 	if e.Header == nil {
 		e.Header = make(http.Header)
 	}
 	retry := e.Header.Get("Retry-After")
-	x.opts.WriteHeader(e.Header, call.Header())
+	header, trailer := call.Header(), call.Trailer()
+	if header == nil {
+		header, trailer = trailer, nil
+	}
+	x.opts.WriteHeader(e.Header, header)
 	if retry != "" {
 		e.Header.Set("Retry-After", retry)
 	}
 	if frontend.WantsTrailers(x.r.Header) {
-		x.opts.WriteTrailer(e.Header, call.Trailer())
+		x.opts.WriteTrailer(e.Header, trailer)
 	}
 	return e
 }

@@ -1,32 +1,34 @@
-package pool
+package balance
 
 import (
 	"math/bits"
 	"slices"
-	"time"
 )
 
-// weightCount knows how many active endpoints have each weight, so that the usual case, all equal, costs nothing.
-type weightCount map[uint32]int
+// WeightCount knows how many active endpoints have each weight, so that the usual case, all equal, costs
+// nothing. Weight 0 is that of endpoints whose weight is not known; it counts as the mean of the others.
+type WeightCount map[uint32]int
 
-func (w weightCount) add(weight uint32) { w[weight]++ }
+// Add counts an endpoint.
+func (w WeightCount) Add(weight uint32) { w[weight]++ }
 
-func (w weightCount) remove(weight uint32) {
+// Remove takes it out.
+func (w WeightCount) Remove(weight uint32) {
 	if w[weight]--; w[weight] <= 0 {
 		delete(w, weight)
 	}
 }
 
-// uniform is true when all endpoints have the same share.
-func (w weightCount) uniform() bool {
+// Uniform is true if all endpoints have the same share.
+func (w WeightCount) Uniform() bool {
 	if _, some := w[0]; some {
-		return len(w) <= 2 // those of which the registry does not say have the mean of the others, which are all equal
+		return len(w) <= 2 // the unknown ones have the mean of the others, which are all equal
 	}
 	return len(w) <= 1
 }
 
-// mean is the weight of endpoints of which the registry does not say.
-func (w weightCount) mean() uint32 {
+// mean is the weight of endpoints whose weight is not known.
+func (w WeightCount) mean() uint32 {
 	var sum, n uint64
 	for weight, count := range w {
 		if weight > 0 {
@@ -40,29 +42,23 @@ func (w weightCount) mean() uint32 {
 	return uint32(max(1, (sum+n/2)/n))
 }
 
-const (
-	// largestWeight bounds weights as pickers use them. Larger ones are scaled down, with the others.
-	largestWeight = 1 << 16
-	// fullWarmth is the factor of an endpoint that is warm.
-	fullWarmth = 100
-)
+// largestWeight bounds weights as policies use them. Larger ones are scaled down, with the others.
+const largestWeight = 1 << 16
 
-// weightsOf are the weights of ready endpoints as they count now.
-func (f *fleet) weightsOf(endpoints []*endpoint) []uint32 {
-	weights, mean := make([]uint32, len(endpoints)), f.weights.mean()
+// Effective turns the weights of endpoints into those that a Set takes, in place: unknown ones are the mean,
+// and all are small enough to be multiplied by a warmth.
+func (w WeightCount) Effective(weights []uint32) []uint32 {
+	mean := w.mean()
 	var largest uint32
-	for i, ep := range endpoints {
-		if weights[i] = ep.weight; weights[i] == 0 {
+	for i := range weights {
+		if weights[i] == 0 {
 			weights[i] = mean
 		}
 		largest = max(largest, weights[i])
 	}
-	scale, cold, now := 1+(largest-1)/largestWeight, f.mixed(), time.Now()
-	for i, ep := range endpoints {
+	scale := 1 + (largest-1)/largestWeight
+	for i := range weights {
 		weights[i] = max(1, weights[i]/scale)
-		if cold {
-			weights[i] *= ep.warmth(now)
-		}
 	}
 	return weights
 }
@@ -75,15 +71,15 @@ type aliasSlot struct {
 	other uint32 // else this one
 }
 
-// aliasRoom is what making a table needs for a while. It is used again, since thousands of instances that come one after the other mean
-// many tables.
-type aliasRoom struct {
+// Room is what making a policy needs for a while. It is used again, since thousands of instances that come
+// one after the other mean many policies.
+type Room struct {
 	left  []uint64
 	order []uint32
 }
 
 // newAliasTable makes a table for weights, all of them positive.
-func newAliasTable(weights []uint32, room *aliasRoom) aliasTable {
+func newAliasTable(weights []uint32, room *Room) aliasTable {
 	n := len(weights)
 	var sum uint64
 	for _, w := range weights {
@@ -132,14 +128,14 @@ func share(part, whole uint64) uint32 {
 
 // draw gives the index for a random number.
 func (t aliasTable) draw(random uint64) int {
-	i := below(uint32(random>>32), len(t))
+	i := Below(uint32(random>>32), len(t))
 	if slot := t[i]; uint32(random) >= slot.keep {
 		return int(slot.other)
 	}
 	return i
 }
 
-// below maps a random number to 0..n-1.
-func below(random uint32, n int) int {
+// Below maps a random number to 0..n-1.
+func Below(random uint32, n int) int {
 	return int(uint64(random) * uint64(n) >> 32)
 }

@@ -1,4 +1,4 @@
-package pool
+package wire
 
 import (
 	"net"
@@ -17,7 +17,7 @@ func TestDialedConnectionsAreProbed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dialer := newDialer()
+	dialer := NewDialer()
 	for _, host := range []string{"127.0.0.1", "::ffff:127.0.0.1", "localhost"} {
 		t.Run(host, func(t *testing.T) {
 			conn, err := dialer.DialContext(t.Context(), "tcp", net.JoinHostPort(host, port))

@@ -1,4 +1,4 @@
-package pool
+package balance
 
 import (
 	"sync/atomic"
@@ -24,18 +24,23 @@ const (
 	slowBy     = int64(time.Millisecond)
 )
 
-// latency estimates how long unary calls take, in nanoseconds, and how far they are from that.
-type latency struct {
+// Latency estimates how long unary calls take, in nanoseconds, and how far they are from that. The zero
+// value knows nothing.
+type Latency struct {
 	mean      atomic.Int64
 	deviation atomic.Int64
-	stamp     atomic.Int64 // when they were made, on the fleet's clock; 0: never
+	// stamp is when they were made. 0: never.
+	stamp atomic.Int64
 
 	// What was measured since.
 	sum, count atomic.Int64
 }
 
-// observe adds a call that ended at now. Those that race with a new estimate may be counted in the next one.
-func (l *latency) observe(now, took int64) {
+// Mean is the mean of what was observed. 0: nothing was.
+func (l *Latency) Mean() time.Duration { return time.Duration(l.mean.Load()) }
+
+// Observe adds a call that ended at now. Those that race with a new estimate may be counted in the next one.
+func (l *Latency) Observe(now, took int64) {
 	l.sum.Add(took)
 	l.count.Add(1)
 	last := l.stamp.Load()
@@ -68,7 +73,7 @@ func (l *latency) observe(now, took int64) {
 }
 
 // slowerThan tells whether calls take significantly longer than those of another.
-func (l *latency) slowerThan(other *latency, now int64) bool {
+func (l *Latency) slowerThan(other *Latency, now int64) bool {
 	t, beside := l.mean.Load(), other.mean.Load()
 	if beside == 0 || t <= slowFactor*beside || t-beside <= slowBy {
 		return false

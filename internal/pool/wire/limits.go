@@ -1,17 +1,19 @@
-package pool
+package wire
 
 import (
 	"encoding/binary"
 	"sync/atomic"
 )
 
-// streamLimit learns how many concurrent streams the instance allows on a connection, which grpc-go keeps to itself: it lets
-// streams beyond the limit wait, silently. The limit stands in the SETTINGS frame that a server must send first (RFC 9113, section
-// 3.4). Later changes of it are rare and not followed.
+// streamLimit learns how many concurrent streams the instance allows on a connection. grpc-go keeps that
+// to itself: it makes streams beyond the limit wait, silently. The limit is in the SETTINGS frame that a
+// server must send first (RFC 9113, section 3.4). Later changes are rare and not followed.
 type streamLimit struct {
-	limit *atomic.Uint32 // where to put it; 0: not known, or none
-	head  []byte         // of the first frame, while it is not complete; belongs to the reading goroutine
-	done  bool
+	// limit is where to put it. 0: not known, or none.
+	limit *atomic.Uint32
+	// head is the beginning of the first frame while it is not complete. It belongs to the reading goroutine.
+	head []byte
+	done bool
 }
 
 const (
@@ -48,3 +50,8 @@ func (l *streamLimit) read(p []byte) {
 }
 
 func (l *streamLimit) finish() { l.head, l.done = nil, true }
+
+// goAwayTooManyPings is the end of the GOAWAY frame with which servers answer keepalive pings that they
+// do not allow (gRPC's proposal A8): the code ENHANCE_YOUR_CALM and the reason. The server closes the
+// connection after it, so it is the last thing that is read.
+var goAwayTooManyPings = []byte("\x00\x00\x00\x0btoo_many_pings")
