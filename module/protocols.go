@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend/local"
 	"github.com/caddy-grpc/gateway/internal/frontend/reflection"
 	"github.com/caddy-grpc/gateway/internal/frontend/rest"
+	"github.com/caddy-grpc/gateway/internal/pool"
 )
 
 // protocols are the inbound protocols of a handler. Immutable once provisioned.
@@ -112,7 +113,7 @@ func (c *sharedChannel) hasReady() bool {
 		return false
 	}
 	for i := range s.Endpoints {
-		if s.Endpoints[i].State == "READY" {
+		if s.Endpoints[i].State == pool.StateReady {
 			return true
 		}
 	}
