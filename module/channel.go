@@ -10,7 +10,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/connectivity"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/pool"
@@ -130,7 +129,7 @@ func (c *sharedChannel) hopeless(ch *pool.Channel) bool {
 		return false
 	}
 	for _, e := range ch.Snapshot().Endpoints {
-		if e.State != connectivity.TransientFailure.String() && e.State != "unhealthy" {
+		if e.State != pool.StateFailing && e.State != pool.StateUnhealthy {
 			return false
 		}
 	}

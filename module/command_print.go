@@ -94,7 +94,7 @@ func printUpstream(w io.Writer, u *UpstreamView, now time.Time) error {
 
 // whyNot is why an instance gets no calls, or did not last.
 func whyNot(e *pool.EndpointSnapshot) string {
-	if e.State == "unhealthy" {
+	if e.State == pool.StateUnhealthy {
 		return "health check: " + e.Health
 	}
 	return e.LastError

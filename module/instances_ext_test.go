@@ -71,7 +71,7 @@ func TestHealthCheck(t *testing.T) {
 			health := func() (state, answer string) {
 				var v module.UpstreamView
 				s.ask("/grpc_gateway/upstreams/user", &v)
-				return v.Endpoints[0].State, v.Endpoints[0].Health
+				return string(v.Endpoints[0].State), v.Endpoints[0].Health
 			}
 			if state, answer := health(); state != "READY" || answer != "SERVING" {
 				t.Errorf("at first it is %s, %s", state, answer)

@@ -82,7 +82,10 @@ func (p *poolCollector) Collect(ch chan<- prometheus.Metric) {
 }
 
 // metricStates are the states that are shown even while no instance has them.
-var metricStates = [...]string{"IDLE", "CONNECTING", "READY", "TRANSIENT_FAILURE", "draining", "held", "ejected", "unhealthy"}
+var metricStates = [...]pool.State{
+	pool.StateIdle, pool.StateConnecting, pool.StateReady, pool.StateFailing,
+	pool.StateDraining, pool.StateHeld, pool.StateEjected, pool.StateUnhealthy,
+}
 
 // collect is for one upstream.
 func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *upstream) {
@@ -106,7 +109,7 @@ func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *up
 		return
 	}
 	gauge(p.inFlight, float64(s.Leases))
-	states := make(map[string]int, len(metricStates))
+	states := make(map[pool.State]int, len(metricStates))
 	for _, state := range metricStates {
 		states[state] = 0
 	}
@@ -116,7 +119,7 @@ func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *up
 		connections += s.Endpoints[i].Connections
 	}
 	for state, n := range states {
-		gauge(p.endpoints, float64(n), state)
+		gauge(p.endpoints, float64(n), string(state))
 	}
 	gauge(p.connections, float64(connections), "READY")
 	p.add(p.connects, label, u.channel, s.Connects)

@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend/local"
 	"github.com/caddy-grpc/gateway/internal/frontend/reflection"
 	"github.com/caddy-grpc/gateway/internal/frontend/rest"
+	"github.com/caddy-grpc/gateway/internal/pool"
 	"github.com/caddy-grpc/gateway/internal/routes"
 )
 
@@ -124,7 +125,7 @@ func (c *sharedChannel) hasReady() bool {
 		return false
 	}
 	for i := range s.Endpoints {
-		if s.Endpoints[i].State == "READY" {
+		if s.Endpoints[i].State == pool.StateReady {
 			return true
 		}
 	}

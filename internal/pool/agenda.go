@@ -11,8 +11,9 @@ type task struct {
 	run func()
 }
 
-// agenda orders the tasks of a fleet by time. Nothing is ever taken out before its time: a task looks whether it is still
-// wanted when it runs, which keeps the states of an endpoint free of timers to stop.
+// agenda orders the tasks of a fleet by time. Nothing is ever taken out before its time: a task
+// looks whether it is still wanted when it runs, which keeps the states of an endpoint free of
+// timers to stop.
 type agenda []task
 
 // add puts work on the agenda and reports whether it is now the first.
@@ -22,7 +23,8 @@ func (a *agenda) add(at time.Time, run func()) (first bool) {
 	return first
 }
 
-// next takes out a task that is due at now, or says how long it is until there is one (-1: there is none).
+// next takes out a task that is due at now, or says how long it is until there is one (-1: there is
+// none).
 func (a *agenda) next(now time.Time) (run func(), wait time.Duration) {
 	if len(*a) == 0 {
 		return nil, -1

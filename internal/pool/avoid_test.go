@@ -35,8 +35,9 @@ func (l *tally) at(addrs ...string) (attempts int) {
 	return attempts
 }
 
-// mixedLoad makes calls at random moments for a while, at a mean rate a second. A part of them is safe, and made again by the rules. They
-// end as the endpoint has them end, which is told how many calls it has: after 2 ms with an answer, or at once with an error.
+// mixedLoad makes calls at random moments for a while, at a mean rate a second. A part of them is
+// safe, and made again by the rules. They end as the endpoint has them end, which is told how many
+// calls it has: after 2 ms with an answer, or at once with an error.
 func mixedLoad(f *fleet, g *fakeGRPC, rate, safe float64, during time.Duration, end func(addr string, inFlight int) error) *tally {
 	var (
 		mu   sync.Mutex
@@ -173,8 +174,8 @@ func TestWhereAllFailNoneIsAvoided(t *testing.T) {
 	})
 }
 
-// A method that fails wherever it is called says nothing about endpoints; one that fails at one of them costs that one its calls only
-// while it has no other answer to show.
+// A method that fails wherever it is called says nothing about endpoints; one that fails at one of
+// them costs that one its calls only while it has no other answer to show.
 func TestAFailingMethod(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	method := func(at func(string) bool) func(string, int) error {
@@ -198,7 +199,8 @@ func TestAFailingMethod(t *testing.T) {
 	})
 }
 
-// Instances that turn calls away because they have too many are not brought down one after the other by being avoided.
+// Instances that turn calls away because they have too many are not brought down one after the
+// other by being avoided.
 func TestAvoidingDoesNotOverloadTheRest(t *testing.T) {
 	four(t, Settings{EjectFailures: -1}, func(t *testing.T, f *fleet, g *fakeGRPC) {
 		const rate, room = 4000, 3 // 8 calls are in flight in the mean, there is room for 12

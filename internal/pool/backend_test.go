@@ -29,7 +29,8 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	// patience is how long tests wait for what must happen. It bounds a hang; no test asserts that something is faster.
+	// patience is how long tests wait for what must happen. It bounds a hang; no test asserts that
+	// something is faster.
 	patience = 10 * time.Second
 
 	methodEcho = "/test.Service/Echo" // sends each message back

@@ -13,7 +13,8 @@ import (
 	"google.golang.org/grpc/balancer"
 )
 
-// load runs workers in virtual time, each making one unary call after the other for a while, and counts where they go.
+// load runs workers in virtual time, each making one unary call after the other for a while, and
+// counts where they go.
 func load(f *fleet, g *fakeGRPC, workers int, during time.Duration, takes func(addr string) time.Duration) map[string]int {
 	var (
 		wg     sync.WaitGroup
@@ -66,7 +67,8 @@ func TestCallsAreSpreadByWeight(t *testing.T) {
 		name      string
 		weights   map[string]uint32 // as registered
 		effective map[string]uint32 // nil: as registered
-		alone     bool              // p2c only without concurrency: else it evens out calls in flight more than shares
+		// P2c only without concurrency: else it evens out calls in flight more than shares.
+		alone bool
 	}{
 		{"five equal", equal, nil, false},
 		{"1:2:5", map[string]uint32{"a": 1, "b": 2, "c": 5}, nil, false},
@@ -111,13 +113,15 @@ func TestCallsAreSpreadByWeight(t *testing.T) {
 	}
 }
 
-// Weights hold from an idle gateway to one with a hundred calls in flight, however the times of calls scatter.
+// Weights hold from an idle gateway to one with a hundred calls in flight, however the times of
+// calls scatter.
 func TestP2CKeepsToWeightsAtEveryLoad(t *testing.T) {
 	const mean = 5 * time.Millisecond
 	scatter := map[string]func(r *rand.Rand) float64{ // around 1
 		"all equal":   func(*rand.Rand) float64 { return 1 },
 		"exponential": func(r *rand.Rand) float64 { return r.ExpFloat64() },
-		"heavy tail":  func(r *rand.Rand) float64 { return min(0.4*math.Pow(1-r.Float64(), -1/1.5), 20) }, // a Pareto distribution
+		// A Pareto distribution.
+		"heavy tail": func(r *rand.Rand) float64 { return min(0.4*math.Pow(1-r.Float64(), -1/1.5), 20) },
 		"two methods": func(r *rand.Rand) float64 {
 			if r.IntN(20) == 0 {
 				return 15

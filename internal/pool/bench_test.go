@@ -71,7 +71,7 @@ func benchFleet(b *testing.B, s Settings, n int, weight func(i int) uint32) (*fl
 	f.onFeed(synced(list...))
 	eventually(b, "all are ready", func() bool {
 		f.lock()
-		defer f.unlock()
+		defer f.publishAndUnlock()
 		return len(f.ready) == n
 	})
 	time.Sleep(2 * applyEvery)
@@ -107,8 +107,8 @@ func BenchmarkPick(b *testing.B) {
 	}
 }
 
-// BenchmarkChange is what one change costs, the new picker included: a list with one endpoint more or less, and a
-// connection that is lost and comes back.
+// BenchmarkChange is what one change costs, the new picker included: a list with one endpoint more
+// or less, and a connection that is lost and comes back.
 func BenchmarkChange(b *testing.B) {
 	for name, weight := range map[string]func(int) uint32{"equal": equal, "weighted": unequal} {
 		for _, n := range []int{100, 10_000} {
@@ -119,7 +119,7 @@ func BenchmarkChange(b *testing.B) {
 					f.lock()
 					f.applied = time.Time{}
 					f.flushed = time.Time{}
-					f.unlock()
+					f.publishAndUnlock()
 					f.onFeed(synced(list[i%2:]...))
 				}
 			})
@@ -130,7 +130,7 @@ func BenchmarkChange(b *testing.B) {
 				for i := 0; b.Loop(); i++ {
 					f.lock()
 					f.flushed = time.Time{}
-					f.unlock()
+					f.publishAndUnlock()
 					state := connectivity.TransientFailure
 					if i%2 == 1 {
 						state = connectivity.Ready
@@ -142,7 +142,8 @@ func BenchmarkChange(b *testing.B) {
 	}
 }
 
-// BenchmarkSubsetChange is what one change of a list costs where 50 of the known endpoints are used.
+// BenchmarkSubsetChange is what one change of a list costs where 50 of the known endpoints are
+// used.
 func BenchmarkSubsetChange(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -160,14 +161,15 @@ func BenchmarkSubsetChange(b *testing.B) {
 				f.lock()
 				f.applied = time.Time{}
 				f.flushed = time.Time{}
-				f.unlock()
+				f.publishAndUnlock()
 				f.onFeed(synced(list[i%2:]...))
 			}
 		})
 	}
 }
 
-// BenchmarkLook is what it takes every half second to see whether an instance is silent, idle or with a call at each.
+// BenchmarkLook is what it takes every half second to see whether an instance is silent, idle or
+// with a call at each.
 func BenchmarkLook(b *testing.B) {
 	for _, calls := range []int64{0, 1} {
 		b.Run(fmt.Sprintf("%d/10000", calls), func(b *testing.B) {
@@ -180,9 +182,9 @@ func BenchmarkLook(b *testing.B) {
 				for _, ep := range f.ready {
 					ep.silence.since = 0
 				}
-				f.look()
+				f.lookForSilence()
 				f.agenda = f.agenda[:0]
-				f.unlock()
+				f.publishAndUnlock()
 			}
 		})
 	}

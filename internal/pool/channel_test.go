@@ -158,7 +158,7 @@ func TestKilledInstanceIsLeftForTheOther(t *testing.T) {
 func readyEndpoints(c *Channel) (n int) {
 	c.fleet.lock()
 	late := c.fleet.dirty // calls go by a picker that is a few milliseconds older
-	c.fleet.unlock()
+	c.fleet.publishAndUnlock()
 	if late {
 		return 0
 	}
@@ -302,7 +302,7 @@ func TestOnEndpointReadyTellsOfNewAndReplacedInstances(t *testing.T) {
 func stateOf(c *Channel, addr string) string {
 	for _, e := range c.Snapshot().Endpoints {
 		if e.Address == addr {
-			return e.State
+			return string(e.State)
 		}
 	}
 	return ""

@@ -6,15 +6,16 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// codec lets raw messages through by reference and leaves all others to the proto codec, so that reflection clients and
-// the gateway's own raw calls share one channel.
+// codec lets raw messages through by reference and leaves all others to the proto codec, so that
+// reflection clients and the gateway's own raw calls share one channel.
 type codec struct {
 	messages encoding.CodecV2
 }
 
 func newCodec() codec { return codec{messages: encoding.GetCodecV2(proto.Name)} }
 
-// Marshal hands a raw message on with the sender's reference: grpc frees it once it is written, or will not be replayed any more.
+// Marshal hands a raw message on with the sender's reference: grpc frees it once it is written, or
+// will not be replayed any more.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	switch raw := v.(type) {
 	case mem.BufferSlice:
@@ -36,6 +37,6 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return c.messages.Unmarshal(data, v)
 }
 
-// Name is empty so that requests carry the plain content type "application/grpc", as those of every default client do: some
-// servers and proxies compare it instead of parsing it.
+// Name is empty so that requests carry the plain content type "application/grpc", as those of every
+// default client do: some servers and proxies compare it instead of parsing it.
 func (codec) Name() string { return "" }

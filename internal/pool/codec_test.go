@@ -32,7 +32,8 @@ func TestRawAndProtoMessagesShareAChannel(t *testing.T) {
 	}
 }
 
-// With and without retries grpc frees what is sent: a buffer of which the sender keeps no reference is used again.
+// With and without retries grpc frees what is sent: a buffer of which the sender keeps no reference
+// is used again.
 func TestSentMessagesAreFreed(t *testing.T) {
 	b := startBackend(t, "")
 	f := &manualFeed{}

@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// dialSpacing is the least time between two dials to an endpoint that were not spaced by the backoff: when it closes
-	// connections as soon as they are up, and when its registration flaps.
+	// dialSpacing is the least time between two dials to an endpoint that were not spaced by the
+	// backoff: when it closes connections as soon as they are up, and when its registration flaps.
 	dialSpacing = time.Second
 	// warnAfter is how long an endpoint must have been out of reach for the log to say so.
 	warnAfter = time.Second
 )
 
-// conn is one connection to an endpoint over its life: a SubConn of grpc, which dials again when it is lost. The fields up
-// to the blank line are for calls, without a lock; the others belong to the fleet's mutex. sub never changes once it is READY for
-// the first time.
+// conn is one connection to an endpoint over its life: a SubConn of grpc, which dials again when it
+// is lost. The fields up to the blank line are for calls, without a lock; the others belong to the
+// fleet's mutex. sub never changes once it is READY for the first time.
 type conn struct {
 	fleet    *fleet
 	endpoint *endpoint
@@ -41,6 +41,8 @@ type conn struct {
 }
 
 // newConn gives the endpoint another connection, not yet dialled.
+//
+// Caller must hold f.mu.
 func (f *fleet) newConn(ep *endpoint) *conn {
 	c := &conn{fleet: f, endpoint: ep, state: connectivity.Idle}
 	ep.conns = append(ep.conns, c)
@@ -48,6 +50,8 @@ func (f *fleet) newConn(ep *endpoint) *conn {
 }
 
 // dial lets the connection be set up as soon as it is its turn.
+//
+// Caller must hold f.mu.
 func (f *fleet) dial(c *conn) {
 	if c.gone || c.queued || c.state != connectivity.Idle {
 		return
@@ -62,6 +66,8 @@ func (f *fleet) dial(c *conn) {
 }
 
 // dialAt does so at a later time, unless it is dropped until then.
+//
+// Caller must hold f.mu.
 func (f *fleet) dialAt(at time.Time, c *conn) {
 	if !at.After(time.Now()) {
 		f.dial(c)
@@ -71,6 +77,8 @@ func (f *fleet) dialAt(at time.Time, c *conn) {
 }
 
 // pump starts queued dials while there is room, and while calls are served no faster than the pace.
+//
+// Caller must hold f.mu.
 func (f *fleet) pump() {
 	if f.cc == nil {
 		return // attach goes on
@@ -93,13 +101,16 @@ func (f *fleet) pump() {
 }
 
 // connect has grpc dial.
+//
+// Caller must hold f.mu.
 func (f *fleet) connect(c *conn) {
 	if c.sub == nil && !f.subscribe(c) {
 		return
 	}
 	c.dialled = time.Now()
 	c.endpoint.dialled = c.dialled
-	c.state = connectivity.Connecting // grpc will say so, too; until then it must not be dialled again
+	// Grpc will say so, too; until then it must not be dialled again.
+	c.state = connectivity.Connecting
 	c.dialing = true
 	f.dialing++
 	dialled := c.dialled
@@ -112,7 +123,10 @@ func (f *fleet) connect(c *conn) {
 	c.sub.Connect()
 }
 
-// subscribe makes the SubConn. It fails when the channel is being closed, and then there is nothing left to do.
+// subscribe makes the SubConn. It fails when the channel is being closed, and then there is nothing
+// left to do.
+//
+// Caller must hold f.mu.
 func (f *fleet) subscribe(c *conn) bool {
 	if f.cc == nil {
 		return false
@@ -147,12 +161,16 @@ func (c *conn) Reads() *atomic.Uint64 { return &c.endpoint.reads }
 func (c *conn) StreamLimit() *atomic.Uint32 { return &c.limit }
 
 // TooManyPings implements wire.Owner. It takes no lock.
+//
+// Called on the call path; takes no lock of the fleet.
 func (c *conn) TooManyPings() {
 	f := c.fleet
 	f.ask(func() { f.events.tooManyPings(f.service, c.endpoint.addr, f.settings.KeepaliveTime) })
 }
 
 // endDial returns the connection's place among those being set up.
+//
+// Caller must hold f.mu.
 func (f *fleet) endDial(c *conn) {
 	if !c.dialing {
 		return
@@ -165,7 +183,7 @@ func (f *fleet) endDial(c *conn) {
 // onConnState is told by grpc how the connection fares.
 func (f *fleet) onConnState(c *conn, s balancer.SubConnState) {
 	f.lock()
-	defer f.unlock()
+	defer f.publishAndUnlock()
 	if c.gone {
 		return
 	}
@@ -189,11 +207,13 @@ func (f *fleet) onConnState(c *conn, s balancer.SubConnState) {
 		f.idle(c, was)
 	case connectivity.Connecting, connectivity.Shutdown:
 	}
-	f.settle(c.endpoint)
+	f.refresh(c.endpoint)
 	f.losesHold(c.endpoint)
 }
 
 // idle decides about a connection that was lost, or whose backoff is over.
+//
+// Caller must hold f.mu.
 func (f *fleet) idle(c *conn, was connectivity.State) {
 	if !c.endpoint.inUse || !c.endpoint.registered() {
 		f.drop(c)
@@ -203,11 +223,14 @@ func (f *fleet) idle(c *conn, was connectivity.State) {
 		f.dial(c)
 		return
 	}
-	// It was up. One that had just come up would else be dialled in a tight loop: a successful dial resets the backoff.
+	// It was up. One that had just come up would else be dialled in a tight loop: a successful dial
+	// resets the backoff.
 	f.dialAt(c.dialled.Add(dialSpacing), c)
 }
 
 // failed notes why an attempt failed.
+//
+// Caller must hold f.mu.
 func (f *fleet) failed(c *conn, err error) {
 	if err == nil {
 		return
@@ -218,7 +241,8 @@ func (f *fleet) failed(c *conn, err error) {
 	if c.endpoint.failing {
 		return
 	}
-	// Not at once: an instance that stops is often deregistered in the next moment, and then nothing is wrong.
+	// Not at once: an instance that stops is often deregistered in the next moment, and then
+	// nothing is wrong.
 	ep, now := c.endpoint, time.Now()
 	ep.failedAt = now
 	f.at(now.Add(warnAfter), func() {
@@ -228,8 +252,11 @@ func (f *fleet) failed(c *conn, err error) {
 	})
 }
 
-// renew forgets the backoff of connections that are down: somebody registered the endpoint, so it is worth a try. grpc has no
-// way to reset the backoff of one SubConn, so new ones take their place.
+// renew forgets the backoff of connections that are down: somebody registered the endpoint, so it
+// is worth a try. grpc has no way to reset the backoff of one SubConn, so new ones take their
+// place.
+//
+// Caller must hold f.mu.
 func (f *fleet) renew(ep *endpoint) {
 	for _, c := range slices.Clone(ep.conns) {
 		// An attempt that is only just under way is as good as a new one.
@@ -242,6 +269,8 @@ func (f *fleet) renew(ep *endpoint) {
 }
 
 // drop gives up a connection. Its calls in flight finish, and then grpc closes it.
+//
+// Caller must hold f.mu.
 func (f *fleet) drop(c *conn) {
 	c.gone = true
 	f.endDial(c)

@@ -257,7 +257,8 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
-// A changed upstream is handed over: the new channel connects while the old one serves, then the old one drains.
+// A changed upstream is handed over: the new channel connects while the old one serves, then the
+// old one drains.
 func TestHandOverLosesNoCall(t *testing.T) {
 	b := startBackend(t, "")
 	f := &manualFeed{}

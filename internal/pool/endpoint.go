@@ -11,25 +11,29 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
-// endpoint is an address to call and the connections to it. It lives from its first registration until it is drained.
+// endpoint is an address to call and the connections to it. It lives from its first registration
+// until it is drained.
 //
-// The fields up to the blank line are read and written by calls without the fleet's lock; those after it belong to the fleet's mutex.
+// The fields up to the blank line are read and written by calls without the fleet's lock; those
+// after it belong to the fleet's mutex.
 type endpoint struct {
 	// Endpoint is what the policies know of it.
 	balance.Endpoint
 
-	addr      string
-	ready     atomic.Pointer[[]*conn] // usable connections: READY, and healthy if that is checked; nil or empty: none
+	addr string
+	// Usable connections: READY, and healthy if that is checked; nil or empty: none.
+	ready     atomic.Pointer[[]*conn]
 	picks     atomic.Uint64
 	failures  atomic.Uint64
 	lastError atomic.Pointer[string]
 	draining  atomic.Bool
-	growing   atomic.Bool   // another connection is under way, or there are as many as there may be
-	growUntil atomic.Int64  // on the fleet's clock: so long calls that find no room wait for it
-	wires     wire.Set      // open connections, also those that grpc has given up and that have calls in flight
-	cut       atomic.Bool   // its time to drain is over: what was in flight has been ended
-	reads     atomic.Uint64 // how often something came from it
-	calls     callList      // in flight
+	growing   atomic.Bool  // another connection is under way, or there are as many as there may be
+	growUntil atomic.Int64 // on the fleet's clock: so long calls that find no room wait for it
+	// Open connections, also those that grpc has given up and that have calls in flight.
+	wires wire.Set
+	cut   atomic.Bool   // its time to drain is over: what was in flight has been ended
+	reads atomic.Uint64 // how often something came from it
+	calls callList      // in flight
 
 	registrations []registration
 	weight        uint32 // the largest of its registrations; 0: the registry does not say
@@ -42,23 +46,25 @@ type endpoint struct {
 	cold          bool      // it is among those that start slowly
 	ejected       bool
 	ejectedAt     time.Time
-	ejections     int           // in a row
-	pardoned      time.Time     // when the last one ended
-	inUse         bool          // it has connections, or is to have some, and gets calls; false from the moment it drains
-	held          bool          // in use without a registration
-	heldUntil     time.Duration // on the clock of contact
-	ranked        bool          // it takes part in choosing a subset
-	score         uint64        // in that
-	round         uint64        // in which it was chosen last
-	waiting       time.Time     // since when it is in use and not usable
-	lacking       bool          // for too long
-	failing       bool          // no usable connection, and the last attempt of each failed, or its health check
-	failedAt      time.Time     // since when
-	state         connectivity.State
-	since         time.Time // of state, or of draining
-	connects      uint64    // connections that became READY
-	dialled       time.Time // the last time
-	silence       silence
+	ejections     int       // in a row
+	unejected     time.Time // when the last one ended
+	// It has connections, or is to have some, and gets calls; false from the moment it drains.
+	inUse     bool
+	held      bool          // in use without a registration
+	heldUntil time.Duration // on the clock of contact
+	ranked    bool          // it takes part in choosing a subset
+	score     uint64        // in that
+	round     uint64        // in which it was chosen last
+	waiting   time.Time     // since when it is in use and not usable
+	lacking   bool          // for too long
+	// No usable connection, and the last attempt of each failed, or its health check.
+	failing  bool
+	failedAt time.Time // since when
+	state    connectivity.State
+	since    time.Time // of state, or of draining
+	connects uint64    // connections that became READY
+	dialled  time.Time // the last time
+	silence  silence
 }
 
 // registration is an entry of the registry that led to an endpoint.
@@ -76,14 +82,20 @@ func newEndpoint(addr string, now time.Time) *endpoint {
 }
 
 // HasRoom implements balance.Capacity.
+//
+// Called on the call path; takes no lock of the fleet.
 func (ep *endpoint) HasRoom() bool {
 	_, room := ep.pickConn()
 	return room
 }
 
+// Caller must hold f.mu.
 func (ep *endpoint) registered() bool { return len(ep.registrations) > 0 }
 
-// pickConn gives the READY connection with the fewest calls, nil when there is none, and whether it takes one more.
+// pickConn gives the READY connection with the fewest calls, nil when there is none, and whether it
+// takes one more.
+//
+// Called on the call path; takes no lock of the fleet.
 func (ep *endpoint) pickConn() (best *conn, room bool) {
 	ready := ep.ready.Load()
 	if ready == nil || len(*ready) == 0 {
@@ -101,6 +113,8 @@ func (ep *endpoint) pickConn() (best *conn, room bool) {
 }
 
 // add notes a registration and reports whether its ID is new to the endpoint.
+//
+// Caller must hold f.mu.
 func (ep *endpoint) add(id string, weight uint32) (fresh bool) {
 	for i := range ep.registrations {
 		if ep.registrations[i].id == id {
@@ -113,6 +127,8 @@ func (ep *endpoint) add(id string, weight uint32) (fresh bool) {
 }
 
 // remove forgets a registration.
+//
+// Caller must hold f.mu.
 func (ep *endpoint) remove(id string) {
 	for i := range ep.registrations {
 		if ep.registrations[i].id == id {
@@ -122,8 +138,10 @@ func (ep *endpoint) remove(id string) {
 	}
 }
 
-// registeredWeight is the largest weight of the registrations: the second registration of an instance that is being
-// replaced at the same address must not double its share.
+// registeredWeight is the largest weight of the registrations: the second registration of an
+// instance that is being replaced at the same address must not double its share.
+//
+// Caller must hold f.mu.
 func (ep *endpoint) registeredWeight() uint32 {
 	var w uint32
 	for _, r := range ep.registrations {

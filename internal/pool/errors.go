@@ -27,18 +27,22 @@ const (
 	NoInstances
 	// Unreachable: there are instances, and no connection to any of them could be made.
 	Unreachable
-	// Unhealthy: there are instances that are connected, and each of them says that it does not serve.
+	// Unhealthy: there are instances that are connected, and each of them says that it does not
+	// serve.
 	Unhealthy
 	// Closed: the channel was retired and has closed.
 	Closed
 )
 
-// UnavailableError is returned by calls that no instance could take, so nothing was sent. Its gRPC status is UNAVAILABLE with
-// a message that is fit for strangers; Error has the details, addresses among them, and is for operators.
+// UnavailableError is returned by calls that no instance could take, so nothing was sent. Its gRPC
+// status is UNAVAILABLE with a message that is fit for strangers; Error has the details, addresses
+// among them, and is for operators.
 type UnavailableError struct {
 	Service string
 	Reason  Reason
-	Cause   error // the last connection error, or the last answer of a health check; nil unless Unreachable or Unhealthy
+	// The last connection error, or the last answer of a health check; nil unless Unreachable or
+	// Unhealthy.
+	Cause error
 }
 
 func (e *UnavailableError) Error() string {
@@ -72,12 +76,14 @@ func (e *UnavailableError) message() string {
 	return "the service is unavailable"
 }
 
-// LostError ends a call whose connection was lost under it, or was closed because its time to drain was over. The instance may
-// have executed the call. Its gRPC status is UNAVAILABLE with a message that names no address.
+// LostError ends a call whose connection was lost under it, or was closed because its time to drain
+// was over. The instance may have executed the call. Its gRPC status is UNAVAILABLE with a message
+// that names no address.
 type LostError struct {
 	Address string // of the instance
-	Drained bool   // the instance was removed, or the channel retired, and the time to drain is over
-	Cause   error  // what grpc reported
+	// The instance was removed, or the channel retired, and the time to drain is over.
+	Drained bool
+	Cause   error // what grpc reported
 	message string
 }
 
@@ -96,8 +102,8 @@ const (
 	channelDrained  = "the service's configuration was replaced and the time to drain is over"
 )
 
-// CallError ends a call in this process for a reason that is not the connection's: its status did not
-// come from the instance. The status is fit for strangers.
+// CallError ends a call in this process for a reason that is not the connection's: its status did
+// not come from the instance. The status is fit for strangers.
 type CallError struct {
 	// Address of the instance that had the call. "": none had it yet.
 	Address string
@@ -129,14 +135,15 @@ func (e *CallError) Unwrap() error { return e.Cause }
 // GRPCStatus is the status without addresses and texts of grpc-go.
 func (e *CallError) GRPCStatus() *status.Status { return status.New(e.code, e.kind.message()) }
 
-// HTTPStatus is the HTTP status for cases in which the code maps to one that misleads clients. 0: the
-// code decides.
+// HTTPStatus is the HTTP status for cases in which the code maps to one that misleads clients. 0:
+// the code decides.
 func (e *CallError) HTTPStatus() int {
 	switch e.kind {
 	case failureHeadersTooLarge:
 		return http.StatusRequestHeaderFieldsTooLarge
 	case failureAnswerTooLarge:
-		return http.StatusInternalServerError // RESOURCE_EXHAUSTED is 429, which makes clients try again
+		// RESOURCE_EXHAUSTED is 429, which makes clients try again.
+		return http.StatusInternalServerError
 	default:
 		return 0
 	}

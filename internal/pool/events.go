@@ -7,8 +7,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// events writes the log lines of a channel. Lines about single instances are limited, so that churn does not flood the log; the
-// next line says how many were left out. It belongs to the fleet's mutex.
+// events writes the log lines of a channel. Lines about single instances are limited, so that churn
+// does not flood the log; the next line says how many were left out. It belongs to the fleet's
+// mutex.
 type events struct {
 	log      *zap.Logger
 	limit    *rate.Limiter
@@ -48,7 +49,7 @@ func (e *events) connected(addr string) {
 
 func (e *events) notConnected(addr string, err error) {
 	e.tell(Event{Kind: EventUnreachable, Instance: addr, Error: err.Error()})
-	e.limited(e.log.Warn, "instance cannot be connected; it gets no calls until it can, trying on with backoff",
+	e.limited(e.log.Warn, "cannot connect to instance; retrying with backoff",
 		zap.String("instance", addr), zap.Error(err))
 }
 
@@ -129,8 +130,8 @@ func (e *events) noHealth(addr string) {
 	e.log.Warn("instance does not implement grpc.health.v1; such instances count as healthy, this is said once", zap.String("instance", addr))
 }
 
-// tooManyPings explains a GOAWAY that operators can do something about. grpc-go doubles the keepalive
-// time of connections that it makes from now on.
+// tooManyPings explains a GOAWAY that operators can do something about. grpc-go doubles the
+// keepalive time of connections that it makes from now on.
 func (e *events) tooManyPings(service, addr string, keepalive time.Duration) {
 	e.limited(e.log.Warn, "instance closed the connection, and ended the calls on it, because it allows fewer keepalive pings: "+
 		"raise the keepalive time of this upstream, or allow such pings in the server's enforcement policy "+

@@ -20,7 +20,7 @@ func logged(t *testing.T, s Settings, run func(f *fleet, g *fakeGRPC, logs *obse
 		f, g := startFleet(t, s)
 		f.lock()
 		f.events = newEvents(zap.New(core))
-		f.unlock()
+		f.publishAndUnlock()
 		run(f, g, logs)
 	})
 }
@@ -42,7 +42,7 @@ func TestLogTellsWhatHappensToInstances(t *testing.T) {
 		want := []string{
 			"info: instances added",
 			"info: instance connected",
-			"warn: instance cannot be connected; it gets no calls until it can, trying on with backoff",
+			"warn: cannot connect to instance; retrying with backoff",
 			"info: instances removed; their calls in flight may finish",
 		}
 		if strings.Join(got, "\n") != strings.Join(want, "\n") {

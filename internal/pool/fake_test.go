@@ -28,7 +28,8 @@ func newRandom(seed uint64) func() uint64 {
 	}
 }
 
-// fakeGRPC stands in for the grpc.ClientConn under a fleet: SubConns that dial nothing and change their state when told to.
+// fakeGRPC stands in for the grpc.ClientConn under a fleet: SubConns that dial nothing and change
+// their state when told to.
 type fakeGRPC struct {
 	balancer.ClientConn
 
@@ -176,7 +177,7 @@ func startFleet(t testing.TB, s Settings) (*fleet, *fakeGRPC) {
 	t.Cleanup(func() {
 		f.lock()
 		f.finish()
-		f.unlock()
+		f.publishAndUnlock()
 		<-ended
 		f.work.Wait()
 	})

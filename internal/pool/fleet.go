@@ -16,22 +16,25 @@ import (
 )
 
 const (
-	// flushEvery is the least time between two pickers while connections come and go. It grows with what a picker costs, up to flushMax,
-	// so that making them takes one part in flushShare of a core: with thousands of instances it is garbage before all.
+	// flushEvery is the least time between two pickers while connections come and go. It grows with
+	// what a picker costs, up to flushMax, so that making them takes one part in flushShare of a
+	// core: with thousands of instances it is garbage before all.
 	flushEvery = 5 * time.Millisecond
 	flushMax   = 100 * time.Millisecond
 	flushShare = 100
-	// applyEvery is the least time between two lists of endpoints that are applied. The first is applied at once; those that follow
-	// within this time are applied together, which bounds the cost of churn without delaying a single change.
+	// applyEvery is the least time between two lists of endpoints that are applied. The first is
+	// applied at once; those that follow within this time are applied together, which bounds the
+	// cost of churn without delaying a single change.
 	applyEvery = 50 * time.Millisecond
 )
 
-// fleet is what a channel has: its endpoints with their connections, and the policy over them. It decides what to dial, what
-// to pick from, and when to let go.
+// fleet is what a channel has: its endpoints with their connections, and the policy over them. It
+// decides what to dial, what to pick from, and when to let go.
 //
-// Everything is under one mutex but what calls touch on their way: those read an immutable picker and the atomic fields of
-// endpoints. One goroutine (run) does what is due later. Lock order: fleet.mu, then grpc's own locks; grpc calls into the fleet
-// holding none of its own but the one that keeps state events in order.
+// Everything is under one mutex but what calls touch on their way: those read an immutable picker
+// and the atomic fields of endpoints. One goroutine (run) does what is due later. Lock order:
+// fleet.mu, then grpc's own locks; grpc calls into the fleet holding none of its own but the one
+// that keeps state events in order.
 type fleet struct {
 	service  string
 	life     context.Context // ends when the channel begins to close
@@ -40,13 +43,16 @@ type fleet struct {
 	events   *events
 	start    time.Time // the zero of the clock that calls use
 	random   func() uint64
-	picks    sync.Pool      // of *pick
-	turn     atomic.Uint64  // of round robin; kept over pickers so that a new one does not start at the first endpoint again
+	picks    sync.Pool // of *pick
+	// Of round robin; kept over pickers so that a new one does not start at the first endpoint
+	// again.
+	turn     atomic.Uint64
 	work     sync.WaitGroup // goroutines that end by themselves
 	wake     chan struct{}  // the agenda has a new first task
 	asked    chan func()    // what calls asked for, see ask
-	looking  atomic.Bool    // look is on the agenda, or shall never be
-	picked   atomic.Int64   // on the clock: when a call got an endpoint, about
+	overflow overflow
+	looking  atomic.Bool  // look is on the agenda, or shall never be
+	picked   atomic.Int64 // on the clock: when a call got an endpoint, about
 
 	mu            sync.Mutex
 	cc            balancer.ClientConn // nil before the policy is built and after it is closed
@@ -117,18 +123,28 @@ func newFleet(service string, settings Settings, log *zap.Logger, random func() 
 }
 
 // clock is the time on the way of a call, in nanoseconds.
+//
+// Called on the call path; takes no lock of the fleet.
 func (f *fleet) clock() int64 { return int64(time.Since(f.start)) }
 
 func (f *fleet) lock() { f.mu.Lock() }
 
-// unlock chooses the subset anew if that is due and replaces the picker if it is time to, then unlocks.
-func (f *fleet) unlock() {
+// unlock is for those that have only read.
+func (f *fleet) unlock() { f.mu.Unlock() }
+
+// publishAndUnlock ends a change: it chooses the subset again if that is due, replaces the picker
+// if it is time to, and unlocks. Readers only unlock.
+//
+// Caller must hold f.mu.
+func (f *fleet) publishAndUnlock() {
 	f.choose()
 	f.flush()
 	f.mu.Unlock()
 }
 
 // at puts work on the agenda.
+//
+// Caller must hold f.mu.
 func (f *fleet) at(t time.Time, run func()) {
 	if f.agenda.add(t, run) {
 		select {
@@ -154,13 +170,15 @@ func (f *fleet) run() {
 		case do := <-f.asked:
 			f.lock()
 			do()
-			f.unlock()
+			f.publishAndUnlock()
 		}
 	}
 }
 
-// ask has run do something with the fleet locked. It is for calls, which must not wait for the lock; false when there are too
-// many that ask, and then another one will.
+// ask has run do something with the fleet locked. It is for calls, which must not wait for the
+// lock; false when there are too many that ask, and then another one will.
+//
+// Called on the call path; takes no lock of the fleet.
 func (f *fleet) ask(do func()) bool {
 	select {
 	case f.asked <- do:
@@ -170,10 +188,43 @@ func (f *fleet) ask(do func()) bool {
 	}
 }
 
+// mustAsk is ask for what nobody else would ask for again. It is for calls.
+//
+// Called on the call path; takes no lock of the fleet.
+func (f *fleet) mustAsk(do func()) {
+	if f.ask(do) {
+		return
+	}
+	f.overflow.mu.Lock()
+	f.overflow.do = append(f.overflow.do, do)
+	f.overflow.mu.Unlock()
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// overflow has what calls asked for when too many did.
+type overflow struct {
+	mu sync.Mutex
+	do []func()
+}
+
+func (o *overflow) take() []func() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	do := o.do
+	o.do = nil
+	return do
+}
+
 // due runs the tasks that are due and says how long it is to the next; -1 ends the run.
 func (f *fleet) due() time.Duration {
 	f.lock()
-	defer f.unlock()
+	defer f.publishAndUnlock()
+	for _, do := range f.overflow.take() {
+		do()
+	}
 	for !f.closing {
 		task, wait := f.agenda.next(time.Now())
 		switch {
@@ -191,7 +242,7 @@ func (f *fleet) due() time.Duration {
 // attach gives the fleet the means to make SubConns and pickers.
 func (f *fleet) attach(cc balancer.ClientConn) {
 	f.lock()
-	defer f.unlock()
+	defer f.publishAndUnlock()
 	if f.cc != nil {
 		return
 	}
@@ -203,12 +254,14 @@ func (f *fleet) attach(cc balancer.ClientConn) {
 // detach takes them away: grpc is closing the channel.
 func (f *fleet) detach() {
 	f.lock()
-	defer f.unlock()
+	defer f.publishAndUnlock()
 	f.cc = nil
 }
 
-// settle brings what follows from the states of an endpoint's connections up to date.
-func (f *fleet) settle(ep *endpoint) {
+// refresh brings what follows from the states of an endpoint's connections up to date.
+//
+// Caller must hold f.mu.
+func (f *fleet) refresh(ep *endpoint) {
 	ready := make([]*conn, 0, len(ep.conns))
 	state, failing := connectivity.Idle, len(ep.conns) > 0
 	for _, c := range ep.conns {
@@ -226,8 +279,8 @@ func (f *fleet) settle(ep *endpoint) {
 	}
 	if old := ep.ready.Load(); old == nil && len(ready) > 0 || old != nil && !sameConns(*old, ready) {
 		ep.ready.Store(&ready)
-		// Also when other connections remain: a call that found a lost one waits for the next picker. And those that found all
-		// connections full wait for the one that came up.
+		// Also when other connections remain: a call that found a lost one waits for the next
+		// picker. And those that found all connections full wait for the one that came up.
 		f.changed(len(ready) > 1)
 		f.grown(ep)
 	}
@@ -238,7 +291,10 @@ func (f *fleet) settle(ep *endpoint) {
 	f.count(ep, ep.inUse && ep.usable && !ep.ejected, ep.inUse && failing)
 }
 
-// connected notes that an endpoint has got its first connection or lost its last, and the same of its first and last usable one.
+// connected notes that an endpoint has got its first connection or lost its last, and the same of
+// its first and last usable one.
+//
+// Caller must hold f.mu.
 func (f *fleet) connected(ep *endpoint, yes, usable bool) {
 	if yes && !ep.connected {
 		f.events.connected(ep.addr)
@@ -252,7 +308,7 @@ func (f *fleet) connected(ep *endpoint, yes, usable bool) {
 	if !usable {
 		ep.lost = time.Now()
 		if ep.silence.stalled {
-			f.acquit(ep) // It is not connected, and will not be before it answers.
+			f.clearEjection(ep) // It is not connected, and will not be before it answers.
 		}
 		f.watchLacking(ep)
 		if ep.inUse && f.cc != nil {
@@ -281,6 +337,8 @@ func sameConns(a, b []*conn) bool {
 }
 
 // count keeps fleet.ready and fleet.failing.
+//
+// Caller must hold f.mu.
 func (f *fleet) count(ep *endpoint, ready, failing bool) {
 	if failing != ep.failing {
 		ep.failing = failing
@@ -310,19 +368,24 @@ func (f *fleet) count(ep *endpoint, ready, failing bool) {
 		f.leaveCold(ep)
 		if last == 0 {
 			f.readiness = make(chan struct{})
-			f.pardon()
+			f.unejectAll()
 		}
 		f.changed(false)
 	}
 }
 
-// changed asks for a new picker, urgently when the present one would give calls to an endpoint that must not get any.
+// changed asks for a new picker, urgently when the present one would give calls to an endpoint that
+// must not get any.
+//
+// Caller must hold f.mu.
 func (f *fleet) changed(urgent bool) {
 	f.dirty = true
 	f.urgent = f.urgent || urgent
 }
 
 // flush replaces the picker, or sees to it that this is done when the last one is old enough.
+//
+// Caller must hold f.mu.
 func (f *fleet) flush() {
 	if !f.dirty || f.cc == nil {
 		return
@@ -349,6 +412,8 @@ func flushAfter(cost time.Duration) time.Duration {
 }
 
 // trouble is why no call can be given to an instance now; nil while some may be connecting.
+//
+// Caller must hold f.mu.
 func (f *fleet) trouble() *UnavailableError {
 	switch {
 	case f.active == 0 && !f.synced:
@@ -363,8 +428,10 @@ func (f *fleet) trouble() *UnavailableError {
 	return nil
 }
 
-// anyUnhealthy tells whether there is an instance that is connected and says that it is not to be called. It is asked for only
-// when no instance can be called.
+// anyUnhealthy tells whether there is an instance that is connected and says that it is not to be
+// called. It is asked for only when no instance can be called.
+//
+// Caller must hold f.mu.
 func (f *fleet) anyUnhealthy() bool {
 	if !f.settings.HealthCheck {
 		return false

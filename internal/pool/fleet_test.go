@@ -296,7 +296,8 @@ func TestChurnIsAppliedTogether(t *testing.T) {
 		}
 		time.Sleep(applyEvery)
 		synctest.Wait()
-		// Each list that is applied may make two pickers: one for the endpoint that goes, one for the connection that comes.
+		// Each list that is applied may make two pickers: one for the endpoint that goes, one for
+		// the connection that comes.
 		if n, limit := g.pickerCount()-before, 2*int(time.Second/applyEvery)+4; n > limit {
 			t.Errorf("%d pickers were made, want at most %d", n, limit)
 		}

@@ -8,7 +8,8 @@ import (
 	"weak"
 )
 
-// TestForgottenEndpointsFreeTheirMemory: not when their drain_timeout would have been, which may be minutes later.
+// TestForgottenEndpointsFreeTheirMemory: not when their drain_timeout would have been, which may be
+// minutes later.
 func TestForgottenEndpointsFreeTheirMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, g := startFleet(t, Settings{DrainTimeout: time.Hour})
@@ -17,7 +18,7 @@ func TestForgottenEndpointsFreeTheirMemory(t *testing.T) {
 		time.Sleep(time.Second)
 		f.lock()
 		goes, stays := weak.Make(f.endpoints["goes"]), weak.Make(f.endpoints["stays"])
-		f.unlock()
+		f.publishAndUnlock()
 		f.list("stays")
 		time.Sleep(time.Minute)
 		runtime.GC()

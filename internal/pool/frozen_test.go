@@ -15,7 +15,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit"
 )
 
-// frozenPair is a channel over two real instances, the first of which is behind a proxy that can hold every byte.
+// frozenPair is a channel over two real instances, the first of which is behind a proxy that can
+// hold every byte.
 func frozenPair(t *testing.T) (c *Channel, frozen, good *backend, proxy *testkit.Proxy) {
 	t.Helper()
 	frozen, good = startBackend(t, ""), startBackend(t, "")
@@ -98,7 +99,8 @@ func TestCallsAtFrozenInstance(t *testing.T) {
 
 	proxy.Heal()
 	eventually(t, "it is back", func() bool { return readyEndpoints(c) == 2 })
-	// Every unsafe call was executed at most once; of the safe ones some twice, as their attempts were found in the pipe.
+	// Every unsafe call was executed at most once; of the safe ones some twice, as their attempts
+	// were found in the pipe.
 	if n := frozen.calls.Load() + good.calls.Load() - executed; n > 3*each+int64(c.Snapshot().Retries) {
 		t.Errorf("%d executions of %d calls and %d retries", n, 3*each, c.Snapshot().Retries)
 	}
@@ -165,7 +167,8 @@ func TestErrorOfGivenUpAttempt(t *testing.T) {
 	}
 }
 
-// An attempt that can be ended alone has the same errors as others, also when its context is over before its error is looked at.
+// An attempt that can be ended alone has the same errors as others, also when its context is over
+// before its error is looked at.
 func TestErrorsOfAttemptsThatOthersMayFollow(t *testing.T) {
 	calls := map[string]func(ctx context.Context, c *Channel) error{
 		"Invoke": func(ctx context.Context, c *Channel) error {

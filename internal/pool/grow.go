@@ -7,18 +7,20 @@ import (
 )
 
 const (
-	// growWait is how long calls that find every connection full wait for another one. After that they queue in grpc, as they would
-	// without all this.
+	// growWait is how long calls that find every connection full wait for another one. After that
+	// they queue in grpc, as they would without all this.
 	growWait = time.Second
 	// shrinkAfter is how long a connection that was added is kept at least.
 	shrinkAfter = 5 * time.Minute
 )
 
-// nearlyFull says when an endpoint whose least busy connection has n calls needs another one: before it is full, so that it is
-// there in time.
+// nearlyFull says when an endpoint whose least busy connection has n calls needs another one:
+// before it is full, so that it is there in time.
 func nearlyFull(n int64, limit uint32) bool { return 4*n >= 3*int64(limit) }
 
 // wantMore asks for another connection. It is on the way of a call, so it leaves the work to run.
+//
+// Called on the call path; takes no lock of the fleet.
 func (f *fleet) wantMore(ep *endpoint, now int64) {
 	if !ep.growing.CompareAndSwap(false, true) {
 		return
@@ -31,6 +33,8 @@ func (f *fleet) wantMore(ep *endpoint, now int64) {
 }
 
 // grow adds a connection to an endpoint, up to the configured maximum.
+//
+// Caller must hold f.mu.
 func (f *fleet) grow(ep *endpoint) {
 	if !ep.inUse {
 		ep.growing.Store(false) // it may come back
@@ -48,7 +52,10 @@ func (f *fleet) grow(ep *endpoint) {
 	f.at(now.Add(shrinkAfter), func() { f.shrink(ep) })
 }
 
-// grown lets an endpoint ask for more connections once all it has are up. With as many as it may have, calls wait for no other one.
+// grown lets an endpoint ask for more connections once all it has are up. With as many as it may
+// have, calls wait for no other one.
+//
+// Caller must hold f.mu.
 func (f *fleet) grown(ep *endpoint) {
 	for _, c := range ep.conns {
 		if c.state != connectivity.Ready {
@@ -62,15 +69,20 @@ func (f *fleet) grown(ep *endpoint) {
 	}
 }
 
-// notGrown lets calls that wait for another connection queue on those there are: it could not be made.
+// notGrown lets calls that wait for another connection queue on those there are: it could not be
+// made.
+//
+// Caller must hold f.mu.
 func (f *fleet) notGrown(ep *endpoint) {
 	if ep.growUntil.Swap(0) > 0 {
 		f.changed(true)
 	}
 }
 
-// shrink takes away a connection that was added if the others have room enough for everything, and keeps looking until
-// there are no more than configured.
+// shrink takes away a connection that was added if the others have room enough for everything, and
+// keeps looking until there are no more than configured.
+//
+// Caller must hold f.mu.
 func (f *fleet) shrink(ep *endpoint) {
 	if !ep.inUse || len(ep.conns) <= f.settings.Connections {
 		return
@@ -94,7 +106,7 @@ func (f *fleet) shrink(ep *endpoint) {
 	}
 	if 2*calls < room-int64(idlest.limit.Load()) || calls == 0 {
 		f.drop(idlest)
-		f.settle(ep)
+		f.refresh(ep)
 	}
 	f.at(time.Now().Add(shrinkAfter), func() { f.shrink(ep) })
 }

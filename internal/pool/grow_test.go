@@ -28,7 +28,8 @@ func TestConnectionsPerInstance(t *testing.T) {
 	}
 }
 
-// With 20 streams a connection and four connections, 80 calls run at the same time; grpc alone would let 60 of them wait.
+// With 20 streams a connection and four connections, 80 calls run at the same time; grpc alone
+// would let 60 of them wait.
 func TestMoreConnectionsWhereStreamsWouldQueue(t *testing.T) {
 	b := startBackend(t, "", grpc.MaxConcurrentStreams(20))
 	f := &manualFeed{}
@@ -214,7 +215,8 @@ func TestFullConnections(t *testing.T) {
 	})
 }
 
-// A connection that is being added is dropped when its instance vanishes from the registry. The next one must not be forgotten.
+// A connection that is being added is dropped when its instance vanishes from the registry. The
+// next one must not be forgotten.
 func TestMoreConnectionsAfterOneWasDropped(t *testing.T) {
 	for name, lose := range map[string]func(*fleet){
 		"the registration flaps": func(f *fleet) { f.list("b"); f.list("a", "b") },

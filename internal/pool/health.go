@@ -16,10 +16,12 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool/balance"
 )
 
-// Active health checks follow gRPC's protocol for clients (https://github.com/grpc/grpc/blob/master/doc/health-checking.md): one Watch
-// stream on each connection. grpc-go has the same for its own policies, but tells a policy neither that a server does not
-// implement the service nor what it answered, and waits up to two minutes before it asks again. So the fleet watches by itself, on the
-// means that grpc gives policies to call over one SubConn (balancer.ProducerBuilder).
+// Active health checks follow gRPC's protocol for clients
+// (https://github.com/grpc/grpc/blob/master/doc/health-checking.md): one Watch stream on each
+// connection. grpc-go has the same for its own policies, but tells a policy neither that a server
+// does not implement the service nor what it answered, and waits up to two minutes before it asks
+// again. So the fleet watches by itself, on the means that grpc gives policies to call over one
+// SubConn (balancer.ProducerBuilder).
 
 // healthState is what is known of the health of a connection.
 type healthState int
@@ -46,12 +48,16 @@ const (
 const healthBackoffMax = 30 * time.Second
 
 // usable tells whether calls may be given to the connection.
+//
+// Caller must hold f.mu.
 func (f *fleet) usable(c *conn) bool {
 	return c.state == connectivity.Ready && (!f.settings.HealthCheck || c.health.state == healthGood)
 }
 
-// checkHealth begins to watch a connection that has come up, and ends the watch of one that is not up any more: a server that shuts
-// down gracefully waits for its end.
+// checkHealth begins to watch a connection that has come up, and ends the watch of one that is not
+// up any more: a server that shuts down gracefully waits for its end.
+//
+// Caller must hold f.mu.
 func (f *fleet) checkHealth(c *conn) {
 	c.endHealth()
 	if !f.settings.HealthCheck || c.state != connectivity.Ready {
@@ -67,6 +73,7 @@ func (f *fleet) checkHealth(c *conn) {
 	f.work.Go(w.run)
 }
 
+// Caller must hold f.mu.
 func (c *conn) endHealth() {
 	if c.health.stop != nil {
 		c.health.stop()
@@ -82,7 +89,8 @@ func (c *conn) rpc() grpc.ClientConnInterface {
 	return on
 }
 
-// connOfSubConn builds nothing: it takes what grpc gives to build with, a grpc.ClientConnInterface to the SubConn.
+// connOfSubConn builds nothing: it takes what grpc gives to build with, a grpc.ClientConnInterface
+// to the SubConn.
 type connOfSubConn struct{}
 
 // Build is called by grpc.
@@ -108,7 +116,9 @@ func (w *healthWatch) run() {
 			return
 		}
 		if w.failed++; answers > 0 {
-			w.failed = 0 // something ended a stream that worked, as proxies do after a while: its last answer holds until asking again fails, too
+			// Something ended a stream that worked, as proxies do after a while: its last answer
+			// holds until asking again fails, too.
+			w.failed = 0
 		} else {
 			w.report(healthBad, err.Error())
 		}
@@ -163,7 +173,7 @@ func (w *healthWatch) watch() (answers int, err error) {
 func (w *healthWatch) report(state healthState, text string) {
 	f, c := w.fleet, w.conn
 	f.lock()
-	defer f.unlock()
+	defer f.publishAndUnlock()
 	if w.ctx.Err() != nil {
 		return // the connection has gone, or was made anew
 	}
@@ -182,13 +192,17 @@ func (w *healthWatch) report(state healthState, text string) {
 		f.events.healthy(c.endpoint.addr)
 	}
 	if state != before.state {
-		// The connections that are up have not changed, so calls that are in flight go on; new ones must not come.
+		// The connections that are up have not changed, so calls that are in flight go on; new ones
+		// must not come.
 		f.changed(state == healthBad)
-		f.settle(c.endpoint)
+		f.refresh(c.endpoint)
 	}
 }
 
-// health is that of the endpoint for operators: the best of its connections'; "" when none is up, or nothing is checked.
+// health is that of the endpoint for operators: the best of its connections'; "" when none is up,
+// or nothing is checked.
+//
+// Caller must hold f.mu.
 func (ep *endpoint) health() string {
 	var best connHealth
 	for _, c := range ep.conns {

@@ -19,8 +19,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// fakeWatch is a Watch stream of a fakeSub. It gives the answers that it is told to, each a status of the health protocol or an error
-// that ends it.
+// fakeWatch is a Watch stream of a fakeSub. It gives the answers that it is told to, each a status
+// of the health protocol or an error that ends it.
 type fakeWatch struct {
 	grpc.ClientStream
 
@@ -172,7 +172,7 @@ func TestHealthCheck(t *testing.T) {
 				time.Sleep(flushEvery)
 				synctest.Wait()
 				e := f.snapshot().Endpoints[0]
-				if e.State != tt.state || e.Health != tt.health {
+				if string(e.State) != tt.state || e.Health != tt.health {
 					t.Errorf("state is %s, health %q; want %s, %q", e.State, e.Health, tt.state, tt.health)
 				}
 				if got := slices.Contains(g.picked(t), "a"); got != tt.gets {
@@ -224,8 +224,8 @@ func TestWithoutHealthyInstancesCallsFailAtOnce(t *testing.T) {
 	})
 }
 
-// Each connection is asked for itself, and a new one anew. What is asked on an old one is over with it: a server that stops
-// gracefully waits for that.
+// Each connection is asked for itself, and a new one anew. What is asked on an old one is over with
+// it: a server that stops gracefully waits for that.
 func TestHealthWatchLivesWithItsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, g := startFleet(t, Settings{HealthCheck: true})
@@ -316,7 +316,8 @@ func healthyBackend(t *testing.T) (*backend, *health.Server) {
 	return b, hs
 }
 
-// On real connections, with grpc-go's health server: calls in flight are not cut, and a graceful stop does not wait for the watch.
+// On real connections, with grpc-go's health server: calls in flight are not cut, and a graceful
+// stop does not wait for the watch.
 func TestHealthOfRealServers(t *testing.T) {
 	a, healthOfA := healthyBackend(t)
 	b, _ := healthyBackend(t)

@@ -2,18 +2,21 @@ package pool
 
 import "time"
 
-// A registry that is sick, or was wiped, says that instances are gone which are not. So when many vanish at once, those that are
-// connected stay in use: they are held. What the network says is believed at once: a held endpoint that loses its connections is
-// let go. What the registry says is believed when it has been saying so for the hold time, and was itself well all the while.
+// A registry that is sick, or was wiped, says that instances are gone which are not. So when many
+// vanish at once, those that are connected stay in use: they are held. What the network says is
+// believed at once: a held endpoint that loses its connections is let go. What the registry says is
+// believed when it has been saying so for the hold time, and was itself well all the while.
 
 const (
 	// lossWindow is the time within which losses count together.
 	lossWindow = 15 * time.Second
-	// massLossOf is of how many endpoints at least more than half must vanish to be suspicious. Of fewer only the loss of the last one is.
+	// massLossOf is of how many endpoints at least more than half must vanish to be suspicious. Of
+	// fewer only the loss of the last one is.
 	massLossOf = 4
 )
 
-// holding is what a fleet knows of endpoints that vanished from the registry. It belongs to the fleet's mutex.
+// holding is what a fleet knows of endpoints that vanished from the registry. It belongs to the
+// fleet's mutex.
 type holding struct {
 	time   time.Duration        // State.Hold; 0: nothing is held
 	lost   map[string]time.Time // addresses that vanished within lossWindow and are not held
@@ -68,14 +71,18 @@ func (h *holding) note(gone []*endpoint, now time.Time) {
 	h.losses = h.losses[old:]
 }
 
-// suspicious tells whether what vanished of late, beside so many that are still registered, looks like trouble with the registry.
+// suspicious tells whether what vanished of late, beside so many that are still registered, looks
+// like trouble with the registry.
 func (h *holding) suspicious(registered int) bool {
 	missing := len(h.lost) + h.held
 	all := registered + missing
 	return registered == 0 || all >= massLossOf && 2*missing > all
 }
 
-// lose takes endpoints whose last registration is gone out of use, or holds those that are connected.
+// lose takes endpoints whose last registration is gone out of use, or holds those that are
+// connected.
+//
+// Caller must hold f.mu.
 func (f *fleet) lose(gone []*endpoint, what *changes) {
 	if len(gone) == 0 {
 		return
@@ -102,6 +109,8 @@ func (f *fleet) lose(gone []*endpoint, what *changes) {
 }
 
 // remove takes an endpoint out of use that is neither registered nor held.
+//
+// Caller must hold f.mu.
 func (f *fleet) remove(ep *endpoint) {
 	f.unrank(ep)
 	switch {
@@ -113,6 +122,8 @@ func (f *fleet) remove(ep *endpoint) {
 }
 
 // keep holds an endpoint that has no registration any more, on the connections that it has.
+//
+// Caller must hold f.mu.
 func (f *fleet) keep(ep *endpoint, now time.Time) {
 	if !ep.inUse {
 		f.use(ep)
@@ -128,10 +139,12 @@ func (f *fleet) keep(ep *endpoint, now time.Time) {
 	ep.heldUntil = f.hold.clock.at(now) + f.hold.time
 	f.hold.queue = append(f.hold.queue, heldEntry{ep.addr, ep.heldUntil})
 	f.dropUnready(ep)
-	f.settle(ep)
+	f.refresh(ep)
 }
 
 // unhold ends the holding, in whatever way.
+//
+// Caller must hold f.mu.
 func (f *fleet) unhold(ep *endpoint) {
 	if ep.held {
 		ep.held = false
@@ -140,6 +153,8 @@ func (f *fleet) unhold(ep *endpoint) {
 }
 
 // losesHold lets a held endpoint go that has lost its last connection.
+//
+// Caller must hold f.mu.
 func (f *fleet) losesHold(ep *endpoint) {
 	if ep.held && !ep.connected {
 		f.unhold(ep)
@@ -148,8 +163,10 @@ func (f *fleet) losesHold(ep *endpoint) {
 	}
 }
 
-// watchHeld lets endpoints go when they have been absent for long enough, now and later. While the registry is in trouble it waits for
-// the next state.
+// watchHeld lets endpoints go when they have been absent for long enough, now and later. While the
+// registry is in trouble it waits for the next state.
+//
+// Caller must hold f.mu.
 func (f *fleet) watchHeld() {
 	h, now := &f.hold, time.Now()
 	var released changes

@@ -29,7 +29,7 @@ func holding60(addrs ...string) discovery.State {
 func (f *fleet) states() string {
 	var all []string
 	for _, e := range f.snapshot().Endpoints {
-		all = append(all, e.Address+" "+e.State)
+		all = append(all, e.Address+" "+string(e.State))
 	}
 	return strings.Join(all, ", ")
 }
@@ -46,7 +46,7 @@ func hosts(n int) []string {
 // inState says how many endpoints are in each state.
 func (f *fleet) inState(state string) (n int) {
 	for _, e := range f.snapshot().Endpoints {
-		if e.State == state {
+		if string(e.State) == state {
 			n++
 		}
 	}
@@ -229,7 +229,7 @@ func TestCallsGoToHeldInstancesUntilTheyClose(t *testing.T) {
 		}
 		f.lock()
 		second, _ := (*f.endpoints["a"].ready.Load())[0].sub.(*fakeSub)
-		f.unlock()
+		f.publishAndUnlock()
 		second.lose()
 		time.Sleep(flushEvery)
 		synctest.Wait()
@@ -247,7 +247,8 @@ func TestCallsGoToHeldInstancesUntilTheyClose(t *testing.T) {
 	})
 }
 
-// A call in flight when the hold is over finishes like one of any other removed instance, and then nothing is left to call.
+// A call in flight when the hold is over finishes like one of any other removed instance, and then
+// nothing is left to call.
 func TestReleasedInstancesDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, g := startFleet(t, Settings{})
@@ -305,7 +306,8 @@ func TestLogTellsOfHeldInstances(t *testing.T) {
 	})
 }
 
-// On real connections: the registry forgets everything, and callers notice nothing; then an instance says goodbye and is gone at once.
+// On real connections: the registry forgets everything, and callers notice nothing; then an
+// instance says goodbye and is gone at once.
 func TestWipedRegistry(t *testing.T) {
 	a, b := startBackend(t, ""), startBackend(t, "")
 	f := &manualFeed{}
@@ -338,7 +340,9 @@ func TestHoldingWithoutASubsetRemembersNothing(t *testing.T) {
 		for range 5 {
 			f.listHeld(hosts(8)...)
 			time.Sleep(time.Second)
-			for n := 7; n >= 3; n-- { // the first that go are drained, and held when it turns out that they were the first of many
+			// The first that go are drained, and held when it turns out that they were the first of
+			// many.
+			for n := 7; n >= 3; n-- {
 				f.listHeld(hosts(n)...)
 				time.Sleep(time.Second)
 			}

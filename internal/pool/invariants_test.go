@@ -14,7 +14,8 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// Whatever the registry and the network do, in whatever order, the fleet's books agree with its endpoints.
+// Whatever the registry and the network do, in whatever order, the fleet's books agree with its
+// endpoints.
 func TestInvariants(t *testing.T) {
 	for seed := range uint64(40) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -56,7 +57,7 @@ func TestInvariants(t *testing.T) {
 								break
 							}
 						})
-						f.unlock()
+						f.publishAndUnlock()
 					}
 					synctest.Wait()
 					checkBooks(t, f)
@@ -73,7 +74,7 @@ func TestInvariants(t *testing.T) {
 				synctest.Wait()
 				checkBooks(t, f)
 				f.lock()
-				defer f.unlock()
+				defer f.publishAndUnlock()
 				if len(f.endpoints) != 0 || f.dialing != 0 || len(f.weights) != 0 || f.ejected != 0 || f.cold != 0 || len(g.subs) != 0 {
 					t.Errorf("left over: %d endpoints, %d dialling, weights %v, %d ejected, %d cold, %d connections", len(f.endpoints), f.dialing, f.weights, f.ejected, f.cold, len(g.subs))
 				}
@@ -125,7 +126,7 @@ func (g *fakeGRPC) answerSome(r *rand.Rand) {
 func checkBooks(t *testing.T, f *fleet) {
 	t.Helper()
 	f.lock()
-	defer f.unlock()
+	defer f.publishAndUnlock()
 	var active, registered, held, failing, ready, ejected, dialing, weights int
 	for addr, ep := range f.endpoints {
 		if ep.addr != addr {

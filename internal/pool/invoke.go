@@ -12,16 +12,23 @@ import (
 // unaryDesc describes the calls of Invoke.
 var unaryDesc = grpc.StreamDesc{}
 
-// endpointOption is an option that is told the address of the instance that was picked, with each attempt.
+// endpointOption is an option that is told the address of the instance that was picked, with each
+// attempt.
 type endpointOption interface{ SetEndpoint(addr string) }
 
-// Invoke is a unary call, with the errors of NewStream. A raw message that is sent is freed here, in whatever way the call ends. An option that has
-// the method SetEndpoint(addr string) is told which instance was picked.
+// Invoke is a unary call, with the errors of NewStream. A raw message that is sent is freed here,
+// in whatever way the call ends. An option that has the method SetEndpoint(addr string) is told
+// which instance was picked.
+//
+// Called on the call path; takes no lock of the fleet.
 func (c *Channel) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	return c.InvokeUntil(ctx, time.Time{}, method, args, reply, opts...)
 }
 
-// InvokeUntil is Invoke with a deadline besides the context's; zero is none. It costs less than a context with that deadline.
+// InvokeUntil is Invoke with a deadline besides the context's; zero is none. It costs less than a
+// context with that deadline.
+//
+// Called on the call path; takes no lock of the fleet.
 func (c *Channel) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
 	if raw, ok := args.(mem.BufferSlice); ok {
 		defer raw.Free()
@@ -58,7 +65,8 @@ type wholeCall struct {
 	uncounted bool
 }
 
-// read takes the caller's options. The trailer comes with the end of the pick, so that grpc need not copy it a second time.
+// read takes the caller's options. The trailer comes with the end of the pick, so that grpc need
+// not copy it a second time.
 func (w *wholeCall) read(opts []grpc.CallOption) {
 	w.options = append(w.room[:0], w.channel.options...)
 	for _, o := range opts {
@@ -88,10 +96,10 @@ func (w *wholeCall) invoke(ctx context.Context, l *lease, method string, args, r
 	l.Context, l.channel, l.unary, l.uncounted = ctx, w.channel, true, w.uncounted
 	mayFollow := w.safe && w.mayFollow()
 	if mayFollow || !w.deadline.IsZero() {
-		l.tie(w.deadline)
+		l.bindContext(w.deadline)
 	}
 	if mayFollow {
-		l.cancel = l.leash.cancel
+		l.cancel = l.own.cancel
 	}
 	if w.safe {
 		l.attempts = &w.attempts
@@ -100,9 +108,10 @@ func (w *wholeCall) invoke(ctx context.Context, l *lease, method string, args, r
 		l.noteSent(raw)
 		l.request, args = raw, l
 	}
-	w.channel.leases.Add(1) // lease.end returns it. The channel cannot have closed: the caller has one.
+	// Lease.end returns it. The channel cannot have closed: the caller has one.
+	w.channel.leases.Add(1)
 	err := w.channel.conn.Invoke(l, method, args, reply, w.options...)
-	if l.leash != nil {
+	if l.own != nil {
 		err = l.release(err)
 	}
 	l.end(err)
@@ -115,10 +124,12 @@ func (w *wholeCall) invoke(ctx context.Context, l *lease, method string, args, r
 	return l.explain(err, w.headed)
 }
 
-// headed tells whether the instance sent a header. It is not known if the caller does not want the header.
+// headed tells whether the instance sent a header. It is not known if the caller does not want the
+// header.
 func (w *wholeCall) headed() bool { return w.header == nil || *w.header != nil }
 
-// forget clears the header of an earlier attempt, which the next one replaces only if it reaches an instance.
+// forget clears the header of an earlier attempt, which the next one replaces only if it reaches an
+// instance.
 func (w *wholeCall) forget() {
 	for _, o := range w.options {
 		if o, ok := o.(grpc.HeaderCallOption); ok {

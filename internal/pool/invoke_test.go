@@ -76,7 +76,8 @@ func TestWholeCallWithoutAnInstance(t *testing.T) {
 	}
 }
 
-// What an earlier attempt brought is not taken for the metadata of one that never reached an instance.
+// What an earlier attempt brought is not taken for the metadata of one that never reached an
+// instance.
 func TestWholeCallForgetsTheMetadataOfEarlierAttempts(t *testing.T) {
 	f := &manualFeed{}
 	c := openChannel(t, Settings{}, f)

@@ -14,8 +14,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// lease is a call's hold on its channel, from NewStream to the end of the call. It is the context the call is made with, so
-// that the picker finds it and can say which endpoint it gave the call to.
+// lease is a call's hold on its channel, from NewStream to the end of the call. It is the context
+// the call is made with, so that the picker finds it and can say which endpoint it gave the call
+// to.
 type lease struct {
 	context.Context
 
@@ -27,19 +28,21 @@ type lease struct {
 	unary    bool
 	// uncounted is true for calls of the gateway's own, see Uncounted.
 	uncounted bool
-	caller    context.Context    // that of the call, of which this is one attempt; nil when no other one may follow
-	cancel    context.CancelFunc // ends the attempt; nil likewise
-	fate      atomic.Int32
-	request   mem.BufferSlice // of Invoke, when it is raw
-	evidence  evidence        // once the attempt is over
-	largest   atomic.Int64    // bytes of the largest message that was sent
-	leash     *leash          // of Invoke: what ends the attempt in place of Context; nil: nothing else does
-	untie     func() bool     // unties the leash from Context
-	late      bool            // the leash's deadline has passed
+	// That of the call, of which this is one attempt; nil when no other one may follow.
+	caller   context.Context
+	cancel   context.CancelFunc // ends the attempt; nil likewise
+	fate     atomic.Int32
+	request  mem.BufferSlice // of Invoke, when it is raw
+	evidence evidence        // once the attempt is over
+	largest  atomic.Int64    // bytes of the largest message that was sent
+	// Of Invoke: what ends the attempt in place of Context; nil: nothing else does.
+	own    *attemptContext
+	unbind func() bool // takes the attempt's own context off that of the caller
+	late   bool        // the deadline of the attempt's own context has passed
 }
 
-// mayFollow says that another attempt may follow, so that this one can be ended alone.
-func (l *lease) mayFollow() {
+// makeCancellable lets this attempt be ended alone, because another one may follow.
+func (l *lease) makeCancellable() {
 	l.caller = l.Context
 	l.Context, l.cancel = context.WithCancel(l.caller)
 }
@@ -63,8 +66,8 @@ func (l *lease) Value(key any) any {
 	if _, ok := key.(leaseKey); ok {
 		return l
 	}
-	if l.leash != nil {
-		if v := l.leash.ctx.Value(key); v != nil {
+	if l.own != nil {
+		if v := l.own.ctx.Value(key); v != nil {
 			return v // that by which the context package finds a parent to cancel its child
 		}
 	}
@@ -76,7 +79,10 @@ func leaseFrom(ctx context.Context) *lease {
 	return l
 }
 
-// end returns the lease and notes how the call went. grpc calls it when the call is over, in whatever way.
+// end returns the lease and notes how the call went. grpc calls it when the call is over, in
+// whatever way.
+//
+// Called on the call path; takes no lock of the fleet.
 func (l *lease) end(err error) {
 	if l.ended.Swap(true) {
 		return
@@ -99,6 +105,8 @@ func (l *lease) end(err error) {
 }
 
 // failed notes an error.
+//
+// Called on the call path; takes no lock of the fleet.
 func (l *lease) failed(ep *endpoint, err error) {
 	code := status.Code(err)
 	if !l.evidence.started && code != codes.Unavailable && code != codes.DeadlineExceeded && code != codes.Canceled {
@@ -111,11 +119,11 @@ func (l *lease) failed(ep *endpoint, err error) {
 	}
 	switch code {
 	case codes.Unavailable:
-		l.channel.fleet.suspect(ep)
+		l.channel.fleet.recordFailure(ep)
 	case codes.DeadlineExceeded:
 		// Callers with less patience than this prove nothing.
 		if l.channel.fleet.clock()-l.picked.Load() >= int64(patientCall) {
-			l.channel.fleet.suspect(ep)
+			l.channel.fleet.recordFailure(ep)
 		}
 	case codes.Canceled: // the caller's doing, or ours
 		if l.givenUp() {
@@ -145,9 +153,11 @@ func (l *lease) address() string {
 	return ""
 }
 
-// explain turns an error that was made in this process into one that says what happened and gives no
-// address away. A status that the instance sent passes as it is. headed tells whether the instance sent
-// a header.
+// explain turns an error that was made in this process into one that says what happened and gives
+// no address away. A status that the instance sent passes as it is. headed tells whether the
+// instance sent a header.
+//
+// Called on the call path; takes no lock of the fleet.
 func (l *lease) explain(err error, headed func() bool) error {
 	if err == nil || err == io.EOF { //nolint:errorlint // streams end with the bare io.EOF
 		return err
@@ -198,6 +208,38 @@ func (l *lease) callError(kind failure, code codes.Code, cause error) *CallError
 	return e
 }
 
+// fate is what becomes of an attempt that may be made again.
+const (
+	fateOpen     = iota
+	fateAnswered // its response has begun, and the call goes on with it
+	fateGivenUp  // its instance stalled
+)
+
+// giveUp ends the attempt if another one may follow.
+//
+// Called on the call path; takes no lock of the fleet.
+func (l *lease) giveUp() bool {
+	if l == nil || l.cancel == nil || !l.fate.CompareAndSwap(fateOpen, fateGivenUp) {
+		return false
+	}
+	l.cancel()
+	return true
+}
+
+// answered notes that the response has begun; false when the attempt was given up before.
+//
+// Called on the call path; takes no lock of the fleet.
+func (l *lease) answered() bool {
+	return l.fate.CompareAndSwap(fateOpen, fateAnswered) || l.fate.Load() != fateGivenUp
+}
+
+func (l *lease) givenUp() bool { return l.fate.Load() == fateGivenUp }
+
+// stalledError is that of an attempt that was given up.
+func (l *lease) stalledError(cause error) error {
+	return &LostError{Address: l.address(), Cause: fmt.Errorf("%s: %w", stalledText, cause), message: "the instance does not answer"}
+}
+
 // stream is what NewStream returns.
 type stream struct {
 	grpc.ClientStream
@@ -209,16 +251,19 @@ type stream struct {
 // Endpoint is the address of the instance that has the call, "" before one was picked.
 func (s *stream) Endpoint() string { return s.lease.address() }
 
+// Called on the call path; takes no lock of the fleet.
 func (s *stream) Header() (metadata.MD, error) {
 	md, err := s.ClientStream.Header()
 	return md, s.lease.explain(err, s.headed)
 }
 
+// Called on the call path; takes no lock of the fleet.
 func (s *stream) SendMsg(m any) error {
 	s.lease.noteSent(m)
 	return s.lease.explain(s.ClientStream.SendMsg(m), s.headed)
 }
 
+// Called on the call path; takes no lock of the fleet.
 func (s *stream) RecvMsg(m any) error { return s.lease.explain(s.ClientStream.RecvMsg(m), s.headed) }
 
 // headed tells whether the instance sent a header. The stream has ended.

@@ -36,6 +36,8 @@ func (f *fleet) listen(fn func(addr string)) (stop func()) {
 }
 
 // announce tells all listeners about an endpoint.
+//
+// Caller must hold f.mu.
 func (f *fleet) announce(addr string) {
 	for l := range f.listeners {
 		l.tell(addr)
@@ -90,6 +92,8 @@ func (l *listener) next() (addr string, ok bool) {
 }
 
 // notReady explains why WaitReady gave up.
+//
+// Caller must hold f.mu.
 func (f *fleet) notReady(err error) error {
 	if trouble := f.trouble(); trouble != nil {
 		return fmt.Errorf("waiting for an instance to be ready: %w: %w", err, trouble)

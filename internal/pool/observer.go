@@ -6,13 +6,15 @@ import "time"
 type EventKind int
 
 const (
-	// EventReady means: it has got its first connection, or passes its health check again, and takes calls.
+	// EventReady means: it has got its first connection, or passes its health check again, and
+	// takes calls.
 	EventReady EventKind = iota
 	// EventLost means: its last connection is gone, or its health check fails, though it is in use.
 	EventLost
 	// EventUnreachable means: it could not be connected for a second.
 	EventUnreachable
-	// EventEjected means: calls failed there, so it gets none for a while, or it does not answer and gets none until it does.
+	// EventEjected means: calls failed there, so it gets none for a while, or it does not answer
+	// and gets none until it does.
 	EventEjected
 	// EventReadmitted means: it gets calls again.
 	EventReadmitted
@@ -26,7 +28,8 @@ type Event struct {
 	For      time.Duration // how long it is ejected at least
 }
 
-// Observer is told of events in their order, while the channel is locked: it returns at once and does not use the channel.
+// Observer is told of events in their order, while the channel is locked: it returns at once and
+// does not use the channel.
 type Observer interface {
 	Observe(Event)
 }

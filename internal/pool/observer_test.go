@@ -66,7 +66,7 @@ func TestObserver(t *testing.T) {
 				g.sub("b").become(connectivity.Ready, nil)
 				f.lock()
 				f.eject(f.endpoints["a"])
-				f.unlock()
+				f.publishAndUnlock()
 				time.Sleep(time.Minute)
 			},
 			[]string{"ready a", "ready b", "ejected a for 5s", "readmitted a"},
@@ -81,7 +81,7 @@ func TestObserver(t *testing.T) {
 				c.happens(f, g)
 				synctest.Wait()
 				f.lock()
-				defer f.unlock()
+				defer f.publishAndUnlock()
 				if !slices.Equal(r.events, c.want) {
 					t.Errorf("events are %q, want %q", r.events, c.want)
 				}

@@ -11,9 +11,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Where an error came from is decided here, once. A status that the instance sent leaves the channel
-// as it came. Everything else was made in this process, and leaves the channel as an *UnavailableError,
-// a *LostError or a *CallError. Callers ask for the type.
+// Where an error came from is decided here, once. A status that the instance sent leaves the
+// channel as it came. Everything else was made in this process, and leaves the channel as an
+// *UnavailableError, a *LostError or a *CallError. Callers ask for the type.
 //
 // grpc-go returns both kinds as the same type, so evidence has to tell them apart:
 //
@@ -23,9 +23,9 @@ import (
 //   - Other trailers that carry metadata show that a status came with them.
 //   - After a header, a status without metadata leaves no trace. Only then does the text decide.
 //
-// A stats.Handler would see the trailers in every case. It is not used because grpc-go then copies all
-// metadata of every call; see docs/pool.md. This file is the only one that knows grpc-go's texts, and
-// TestOrigin pins them to the real library.
+// A stats.Handler would see the trailers in every case. It is not used because grpc-go then copies
+// all metadata of every call; see docs/pool.md. This file is the only one that knows grpc-go's
+// texts, and TestOrigin pins them to the real library.
 
 // evidence is what grpc-go tells about the end of an attempt.
 type evidence struct {
@@ -85,8 +85,8 @@ var wireTexts = [...]localText{
 	{"rpc error: ", failureLost}, // the error with which grpc-go closed the connection itself
 }
 
-// messageTexts are the errors that grpc-go makes when it reads a message, whether or not a status has
-// come by then.
+// messageTexts are the errors that grpc-go makes when it reads a message, whether or not a status
+// has come by then.
 var messageTexts = [...]localText{
 	{"cardinality violation: ", failureNotOneMessage},
 	{answerTooLargeText, failureAnswerTooLarge},
@@ -112,8 +112,8 @@ func find(texts []localText, message string) (failure, bool) {
 	return failureOther, false
 }
 
-// fromInstance tells whether the instance sent the status. headed tells whether it sent a header that
-// grpc-go accepted; it is called only if that matters.
+// fromInstance tells whether the instance sent the status. headed tells whether it sent a header
+// that grpc-go accepted; it is called only if that matters.
 func (l *lease) fromInstance(st *status.Status, headed func() bool) bool {
 	e := &l.evidence
 	if !e.received {
@@ -140,8 +140,8 @@ func (l *lease) fromInstance(st *status.Status, headed func() bool) bool {
 	return !onWire && headed()
 }
 
-// sentAsLargeAs tells whether a message that was sent explains the text "grpc: received message larger
-// than max (5000000 vs. 4194304)": servers of grpc-go refuse requests with the same words.
+// sentAsLargeAs tells whether a message that was sent explains the text "grpc: received message
+// larger than max (5000000 vs. 4194304)": servers of grpc-go refuse requests with the same words.
 func (l *lease) sentAsLargeAs(message string) bool {
 	size, _, _ := strings.Cut(strings.TrimPrefix(message, answerTooLargeText), " ")
 	n, err := strconv.ParseInt(size, 10, 64)

@@ -20,7 +20,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// script is an HTTP/2 server that answers each request as its function says, byte by byte if need be.
+// script is an HTTP/2 server that answers each request as its function says, byte by byte if need
+// be.
 type script struct {
 	*http2.Framer
 
@@ -117,8 +118,9 @@ func originOf(err error) string {
 	return fmt.Sprintf("instance %v %s", st.Code(), st.Message())
 }
 
-// TestOrigin has every way in which a call can end badly, with where the error came from. Each is tried
-// as a whole call and as a stream. It pins the texts in origin.go to the grpc-go that is compiled in.
+// TestOrigin has every way in which a call can end badly, with where the error came from. Each is
+// tried as a whole call and as a stream. It pins the texts in origin.go to the grpc-go that is
+// compiled in.
 func TestOrigin(t *testing.T) {
 	const notGRPC = "CallError %v the upstream's answer is not valid gRPC"
 	const reset = "CallError %v the upstream ended the call without a status"

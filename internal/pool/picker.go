@@ -13,6 +13,8 @@ import (
 )
 
 // pickerState is what grpc shall pick from now.
+//
+// Caller must hold f.mu.
 func (f *fleet) pickerState() balancer.State {
 	if len(f.ready) == 0 {
 		if trouble := f.trouble(); trouble != nil {
@@ -24,6 +26,8 @@ func (f *fleet) pickerState() balancer.State {
 }
 
 // newPicker makes a picker of the policy that is configured. Further policies go in here.
+//
+// Caller must hold f.mu.
 func (f *fleet) newPicker() balancer.Picker {
 	p := &picker{fleet: f, endpoints: slices.Clone(f.ready)}
 	set := balance.Set{Endpoints: make([]*balance.Endpoint, len(p.endpoints)), Random: f.random}
@@ -58,7 +62,8 @@ func (p failingPicker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
 	return balancer.PickResult{}, p.err
 }
 
-// picker gives calls to the endpoints that a policy chooses. It is never changed: a new one replaces it.
+// picker gives calls to the endpoints that a policy chooses. It is never changed: a new one
+// replaces it.
 type picker struct {
 	fleet     *fleet
 	endpoints []*endpoint // at least one, in the order of the policy's
@@ -68,13 +73,15 @@ type picker struct {
 
 type hashKey struct{}
 
-// WithHash gives calls that are made with the context the key for BalanceHash: equal keys go to the same
-// endpoint as long as it is there. The other policies ignore it.
+// WithHash gives calls that are made with the context the key for BalanceHash: equal keys go to the
+// same endpoint as long as it is there. The other policies ignore it.
 func WithHash(ctx context.Context, key string) context.Context {
 	return context.WithValue(ctx, hashKey{}, xxhash.Sum64String(key))
 }
 
 // Pick is called by grpc for each attempt of a call.
+//
+// Called on the call path; takes no lock of the fleet.
 func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	l := leaseFrom(info.Ctx)
 	call := balance.Call{Now: p.fleet.clock()}
@@ -87,9 +94,12 @@ func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	return p.take(p.policy.Choose(call), l, call.Now)
 }
 
-// take gives the call to the endpoint, or to the next one that is fit for it: an endpoint whose last connection was lost stays
-// among the candidates until the next picker, one may have as many streams as the instance allows, and a retry goes elsewhere if
-// it can. When no connection is left, or when another one is about to come up, the call waits for the next picker.
+// take gives the call to the endpoint, or to the next one that is fit for it: an endpoint whose
+// last connection was lost stays among the candidates until the next picker, one may have as many
+// streams as the instance allows, and a retry goes elsewhere if it can. When no connection is left,
+// or when another one is about to come up, the call waits for the next picker.
+//
+// Called on the call path; takes no lock of the fleet.
 func (p *picker) take(chosen int, l *lease, now int64) (balancer.PickResult, error) {
 	var (
 		unfit   *endpoint
@@ -123,7 +133,8 @@ func (p *picker) take(chosen int, l *lease, now int64) (balancer.PickResult, err
 	return res, nil
 }
 
-// pick is a call's claim on an endpoint, from the pick to the end of the attempt. It is used again for other calls.
+// pick is a call's claim on an endpoint, from the pick to the end of the attempt. It is used again
+// for other calls.
 type pick struct {
 	fleet    *fleet
 	endpoint *endpoint
@@ -136,6 +147,8 @@ type pick struct {
 }
 
 // take makes a claim, beyond the connection's limit only if it must. grpc calls Done exactly once.
+//
+// Called on the call path; takes no lock of the fleet.
 func (f *fleet) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (balancer.PickResult, bool) {
 	n, limit := c.inFlight.Add(1), c.limit.Load()
 	if limit > 0 && nearlyFull(n, limit) {
@@ -167,8 +180,10 @@ func (f *fleet) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (bal
 	return balancer.PickResult{SubConn: c.sub, Done: p.done}, true
 }
 
-// end returns the claim. How the call went is left to lease.end: grpc reports an attempt that failed while it was sending as one
-// without an error here.
+// end returns the claim. How the call went is left to lease.end: grpc reports an attempt that
+// failed while it was sending as one without an error here.
+//
+// Called on the call path; takes no lock of the fleet.
 func (p *pick) end(info balancer.DoneInfo) {
 	f, ep, c := p.fleet, p.endpoint, p.conn
 	ep.calls.remove(p)
@@ -189,7 +204,8 @@ func (p *pick) end(info balancer.DoneInfo) {
 	}
 }
 
-// speaksAgainst tells the codes that speak against the instance from those that speak against the request.
+// speaksAgainst tells the codes that speak against the instance from those that speak against the
+// request.
 func speaksAgainst(code codes.Code) bool {
 	switch code {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.DataLoss:

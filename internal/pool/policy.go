@@ -8,10 +8,12 @@ import (
 
 // How a fleet becomes the policy of a grpc.ClientConn.
 //
-// grpc builds balancing policies by name from a registry of its own that is filled in init; there is no dial option for one. So one
-// stateless builder is registered, and which fleet it serves comes with the first, and only, state of a resolver that belongs to the
-// channel alone (grpc.WithResolvers): the fleet is an attribute of it. From then on the feed talks to the fleet itself. Lists of
-// thousands of endpoints never become resolver states, which grpc would copy, compare and hand down as a whole.
+// grpc builds balancing policies by name from a registry of its own that is filled in init; there
+// is no dial option for one. So one stateless builder is registered, and which fleet it serves
+// comes with the first, and only, state of a resolver that belongs to the channel alone
+// (grpc.WithResolvers): the fleet is an attribute of it. From then on the feed talks to the fleet
+// itself. Lists of thousands of endpoints never become resolver states, which grpc would copy,
+// compare and hand down as a whole.
 
 const (
 	policyName     = "caddy_grpc_gateway_pool"

@@ -1,5 +1,6 @@
-// Package pool keeps the connections to the instances of one service: a channel is a grpc.ClientConn with a
-// balancing policy of our own, fed by a discovery feed. It is not a client: it moves raw messages.
+// Package pool keeps the connections to the instances of one service: a channel is a
+// grpc.ClientConn with a balancing policy of our own, fed by a discovery feed. It is not a client:
+// it moves raw messages.
 package pool
 
 import (
@@ -22,9 +23,9 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
-// Channel is one pool. It satisfies grpc.ClientConnInterface; messages of type mem.BufferSlice (sent) and *mem.BufferSlice
-// (received) pass through raw, others go through the proto codec. What is sent is freed by grpc, what is received by the receiver.
-// Safe for concurrent use.
+// Channel is one pool. It satisfies grpc.ClientConnInterface; messages of type mem.BufferSlice
+// (sent) and *mem.BufferSlice (received) pass through raw, others go through the proto codec. What
+// is sent is freed by grpc, what is received by the receiver. Safe for concurrent use.
 type Channel struct {
 	fleet       *fleet
 	conn        *grpc.ClientConn
@@ -35,7 +36,7 @@ type Channel struct {
 	cut         atomic.Bool // the channel was closed under its calls
 	budget      retryBudget
 	options     []grpc.CallOption // of every call
-	leashes     sync.Pool         // those that are free
+	contexts    sync.Pool         // those that are free
 	done        chan struct{}
 }
 
@@ -47,8 +48,8 @@ type feed interface {
 	Subscribe(fn func(discovery.State)) (cancel func())
 }
 
-// Open starts a channel: it dials every known instance in the background and never blocks. The name of the service is for logs and
-// errors. An error means that the settings are wrong.
+// Open starts a channel: it dials every known instance in the background and never blocks. The name
+// of the service is for logs and errors. An error means that the settings are wrong.
 func Open(name string, s Settings, feed *discovery.Feed, log *zap.Logger) (*Channel, error) {
 	return open(name, s, feed, log, rand.Uint64)
 }
@@ -73,9 +74,10 @@ func open(name string, s Settings, feed feed, log *zap.Logger, random func() uin
 	return c, nil
 }
 
-// Flow-control windows in bytes. They are fixed, because a window that grows by itself lets a stream that was fast once hold up to
-// 16 MiB when its reader stands still, and here the reader is anybody. A message larger than the stream's window is still taken
-// at full speed: grpc widens the window for the message that is being read. The connection's window holds nothing by itself; it is
+// Flow-control windows in bytes. They are fixed, because a window that grows by itself lets a
+// stream that was fast once hold up to 16 MiB when its reader stands still, and here the reader is
+// anybody. A message larger than the stream's window is still taken at full speed: grpc widens the
+// window for the message that is being read. The connection's window holds nothing by itself; it is
 // as large as it takes for one stalled stream never to matter to the others.
 const (
 	streamWindow = 64 << 10
@@ -93,7 +95,8 @@ func dialOptions(s Settings, f *fleet) []grpc.DialOption {
 		grpc.WithResolvers(fleetResolver{f}),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDisableServiceConfig(),
-		grpc.WithDisableRetry(), // of what may have been executed; what was never sent is sent again elsewhere
+		// Of what may have been executed; what was never sent is sent again elsewhere.
+		grpc.WithDisableRetry(),
 		grpc.WithIdleTimeout(0),
 		grpc.WithTransportCredentials(security),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
@@ -111,18 +114,23 @@ func dialOptions(s Settings, f *fleet) []grpc.DialOption {
 	}
 }
 
-// callOptions are those of every call. As defaults of the grpc.ClientConn they would be put together with the call's own anew each time.
+// callOptions are those of every call. As defaults of the grpc.ClientConn they would be put
+// together with the call's own anew each time.
 func callOptions(s Settings) []grpc.CallOption {
 	return []grpc.CallOption{grpc.ForceCodecV2(newCodec()), grpc.MaxCallRecvMsgSize(s.MaxReceiveSize)}
 }
 
-// NewStream starts an RPC: the policy picks an endpoint, the call takes a lease on it and on the channel. The stream
-// also satisfies interface{ Endpoint() string }, the address that was picked ("" before).
+// NewStream starts an RPC: the policy picks an endpoint, the call takes a lease on it and on the
+// channel. The stream also satisfies interface{ Endpoint() string }, the address that was picked
+// ("" before).
 //
-// A status that the instance sent is returned as it came, with grpc's own type. Every other error was
-// made in this process and has a type of this package, with a status whose message names no address:
-// *UnavailableError says that nothing was sent, and why; *LostError says that the connection was lost
-// during the call; *CallError has the other reasons, such as the deadline and a message that is too large.
+// A status that the instance sent is returned as it came, with grpc's own type. Every other error
+// was made in this process and has a type of this package, with a status whose message names no
+// address: *UnavailableError says that nothing was sent, and why; *LostError says that the
+// connection was lost during the call; *CallError has the other reasons, such as the deadline and a
+// message that is too large.
+//
+// Called on the call path; takes no lock of the fleet.
 func (c *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if c.retries(desc, opts) {
 		r, err := c.newRetryStream(ctx, desc, method, opts)
@@ -138,15 +146,17 @@ func (c *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method s
 	return s, nil
 }
 
-// newStream makes one attempt at a call, if possible at none of the endpoints that were tried before; a is nil when it is the only one. The lease is the stream's,
-// also when there is an error.
+// newStream makes one attempt at a call, if possible at none of the endpoints that were tried
+// before; a is nil when it is the only one. The lease is the stream's, also when there is an error.
+//
+// Called on the call path; takes no lock of the fleet.
 func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method string, a *attempts, opts []grpc.CallOption) (*stream, *lease, error) {
 	s := &stream{lease: lease{Context: ctx, channel: c, attempts: a, unary: !desc.ClientStreams && !desc.ServerStreams, uncounted: isUncounted(opts)}}
 	if !c.acquire() {
 		return nil, &s.lease, c.closedError()
 	}
 	if a != nil && a.mayFollow() {
-		s.lease.mayFollow()
+		s.lease.makeCancellable()
 	}
 	options := append(append(append(s.options[:0], c.options...), opts...), grpc.OnFinish(s.lease.end))
 	cs, err := c.conn.NewStream(&s.lease, desc, method, options...)
@@ -158,12 +168,14 @@ func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method s
 	return s, &s.lease, nil
 }
 
-// WaitReady waits until an endpoint is READY, or ctx is done (with an error that says why there is none).
+// WaitReady waits until an endpoint is READY, or ctx is done (with an error that says why there is
+// none).
 func (c *Channel) WaitReady(ctx context.Context) error { return c.fleet.waitReady(ctx, c.done) }
 
-// OnEndpointReady registers fn to be called (not concurrently, not blocking the channel) when an instance becomes READY that
-// was not connected before, or had been replaced: the moment to read its schema again. That a connection was lost and made anew
-// counts as replaced, because a restarted instance looks just so. stop unregisters; a call that is running goes on.
+// OnEndpointReady registers fn to be called (not concurrently, not blocking the channel) when an
+// instance becomes READY that was not connected before, or had been replaced: the moment to read
+// its schema again. That a connection was lost and made anew counts as replaced, because a
+// restarted instance looks just so. stop unregisters; a call that is running goes on.
 func (c *Channel) OnEndpointReady(fn func(addr string)) (stop func()) { return c.fleet.listen(fn) }
 
 // Snapshot is the channel's state for operators.

@@ -10,6 +10,8 @@ import (
 const closedBit = int64(1) << 62
 
 // acquire takes a lease; false when the channel has closed.
+//
+// Called on the call path; takes no lock of the fleet.
 func (c *Channel) acquire() bool {
 	if c.leases.Add(1)&closedBit == 0 {
 		return true
@@ -19,15 +21,17 @@ func (c *Channel) acquire() bool {
 }
 
 // release returns a lease. The last one of a retired channel closes it.
+//
+// Called on the call path; takes no lock of the fleet.
 func (c *Channel) release() {
 	if c.leases.Add(-1) == 0 && c.lingered.Load() {
-		c.fleet.lock()
-		defer c.fleet.unlock()
-		c.closeIdle()
+		c.fleet.mustAsk(c.closeIdle)
 	}
 }
 
 // closeIdle closes the channel if no call has a lease. The fleet is locked.
+//
+// Caller must hold f.mu.
 func (c *Channel) closeIdle() {
 	if c.leases.CompareAndSwap(0, closedBit) {
 		c.fleet.finish()
@@ -35,6 +39,8 @@ func (c *Channel) closeIdle() {
 }
 
 // closeNow closes the channel also under calls. The fleet is locked.
+//
+// Caller must hold f.mu.
 func (c *Channel) closeNow() {
 	if calls := c.leases.Or(closedBit); calls&closedBit == 0 {
 		c.cut.Store(true)
@@ -44,6 +50,8 @@ func (c *Channel) closeNow() {
 }
 
 // finish has run end, and with it the channel. The fleet is locked.
+//
+// Caller must hold f.mu.
 func (f *fleet) finish() {
 	f.closing = true
 	f.end()
@@ -53,15 +61,17 @@ func (f *fleet) finish() {
 	}
 }
 
-// Retire lets the channel go, without blocking: late calls are still served for Linger, then it closes as soon as the last
-// lease is returned, or at DrainTimeout, when the calls that remain end with UNAVAILABLE. done is closed at the end.
+// Retire lets the channel go, without blocking: late calls are still served for Linger, then it
+// closes as soon as the last lease is returned, or at DrainTimeout, when the calls that remain end
+// with UNAVAILABLE. done is closed at the end.
 func (c *Channel) Retire() (done <-chan struct{}) {
 	c.retire(c.fleet.settings.Linger)
 	return c.done
 }
 
-// Shutdown is Retire for the end of the process: it does not linger, and waits. Calls that are still in flight when ctx is done, or at
-// DrainTimeout, end with UNAVAILABLE; the error says how many those were if ctx was the reason.
+// Shutdown is Retire for the end of the process: it does not linger, and waits. Calls that are
+// still in flight when ctx is done, or at DrainTimeout, end with UNAVAILABLE; the error says how
+// many those were if ctx was the reason.
 func (c *Channel) Shutdown(ctx context.Context) error {
 	c.retire(0)
 	select {
@@ -72,7 +82,7 @@ func (c *Channel) Shutdown(ctx context.Context) error {
 	c.fleet.lock()
 	calls := c.leases.Load() &^ closedBit
 	c.closeNow()
-	c.fleet.unlock()
+	c.fleet.publishAndUnlock()
 	<-c.done
 	if calls == 0 {
 		return nil
@@ -84,7 +94,7 @@ func (c *Channel) Shutdown(ctx context.Context) error {
 func (c *Channel) retire(linger time.Duration) {
 	f := c.fleet
 	f.lock()
-	defer f.unlock()
+	defer f.publishAndUnlock()
 	now := time.Now()
 	if !c.retiring.Swap(true) {
 		f.at(now.Add(max(linger, f.settings.DrainTimeout)), c.closeNow)
@@ -97,7 +107,8 @@ func (c *Channel) retire(linger time.Duration) {
 	}
 }
 
-// run is the channel's one goroutine: it does what is due until the channel is to close, then takes it down.
+// run is the channel's one goroutine: it does what is due until the channel is to close, then takes
+// it down.
 func (c *Channel) run() {
 	defer close(c.done)
 	c.fleet.run()

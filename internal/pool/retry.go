@@ -19,9 +19,10 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool/balance"
 )
 
-// Idempotent is an option for calls that may be executed more than once. Those that send one message are made again at another
-// instance when they end with UNAVAILABLE before the first message of the response has arrived, up to Settings.RetryAttempts, while
-// the budget lasts. Calls without it are never made again once anything was sent. Options that give results (grpc.Header,
+// Idempotent is an option for calls that may be executed more than once. Those that send one
+// message are made again at another instance when they end with UNAVAILABLE before the first
+// message of the response has arrived, up to Settings.RetryAttempts, while the budget lasts. Calls
+// without it are never made again once anything was sent. Options that give results (grpc.Header,
 // grpc.OnFinish) see every attempt.
 func Idempotent() grpc.CallOption { return idempotent{} }
 
@@ -40,8 +41,9 @@ func (c *Channel) retries(desc *grpc.StreamDesc, opts []grpc.CallOption) bool {
 	return false
 }
 
-// retryBudget bounds retries to a part of the calls, so that they do not bring down what is left when much has failed: a fifth of
-// the idempotent calls, and a hundred on top for a start and for lulls. Attempts that were given up at a stalled instance are not bounded by it.
+// retryBudget bounds retries to a part of the calls, so that they do not bring down what is left
+// when much has failed: a fifth of the idempotent calls, and a hundred on top for a start and for
+// lulls. Attempts that were given up at a stalled instance are not bounded by it.
 type retryBudget struct {
 	spent atomic.Int64 // in parts of a retry; not below 0
 	used  atomic.Uint64
@@ -96,7 +98,8 @@ func (a *attempts) again(ctx context.Context, l *lease, err error, trailer metad
 	case !ok, !a.inTime(ctx, wait):
 		return false
 	case l.givenUp():
-		// These are no more calls than the stalled instance would have had, and only while it was found out.
+		// These are no more calls than the stalled instance would have had, and only while it was
+		// found out.
 		a.channel.budget.used.Add(1)
 	case !a.channel.budget.take():
 		return false
@@ -117,17 +120,19 @@ func (a *attempts) inTime(ctx context.Context, wait time.Duration) bool {
 	return (!ok || time.Until(at) > wait) && (a.deadline.IsZero() || time.Until(a.deadline) > wait)
 }
 
-// mayFollow tells whether the next attempt is ended when its instance stalls, because another one may follow.
+// mayFollow tells whether the next attempt is ended when its instance stalls, because another one
+// may follow.
 func (a *attempts) mayFollow() bool {
 	s := &a.channel.fleet.settings
 	return a.made+1 < s.RetryAttempts && s.EjectFailures >= 0
 }
 
-// wait is how long to wait before the next attempt: what the server asks for (gRPC's proposal A6), else an exponential
-// backoff with full jitter above its half.
+// wait is how long to wait before the next attempt: what the server asks for (gRPC's proposal A6),
+// else an exponential backoff with full jitter above its half.
 func (a *attempts) wait(s *Settings, trailer metadata.MD) (time.Duration, bool) {
 	if asked := trailer.Get("grpc-retry-pushback-ms"); len(asked) > 0 {
-		ms, err := strconv.ParseInt(asked[0], 10, 32) // more than that is no time to wait for, and would overflow
+		// More than that is no time to wait for, and would overflow.
+		ms, err := strconv.ParseInt(asked[0], 10, 32)
 		return time.Duration(ms) * time.Millisecond, err == nil && ms >= 0 && len(asked) == 1
 	}
 	d := s.RetryBackoffMax
@@ -137,8 +142,8 @@ func (a *attempts) wait(s *Settings, trailer metadata.MD) (time.Duration, bool) 
 	return d/2 + time.Duration(balance.Below(uint32(a.channel.fleet.random()), int(d/2)+1)), true
 }
 
-// retryStream is a call that is made again where that is allowed. Until the first message of the response has arrived, or the call
-// has failed for good, it keeps what was sent.
+// retryStream is a call that is made again where that is allowed. Until the first message of the
+// response has arrived, or the call has failed for good, it keeps what was sent.
 type retryStream struct {
 	attempts
 
@@ -147,18 +152,20 @@ type retryStream struct {
 	method string
 	opts   []grpc.CallOption
 
-	// sent is closed when the request was sent for the first time. Who waits for the response waits for it before taking the lock:
-	// another goroutine may be about to send, as over a WebSocket, whose reader and writer are two.
+	// sent is closed when the request was sent for the first time. Who waits for the response waits
+	// for it before taking the lock: another goroutine may be about to send, as over a WebSocket,
+	// whose reader and writer are two.
 	sent chan struct{}
 
-	// steady is the attempt that counts, once its first message was received: what follows needs no lock.
+	// steady is the attempt that counts, once its first message was received: what follows needs no
+	// lock.
 	steady atomic.Pointer[stream]
 
 	mu      sync.Mutex
 	current *stream
 	request any
 	closed  bool            // CloseSend was called
-	settled bool            // there are no more attempts
+	final   bool            // there are no more attempts
 	first   mem.BufferSlice // the first message of the response, until it is received
 	waiting bool            // there is one
 	err     error           // instead of it
@@ -200,9 +207,9 @@ func (r *retryStream) send() error {
 	return r.current.SendMsg(r.request)
 }
 
-// settle waits for the first message of the response, or for the error that is final.
-func (r *retryStream) settle() {
-	if r.settled {
+// awaitOutcome waits for the first message of the response, or for the error that is final.
+func (r *retryStream) awaitOutcome() {
+	if r.final {
 		return
 	}
 	// The attempts have a lease each, and this one is for the time between them.
@@ -251,7 +258,7 @@ func (r *retryStream) restart() error {
 
 // done ends the attempts.
 func (r *retryStream) done(first mem.BufferSlice, err error) {
-	r.settled, r.first, r.waiting, r.err = true, first, err == nil, err
+	r.final, r.first, r.waiting, r.err = true, first, err == nil, err
 	if raw, ok := r.request.(mem.BufferSlice); ok {
 		raw.Free()
 	}
@@ -262,7 +269,7 @@ func (r *retryStream) done(first mem.BufferSlice, err error) {
 func (r *retryStream) SendMsg(m any) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.request != nil || r.settled {
+	if r.request != nil || r.final {
 		return r.current.lease.callError(failureOther, codes.Internal, errors.New("a second message was sent in a call that has one"))
 	}
 	r.request = m
@@ -286,12 +293,12 @@ func (r *retryStream) CloseSend() error {
 	return r.current.CloseSend()
 }
 
-// Header waits until the call is settled, so that it is the header of the attempt that counts.
+// Header waits until there are no more attempts, so that it is the header of the attempt that counts.
 func (r *retryStream) Header() (metadata.MD, error) {
 	r.awaitSent()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.settle()
+	r.awaitOutcome()
 	return r.current.Header()
 }
 
@@ -302,7 +309,7 @@ func (r *retryStream) RecvMsg(m any) error {
 	}
 	r.awaitSent()
 	r.mu.Lock()
-	r.settle()
+	r.awaitOutcome()
 	s, first, waiting, err := r.current, r.first, r.waiting, r.err
 	r.first, r.waiting = nil, false
 	if err == nil {

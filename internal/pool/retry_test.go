@@ -202,7 +202,8 @@ func TestCancelledWhileWaitingForARetry(t *testing.T) {
 	}
 }
 
-// Instances are killed and restarted under load. Safe calls never fail, and no more is executed than was called or retried.
+// Instances are killed and restarted under load. Safe calls never fail, and no more is executed
+// than was called or retried.
 func TestKilledInstancesUnderLoad(t *testing.T) {
 	backends := []*backend{startBackend(t, ""), startBackend(t, ""), startBackend(t, "")}
 	var addrs []string
@@ -264,8 +265,8 @@ func TestKilledInstancesUnderLoad(t *testing.T) {
 	t.Logf("%d safe calls, %d unsafe ones of which %d failed, %d retries", safe.Load(), unsafe.Load(), failures.Load(), c.Snapshot().Retries)
 }
 
-// TestResponseIsAwaitedWhileTheRequestIsSent has one goroutine wait for the response before another sends the request, as the two
-// sides of a WebSocket do.
+// TestResponseIsAwaitedWhileTheRequestIsSent has one goroutine wait for the response before another
+// sends the request, as the two sides of a WebSocket do.
 func TestResponseIsAwaitedWhileTheRequestIsSent(t *testing.T) {
 	b := startBackend(t, "")
 	f := &manualFeed{}

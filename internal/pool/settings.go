@@ -9,7 +9,8 @@ import (
 
 // The balancing policies of Settings.Balance.
 const (
-	// BalanceP2C takes two endpoints by weight and gives the call to the less loaded one. The default.
+	// BalanceP2C takes two endpoints by weight and gives the call to the less loaded one. The
+	// default.
 	BalanceP2C = "p2c"
 	// BalanceRoundRobin gives calls to the endpoints in turn, more often to those with more weight.
 	BalanceRoundRobin = "round_robin"
@@ -17,32 +18,46 @@ const (
 	BalanceHash = "hash"
 )
 
-// Settings are everything that affects connections. Two channels with equal feeds and equal keys are the same channel.
-// The zero value of each field means its default.
+// Settings are everything that affects connections. Two channels with equal feeds and equal keys
+// are the same channel. The zero value of each field means its default.
 type Settings struct {
-	Connections, MaxConnections int           // per instance; default 1, 4
-	Balance                     string        // "p2c" (default), "round_robin", "hash"
-	KeepaliveTime               time.Duration // default 5m10s; less than 10s counts as 10s (grpc-go's floor)
-	KeepaliveTimeout            time.Duration // default 20s; also the TCP_USER_TIMEOUT, where the system has it
-	PermitWithoutStream         bool
-	BackoffBase, BackoffMax     time.Duration // default 200ms, 5s
-	ConnectTimeout              time.Duration // TCP, TLS and HTTP/2 handshakes together; default 5s
-	MaxReceiveSize              int           // bytes, default 4 MiB
-	DrainTimeout                time.Duration // default 30s
-	Linger                      time.Duration // how long a retired channel waits for late calls; default 5s
-	RetryAttempts               int           // of idempotent calls, the first one included; default 3, 1: no retries
-	RetryBackoffBase            time.Duration // before the first retry, doubling; default 20ms
-	RetryBackoffMax             time.Duration // default 200ms
-	EjectFailures               int           // calls in a row that fail before an instance is ejected; default 5, negative: never, nor when it stalls
-	EjectTime                   time.Duration // for how long, the first time; default 5s
-	EjectMaxPercent             int           // of the instances, 1 to 100; default 50. At least one is never ejected
-	Subset                      int           // of how many instances connections are kept at most, see subset.go; 0: of all
-	SubsetKey                   string        // what tells this gateway from others; needed with Subset
-	HealthCheck                 bool          // only instances that say SERVING get calls (grpc.health.v1)
-	HealthService               string        // that is asked for; "": the server as a whole
-	TLS                         *tls.Config   // nil: plaintext. It is cloned. Without a ServerName certificates are checked against the one below
-	ServerName                  string        // :authority, default the name in TLS, else the instance's address
-	Observer                    Observer      // told what happens to instances, which is no matter of connections; nil: nobody is
+	Connections, MaxConnections int    // per instance; default 1, 4
+	Balance                     string // "p2c" (default), "round_robin", "hash"
+	// Default 5m10s; less than 10s counts as 10s (grpc-go's floor).
+	KeepaliveTime time.Duration
+	// Default 20s; also the TCP_USER_TIMEOUT, where the system has it.
+	KeepaliveTimeout        time.Duration
+	PermitWithoutStream     bool
+	BackoffBase, BackoffMax time.Duration // default 200ms, 5s
+	ConnectTimeout          time.Duration // TCP, TLS and HTTP/2 handshakes together; default 5s
+	MaxReceiveSize          int           // bytes, default 4 MiB
+	DrainTimeout            time.Duration // default 30s
+	// How long a retired channel waits for late calls; default 5s.
+	Linger time.Duration
+	// Of idempotent calls, the first one included; default 3, 1: no retries.
+	RetryAttempts    int
+	RetryBackoffBase time.Duration // before the first retry, doubling; default 20ms
+	RetryBackoffMax  time.Duration // default 200ms
+	// Calls in a row that fail before an instance is ejected; default 5, negative: never, nor when
+	// it stalls.
+	EjectFailures int
+	EjectTime     time.Duration // for how long, the first time; default 5s
+	// Of the instances, 1 to 100; default 50. At least one is never ejected.
+	EjectMaxPercent int
+	// Of how many instances connections are kept at most, see subset.go; 0: of all.
+	Subset int
+	// What tells this gateway from others; needed with Subset.
+	SubsetKey string
+	// Only instances that say SERVING get calls (grpc.health.v1).
+	HealthCheck   bool
+	HealthService string // that is asked for; "": the server as a whole
+	// Nil: plaintext. It is cloned. Without a ServerName certificates are checked against the one
+	// below.
+	TLS *tls.Config
+	// :authority, default the name in TLS, else the instance's address.
+	ServerName string
+	// Told what happens to instances, which is no matter of connections; nil: nobody is.
+	Observer Observer
 }
 
 // Validate says what is wrong with the settings.

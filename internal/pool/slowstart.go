@@ -9,12 +9,15 @@ import (
 const (
 	// slowStartSteps is in how many steps the share of a cold endpoint grows.
 	slowStartSteps = 10
-	// coldAfter is how long an endpoint must have been without a connection to count as cold. One that only
-	// renews its connection is not.
+	// coldAfter is how long an endpoint must have been without a connection to count as cold. One
+	// that only renews its connection is not.
 	coldAfter = time.Second
 )
 
-// joinCold has an endpoint that has become ready start slowly, unless it has been in use long enough.
+// joinCold has an endpoint that has become ready start slowly, unless it has been in use long
+// enough.
+//
+// Caller must hold f.mu.
 func (f *fleet) joinCold(ep *endpoint) {
 	if ep.place >= 0 && !ep.cold && time.Since(ep.warmFrom) < balance.SlowStart {
 		ep.cold = true
@@ -24,6 +27,8 @@ func (f *fleet) joinCold(ep *endpoint) {
 }
 
 // leaveCold has an endpoint no longer count as one that starts slowly.
+//
+// Caller must hold f.mu.
 func (f *fleet) leaveCold(ep *endpoint) {
 	if ep.cold {
 		ep.cold = false
@@ -32,6 +37,8 @@ func (f *fleet) leaveCold(ep *endpoint) {
 }
 
 // watchCold replaces the picker now and then while there are cold endpoints.
+//
+// Caller must hold f.mu.
 func (f *fleet) watchCold() {
 	if f.coldDue || f.cold == 0 {
 		return
@@ -52,10 +59,15 @@ func (f *fleet) watchCold() {
 	})
 }
 
-// mixed is true while there are cold and warm endpoints. When all are cold, as at the start, there is nobody to take calls off them.
+// mixed is true while there are cold and warm endpoints. When all are cold, as at the start, there
+// is nobody to take calls off them.
+//
+// Caller must hold f.mu.
 func (f *fleet) mixed() bool { return f.cold > 0 && f.cold < len(f.ready) }
 
 // weightsOf are the weights of ready endpoints as they count now.
+//
+// Caller must hold f.mu.
 func (f *fleet) weightsOf(endpoints []*endpoint) []uint32 {
 	weights := make([]uint32, len(endpoints))
 	for i, ep := range endpoints {

@@ -10,33 +10,54 @@ import (
 
 // Snapshot is what the admin API shows of a pool. Its JSON is public.
 type Snapshot struct {
-	Leases    int                `json:"leases"`             // calls in flight or waiting for an instance
-	Retiring  bool               `json:"retiring,omitempty"` // no config uses it any more; its last calls finish
-	Picks     uint64             `json:"picks"`              // calls given to instances, those that are gone included
-	Failures  uint64             `json:"failures"`           // of those, how many ended with UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL or DATA_LOSS
-	Connects  uint64             `json:"connects"`           // connections made since the start
-	Retries   uint64             `json:"retries"`            // calls made again at another instance
-	Ejections uint64             `json:"ejections"`          // instances ejected since the start
-	Held      int                `json:"held,omitempty"`     // instances in use that vanished from the registry in a suspicious way
-	Subset    *SubsetSnapshot    `json:"subset,omitempty"`   // nil: every instance is used
+	// Calls in flight or waiting for an instance.
+	Leases int `json:"leases"`
+	// No config uses it any more; its last calls finish.
+	Retiring bool `json:"retiring,omitempty"`
+	// Calls given to instances, those that are gone included.
+	Picks uint64 `json:"picks"`
+	// Of those, how many ended with UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL or DATA_LOSS.
+	Failures  uint64 `json:"failures"`
+	Connects  uint64 `json:"connects"`  // connections made since the start
+	Retries   uint64 `json:"retries"`   // calls made again at another instance
+	Ejections uint64 `json:"ejections"` // instances ejected since the start
+	// Instances in use that vanished from the registry in a suspicious way.
+	Held      int                `json:"held,omitempty"`
+	Subset    *SubsetSnapshot    `json:"subset,omitempty"` // nil: every instance is used
 	LastError string             `json:"last_error,omitempty"`
 	Endpoints []EndpointSnapshot `json:"endpoints"` // by address
 }
 
+// State is that of an instance for operators. docs/pool.md says what each means.
+type State string
+
+// The states. Calls go to instances that are READY or held.
+const (
+	StateIdle       State = "IDLE"
+	StateConnecting State = "CONNECTING"
+	StateReady      State = "READY"
+	StateFailing    State = "TRANSIENT_FAILURE"
+	StateUnhealthy  State = "unhealthy"
+	StateEjected    State = "ejected"
+	StateHeld       State = "held"
+	StateDraining   State = "draining"
+)
+
 // EndpointSnapshot is one endpoint of a Snapshot.
 type EndpointSnapshot struct {
-	Address     string    `json:"address"`
-	IDs         []string  `json:"ids"`
-	Weight      uint32    `json:"weight"` // 0: the registry does not say
-	State       string    `json:"state"`  // IDLE, CONNECTING, READY, TRANSIENT_FAILURE, SHUTDOWN; draining, unhealthy, ejected, held
-	Connections int       `json:"connections"`
-	Connects    uint64    `json:"connects"` // connections made since it was added
-	InFlight    int64     `json:"in_flight"`
-	Picks       uint64    `json:"picks"`
-	Failures    uint64    `json:"failures"`
-	Health      string    `json:"health,omitempty"` // what it answers to health checks, or why that is not known
-	LastError   string    `json:"last_error,omitempty"`
-	Since       time.Time `json:"since"` // of the state
+	Address     string   `json:"address"`
+	IDs         []string `json:"ids"`
+	Weight      uint32   `json:"weight"` // 0: the registry does not say
+	State       State    `json:"state"`
+	Connections int      `json:"connections"`
+	Connects    uint64   `json:"connects"` // connections made since it was added
+	InFlight    int64    `json:"in_flight"`
+	Picks       uint64   `json:"picks"`
+	Failures    uint64   `json:"failures"`
+	// What it answers to health checks, or why that is not known.
+	Health    string    `json:"health,omitempty"`
+	LastError string    `json:"last_error,omitempty"`
+	Since     time.Time `json:"since"` // of the state
 }
 
 // totals are counts that outlive the endpoints they belong to.
@@ -69,10 +90,11 @@ func (f *fleet) snapshot() Snapshot {
 	return s
 }
 
+// Caller must hold f.mu.
 func (ep *endpoint) snapshot() EndpointSnapshot {
 	s := EndpointSnapshot{
 		Address: ep.addr, IDs: make([]string, 0, len(ep.registrations)), Weight: ep.weight,
-		State: ep.state.String(), Since: ep.since, Connects: ep.connects,
+		State: State(ep.state.String()), Since: ep.since, Connects: ep.connects,
 		InFlight: ep.InFlight.Load(), Picks: ep.picks.Load(), Failures: ep.failures.Load(),
 	}
 	for _, r := range ep.registrations {
@@ -92,15 +114,15 @@ func (ep *endpoint) snapshot() EndpointSnapshot {
 	s.Health = ep.health()
 	switch {
 	case !ep.inUse:
-		s.State = "draining"
+		s.State = StateDraining
 	case ep.connected && !ep.usable && s.Health == healthNoAnswer:
-		s.State = connectivity.Connecting.String()
+		s.State = StateConnecting
 	case ep.connected && !ep.usable:
-		s.State = "unhealthy"
+		s.State = StateUnhealthy
 	case ep.ejected:
-		s.State = "ejected"
+		s.State = StateEjected
 	case ep.held:
-		s.State = "held"
+		s.State = StateHeld
 	}
 	return s
 }

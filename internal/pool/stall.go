@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -10,17 +9,20 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// An instance that is frozen (SIGSTOP, a stalled virtual machine, a deadlock) closes nothing, and its kernel goes on acknowledging what is
-// sent to it. HTTP/2 pings would tell, but stock servers allow one in five minutes. So the fleet looks at the endpoints that have calls in
-// flight: one from which nothing has been read for a while, though calls wait for it, is asked something that every server answers at once,
-// and when nothing comes even then it is stalled.
+// An instance that is frozen (SIGSTOP, a stalled virtual machine, a deadlock) closes nothing, and
+// its kernel goes on acknowledging what is sent to it. HTTP/2 pings would tell, but stock servers
+// allow one in five minutes. So the fleet looks at the endpoints that have calls in flight: one
+// from which nothing has been read for a while, though calls wait for it, is asked something that
+// every server answers at once, and when nothing comes even then it is stalled.
 //
-// Silence alone proves nothing, since calls may be slow, and so the question is an ordinary RPC on the connection that is silent. Whatever
-// comes proves life, also UNIMPLEMENTED, and the bytes of anything else.
+// Silence alone proves nothing, since calls may be slow, and so the question is an ordinary RPC on
+// the connection that is silent. Whatever comes proves life, also UNIMPLEMENTED, and the bytes of
+// anything else.
 const (
 	// lookEvery is how often the fleet looks while there are calls in flight.
 	lookEvery = 500 * time.Millisecond
-	// stallAfter is how long a call must have waited, and nothing have come from the endpoint, before it is asked.
+	// stallAfter is how long a call must have waited, and nothing have come from the endpoint,
+	// before it is asked.
 	stallAfter = time.Second
 	// probeTimeout is how long something must come from it then.
 	probeTimeout = time.Second
@@ -28,31 +30,39 @@ const (
 	probeEvery = 2 * time.Second
 )
 
-// silence is what the fleet knows of an endpoint that says nothing. Its times are on the clock of calls.
+// silence is what the fleet knows of an endpoint that says nothing. Its times are on the clock of
+// calls.
 type silence struct {
-	reads   uint64             // of the endpoint, when it was looked at
-	since   int64              // when these were seen first
-	probed  int64              // when the last probe began: calls that were picked before it are known to be slow and need no other
+	reads uint64 // of the endpoint, when it was looked at
+	since int64  // when these were seen first
+	// When the last probe began: calls that were picked before it are known to be slow and need no
+	// other.
+	probed  int64
 	end     context.CancelFunc // of the probe; nil: none is under way
 	stalled bool               // it is ejected for its silence
 }
 
 // watch has the fleet look after its endpoints from now on. It is on the way of a call.
+//
+// Called on the call path; takes no lock of the fleet.
 func (f *fleet) watch() {
 	if f.looking.CompareAndSwap(false, true) && !f.ask(f.lookLater) {
 		f.looking.Store(false)
 	}
 }
 
-func (f *fleet) lookLater() { f.at(time.Now().Add(lookEvery), f.look) }
+// Caller must hold f.mu.
+func (f *fleet) lookLater() { f.at(time.Now().Add(lookEvery), f.lookForSilence) }
 
-// look goes over the endpoints, and goes on doing so while there are calls in flight.
-func (f *fleet) look() {
+// lookForSilence goes over the endpoints, and goes on doing so while there are calls in flight.
+//
+// Caller must hold f.mu.
+func (f *fleet) lookForSilence() {
 	now, busy := f.clock(), false
 	for _, ep := range f.ready {
 		if ep.InFlight.Load() > 0 {
 			busy = true
-			f.lookAt(ep, now)
+			f.lookForSilenceOf(ep, now)
 		}
 	}
 	if !busy {
@@ -65,6 +75,7 @@ func (f *fleet) look() {
 	f.lookLater()
 }
 
+// Caller must hold f.mu.
 func (f *fleet) anyInFlight() bool {
 	for _, ep := range f.ready {
 		if ep.InFlight.Load() > 0 {
@@ -74,8 +85,10 @@ func (f *fleet) anyInFlight() bool {
 	return false
 }
 
-// lookAt has an endpoint probed if that is due.
-func (f *fleet) lookAt(ep *endpoint, now int64) {
+// lookForSilenceOf has an endpoint probed if that is due.
+//
+// Caller must hold f.mu.
+func (f *fleet) lookForSilenceOf(ep *endpoint, now int64) {
 	s := &ep.silence
 	if s.end != nil {
 		return
@@ -89,12 +102,14 @@ func (f *fleet) lookAt(ep *endpoint, now int64) {
 	}
 	if c := ep.calls.pickedBetween(s.probed, now-int64(stallAfter)); c != nil && f.probe(ep, c) {
 		probed := s.probed
-		f.at(time.Now().Add(probeTimeout), func() { f.judge(ep, probed) })
+		f.at(time.Now().Add(probeTimeout), func() { f.ejectIfSilent(ep, probed) })
 	}
 }
 
-// probe asks on a connection, until there is an answer or endProbe is called. It is false when it cannot: beyond the limit of concurrent
-// calls the question would wait in grpc, and be no proof.
+// probe asks on a connection, until there is an answer or endProbe is called. It is false when it
+// cannot: beyond the limit of concurrent calls the question would wait in grpc, and be no proof.
+//
+// Caller must hold f.mu.
 func (f *fleet) probe(ep *endpoint, c *conn) bool {
 	if c.gone || c.state != connectivity.Ready {
 		return false
@@ -113,7 +128,7 @@ func (f *fleet) probe(ep *endpoint, c *conn) bool {
 		_ = on.Invoke(ctx, healthpb.Health_Check_FullMethodName, &healthpb.HealthCheckRequest{}, &healthpb.HealthCheckResponse{})
 		c.inFlight.Add(-1)
 		f.lock()
-		defer f.unlock()
+		defer f.publishAndUnlock()
 		if s.probed == probed {
 			s.end = nil
 		}
@@ -122,12 +137,16 @@ func (f *fleet) probe(ep *endpoint, c *conn) bool {
 }
 
 // probeAny asks on any connection.
+//
+// Caller must hold f.mu.
 func (f *fleet) probeAny(ep *endpoint) bool {
 	ready := ep.ready.Load()
 	return ready != nil && len(*ready) > 0 && f.probe(ep, (*ready)[0])
 }
 
 // endProbe ends the question that is under way, if there is one.
+//
+// Caller must hold f.mu.
 func (ep *endpoint) endProbe() {
 	if end := ep.silence.end; end != nil {
 		ep.silence.end = nil
@@ -135,9 +154,11 @@ func (ep *endpoint) endProbe() {
 	}
 }
 
-// judge decides what the silence after a probe means. One that has ended without anything having been read lost its connection, and is no
-// proof.
-func (f *fleet) judge(ep *endpoint, probed int64) {
+// ejectIfSilent decides what the silence after a probe means. One that has ended without anything
+// having been read lost its connection, and is no proof.
+//
+// Caller must hold f.mu.
+func (f *fleet) ejectIfSilent(ep *endpoint, probed int64) {
 	s := &ep.silence
 	if s.end == nil || s.probed != probed {
 		return
@@ -149,8 +170,11 @@ func (f *fleet) judge(ep *endpoint, probed int64) {
 	f.stall(ep)
 }
 
-// stall ejects an endpoint that does not answer. The calls that wait for it and may be made again are, elsewhere; the others go on
-// waiting, since it may have begun to execute them. The probe stays under way: its answer is what brings the endpoint back.
+// stall ejects an endpoint that does not answer. The calls that wait for it and may be made again
+// are, elsewhere; the others go on waiting, since it may have begun to execute them. The probe
+// stays under way: its answer is what brings the endpoint back.
+//
+// Caller must hold f.mu.
 func (f *fleet) stall(ep *endpoint) {
 	silent := time.Duration(f.clock() - ep.silence.since).Round(100 * time.Millisecond)
 	ep.silence.stalled = true
@@ -163,8 +187,11 @@ func (f *fleet) stall(ep *endpoint) {
 // stalledText is the error of a stalled endpoint, for operators.
 const stalledText = "it does not answer, not even a health check on the same connection"
 
-// awaitLife readmits a stalled endpoint when something comes from it: the first time at once, else after one ejection time less than an
-// endpoint whose calls fail. Then it is asked anew, so that no call finds out that it stalled again. asked is whether it has been.
+// awaitLife readmits a stalled endpoint when something comes from it: the first time at once, else
+// after one ejection time less than an endpoint whose calls fail. Then it is asked anew, so that no
+// call finds out that it stalled again. asked is whether it has been.
+//
+// Caller must hold f.mu.
 func (f *fleet) awaitLife(ep *endpoint, asked bool) {
 	ejected := ep.ejectedAt
 	f.at(time.Now().Add(lookEvery), func() {
@@ -180,19 +207,22 @@ func (f *fleet) awaitLife(ep *endpoint, asked bool) {
 		switch {
 		case out < f.leastOut(ep):
 		case asked && alive:
-			f.readmit(ep)
+			f.uneject(ep)
 			f.events.recovered(ep.addr, out)
 			return
 		case s.end == nil && f.clock()-s.probed >= int64(probeEvery):
 			asked = f.probeAny(ep)
 		default:
-			asked, s.reads = true, ep.reads.Load() // the question that is under way has no answer yet
+			// The question that is under way has no answer yet.
+			asked, s.reads = true, ep.reads.Load()
 		}
 		f.awaitLife(ep, asked)
 	})
 }
 
 // leastOut is how long a stalled endpoint stays ejected at least.
+//
+// Caller must hold f.mu.
 func (f *fleet) leastOut(ep *endpoint) time.Duration {
 	return time.Duration(ep.ejections-1) * f.settings.EjectTime
 }
@@ -231,7 +261,8 @@ func (l *callList) remove(p *pick) {
 	p.before, p.after = nil, nil
 }
 
-// pickedBetween gives the connection of a call that was picked after one time and not after the other, nil when there is none.
+// pickedBetween gives the connection of a call that was picked after one time and not after the
+// other, nil when there is none.
 func (l *callList) pickedBetween(after, until int64) *conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -256,32 +287,4 @@ func (l *callList) giveUp() (n int) {
 		}
 	}
 	return n
-}
-
-// fate is what becomes of an attempt that may be made again.
-const (
-	fateOpen     = iota
-	fateAnswered // its response has begun, and the call goes on with it
-	fateGivenUp  // its instance stalled
-)
-
-// giveUp ends the attempt if another one may follow.
-func (l *lease) giveUp() bool {
-	if l == nil || l.cancel == nil || !l.fate.CompareAndSwap(fateOpen, fateGivenUp) {
-		return false
-	}
-	l.cancel()
-	return true
-}
-
-// answered notes that the response has begun; false when the attempt was given up before.
-func (l *lease) answered() bool {
-	return l.fate.CompareAndSwap(fateOpen, fateAnswered) || l.fate.Load() != fateGivenUp
-}
-
-func (l *lease) givenUp() bool { return l.fate.Load() == fateGivenUp }
-
-// stalledError is that of an attempt that was given up.
-func (l *lease) stalledError(cause error) error {
-	return &LostError{Address: l.address(), Cause: fmt.Errorf("%s: %w", stalledText, cause), message: "the instance does not answer"}
 }

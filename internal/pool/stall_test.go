@@ -15,7 +15,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// within is how long it takes at most to find out that an instance is stalled, and to readmit one that has recovered.
+// within is how long it takes at most to find out that an instance is stalled, and to readmit one
+// that has recovered.
 const (
 	stalledWithin = stallAfter + lookEvery + probeTimeout + time.Millisecond
 	backWithin    = lookEvery + time.Millisecond

@@ -10,12 +10,15 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool/balance"
 )
 
-// With thousands of instances and hundreds of gateways, connections from each to each are too many. So a gateway may use a subset
-// only: the endpoints that score highest for it (rendezvous hashing of the gateway's identity with their addresses). Gateways need no word
-// between them, each instance is used by about as many gateways, and one that comes or goes changes at most one member.
+// With thousands of instances and hundreds of gateways, connections from each to each are too many.
+// So a gateway may use a subset only: the endpoints that score highest for it (rendezvous hashing
+// of the gateway's identity with their addresses). Gateways need no word between them, each
+// instance is used by about as many gateways, and one that comes or goes changes at most one
+// member.
 
 const (
-	// lackingAfter is how long a member must have been out of use for another one to be taken in besides.
+	// lackingAfter is how long a member must have been out of use for another one to be taken in
+	// besides.
 	lackingAfter = 5 * time.Second
 	// subsetBound is how many times larger than configured the subset may become by that.
 	subsetBound = 2
@@ -35,6 +38,8 @@ type subset struct {
 func newSubset(s Settings) subset { return subset{identity: xxhash.Sum64String(s.SubsetKey)} }
 
 // admit takes in an endpoint that has got its first registration.
+//
+// Caller must hold f.mu.
 func (f *fleet) admit(ep *endpoint) (dial []*conn) {
 	if f.settings.Subset == 0 {
 		f.use(ep)
@@ -45,6 +50,8 @@ func (f *fleet) admit(ep *endpoint) (dial []*conn) {
 }
 
 // rank has an endpoint take part in choosing.
+//
+// Caller must hold f.mu.
 func (f *fleet) rank(ep *endpoint) {
 	if ep.ranked {
 		return
@@ -56,6 +63,8 @@ func (f *fleet) rank(ep *endpoint) {
 }
 
 // unrank takes it out.
+//
+// Caller must hold f.mu.
 func (f *fleet) unrank(ep *endpoint) {
 	if ep.ranked {
 		ep.ranked = false
@@ -90,9 +99,11 @@ func higher(a, b *endpoint) int {
 	return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.addr, b.addr))
 }
 
-// choose brings the members up to date if something may have changed them. Members are the highest ranked, as many as configured; for
-// each of them that has been out of use for long there is one more. Members that others take the place of stay until these are
-// usable.
+// choose brings the members up to date if something may have changed them. Members are the highest
+// ranked, as many as configured; for each of them that has been out of use for long there is one
+// more. Members that others take the place of stay until these are usable.
+//
+// Caller must hold f.mu.
 func (f *fleet) choose() {
 	s := &f.subset
 	if !s.stale {
@@ -134,7 +145,7 @@ func (f *fleet) choose() {
 		if !ep.inUse {
 			f.use(ep)
 			dial = append(dial, f.fill(ep)...)
-			f.settle(ep)
+			f.refresh(ep)
 		}
 	}
 	for _, ep := range old {
@@ -148,7 +159,10 @@ func (f *fleet) choose() {
 	f.dialAll(dial)
 }
 
-// watchLacking looks after a member that is not usable: when it has not become so for long, it counts as lacking.
+// watchLacking looks after a member that is not usable: when it has not become so for long, it
+// counts as lacking.
+//
+// Caller must hold f.mu.
 func (f *fleet) watchLacking(ep *endpoint) {
 	if f.settings.Subset == 0 {
 		return

@@ -15,7 +15,7 @@ import (
 // members are the addresses of the endpoints that are in use, sorted.
 func (f *fleet) members() []string {
 	f.lock()
-	defer f.unlock()
+	defer f.publishAndUnlock()
 	var addrs []string
 	for _, ep := range f.endpoints {
 		if ep.inUse {
@@ -66,7 +66,8 @@ func TestSubsetSize(t *testing.T) {
 	}
 }
 
-// Which instances are used depends on the gateway and the instances, and not on what happened before.
+// Which instances are used depends on the gateway and the instances, and not on what happened
+// before.
 func TestSubsetHasNoHistory(t *testing.T) {
 	all := hosts(100)
 	at := func(key string, lists ...[]string) []string {
@@ -74,7 +75,7 @@ func TestSubsetHasNoHistory(t *testing.T) {
 		for _, l := range lists {
 			f.lock()
 			f.applied = time.Time{}
-			f.unlock()
+			f.publishAndUnlock()
 			f.list(l...)
 		}
 		return f.members()
@@ -123,7 +124,8 @@ func TestSubsetIsSticky(t *testing.T) {
 	})
 }
 
-// Each instance is used by about as many gateways: here 20 of 100 by each of 500, so 100 on average, with a standard deviation of nine.
+// Each instance is used by about as many gateways: here 20 of 100 by each of 500, so 100 on
+// average, with a standard deviation of nine.
 func TestSubsetsAreEven(t *testing.T) {
 	uses := make(map[string]int)
 	all := hosts(100)
@@ -158,7 +160,7 @@ func TestSubsetsReplaceAnInstanceByDifferentOnes(t *testing.T) {
 		before := f.members()
 		f.lock()
 		f.applied = time.Time{}
-		f.unlock()
+		f.publishAndUnlock()
 		f.list(all[1:]...)
 		if came := minus(f.members(), before); len(came) > 0 {
 			replaced++
@@ -176,7 +178,8 @@ func TestSubsetsReplaceAnInstanceByDifferentOnes(t *testing.T) {
 	}
 }
 
-// subsetOf4 runs a test over a subset of 4 of 40 instances, all of them connected, and gives its members.
+// subsetOf4 runs a test over a subset of 4 of 40 instances, all of them connected, and gives its
+// members.
 func subsetOf4(t *testing.T, run func(f *fleet, g *fakeGRPC, members []string)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -288,7 +291,8 @@ func TestSubsetHandsOver(t *testing.T) {
 	})
 }
 
-// Held members are members: what the registry says is not believed, so nothing else is dialled in their place.
+// Held members are members: what the registry says is not believed, so nothing else is dialled in
+// their place.
 func TestHeldMembersStay(t *testing.T) {
 	subsetOf4(t, func(f *fleet, g *fakeGRPC, members []string) {
 		others := minus(hosts(40), members)

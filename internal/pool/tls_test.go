@@ -77,7 +77,8 @@ func TestTLS(t *testing.T) {
 	}
 	mutual := plain("127.0.0.1")
 	mutual.ClientAuth, mutual.ClientCAs = tls.RequireAndVerifyClientCert, ca.pool
-	mutual.MaxVersion = tls.VersionTLS12 // with 1.3 the client learns of the refusal after its handshake, in one way or another
+	// With 1.3 the client learns of the refusal after its handshake, in one way or another.
+	mutual.MaxVersion = tls.VersionTLS12
 	tests := []struct {
 		name      string
 		server    *tls.Config

@@ -6,9 +6,10 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Uncounted gives conn, a channel or something that passes options on to one, for calls that are the
-// gateway's own, such as reading the schema. Operators do not see them among picks and failures, and the
-// balancer does not learn from them: neither latency nor failures count. They are in flight like others.
+// Uncounted gives conn, a channel or something that passes options on to one, for calls that are
+// the gateway's own, such as reading the schema. Operators do not see them among picks and
+// failures, and the balancer does not learn from them: neither latency nor failures count. They are
+// in flight like others.
 func Uncounted(conn grpc.ClientConnInterface) grpc.ClientConnInterface { return uncountedConn{conn} }
 
 type uncountedConn struct{ conn grpc.ClientConnInterface }

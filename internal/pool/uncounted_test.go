@@ -46,7 +46,7 @@ func TestUncountedCalls(t *testing.T) {
 	}
 	c.fleet.lock()
 	ep := c.fleet.endpoints[b.addr]
-	c.fleet.unlock()
+	c.fleet.publishAndUnlock()
 	if mean := ep.Latency.Mean(); mean != 0 {
 		t.Errorf("the balancer has learnt a latency of %v", mean)
 	}

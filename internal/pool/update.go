@@ -10,10 +10,11 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
-// onFeed takes a list of endpoints from the feed: at once, or together with those that follow within applyEvery.
+// onFeed takes a list of endpoints from the feed: at once, or together with those that follow
+// within applyEvery.
 func (f *fleet) onFeed(s discovery.State) {
 	f.lock()
-	defer f.unlock()
+	defer f.publishAndUnlock()
 	waiting := f.pending != nil
 	f.pending = &s
 	if waiting {
@@ -27,6 +28,8 @@ func (f *fleet) onFeed(s discovery.State) {
 }
 
 // apply makes the fleet what the pending list says. Only what changed costs more than a comparison.
+//
+// Caller must hold f.mu.
 func (f *fleet) apply() {
 	s := f.pending
 	if s == nil {
@@ -60,7 +63,8 @@ func (f *fleet) apply() {
 			f.update(*before, *after)
 		}
 	})
-	// Registrations go last, so that an instance that registered anew under another ID is never without one.
+	// Registrations go last, so that an instance that registered anew under another ID is never
+	// without one.
 	for _, e := range gone {
 		if ep := f.unregister(e); ep != nil {
 			lost = append(lost, ep)
@@ -75,6 +79,8 @@ func (f *fleet) apply() {
 }
 
 // dialAll dials connections of endpoints that are new.
+//
+// Caller must hold f.mu.
 func (f *fleet) dialAll(dial []*conn) {
 	if len(dial) >= wire.ReserveFrom {
 		// Twice as much as needed, so that it is there in time when the next ones follow.
@@ -91,6 +97,8 @@ func (f *fleet) dialAll(dial []*conn) {
 }
 
 // register adds an entry of the registry. It returns the connections that are to be dialled.
+//
+// Caller must hold f.mu.
 func (f *fleet) register(e discovery.Endpoint, what *changes) (dial []*conn) {
 	ep := f.endpoints[e.Addr]
 	if ep == nil {
@@ -116,11 +124,14 @@ func (f *fleet) register(e discovery.Endpoint, what *changes) (dial []*conn) {
 		f.renew(ep)
 	}
 	f.weigh(ep)
-	f.settle(ep)
+	f.refresh(ep)
 	return dial
 }
 
-// use takes an endpoint into use that is new, or was being drained: then its connection is used again if it is still up.
+// use takes an endpoint into use that is new, or was being drained: then its connection is used
+// again if it is still up.
+//
+// Caller must hold f.mu.
 func (f *fleet) use(ep *endpoint) {
 	f.active++
 	ep.inUse = true
@@ -135,6 +146,8 @@ func (f *fleet) use(ep *endpoint) {
 }
 
 // fill gives an endpoint the connections that it should have.
+//
+// Caller must hold f.mu.
 func (f *fleet) fill(ep *endpoint) (dial []*conn) {
 	for len(ep.conns) < f.settings.Connections {
 		dial = append(dial, f.newConn(ep))
@@ -143,6 +156,8 @@ func (f *fleet) fill(ep *endpoint) (dial []*conn) {
 }
 
 // unregister removes an entry of the registry. It returns the endpoint if that was its last one.
+//
+// Caller must hold f.mu.
 func (f *fleet) unregister(e discovery.Endpoint) (lost *endpoint) {
 	ep := f.endpoints[e.Addr]
 	if ep == nil || !ep.registered() {
@@ -158,6 +173,8 @@ func (f *fleet) unregister(e discovery.Endpoint) (lost *endpoint) {
 }
 
 // update takes over what has changed in an entry of the same address.
+//
+// Caller must hold f.mu.
 func (f *fleet) update(before, after discovery.Endpoint) {
 	ep := f.endpoints[after.Addr]
 	if ep == nil || before.Weight == after.Weight && before.Registration == after.Registration {
@@ -167,11 +184,13 @@ func (f *fleet) update(before, after discovery.Endpoint) {
 	f.weigh(ep)
 	if before.Registration != after.Registration && ep.inUse && !ep.connected {
 		f.renew(ep)
-		f.settle(ep)
+		f.refresh(ep)
 	}
 }
 
 // weigh brings the endpoint's weight up to date.
+//
+// Caller must hold f.mu.
 func (f *fleet) weigh(ep *endpoint) {
 	if w := ep.registeredWeight(); w != ep.weight {
 		if ep.inUse {
@@ -183,8 +202,8 @@ func (f *fleet) weigh(ep *endpoint) {
 	}
 }
 
-// byID is the list sorted by ID, with one entry per ID: the last one. Lists come sorted; those of a source that breaks
-// this promise are copied.
+// byID is the list sorted by ID, with one entry per ID: the last one. Lists come sorted; those of a
+// source that breaks this promise are copied.
 func byID(list []discovery.Endpoint) []discovery.Endpoint {
 	for i := 1; i < len(list); i++ {
 		if list[i-1].ID >= list[i].ID {
@@ -208,7 +227,8 @@ func sorted(list []discovery.Endpoint) []discovery.Endpoint {
 	return kept
 }
 
-// diff walks two lists sorted by ID and visits each ID once: before is nil for a new one, after for one that is gone.
+// diff walks two lists sorted by ID and visits each ID once: before is nil for a new one, after for
+// one that is gone.
 func diff(old, now []discovery.Endpoint, visit func(before, after *discovery.Endpoint)) {
 	for len(old) > 0 || len(now) > 0 {
 		switch {

@@ -1,7 +1,7 @@
-// Package balance has the policies by which a call gets an instance: power of two choices, round robin
-// and hashing, with weights, slow start, latencies, and the avoidance of instances that fail. It is a
-// leaf: it knows neither connections nor grpc. A policy chooses; whether the instance still takes the
-// call is for the caller to see.
+// Package balance has the policies by which a call gets an instance: power of two choices, round
+// robin and hashing, with weights, slow start, latencies, and the avoidance of instances that fail.
+// It is a leaf: it knows neither connections nor grpc. A policy chooses; whether the instance still
+// takes the call is for the caller to see.
 //
 // Everything here is for the path of calls. Nothing takes a lock, and a choice allocates nothing.
 package balance
@@ -41,7 +41,8 @@ type Call struct {
 	HasKey bool
 	// Safe is true if the call may be made again elsewhere.
 	Safe bool
-	// Tried are the endpoints at which earlier attempts of the call failed, the last of them at Since.
+	// Tried are the endpoints at which earlier attempts of the call failed, the last of them at
+	// Since.
 	Tried []*Endpoint
 	Since int64
 }
@@ -77,8 +78,8 @@ type Set struct {
 const Probes = 16
 
 const (
-	// SlowStart is how long an endpoint that was not in use takes to get its full share: caches are cold,
-	// and just-in-time compilers have not run.
+	// SlowStart is how long an endpoint that was not in use takes to get its full share: caches are
+	// cold, and just-in-time compilers have not run.
 	SlowStart = 10 * time.Second
 	// FullWarmth is the factor of the weight of an endpoint that is warm.
 	FullWarmth = 100

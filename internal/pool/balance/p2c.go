@@ -33,8 +33,8 @@ func (p *P2C) Choose(c Call) int {
 	return a
 }
 
-// draw gives two endpoints, not the same one twice unless that is unlikely to matter, and whether the second one had to be drawn
-// again for that.
+// draw gives two endpoints, not the same one twice unless that is unlikely to matter, and whether
+// the second one had to be drawn again for that.
 func (p *P2C) draw() (a, b int, redrawn bool) {
 	n := len(p.Endpoints)
 	if n == 1 {
@@ -58,16 +58,17 @@ func (p *P2C) draw() (a, b int, redrawn bool) {
 	return a, b, true
 }
 
-// redrawnMargin is how many calls, of the lighter endpoint, the first one drawn must have in flight beyond twice the other's to lose
-// the call to one that was drawn again.
+// redrawnMargin is how many calls, of the lighter endpoint, the first one drawn must have in flight
+// beyond twice the other's to lose the call to one that was drawn again.
 const redrawnMargin = 2
 
-// better tells whether b is the better choice than a, which was drawn first and has the call when they are equal: then calls
-// go by weight alone.
+// better tells whether b is the better choice than a, which was drawn first and has the call when
+// they are equal: then calls go by weight alone.
 //
-// So that they go by weight at every load, an endpoint counts as so many that are equal as its weight says, and each of these is
-// compared with each of the other's: the two gain from each other as much as they lose. That holds as long as both were drawn by
-// weight; when b was drawn again since it was a, the heavier endpoint is a more often than the lighter one, and would lose more
+// So that they go by weight at every load, an endpoint counts as so many that are equal as its
+// weight says, and each of these is compared with each of the other's: the two gain from each other
+// as much as they lose. That holds as long as both were drawn by weight; when b was drawn again
+// since it was a, the heavier endpoint is a more often than the lighter one, and would lose more
 // than it gains if a single call were enough.
 func (p *P2C) better(b, a int, redrawn bool, now int64) bool {
 	if a == b {
@@ -87,7 +88,8 @@ func (p *P2C) better(b, a int, redrawn bool, now int64) bool {
 	if la == 0 {
 		return false
 	}
-	// The heavier one's calls, spread over so many endpoints of the other's weight, are one more at some of them than at others.
+	// The heavier one's calls, spread over so many endpoints of the other's weight, are one more at
+	// some of them than at others.
 	switch {
 	case wa < wb:
 		lb = (lb*wa + p.Random()%wb) / wb
@@ -100,13 +102,14 @@ func (p *P2C) better(b, a int, redrawn bool, now int64) bool {
 	return lb < la
 }
 
-// chooseAvoidingFailures is used when a drawn endpoint has just failed, or when the call is a retry. It
-// takes an endpoint that answers. But now and then a call is a trial of one that may do so again. If none
-// answers, it chooses as always.
+// chooseAvoidingFailures is used when a drawn endpoint has just failed, or when the call is a
+// retry. It takes an endpoint that answers. But now and then a call is a trial of one that may do
+// so again. If none answers, it chooses as always.
 func (p *P2C) chooseAvoidingFailures(a, b int, redrawn bool, c *Call) int {
 	answering := func(ep *Endpoint) bool { return ep.avoided.Load() == 0 && !c.TriedAt(ep) }
 	if len(c.Tried) > 0 {
-		// When several fail at once, some of them are not known yet. One that has answered since is safer.
+		// When several fail at once, some of them are not known yet. One that has answered since is
+		// safer.
 		proven := func(ep *Endpoint) bool { return answering(ep) && ep.answered.Load() >= c.Since }
 		if i := p.choose(a, b, redrawn, c.Now, proven); i >= 0 {
 			return i
@@ -124,7 +127,8 @@ func (p *P2C) chooseAvoidingFailures(a, b int, redrawn bool, c *Call) int {
 	return p.lighter(a, b, redrawn, c.Now)
 }
 
-// choose chooses among endpoints that are good: the lighter of two that were drawn, or the next one to them; -1: there is none near.
+// choose chooses among endpoints that are good: the lighter of two that were drawn, or the next one
+// to them; -1: there is none near.
 func (p *P2C) choose(a, b int, redrawn bool, now int64, good func(*Endpoint) bool) int {
 	switch goodA, goodB := good(p.Endpoints[a]), good(p.Endpoints[b]); {
 	case goodA && goodB:

@@ -5,9 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// RoundRobin gives calls to the endpoints in turn. With weights, each round goes over all endpoints, and
-// one whose weight is less than the largest is passed over in as many rounds as its weight demands, evenly
-// spread.
+// RoundRobin gives calls to the endpoints in turn. With weights, each round goes over all
+// endpoints, and one whose weight is less than the largest is passed over in as many rounds as its
+// weight demands, evenly spread.
 type RoundRobin struct {
 	Set
 
@@ -15,8 +15,8 @@ type RoundRobin struct {
 	largest uint64
 }
 
-// NewRoundRobin returns the policy. The turn is kept over policies, so that a new one does not start at the
-// first endpoint again.
+// NewRoundRobin returns the policy. The turn is kept over policies, so that a new one does not
+// start at the first endpoint again.
 func NewRoundRobin(s Set, turn *atomic.Uint64) *RoundRobin {
 	r := &RoundRobin{Set: s, turn: turn}
 	if s.Weights != nil {
@@ -37,9 +37,9 @@ func (r *RoundRobin) Choose(Call) int {
 	}
 }
 
-// due tells whether the endpoint takes its turn in a round. Its weight is credited in each round, and a
-// turn costs the largest weight. Half a turn more of credit for each next endpoint spreads the turns over
-// the rounds.
+// due tells whether the endpoint takes its turn in a round. Its weight is credited in each round,
+// and a turn costs the largest weight. Half a turn more of credit for each next endpoint spreads
+// the turns over the rounds.
 func (r *RoundRobin) due(i, round uint64) bool {
 	w := uint64(r.Weights[i])
 	credit := (round%r.largest)*w + i*r.largest/2

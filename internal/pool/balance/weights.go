@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// WeightCount knows how many active endpoints have each weight, so that the usual case, all equal, costs
-// nothing. Weight 0 is that of endpoints whose weight is not known; it counts as the mean of the others.
+// WeightCount knows how many active endpoints have each weight, so that the usual case, all equal,
+// costs nothing. Weight 0 is that of endpoints whose weight is not known; it counts as the mean of
+// the others.
 type WeightCount map[uint32]int
 
 // Add counts an endpoint.
@@ -45,8 +46,8 @@ func (w WeightCount) mean() uint32 {
 // largestWeight bounds weights as policies use them. Larger ones are scaled down, with the others.
 const largestWeight = 1 << 16
 
-// Effective turns the weights of endpoints into those that a Set takes, in place: unknown ones are the mean,
-// and all are small enough to be multiplied by a warmth.
+// Effective turns the weights of endpoints into those that a Set takes, in place: unknown ones are
+// the mean, and all are small enough to be multiplied by a warmth.
 func (w WeightCount) Effective(weights []uint32) []uint32 {
 	mean := w.mean()
 	var largest uint32
@@ -71,8 +72,8 @@ type aliasSlot struct {
 	other uint32 // else this one
 }
 
-// Room is what making a policy needs for a while. It is used again, since thousands of instances that come
-// one after the other mean many policies.
+// Room is what making a policy needs for a while. It is used again, since thousands of instances
+// that come one after the other mean many policies.
 type Room struct {
 	left  []uint64
 	order []uint32
@@ -85,8 +86,8 @@ func newAliasTable(weights []uint32, room *Room) aliasTable {
 	for _, w := range weights {
 		sum += uint64(w)
 	}
-	// A slot holds sum units; an index brings its weight times n. Those with less are filled up by those with more: the former are
-	// stacked from the beginning of order, the latter from its end.
+	// A slot holds sum units; an index brings its weight times n. Those with less are filled up by
+	// those with more: the former are stacked from the beginning of order, the latter from its end.
 	table := make(aliasTable, n)
 	left, order := slices.Grow(room.left[:0], n)[:n], slices.Grow(room.order[:0], n)[:n]
 	room.left, room.order = left, order

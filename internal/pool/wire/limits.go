@@ -5,13 +5,15 @@ import (
 	"sync/atomic"
 )
 
-// streamLimit learns how many concurrent streams the instance allows on a connection. grpc-go keeps that
-// to itself: it makes streams beyond the limit wait, silently. The limit is in the SETTINGS frame that a
-// server must send first (RFC 9113, section 3.4). Later changes are rare and not followed.
+// streamLimit learns how many concurrent streams the instance allows on a connection. grpc-go keeps
+// that to itself: it makes streams beyond the limit wait, silently. The limit is in the SETTINGS
+// frame that a server must send first (RFC 9113, section 3.4). Later changes are rare and not
+// followed.
 type streamLimit struct {
 	// limit is where to put it. 0: not known, or none.
 	limit *atomic.Uint32
-	// head is the beginning of the first frame while it is not complete. It belongs to the reading goroutine.
+	// head is the beginning of the first frame while it is not complete. It belongs to the reading
+	// goroutine.
 	head []byte
 	done bool
 }
@@ -51,7 +53,7 @@ func (l *streamLimit) read(p []byte) {
 
 func (l *streamLimit) finish() { l.head, l.done = nil, true }
 
-// goAwayTooManyPings is the end of the GOAWAY frame with which servers answer keepalive pings that they
-// do not allow (gRPC's proposal A8): the code ENHANCE_YOUR_CALM and the reason. The server closes the
-// connection after it, so it is the last thing that is read.
+// goAwayTooManyPings is the end of the GOAWAY frame with which servers answer keepalive pings that
+// they do not allow (gRPC's proposal A8): the code ENHANCE_YOUR_CALM and the reason. The server
+// closes the connection after it, so it is the last thing that is read.
 var goAwayTooManyPings = []byte("\x00\x00\x00\x0btoo_many_pings")

@@ -3,26 +3,26 @@ package wire
 import "time"
 
 const (
-	// MaxDialing is the maximum number of connections that are set up at a time, so that a thousand new
-	// instances do not starve the calls.
+	// MaxDialing is the maximum number of connections that are set up at a time, so that a thousand
+	// new instances do not starve the calls.
 	MaxDialing = 256
-	// DialingFor is how long an attempt counts towards MaxDialing. Those that nobody answers must not hold
-	// up the rest.
+	// DialingFor is how long an attempt counts towards MaxDialing. Those that nobody answers must
+	// not hold up the rest.
 	DialingFor = time.Second
-	// DialRate is how many dials begin a second for each processor while calls are served. Setting up a
-	// connection without TLS takes some 0.25 ms of a processor, so this is a quarter of each.
+	// DialRate is how many dials begin a second for each processor while calls are served. Setting
+	// up a connection without TLS takes some 0.25 ms of a processor, so this is a quarter of each.
 	DialRate = 1000
-	// DialBurst is how many dials may wait for a processor at a time, again for each processor. Goroutines
-	// run in the order in which they became runnable, and the network is looked at when there is none: so
-	// many connections are set up before a call goes on.
+	// DialBurst is how many dials may wait for a processor at a time, again for each processor.
+	// Goroutines run in the order in which they became runnable, and the network is looked at when
+	// there is none: so many connections are set up before a call goes on.
 	DialBurst = 2
-	// dialCounts is the least time for which a dial counts towards that. Peers that do not answer slow the
-	// others down by this, and no more.
+	// dialCounts is the least time for which a dial counts towards that. Peers that do not answer
+	// slow the others down by this, and no more.
 	dialCounts = 10 * time.Millisecond
 )
 
-// Pace spaces dials while calls are served, so that the calls do not wait for hundreds of them. The zero
-// value is ready for use, by one goroutine at a time.
+// Pace spaces dials while calls are served, so that the calls do not wait for hundreds of them. The
+// zero value is ready for use, by one goroutine at a time.
 type Pace struct {
 	// next is when the next dial would be due if they were evenly spaced.
 	next time.Time

@@ -9,13 +9,14 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// readyWire offers grpc to wait for data without a buffer (its optional ReadOnReady), as it does by itself for a bare
-// *net.TCPConn: an idle connection then costs no read buffer of 32 KiB.
+// readyWire offers grpc to wait for data without a buffer (its optional ReadOnReady), as it does by
+// itself for a bare *net.TCPConn: an idle connection then costs no read buffer of 32 KiB.
 type readyWire struct {
 	*wire
 
 	fd syscall.RawConn
-	// The rest belongs to the one goroutine that reads. These are fields so that a read allocates nothing.
+	// The rest belongs to the one goroutine that reads. These are fields so that a read allocates
+	// nothing.
 	pool mem.BufferPool
 	size int
 	buf  *[]byte
@@ -24,7 +25,8 @@ type readyWire struct {
 	read func(fd uintptr) bool
 }
 
-// withReadyReads is for plaintext TCP; under TLS the bytes of the socket are not those of the connection.
+// withReadyReads is for plaintext TCP; under TLS the bytes of the socket are not those of the
+// connection.
 func withReadyReads(w *wire) net.Conn {
 	tcp, ok := w.Conn.(*net.TCPConn)
 	if !ok {
@@ -39,7 +41,8 @@ func withReadyReads(w *wire) net.Conn {
 	return r
 }
 
-// ReadOnReady waits for data, then takes a buffer of the given size from the pool and reads into it.
+// ReadOnReady waits for data, then takes a buffer of the given size from the pool and reads into
+// it.
 func (r *readyWire) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
 	r.pool, r.size, r.buf, r.n, r.err = pool, size, nil, 0, nil
 	err := r.fd.Read(r.read)

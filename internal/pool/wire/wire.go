@@ -1,6 +1,6 @@
-// Package wire is what the pool knows about sockets: how connections are dialled and at which pace, what
-// the first frames of an instance say, which connections of an instance are open, and how to cut them. It
-// is a leaf: it knows neither endpoints nor calls.
+// Package wire is what the pool knows about sockets: how connections are dialled and at which pace,
+// what the first frames of an instance say, which connections of an instance are open, and how to
+// cut them. It is a leaf: it knows neither endpoints nor calls.
 package wire
 
 import (
@@ -15,13 +15,13 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// NewDialer makes connections on which the system itself finds out when an idle peer is gone. Its probes
-// start after 30 s. Under traffic that is TCP_USER_TIMEOUT's job, which grpc sets to the keepalive timeout
-// where the system has it.
+// NewDialer makes connections on which the system itself finds out when an idle peer is gone. Its
+// probes start after 30 s. Under traffic that is TCP_USER_TIMEOUT's job, which grpc sets to the
+// keepalive timeout where the system has it.
 //
-// The dialer must not get a local address, not even the zero one that DialTCP takes: a socket that is bound
-// before it connects takes a port from all destinations, and the search for one takes the kernel a
-// millisecond when there are thousands.
+// The dialer must not get a local address, not even the zero one that DialTCP takes: a socket that
+// is bound before it connects takes a port from all destinations, and the search for one takes the
+// kernel a millisecond when there are thousands.
 func NewDialer() *net.Dialer {
 	return &net.Dialer{
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3},
@@ -34,7 +34,8 @@ type Owner interface {
 	Wires() *Set
 	// Reads counts how often something came from the instance.
 	Reads() *atomic.Uint64
-	// StreamLimit takes the number of concurrent streams that the instance allows. 0: not known, or none.
+	// StreamLimit takes the number of concurrent streams that the instance allows. 0: not known, or
+	// none.
 	StreamLimit() *atomic.Uint32
 	// TooManyPings is called when the instance closes the connection because of keepalive pings.
 	TooManyPings()
@@ -55,7 +56,8 @@ func OwnerOf(a *attributes.Attributes) Owner {
 type Credentials struct {
 	credentials.TransportCredentials
 
-	// Name is what certificates are checked against. "": the authority. grpc itself knows only one of them.
+	// Name is what certificates are checked against. "": the authority. grpc itself knows only one
+	// of them.
 	Name string
 }
 
@@ -143,8 +145,8 @@ func (s *Set) remove(w *wire) {
 	}
 }
 
-// Sever closes the TCP connections without grpc's knowledge, which ends every call on them. It does not
-// wait for the peer, which TLS's own goodbye could.
+// Sever closes the TCP connections without grpc's knowledge, which ends every call on them. It does
+// not wait for the peer, which TLS's own goodbye could.
 func (s *Set) Sever() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,7 +14,8 @@ import (
 )
 
 func TestWholeCallEndsInTime(t *testing.T) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // says nothing, so that the connection is never READY
+	// Says nothing, so that the connection is never READY.
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
