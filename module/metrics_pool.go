@@ -19,6 +19,7 @@ var pools = &poolCollector{
 
 	connects:  newCounter("connects_total", "Connections made to instances.", "upstream"),
 	retries:   newCounter("retries_total", "Calls made again at another instance.", "upstream"),
+	refusals:  newCounter("refusals_total", "Instances and connections refused because of their address.", "upstream"),
 	ejections: newCounter("ejections_total", "Instances ejected because calls failed there or were not answered.", "upstream"),
 	events:    newCounter("registry_events_total", "Changes of the list of instances or of what is known about it.", "upstream"),
 
@@ -29,7 +30,7 @@ var pools = &poolCollector{
 // come and go with configs, while counts belong to names: what a channel has counted since the last time is added up.
 type poolCollector struct {
 	inFlight, endpoints, connections, lastContact, stale *prometheus.Desc
-	connects, retries, ejections, events                 *prometheus.CounterVec
+	connects, retries, ejections, refusals, events       *prometheus.CounterVec
 
 	mu      sync.Mutex
 	carried map[carryKey]uint64 // what was added already
@@ -47,7 +48,7 @@ func newGauge(name, help string, labels ...string) *prometheus.Desc {
 }
 
 func (p *poolCollector) counters() []*prometheus.CounterVec {
-	return []*prometheus.CounterVec{p.connects, p.retries, p.ejections, p.events}
+	return []*prometheus.CounterVec{p.connects, p.retries, p.ejections, p.refusals, p.events}
 }
 
 // Describe implements prometheus.Collector.
@@ -82,7 +83,7 @@ func (p *poolCollector) Collect(ch chan<- prometheus.Metric) {
 }
 
 // metricStates are the states that are shown even while no instance has them.
-var metricStates = [...]string{"IDLE", "CONNECTING", "READY", "TRANSIENT_FAILURE", "draining", "held", "ejected", "unhealthy"}
+var metricStates = [...]string{"IDLE", "CONNECTING", "READY", "TRANSIENT_FAILURE", "draining", "held", "ejected", "unhealthy", "refused"}
 
 // collect is for one upstream.
 func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *upstream) {
@@ -110,6 +111,7 @@ func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *up
 	for _, state := range metricStates {
 		states[state] = 0
 	}
+	states["refused"] = len(u.channel.admission.views())
 	connections := 0
 	for i := range s.Endpoints {
 		states[s.Endpoints[i].State]++
@@ -122,6 +124,7 @@ func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *up
 	p.add(p.connects, label, u.channel, s.Connects)
 	p.add(p.retries, label, u.channel, s.Retries)
 	p.add(p.ejections, label, u.channel, s.Ejections)
+	p.add(p.refusals, label, u.channel, u.channel.admission.count.Load())
 }
 
 // add brings a counter up to what its source has counted.
@@ -138,7 +141,7 @@ func (p *poolCollector) add(counter *prometheus.CounterVec, label string, of any
 func (p *poolCollector) update(c *sharedChannel, s *pool.Snapshot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := map[*prometheus.CounterVec]uint64{p.connects: s.Connects, p.retries: s.Retries, p.ejections: s.Ejections}
+	now := map[*prometheus.CounterVec]uint64{p.connects: s.Connects, p.retries: s.Retries, p.ejections: s.Ejections, p.refusals: c.admission.count.Load()}
 	for key, last := range p.carried {
 		if key.of == any(c) && now[key.counter] > last {
 			p.carried[key] = now[key.counter]

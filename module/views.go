@@ -20,7 +20,9 @@ type UpstreamView struct {
 	// the one before, and the schema if it is read by reflection. 0 means that the pool drains and goes.
 	Generations int          `json:"generations"`
 	Registry    RegistryView `json:"registry"`
-	Schema      SchemaView   `json:"schema,omitzero"`
+	// Refused are the instances that are not connected because of their address.
+	Refused []RefusedView `json:"refused,omitempty"`
+	Schema  SchemaView    `json:"schema,omitzero"`
 	pool.Snapshot
 }
 
@@ -67,6 +69,7 @@ func (u *upstream) view() UpstreamView {
 		Key:         hash(u.channel.key)[:16],
 		Generations: generations,
 		Registry:    registryView(u.feed.state()),
+		Refused:     u.channel.admission.views(),
 		Schema:      u.schema.view(),
 		Snapshot:    snapshot,
 	}
@@ -110,7 +113,8 @@ func (a *App) upstreamViews() []UpstreamView {
 	for _, c := range draining.all() {
 		if snapshot, ok := c.snapshot(); ok {
 			views = append(views, UpstreamView{
-				Name: c.name, Target: c.feed.key, Key: hash(c.key)[:16], Registry: registryView(c.feed.state()), Snapshot: snapshot,
+				Name: c.name, Target: c.feed.key, Key: hash(c.key)[:16], Registry: registryView(c.feed.state()),
+				Refused: c.admission.views(), Snapshot: snapshot,
 			})
 		}
 	}

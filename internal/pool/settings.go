@@ -1,9 +1,11 @@
 package pool
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 )
 
@@ -16,6 +18,15 @@ const (
 	// BalanceHash sends calls with equal keys to the same endpoint, see WithHash.
 	BalanceHash = "hash"
 )
+
+// Control checks an IP address before it is dialled, as net.Dialer.ControlContext does. An error refuses it.
+type Control = func(ctx context.Context, network, address string, c syscall.RawConn) error
+
+// Guard decides which IP addresses may be dialled.
+type Guard interface {
+	// Control returns the check for one dial to the instance at addr, which may be a host name.
+	Control(addr string) Control
+}
 
 // Settings are everything that affects connections. Two channels with equal feeds and equal keys are the same channel.
 // The zero value of each field means its default.
@@ -42,7 +53,9 @@ type Settings struct {
 	HealthService               string        // that is asked for; "": the server as a whole
 	TLS                         *tls.Config   // nil: plaintext. It is cloned. Without a ServerName certificates are checked against the one below
 	ServerName                  string        // :authority, default the name in TLS, else the instance's address
-	Observer                    Observer      // told what happens to instances, which is no matter of connections; nil: nobody is
+	// Guard checks the IP addresses that are dialled. Nil: all may be dialled.
+	Guard    Guard
+	Observer Observer // told what happens to instances, which is no matter of connections; nil: nobody is
 }
 
 // Validate says what is wrong with the settings.

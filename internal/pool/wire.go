@@ -21,6 +21,16 @@ func newDialer() *net.Dialer {
 	}
 }
 
+// guarded returns the dialer with the check for an instance, if there is one.
+func guarded(dialer *net.Dialer, guard Guard, addr string) *net.Dialer {
+	if guard == nil {
+		return dialer
+	}
+	d := *dialer
+	d.ControlContext = guard.Control(addr)
+	return &d
+}
+
 // connKey is the attribute of an address that says for which connection it is dialled.
 type connKey struct{}
 
