@@ -90,12 +90,3 @@ func withPort(host, port string) (string, error) {
 	}
 	return host, CheckAddr(host)
 }
-
-// Excerpt quotes the beginning of what was found, for an error message.
-func Excerpt(s string) string {
-	const most = 64 // bytes
-	if len(s) > most {
-		return strconv.Quote(s[:most]) + "…"
-	}
-	return strconv.Quote(s)
-}

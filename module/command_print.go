@@ -70,6 +70,9 @@ func printUpstream(w io.Writer, u *UpstreamView, now time.Time) error {
 	for _, s := range u.Registry.Skipped {
 		fmt.Fprintf(w, "  ! skipped %s: %s\n", s.ID, s.Reason)
 	}
+	for _, r := range u.Refused {
+		fmt.Fprintf(w, "  ! refused %s (%s): %s\n", r.Address, r.ID, r.Reason)
+	}
 	fmt.Fprintf(w, "  schema: %s\n", describeSchema(&u.Schema))
 	if u.Subset != nil {
 		fmt.Fprintf(w, "  subset: %d of %d instances are used\n", u.Subset.InUse, u.Subset.Known)

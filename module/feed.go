@@ -4,12 +4,17 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/snapshot"
 )
+
+// answerTime is how long a registry may take to answer before the log says that it has not.
+const answerTime = 5 * time.Second
 
 // sharedFeed is the watch of one source, shared by every channel to the instances that it knows.
 type sharedFeed struct {
@@ -20,6 +25,7 @@ type sharedFeed struct {
 
 	mu     sync.Mutex
 	feed   *discovery.Feed // nil before start
+	late   *time.Timer     // logs that the registry has not answered; nil before start
 	closed bool
 
 	last discovery.State // that was told of; it is the subscription's own
@@ -44,6 +50,7 @@ func (f *sharedFeed) start() *discovery.Feed {
 	if f.feed == nil && !f.closed {
 		f.feed = discovery.NewFeed(f.kept())
 		f.feed.Subscribe(f.changed)
+		f.late = time.AfterFunc(answerTime, f.unanswered)
 	}
 	return f.feed
 }
@@ -87,9 +94,38 @@ func (f *sharedFeed) changed(s discovery.State) {
 	f.events.Add(1)
 	before := f.last
 	f.last = s
+	f.logSnapshot(before, s)
 	if listeners.any() {
 		f.report(before, s)
 	}
+}
+
+// logSnapshot logs when the list on disk comes into use, and when the registry's own takes its place.
+func (f *sharedFeed) logSnapshot(before, now discovery.State) {
+	used, was := !now.Snapshot.IsZero(), !before.Snapshot.IsZero()
+	switch {
+	case used && !was:
+		fields := []zap.Field{zap.Int("instances", len(now.Endpoints)), zap.Time("saved", now.Snapshot)}
+		if now.Err != nil {
+			fields = append(fields, zap.String("error", discovery.Printable(now.Err.Error())))
+		}
+		snapshotsUsed.add(f.key, fields...)
+	case was && !used:
+		snapshotsLeft.add(f.key, zap.Int("instances", len(now.Endpoints)))
+	}
+}
+
+// unanswered logs that the registry has not answered since the start.
+func (f *sharedFeed) unanswered() {
+	s := f.state()
+	if s.Synced {
+		return
+	}
+	var fields []zap.Field
+	if s.Err != nil {
+		fields = append(fields, zap.String("error", discovery.Printable(s.Err.Error())))
+	}
+	unanswered.add(f.key, fields...)
 }
 
 // Destruct implements caddy.Destructor.
@@ -97,6 +133,9 @@ func (f *sharedFeed) Destruct() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed = true
+	if f.late != nil {
+		f.late.Stop()
+	}
 	if feed := f.feed; feed != nil {
 		leaving.run(func() {
 			feed.Close()

@@ -272,6 +272,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	if w, err := h.protocols.serve(w, r, table, &info); err != nil {
 		return h.fail(w, r, err)
 	}
+	yield(w, &info)
 	return nil
 }
 

@@ -40,6 +40,7 @@ var reconnect = backoff.Config{BaseDelay: 500 * time.Millisecond, Multiplier: 1.
 type client struct {
 	settings *settings
 	log      *zap.Logger
+	outages  *outages
 	ctx      context.Context
 	cancel   context.CancelFunc
 	making   chan struct{} // capacity 1: held while a client is made or thrown away
@@ -51,7 +52,7 @@ type client struct {
 
 func newClient(s *settings, log *zap.Logger) *client {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &client{settings: s, log: log, ctx: ctx, cancel: cancel, making: make(chan struct{}, 1), made: make(chan struct{})}
+	return &client{settings: s, log: log, outages: newOutages(log), ctx: ctx, cancel: cancel, making: make(chan struct{}, 1), made: make(chan struct{})}
 }
 
 // Destruct closes the client; Caddy's UsagePool calls it when the last watch is over.

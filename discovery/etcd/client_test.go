@@ -350,7 +350,7 @@ func TestWatcherOverASession(t *testing.T) {
 	states := make(chan discovery.State, 100)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		newWatcher(s, "user/", LayoutAuto, zap.NewNop()).run(ctx, func(s discovery.State) { states <- s })
+		newWatcher(s, "user/", LayoutAuto, newOutages(zap.NewNop())).run(ctx, func(s discovery.State) { states <- s })
 	})
 	defer wg.Wait()
 	defer cancel()

@@ -335,7 +335,7 @@ func watching(t *testing.T, prepare func() *fakeStore, test func(t *testing.T, s
 		p := &published{start: time.Now()}
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		wg.Go(func() { newWatcher(s, "user/", LayoutAuto, zap.NewNop()).run(ctx, p.add) })
+		wg.Go(func() { newWatcher(s, "user/", LayoutAuto, newOutages(zap.NewNop())).run(ctx, p.add) })
 		defer wg.Wait()
 		defer cancel()
 		synctest.Wait()

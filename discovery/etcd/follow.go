@@ -7,7 +7,6 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/discovery"
 )
@@ -224,7 +223,7 @@ func (f *following) takeList(result listResult) error {
 	next := reconcileEvery
 	if result.err != nil {
 		f.table.forgetList()
-		f.log.Debug("etcd could not be listed for comparison", zap.Error(result.err))
+		f.log.Debug("etcd could not be listed for comparison", errorField(result.err))
 		if f.state.Stale {
 			next = staleEvery
 		}

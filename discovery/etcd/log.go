@@ -5,6 +5,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-grpc/gateway/discovery"
 )
 
 // lasting is a logger for what outlives configs: it writes to what present returns at the moment. The log of one config may be closed when
@@ -13,6 +15,9 @@ func lasting(present func() *zap.Logger) *zap.Logger {
 	core := lastingCore{core: func() zapcore.Core { return present().Core() }}
 	return present().WithOptions(zap.WrapCore(func(zapcore.Core) zapcore.Core { return core }))
 }
+
+// errorField is an error as a log field. Texts of etcd go into it, and they may be anything.
+func errorField(err error) zap.Field { return zap.String("error", discovery.Printable(err.Error())) }
 
 // lastingCore hands everything to the core of the moment.
 type lastingCore struct {

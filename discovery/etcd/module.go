@@ -260,7 +260,8 @@ func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
 		return
 	}
 	defer func() { _, _ = clients.Delete(key) }() // Destruct has no errors
-	w := newWatcher(&session{client: shared.(*client)}, s.prefix, s.layout, log)
+	c := shared.(*client)
+	w := newWatcher(&session{client: c}, s.prefix, s.layout, c.outages)
 	w.state.Hold = s.hold()
 	w.run(ctx, publish)
 }

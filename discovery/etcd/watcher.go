@@ -57,6 +57,7 @@ type watcher struct {
 	store   store
 	prefix  string
 	log     *zap.Logger
+	outages *outages // of the cluster
 	publish func(discovery.State)
 
 	table    *table
@@ -70,8 +71,14 @@ type watcher struct {
 	compactions  int // in a row
 }
 
-func newWatcher(s store, prefix string, layout Layout, log *zap.Logger) *watcher {
-	return &watcher{store: s, prefix: prefix, log: log.With(zap.String("prefix", prefix)), table: newTable(prefix, layout)}
+func newWatcher(s store, prefix string, layout Layout, o *outages) *watcher {
+	return &watcher{
+		store:   s,
+		prefix:  prefix,
+		log:     o.log.With(zap.String("prefix", discovery.Printable(prefix))),
+		outages: o,
+		table:   newTable(prefix, layout),
+	}
 }
 
 var (
@@ -84,6 +91,7 @@ var (
 // run watches until ctx is done.
 func (w *watcher) run(ctx context.Context, publish func(discovery.State)) {
 	w.publish = publish
+	defer w.outages.forget(w)
 	for {
 		err := w.cycle(ctx)
 		if ctx.Err() != nil {
@@ -138,7 +146,7 @@ func (w *watcher) logIn(ctx context.Context, err error) {
 			return
 		}
 	}
-	w.log.Info("making a new etcd client, because the present one is not let in", zap.Error(err))
+	w.log.Debug("making a new etcd client, because the present one is not let in", errorField(err))
 	w.store.renew()
 }
 
@@ -186,7 +194,8 @@ func (w *watcher) list(ctx context.Context) error {
 	if w.state.Synced && resp.Header.GetRevision() < w.revision {
 		return fmt.Errorf("listing: %w (the member at hand is behind, its answer was not used)", err)
 	}
-	w.log.Warn("etcd has no quorum; using what one member knows", zap.Error(err))
+	w.log.Debug("etcd has no quorum; using what one member knows", errorField(err))
+	w.outages.begin(w, trouble{prefix: w.prefix, err: fmt.Errorf("%w: %w", errMinorityStale, err), instances: len(resp.Kvs)})
 	w.take(resp, true)
 	return nil
 }
@@ -218,11 +227,8 @@ func (w *watcher) contact() { w.state.LastContact = time.Now() }
 // fail publishes an error; everything else stays.
 func (w *watcher) fail(err error) {
 	err = fmt.Errorf("etcd %s: %w", w.prefix, err)
-	level := zap.WarnLevel
-	if w.state.Err != nil && w.state.Err.Error() == err.Error() {
-		level = zap.DebugLevel // the same at each try
-	}
-	w.log.Log(level, "trouble with etcd; the last known instances stay in use", zap.Error(err), zap.Int("instances", len(w.state.Endpoints)))
+	w.log.Debug("trouble with etcd; the last known instances stay in use", errorField(err), zap.Int("instances", len(w.state.Endpoints)))
+	w.outages.begin(w, trouble{prefix: w.prefix, err: err, instances: len(w.state.Endpoints)})
 	w.state.Err = err
 	w.flush()
 }
@@ -232,9 +238,7 @@ func (w *watcher) healthy() {
 	if w.state.Stale {
 		return
 	}
-	if w.state.Err != nil {
-		w.log.Info("etcd is back", zap.Int64("revision", w.revision))
-	}
+	w.outages.end(w, w.revision)
 	w.state.Err = nil
 }
 
@@ -261,6 +265,6 @@ func (w *watcher) logNews() {
 			w.log.Warn("more etcd entries skipped", zap.Int("entries", len(news)-most))
 			return
 		}
-		w.log.Warn("etcd entry skipped", zap.String("key", s.ID), zap.String("reason", s.Reason))
+		w.log.Warn("etcd entry skipped", zap.String("key", discovery.Printable(s.ID)), zap.String("reason", discovery.Printable(s.Reason)))
 	}
 }

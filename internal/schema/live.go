@@ -24,8 +24,8 @@ type LiveOptions struct {
 	BackoffBase, BackoffMax time.Duration
 	// OnReload is called after each load, for metrics. It must not block.
 	OnReload func(Result)
-	// Early reports whether an error only says that it is too early to read the schema. For the first 5s such errors are logged at DEBUG,
-	// and those that are still met then at WARN, as all others. Default: none is.
+	// Early reports whether an error only says that it is too early to read the schema. Such errors are
+	// logged at DEBUG: what keeps the service from being known has a log line of its own. Default: none is.
 	Early func(error) bool
 	// Log gets changes at INFO, new failures at WARN. Default: no log.
 	Log *zap.Logger
@@ -58,15 +58,10 @@ type Live struct {
 	notify      sync.Mutex
 	subscribers map[*func(*Schema)]struct{}
 
-	started time.Time
-
 	mu     sync.Mutex
 	status Status
 	warned bool // of the present error
 }
-
-// earlyTime is for how long LiveOptions.Early holds.
-const earlyTime = 5 * time.Second
 
 // NewLive starts loading at once, in the background. The caller closes it.
 func NewLive(loader Loader, opts LiveOptions) *Live {
@@ -82,7 +77,6 @@ func NewLive(loader Loader, opts LiveOptions) *Live {
 		loader: loader, opts: opts, log: log, cancel: cancel,
 		ready: make(chan struct{}), trigger: make(chan struct{}, 1),
 		subscribers: map[*func(*Schema)]struct{}{},
-		started:     time.Now(),
 		status:      Status{Services: []string{}, Reloads: map[Result]uint64{}},
 	}
 	l.wg.Go(func() { l.run(ctx) })

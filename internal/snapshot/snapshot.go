@@ -110,7 +110,7 @@ func (w *watch) take(s discovery.State) {
 		}
 	}
 	if w.disk != nil && w.disk.isOlder(&s) {
-		w.log.Info("the registry answers; the snapshot is not needed any more", zap.Int("instances", len(s.Endpoints)))
+		w.log.Debug("the registry answers; the snapshot is not needed any more", zap.Int("instances", len(s.Endpoints)))
 		w.disk = nil
 	}
 	if w.disk != nil {
@@ -148,7 +148,7 @@ func (w *watch) rescue(ctx context.Context) {
 	}
 	w.disk = l
 	s := l.standIn(w.last)
-	w.log.Warn("the registry has no list of instances yet; using the snapshot on disk until it has",
+	w.log.Debug("the registry has no list of instances yet; using the snapshot on disk until it has",
 		zap.Int("instances", len(l.endpoints)), zap.Time("saved", l.saved), zap.Error(s.Err))
 	w.publish(s)
 }

@@ -153,7 +153,7 @@ func TestSnapshotStandsIn(t *testing.T) {
 				!got.Snapshot.Equal(saved) || !got.LastContact.Equal(saved) {
 				t.Errorf("got %+v", got)
 			}
-			if s.logs.FilterMessageSnippet("using the snapshot on disk").FilterLevelExact(zapcore.WarnLevel).Len() != 1 {
+			if s.logs.FilterMessageSnippet("using the snapshot on disk").FilterLevelExact(zapcore.DebugLevel).Len() != 1 {
 				t.Errorf("the log does not say it once: %v", s.logs.All())
 			}
 		})
