@@ -53,6 +53,9 @@ type State struct {
 	// Hold is for how long a suspicious mass disappearance from this source is not believed: instances that are connected stay in
 	// use meanwhile. 0: every list is believed at once.
 	Hold time.Duration
+	// Withdrawn are endpoints that somebody has taken out of the registry on purpose, lately. Hold does not
+	// apply to them. A source that cannot tell leaves it empty.
+	Withdrawn []Endpoint
 	// Snapshot is from when the list is if it comes from a snapshot on disk, else zero. It is the gateway's to set, not a source's.
 	Snapshot time.Time
 }

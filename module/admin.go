@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -57,7 +60,7 @@ func get(show func(app *App, r *http.Request) (any, error)) caddy.AdminHandlerFu
 		if err != nil {
 			return err
 		}
-		body, err := json.Marshal(v)
+		body, err := marshal(v, "")
 		if err != nil {
 			return caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: err}
 		}
@@ -65,6 +68,35 @@ func get(show func(app *App, r *http.Request) (any, error)) caddy.AdminHandlerFu
 		_, err = w.Write(append(body, '\n'))
 		return err
 	}
+}
+
+// marshal is JSON that can be shown on a terminal: characters that do not print are escaped.
+func marshal(v any, indent string) ([]byte, error) {
+	raw, err := json.MarshalIndent(v, "", indent)
+	if indent == "" {
+		raw, err = json.Marshal(v)
+	}
+	return printableJSON(raw), err
+}
+
+// printableJSON escapes the characters in JSON that do not print. The value stays the same: outside of
+// strings JSON has only ASCII characters and white space.
+func printableJSON(raw []byte) []byte {
+	out := make([]byte, 0, len(raw))
+	for len(raw) > 0 {
+		r, size := utf8.DecodeRune(raw)
+		switch {
+		case strconv.IsPrint(r), r == '\n', r == '\t', r == '\r':
+			out = append(out, raw[:size]...)
+		case r > 0xFFFF:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		raw = raw[size:]
+	}
+	return out
 }
 
 func (*adminAPI) upstreams(app *App, _ *http.Request) (any, error) { return app.upstreamViews(), nil }

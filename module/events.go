@@ -106,6 +106,9 @@ func (a *App) emit(o *occurrence, labels []string) {
 	for _, label := range labels {
 		data := make(map[string]any, len(o.data)+1)
 		for k, v := range o.data {
+			if text, ok := v.(string); ok { // It may be a service's or a registry's, and handlers print it.
+				v = discovery.Printable(text)
+			}
 			data[k] = v
 		}
 		data["upstream"] = label

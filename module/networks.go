@@ -3,14 +3,11 @@ package module
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/discovery"
@@ -66,49 +63,6 @@ func (n *Networks) compile(source discovery.Source) *netpolicy.Policy {
 	return p
 }
 
-// listensAt reports whether a server of this process listens at an address: one of Caddy's HTTP
-// servers, its admin endpoint, or any other that listens through Caddy. A server that listens at a
-// host name other than localhost is not recognised.
-func listensAt(at netip.AddrPort) bool {
-	port := strconv.Itoa(int(at.Port()))
-	hosts := []string{at.Addr().String()}
-	if at.Addr().IsLoopback() {
-		hosts = append(hosts, "localhost")
-	}
-	if listens(port, hosts...) {
-		return true
-	}
-	return listens(port, "", "0.0.0.0", "::") && isLocal(at.Addr())
-}
-
-func listens(port string, hosts ...string) bool {
-	for _, network := range []string{"tcp", "tcp4", "tcp6"} {
-		for _, host := range hosts {
-			if caddy.ListenerUsage(network, net.JoinHostPort(host, port)) > 0 {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// isLocal reports whether an address belongs to this machine.
-func isLocal(addr netip.Addr) bool {
-	if addr.IsLoopback() {
-		return true
-	}
-	own, err := net.InterfaceAddrs()
-	if err != nil {
-		return false
-	}
-	for _, a := range own {
-		if network, err := netip.ParsePrefix(a.String()); err == nil && network.Addr().Unmap() == addr {
-			return true
-		}
-	}
-	return false
-}
-
 // RefusedView is an instance that is not connected because of its address. Its JSON is public.
 type RefusedView struct {
 	ID      string `json:"id"`
@@ -139,18 +93,20 @@ func (a *admission) Subscribe(fn func(discovery.State)) (cancel func()) {
 // admit returns the state without the instances that are refused.
 func (a *admission) admit(s discovery.State) discovery.State {
 	var refused []RefusedView
-	admitted := s.Endpoints
+	admitted, withdrawn := s.Endpoints, s.Withdrawn[:len(s.Withdrawn):len(s.Withdrawn)]
 	for i, e := range s.Endpoints {
 		if err := a.policy.CheckAddr(e.Addr); err != nil {
 			if len(refused) == 0 {
 				admitted = append(make([]discovery.Endpoint, 0, len(s.Endpoints)), s.Endpoints[:i]...)
 			}
+			withdrawn = append(withdrawn, e)
 			refused = append(refused, RefusedView{ID: e.ID, Address: e.Addr, Reason: err.Error()})
 		} else if len(refused) > 0 {
 			admitted = append(admitted, e)
 		}
 	}
 	s.Endpoints = admitted
+	s.Withdrawn = withdrawn // An instance that is refused from now on must not be held.
 	a.note(refused)
 	return s
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -32,6 +33,9 @@ var (
 
 	// listeners are those apps of running, or about to be, whose config subscribes to events.
 	listeners eventBus
+
+	// configuredListeners are where the HTTP servers of the newest config listen, or are about to.
+	configuredListeners atomic.Pointer[map[string]bool]
 
 	// These tell of registries that many services depend on.
 	unanswered = digest{

@@ -211,6 +211,18 @@ func (s *session) ping(ctx context.Context, prefix string) error {
 	return err
 }
 
+func (s *session) hasLease(ctx context.Context, id int64) (bool, error) {
+	c, err := s.get(ctx)
+	if err != nil {
+		return false, err
+	}
+	resp, err := c.TimeToLive(ctx, clientv3.LeaseID(id))
+	if err != nil {
+		return false, err
+	}
+	return resp.TTL > 0, nil
+}
+
 // watch uses a watcher of its own: etcd's client puts all watches of one watcher on one stream, and a stream keeps the token that it
 // was opened with.
 func (s *session) watch(ctx context.Context, prefix string, revision int64) (clientv3.WatchChan, error) {

@@ -40,6 +40,8 @@ type fakeStore struct {
 	compacted int64
 	watches   []*fakeWatch
 	link      bool
+	leases    map[int64]bool // those that live
+	leaseErr  error
 	linkMoved chan struct{} // closed and replaced when link changes
 
 	// What to do wrong; nil and zero: nothing.
@@ -218,6 +220,12 @@ func (s *fakeStore) answer(prefix string, serializable bool) (*clientv3.GetRespo
 		}
 	}
 	return resp, nil
+}
+
+func (s *fakeStore) hasLease(_ context.Context, id int64) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leases[id], s.leaseErr
 }
 
 func (s *fakeStore) ping(context.Context, string) error {

@@ -24,6 +24,8 @@ type following struct {
 	link      chan bool
 	lists     chan listResult // capacity 1; at most one list is under way
 	listing   bool
+	answers   chan leaseAnswer
+	asking    int // answers to come
 
 	confirmed time.Time // when etcd confirmed the watch
 	published time.Time
@@ -49,6 +51,7 @@ func (w *watcher) follow(ctx context.Context) error {
 		responses: make(chan clientv3.WatchResponse),
 		link:      make(chan bool),
 		lists:     make(chan listResult, 1),
+		answers:   make(chan leaseAnswer),
 		confirm:   time.NewTimer(establishTimeout),
 		lost:      time.NewTimer(lostAfter),
 		later:     time.NewTimer(publishEvery),
@@ -137,6 +140,8 @@ func (f *following) step() error {
 		f.flushNow()
 	case <-f.reconcile.C:
 		f.startList()
+	case a := <-f.answers:
+		f.takeAnswer(a)
 	case result := <-f.lists:
 		return f.takeList(result)
 	}
@@ -168,13 +173,16 @@ func (f *following) response(resp *clientv3.WatchResponse) error {
 		return nil
 	}
 	known := f.revision // a list may be ahead of the watch
-	for _, ev := range resp.Events {
+	for i, ev := range resp.Events {
 		if ev.Kv.ModRevision <= known {
 			continue
 		}
 		// Not the revision of the header: a watch that catches up gets its events in portions.
 		f.advance(ev.Kv.ModRevision)
 		if ev.Type == clientv3.EventTypeDelete {
+			if alone(resp.Events, i) {
+				f.inquire(string(ev.Kv.Key))
+			}
 			f.dirty = f.table.remove(string(ev.Kv.Key), ev.Kv.ModRevision) || f.dirty
 		} else {
 			f.dirty = f.table.put(ev.Kv) || f.dirty
@@ -184,6 +192,52 @@ func (f *following) response(resp *clientv3.WatchResponse) error {
 		f.flushSoon()
 	}
 	return nil
+}
+
+// alone reports whether an event is the only one of its revision. When a lease ends, and when a whole prefix is
+// deleted, the keys go in one revision.
+func alone(events []*clientv3.Event, i int) bool {
+	at := events[i].Kv.ModRevision
+	return (i == 0 || events[i-1].Kv.ModRevision != at) && (i == len(events)-1 || events[i+1].Kv.ModRevision != at)
+}
+
+// inquire finds out whether a key that is about to leave the table was deleted on purpose: it had no lease, or
+// its lease lives. If etcd does not say, it counts as lost.
+func (f *following) inquire(key string) {
+	const most = 16 // questions at a time
+	e := f.table.entries[key]
+	switch {
+	case e == nil:
+	case e.lease == 0:
+		f.table.withdraw(e, time.Now())
+	case f.asking < most:
+		f.asking++
+		f.wg.Go(func() {
+			ctx, cancel := context.WithTimeout(f.ctx, pingTimeout)
+			defer cancel()
+			lives, err := f.store.hasLease(ctx, e.lease)
+			select {
+			case f.answers <- leaseAnswer{e, err == nil && lives}:
+			case <-f.ctx.Done():
+			}
+		})
+	}
+}
+
+// leaseAnswer says whether the lease of an entry lives.
+type leaseAnswer struct {
+	entry *entry
+	lives bool
+}
+
+// takeAnswer publishes that an entry was deleted on purpose.
+func (f *following) takeAnswer(a leaseAnswer) {
+	f.asking--
+	if a.lives {
+		f.table.withdraw(a.entry, time.Now())
+		f.dirty = true
+		f.flushNow()
+	}
 }
 
 func (f *following) advance(revision int64) { f.revision = max(f.revision, revision) }

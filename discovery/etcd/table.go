@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
@@ -21,6 +22,8 @@ type table struct {
 
 	// touched has the revision of each change since a list was asked for; nil while none is under way.
 	touched map[string]int64
+	// withdrawn has the entries that somebody has deleted on purpose.
+	withdrawn map[string]withdrawal
 	// news are entries that were found unusable since the last call of takeNews.
 	news []discovery.Skipped
 }
@@ -37,7 +40,7 @@ type entry struct {
 }
 
 func newTable(prefix string, layout Layout) *table {
-	return &table{layout: layout, prefix: prefix, entries: make(map[string]*entry)}
+	return &table{layout: layout, prefix: prefix, entries: make(map[string]*entry), withdrawn: make(map[string]withdrawal)}
 }
 
 // put records a value and reports whether that changes anything but the revision.
@@ -94,6 +97,33 @@ func (t *table) remove(key string, revision int64) bool {
 	e.gone = true
 	delete(t.entries, key)
 	return true
+}
+
+// withdrawnFor is how long a withdrawal is published. It reaches the pool within a second.
+const withdrawnFor = time.Minute
+
+// withdrawal is an entry that was deleted on purpose.
+type withdrawal struct {
+	endpoints []discovery.Endpoint
+	at        time.Time
+}
+
+// withdraw notes that an entry, which is no longer in the table, was deleted on purpose.
+func (t *table) withdraw(e *entry, now time.Time) {
+	t.withdrawn[e.key] = withdrawal{e.endpoints, now}
+}
+
+// takenOut are the endpoints of entries that were deleted on purpose lately, and are not there again.
+func (t *table) takenOut(now time.Time) []discovery.Endpoint {
+	var out []discovery.Endpoint
+	for key, w := range t.withdrawn {
+		if t.entries[key] != nil || now.Sub(w.at) > withdrawnFor {
+			delete(t.withdrawn, key)
+			continue
+		}
+		out = append(out, w.endpoints...)
+	}
+	return out
 }
 
 // replace takes over a list made at a revision, and reports whether that changes anything. Changes that were seen meanwhile and are

@@ -41,6 +41,8 @@ type store interface {
 	// watch is a watch of prefix from revision on, on a stream of its own, with a created notification, progress notifications and
 	// a leader required. It may block until etcd answers or ctx is done; the error is that there is no client.
 	watch(ctx context.Context, prefix string, revision int64) (clientv3.WatchChan, error)
+	// hasLease reports whether a lease lives.
+	hasLease(ctx context.Context, id int64) (bool, error)
 	// awaitLink waits until the connection to etcd is up (or is down), or ctx is done, which is the only error.
 	awaitLink(ctx context.Context, up bool) error
 	// renew throws the client away, so that the next call makes a new one.
@@ -249,6 +251,7 @@ func (w *watcher) proven() { w.authFailures, w.compactions = 0, 0 }
 func (w *watcher) flush() {
 	if w.dirty {
 		w.state.Endpoints, w.state.Skipped = w.table.lists()
+		w.state.Withdrawn = w.table.takenOut(time.Now())
 		w.dirty = false
 		w.logNews()
 	}

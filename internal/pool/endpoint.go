@@ -18,7 +18,7 @@ type endpoint struct {
 	avoided   atomic.Int64 // until when, on the fleet's clock, p2c gives it no calls, see avoid.go; 0: it answers
 	picks     atomic.Uint64
 	failures  atomic.Uint64
-	lastError atomic.Pointer[string]
+	lastError atomic.Pointer[lastError] // nil once it is over
 	latency   latency
 	answered  atomic.Int64 // when a call ended there with an answer, on the fleet's clock
 	streak    atomic.Int32 // calls that failed in a row
@@ -58,6 +58,22 @@ type endpoint struct {
 	connects      uint64    // connections that became READY
 	dialled       time.Time // the last time
 	silence       silence
+}
+
+// lastError is what went wrong with an endpoint, and when.
+type lastError struct {
+	text string
+	at   time.Time
+}
+
+// wrong notes an error. A call or a connection that works ends it.
+func (ep *endpoint) wrong(err error) { ep.lastError.Store(&lastError{err.Error(), time.Now()}) }
+
+// works notes that a call succeeded, or that the endpoint was connected. It is on the way of a call.
+func (ep *endpoint) works() {
+	if ep.lastError.Load() != nil {
+		ep.lastError.Store(nil)
+	}
 }
 
 // registration is an entry of the registry that led to an endpoint.

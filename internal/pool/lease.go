@@ -87,6 +87,7 @@ func (l *lease) end(err error) {
 				ep.latency.observe(now, now-l.picked.Load())
 			}
 			ep.answers(now)
+			ep.works()
 		}
 	}
 	if l.caller != nil {
@@ -100,8 +101,7 @@ func (l *lease) failed(ep *endpoint, err error) {
 	code := status.Code(err)
 	if failure(code) {
 		ep.failures.Add(1)
-		text := err.Error()
-		ep.lastError.Store(&text)
+		ep.wrong(err)
 	}
 	switch code {
 	case codes.Unavailable:

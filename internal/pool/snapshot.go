@@ -25,17 +25,20 @@ type Snapshot struct {
 
 // EndpointSnapshot is one endpoint of a Snapshot.
 type EndpointSnapshot struct {
-	Address     string    `json:"address"`
-	IDs         []string  `json:"ids"`
-	Weight      uint32    `json:"weight"` // 0: the registry does not say
-	State       string    `json:"state"`  // IDLE, CONNECTING, READY, TRANSIENT_FAILURE, SHUTDOWN; draining, unhealthy, ejected, held
-	Connections int       `json:"connections"`
-	Connects    uint64    `json:"connects"` // connections made since it was added
-	InFlight    int64     `json:"in_flight"`
-	Picks       uint64    `json:"picks"`
-	Failures    uint64    `json:"failures"`
-	Health      string    `json:"health,omitempty"` // what it answers to health checks, or why that is not known
+	Address     string   `json:"address"`
+	IDs         []string `json:"ids"`
+	Weight      uint32   `json:"weight"` // 0: the registry does not say
+	State       string   `json:"state"`  // IDLE, CONNECTING, READY, TRANSIENT_FAILURE, SHUTDOWN; draining, unhealthy, ejected, held
+	Connections int      `json:"connections"`
+	Connects    uint64   `json:"connects"` // connections made since it was added
+	InFlight    int64    `json:"in_flight"`
+	Picks       uint64   `json:"picks"`
+	Failures    uint64   `json:"failures"`
+	Health      string   `json:"health,omitempty"` // what it answers to health checks, or why that is not known
+	// LastError is what is wrong with the instance, and LastErrorAt since when the last sign of it is known.
+	// Both are absent once the instance works again.
 	LastError   string    `json:"last_error,omitempty"`
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
 	Since       time.Time `json:"since"` // of the state
 }
 
@@ -50,7 +53,7 @@ func (f *fleet) snapshot() Snapshot {
 		Picks: f.past.picks, Failures: f.past.failures, Connects: f.connects, Ejections: f.ejections, Held: f.hold.held,
 		Endpoints: make([]EndpointSnapshot, 0, f.active),
 	}
-	if f.lastError != nil {
+	if f.lastError != nil && f.failing > 0 {
 		s.LastError = f.lastError.Error()
 	}
 	if f.settings.Subset > 0 {
@@ -83,8 +86,8 @@ func (ep *endpoint) snapshot() EndpointSnapshot {
 			s.Connections++
 		}
 	}
-	if text := ep.lastError.Load(); text != nil {
-		s.LastError = *text
+	if last := ep.lastError.Load(); last != nil {
+		s.LastError, s.LastErrorAt = last.text, last.at
 	}
 	if ep.silence.stalled {
 		s.LastError = stalledText // that calls run into their deadlines there says less
