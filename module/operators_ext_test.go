@@ -278,13 +278,13 @@ func TestCommandCall(t *testing.T) {
 		"header":        {"", []string{"-H", "x-tenant: acme", "gateway.test.v1.Echo/Unary"}, `"x-tenant":"acme"`, ""},
 		"as JSON":       {"", []string{"--json", "gateway.test.v1.Echo/Unary", `{"text":"t"}`}, `"status": 200`, ""},
 		"failure":       {"", []string{"gateway.test.v1.Echo/Unary", `{"script":{"failCode":5}}`}, `"code":5`, "404"},
-		"stream":        {"", []string{"gateway.test.v1.Echo/ServerStream", `{"text":"one","script":{"messages":2}}`}, `"text":"one"`, ""},
+		"stream":        {"", []string{"gateway.test.v1.Echo/ServerStream", `{"text":"one","count":2}`}, `"text":"one"`, ""},
 		"failed stream": {
-			"", []string{"gateway.test.v1.Echo/ServerStream", `{"text":"one","script":{"messages":3,"failCode":5,"failAfter":1,"failMessage":"bad\nnews"}}`},
+			"", []string{"gateway.test.v1.Echo/ServerStream", `{"text":"one","count":3,"script":{"failCode":5,"failAfter":1,"failMessage":"bad\nnews"}}`},
 			`"text":"one"`, `the stream failed: code 5: bad\nnews`,
 		},
 		"failed stream as JSON": {
-			"", []string{"--json", "gateway.test.v1.Echo/ServerStream", `{"script":{"messages":3,"failCode":5,"failAfter":1}}`}, `"status": 200`, "the stream failed: code 5",
+			"", []string{"--json", "gateway.test.v1.Echo/ServerStream", `{"count":3,"script":{"failCode":5,"failAfter":1}}`}, `"status": 200`, "the stream failed: code 5",
 		},
 		"no method": {"", []string{"Unary"}, "", "expected package.Service/Method"},
 	} {
