@@ -13,8 +13,8 @@ import (
 //		deny  <range>...
 //	}
 //
-// A range is a CIDR range, an IP address, or private_ranges, which means the same as in Caddy's matcher
-// remote_ip.
+// A range is a CIDR range, an IP address, or private_ranges, which means the same as in Caddy's
+// matcher remote_ip.
 func parseNetworks(d *dispenser, u *module.Upstream) error {
 	const syntax = "a block with allow and deny"
 	if _, err := args(d, 0, 0, syntax); err != nil {

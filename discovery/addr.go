@@ -12,10 +12,10 @@ import (
 // maxHostname is the longest host name that DNS can carry (RFC 1035, section 2.3.4), in bytes.
 const maxHostname = 253
 
-// CheckAddr returns an error if addr cannot be dialled as host:port. The host is an IP address (IPv6
-// in brackets) or a host name. The port is a number from 1 to 65535. Unspecified addresses such as
-// 0.0.0.0 and [::] are refused: an instance that registers the address at which it listens cannot be
-// called there.
+// CheckAddr returns an error if addr cannot be dialled as host:port. The host is an IP address
+// (IPv6 in brackets) or a host name. The port is a number from 1 to 65535. Unspecified addresses
+// such as 0.0.0.0 and [::] are refused: an instance that registers the address at which it listens
+// cannot be called there.
 func CheckAddr(addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -69,8 +69,8 @@ func isHostText(s string) bool {
 	return !strings.Contains(s, "..") && !strings.HasPrefix(s, ".")
 }
 
-// isDottedDigits reports whether s is a mistyped IPv4 address such as 10.0.0.256 or 10.0.1. It is not
-// a host name, because no top-level domain is a number.
+// isDottedDigits reports whether s is a mistyped IPv4 address such as 10.0.0.256 or 10.0.1. It is
+// not a host name, because no top-level domain is a number.
 func isDottedDigits(s string) bool {
 	last := s[strings.LastIndexByte(s, '.')+1:]
 	_, err := strconv.ParseUint(last, 10, 64)

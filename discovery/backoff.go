@@ -6,8 +6,8 @@ import (
 )
 
 // Backoff says how long to wait before the next attempt. The wait doubles with each attempt. It has
-// jitter, so that many gateways do not come back at the same moment. The zero value waits from 1 s up
-// to 30 s. A Backoff is for one goroutine.
+// jitter, so that many gateways do not come back at the same moment. The zero value waits from 1 s
+// up to 30 s. A Backoff is for one goroutine.
 type Backoff struct {
 	// Base is the first wait. Default: 1 s.
 	Base time.Duration

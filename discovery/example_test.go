@@ -9,7 +9,8 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// registry is a registry with a blocking query, as many have: poll returns when the list has changed.
+// registry is a registry with a blocking query, as many have: poll returns when the list has
+// changed.
 type registry struct{ lists chan []discovery.Endpoint }
 
 func (r *registry) poll(ctx context.Context) ([]discovery.Endpoint, error) {
@@ -24,8 +25,8 @@ func (r *registry) poll(ctx context.Context) ([]discovery.Endpoint, error) {
 	}
 }
 
-// source finds instances in such a registry. As a Caddy module it has the address of the registry and the name
-// of the service as JSON fields.
+// source finds instances in such a registry. As a Caddy module it has the address of the registry
+// and the name of the service as JSON fields.
 type source struct {
 	registry *registry
 	service  string
@@ -54,7 +55,8 @@ func (s *source) Watch(ctx context.Context, publish func(discovery.State)) {
 	}
 }
 
-// A source publishes complete lists. After an error it publishes the last list again, with the error.
+// A source publishes complete lists. After an error it publishes the last list again, with the
+// error.
 func Example() {
 	var _ discovery.Source = (*source)(nil)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// Changes are collected until the source is quiet for quietTime, or for collectTime at most. Then the
-// subscribers are told. An instance that leaves and comes back under another key within that time is not
-// a change, and a thousand instances that start together are one change.
+// Changes are collected until the source is quiet for quietTime, or for collectTime at most. Then
+// the subscribers are told. An instance that leaves and comes back under another key within that
+// time is not a change, and a thousand instances that start together are one change.
 const (
 	quietTime   = 50 * time.Millisecond
 	collectTime = 500 * time.Millisecond
@@ -20,13 +20,13 @@ const (
 
 // Feed shares one watch of a source among any number of subscribers and remembers the last state.
 //
-// It keeps the promises of the contract even if the source breaks them. A source that panics or returns
-// early is started again with backoff, and the last list stays. Endpoints are sorted. An empty list that
-// is not Synced never replaces a known list. (A panic in a goroutine that the source started itself
-// cannot be caught.)
+// It keeps the promises of the contract even if the source breaks them. A source that panics or
+// returns early is started again with backoff, and the last list stays. Endpoints are sorted. An
+// empty list that is not Synced never replaces a known list. (A panic in a goroutine that the
+// source started itself cannot be caught.)
 //
-// The first state and the first Synced state are handed on at once. Others are handed on when the source
-// is quiet, see quietTime.
+// The first state and the first Synced state are handed on at once. Others are handed on when the
+// source is quiet, see quietTime.
 type Feed struct {
 	src    Source
 	id     string
@@ -66,8 +66,8 @@ func (f *Feed) State() State {
 	return f.state
 }
 
-// Close stops the watch and all subscriptions, and waits for them. It must not be called from the fn of
-// a subscriber.
+// Close stops the watch and all subscriptions, and waits for them. It must not be called from the
+// fn of a subscriber.
 func (f *Feed) Close() {
 	f.cancel()
 	f.wg.Wait()
@@ -167,8 +167,8 @@ func (f *Feed) dispatch(ctx context.Context) {
 	}
 }
 
-// collect returns when the source has been quiet for quietTime, or after collectTime. It returns false
-// when ctx is done.
+// collect returns when the source has been quiet for quietTime, or after collectTime. It returns
+// false when ctx is done.
 func (f *Feed) collect(ctx context.Context) bool {
 	quiet := time.NewTimer(quietTime)
 	defer quiet.Stop()

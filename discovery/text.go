@@ -6,9 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// Printable returns a text of somebody else so that it can stand in a log line or on a terminal. Characters
-// that do not print are escaped as in a Go string: line breaks, escape sequences, marks that change the
-// direction of writing, and bytes that are not UTF-8. A text without such characters is returned as it is.
+// Printable returns a text of somebody else so that it can stand in a log line or on a terminal.
+// Characters that do not print are escaped as in a Go string: line breaks, escape sequences, marks
+// that change the direction of writing, and bytes that are not UTF-8. A text without such
+// characters is returned as it is.
 func Printable(s string) string {
 	if isPrintable(s) {
 		return s

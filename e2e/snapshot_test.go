@@ -134,7 +134,7 @@ func TestTwoProcessesShareADataDirectory(t *testing.T) {
 	for _, c := range []*kit.Caddy{a, b} {
 		c.Terminate(t)
 		c.Wait(t, 30*time.Second)
-		if log := c.Log(); strings.Contains(log, "could not be saved") || strings.Contains(log, "cannot be used") {
+		if log := c.Log(); strings.Contains(log, "cannot save the snapshot") || strings.Contains(log, "cannot be used") {
 			t.Errorf("one is in the way of the other:\n%s", log)
 		}
 	}

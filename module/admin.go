@@ -18,9 +18,10 @@ import (
 //	GET /grpc_gateway/upstreams/<name>   one of them
 //	GET /grpc_gateway/routes             the route tables of its handlers
 //
-// Nothing can be changed here: the config is what is changed, through Caddy's own API.
+// It is read-only. What the gateway does is changed by its config, through Caddy's own API.
 //
-// Caddy makes admin routers before apps, so this reads the state of the process, not that of a config.
+// Caddy makes admin routers before apps, so this reads the state of the process and not that of a
+// config.
 type adminAPI struct{}
 
 const (
@@ -54,7 +55,7 @@ func get(show func(app *App, r *http.Request) (any, error)) caddy.AdminHandlerFu
 		}
 		app := running.newest()
 		if app == nil {
-			app = new(App) // no config, nothing to show
+			app = new(App) // There is no config, so there is nothing to show.
 		}
 		v, err := show(app, r)
 		if err != nil {
@@ -70,7 +71,7 @@ func get(show func(app *App, r *http.Request) (any, error)) caddy.AdminHandlerFu
 	}
 }
 
-// marshal is JSON that can be shown on a terminal: characters that do not print are escaped.
+// marshal returns JSON that can be shown on a terminal: characters that do not print are escaped.
 func marshal(v any, indent string) ([]byte, error) {
 	raw, err := json.MarshalIndent(v, "", indent)
 	if indent == "" {
@@ -79,8 +80,8 @@ func marshal(v any, indent string) ([]byte, error) {
 	return printableJSON(raw), err
 }
 
-// printableJSON escapes the characters in JSON that do not print. The value stays the same: outside of
-// strings JSON has only ASCII characters and white space.
+// printableJSON escapes the characters in JSON that do not print. The value stays the same: outside
+// of strings JSON has only ASCII characters and white space.
 func printableJSON(raw []byte) []byte {
 	out := make([]byte, 0, len(raw))
 	for len(raw) > 0 {

@@ -38,8 +38,11 @@ func routesCommand() *cobra.Command {
 		Long: `
 Prints which HTTP requests call which RPC at which upstream, and what does not work as it is written.
 
-With --config the tables are compiled from that file, without starting anything. Schemas that come from files are read; where a schema is
-read by reflection, the running server is asked for its tables instead. Without --config that is what is done at once.`,
+With --config the tables are compiled from that file, without starting anything. Schemas in files are read. If a
+schema is read by reflection, the running server is asked for its tables instead. Without --config the running
+server is asked at once.
+
+The exit code is 1 if the config is wrong or no server answers. Problems in routes do not change it.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().StringP("config", "c", "", "Config file to compile")
@@ -99,8 +102,8 @@ func addCommonFlags(cmd *cobra.Command) {
 	cmd.Flags().Bool("json", false, "Print JSON")
 }
 
-// exits makes a command: an error that it returns is printed, and the exit code is 1. Texts of servers are in
-// errors, too.
+// exits makes a command: an error that it returns is printed, and the exit code is 1. Texts of
+// servers are in errors, too.
 func exits(run func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		cmd.SilenceUsage = true
@@ -124,7 +127,7 @@ func show(cmd *cobra.Command, v any, words func(io.Writer) error) error {
 	return err
 }
 
-// findRoutes takes the tables from the config file, or the running server.
+// findRoutes takes the tables from the config file or from the running server.
 func findRoutes(cmd *cobra.Command) ([]HandlerView, error) {
 	file, _ := cmd.Flags().GetString("config")
 	adapter, _ := cmd.Flags().GetString("adapter")
@@ -148,7 +151,8 @@ func findRoutes(cmd *cobra.Command) ([]HandlerView, error) {
 	return completeRoutes(cmd, handlers, raw), nil
 }
 
-// completeRoutes asks the running server if the schemas in the config file's reach are not all that is needed.
+// completeRoutes asks the running server for the tables if the config file does not lead to all
+// schemas.
 func completeRoutes(cmd *cobra.Command, handlers []HandlerView, raw []byte) []HandlerView {
 	complete := true
 	for i := range handlers {
@@ -169,7 +173,7 @@ func completeRoutes(cmd *cobra.Command, handlers []HandlerView, raw []byte) []Ha
 	return live
 }
 
-// adminAddress is the flag's, that of the config, or Caddy's default.
+// adminAddress returns the address of the flag, of the config, or Caddy's default.
 func adminAddress(cmd *cobra.Command, config []byte) string {
 	if address, _ := cmd.Flags().GetString("address"); address != "" {
 		return address

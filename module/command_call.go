@@ -67,8 +67,8 @@ func callJSON(cmd *cobra.Command, resp *http.Response) error {
 	return nil
 }
 
-// callText prints the body line by line, as it comes. A line of a stream is a message, and the last one may say
-// why the stream failed.
+// callText prints the body line by line, as it comes. A line of a stream is a message, and the last
+// one may say why the stream failed.
 func callText(w io.Writer, resp *http.Response) error {
 	in := bufio.NewReader(resp.Body)
 	var last []byte
@@ -94,8 +94,8 @@ func callText(w io.Writer, resp *http.Response) error {
 	}
 }
 
-// forOutput is a line of a body as it is printed. JSON stays the same value. Other texts are made printable on
-// a terminal only: a file or another program gets what the service sent.
+// forOutput is a line of a body as it is printed. JSON stays the same value. Other texts are made
+// printable on a terminal only: a file or another program gets what the service sent.
 func forOutput(w io.Writer, line []byte) string {
 	switch {
 	case json.Valid(line):
@@ -122,7 +122,8 @@ func isStream(resp *http.Response) bool {
 	return err == nil && kind == "application/x-ndjson"
 }
 
-// streamError is the error that the last line of a stream tells of: {"error": {"code": 5, "message": "…"}}.
+// streamError is the error that the last line of a stream tells of: {"error": {"code": 5,
+// "message": "…"}}.
 func streamError(line []byte) error {
 	var last map[string]json.RawMessage
 	var status struct {

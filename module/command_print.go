@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool"
 )
 
-// say is fmt.Fprintf for a terminal: it makes the texts among args printable, because services and registries
-// choose many of them.
+// say is fmt.Fprintf for a terminal: it makes the texts among args printable, because services and
+// registries choose many of them.
 func say(w io.Writer, format string, args ...any) {
 	for i, arg := range args {
 		switch v := arg.(type) {
@@ -112,7 +112,7 @@ func printUpstream(w io.Writer, u *UpstreamView, now time.Time) error {
 	return err
 }
 
-// whyNot is why an instance gets no calls, or did not last.
+// whyNot says why an instance gets no calls, and how old that is.
 func whyNot(e *pool.EndpointSnapshot, now time.Time) string {
 	if e.State == "unhealthy" {
 		return "health check: " + e.Health

@@ -17,8 +17,8 @@ const (
 	digestEvery = time.Minute
 )
 
-// digest logs what happens to many services at the same time in one line: how many there are, some of them,
-// and the details of the first. The zero value needs a message and write.
+// digest logs what happens to many services at the same time in one line: how many there are, some
+// of them, and the details of the first. The zero value needs a message and write.
 type digest struct {
 	message string
 	write   func(log *zap.Logger, message string, fields ...zap.Field)

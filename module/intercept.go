@@ -11,12 +11,12 @@ import (
 // emptyMessage is the full name of the message type that says nothing.
 const emptyMessage = "google.protobuf.Empty"
 
-// yield prepares an answer that another handler has buffered, to send it with a status of its own. Caddy's
-// handler intercept does so for replace_status.
+// yield prepares an answer that another handler has buffered, to send it with a status of its own.
+// Caddy's handler intercept does so for replace_status.
 //
-// The length of the body is for that handler to say: a status such as 204 allows none. An answer of type
-// google.protobuf.Empty loses its body "{}". The handler would write it even for such a status, and Caddy
-// would log that as an error of the server.
+// The length of the body is for that handler to say: a status such as 204 allows none. An answer of
+// type google.protobuf.Empty loses its body "{}". The handler would write it even for such a
+// status, and Caddy would log that as an error of the server.
 func yield(w http.ResponseWriter, info *frontend.Info) {
 	recorder, ok := w.(caddyhttp.ResponseRecorder)
 	if !ok || !recorder.Buffered() {

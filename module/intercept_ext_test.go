@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit"
 )
 
-// The handler intercept gives an answer another status. For an answer that says nothing this may be one
-// without a body, and no error is logged.
+// The handler intercept gives an answer another status. For an answer that says nothing this may be
+// one without a body, and no error is logged.
 func TestStatusByIntercept(t *testing.T) {
 	const remove = "/gateway.test.v1.Library/DeleteBook"
 	for name, tt := range map[string]struct {

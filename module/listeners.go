@@ -58,8 +58,8 @@ func isLocal(addr netip.Addr) bool {
 	return false
 }
 
-// applyListeners makes the addresses of the config's HTTP servers known before the servers listen: Caddy may
-// start this app first.
+// applyListeners makes the addresses of the config's HTTP servers known before the servers listen:
+// Caddy may start this app first.
 func (a *App) applyListeners() {
 	known := make(map[string]bool)
 	if app, err := a.ctx.AppIfConfigured("http"); err == nil {

@@ -12,16 +12,17 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// lastingLog is the logger of what outlives configs: it writes to Caddy's default log of the moment, at its level. What caddy.Log returns is the log
-// of the config in force: when another one takes over, its file may be closed, and what is written there later is lost.
+// lastingLog returns a logger for what outlives configs. It writes to the default log that Caddy
+// has at the moment, at its level. caddy.Log returns the log of the config in force: when another
+// config takes over, its file may be closed, and what is written there later is lost.
 func lastingLog() *zap.Logger {
 	return caddy.Log().WithOptions(zap.WrapCore(func(zapcore.Core) zapcore.Core {
 		return printableCore{lastingCore{}}
 	})).Named(appName)
 }
 
-// printable makes everything that a logger writes printable, because texts of services and registries go
-// into log fields: a line break in one must not look like the next entry of the log.
+// printable makes everything that a logger writes printable, because texts of services and
+// registries go into log fields: a line break in one must not look like the next entry of the log.
 func printable(log *zap.Logger) *zap.Logger {
 	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core { return printableCore{core} }))
 }
@@ -59,7 +60,8 @@ func printableFields(fields []zapcore.Field) []zapcore.Field {
 	return out
 }
 
-// printableField returns the field with printable text. Stacks are texts of this process, with line breaks.
+// printableField returns the field with printable text. Stacks are texts of this process, with line
+// breaks.
 func printableField(f zapcore.Field) zapcore.Field {
 	switch {
 	case f.Key == "stack":
@@ -93,8 +95,8 @@ type printableStringer struct{ fmt.Stringer }
 
 func (s printableStringer) String() string { return discovery.Printable(s.Stringer.String()) }
 
-// lastingCore hands everything to the core of Caddy's default log. discovery/etcd has another one, since a source imports nothing of ours
-// but its contract.
+// lastingCore hands everything to the core of Caddy's default log. discovery/etcd has its own copy,
+// because a source imports only the contract for sources.
 type lastingCore struct{ fields []zapcore.Field }
 
 // Enabled implements zapcore.LevelEnabler.
@@ -113,7 +115,7 @@ func (c lastingCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.C
 	return caddy.Log().Core().With(c.fields).Check(e, ce)
 }
 
-// Write implements zapcore.Core, for those who wrap it.
+// Write implements zapcore.Core, for cores that wrap this one.
 func (c lastingCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	return caddy.Log().Core().With(c.fields).Write(e, fields)
 }

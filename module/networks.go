@@ -70,8 +70,9 @@ type RefusedView struct {
 	Reason  string `json:"reason"`
 }
 
-// admission leaves out the instances of a feed whose address the policy refuses. It has what a channel
-// needs of a feed, and guards the channel's dials, because the meaning of a host name is known only then.
+// admission leaves out the instances of a feed whose address the policy refuses. It has what a
+// channel needs of a feed, and guards the channel's dials, because the meaning of a host name is
+// known only then.
 type admission struct {
 	feed   *discovery.Feed
 	policy *netpolicy.Policy

@@ -41,8 +41,8 @@ func listen(t *testing.T, host string) (port string, accepted *atomic.Int64) {
 	return port, accepted
 }
 
-// A registry names addresses that are refused beside one that is not. The refused ones are shown, counted
-// and logged once, and the service works without them.
+// A registry names addresses that are refused beside one that is not. The refused ones are shown,
+// counted and logged once, and the service works without them.
 func TestAddressesOfARegistryThatAreRefused(t *testing.T) {
 	backend := testkit.StartBackend(t)
 	_, port, _ := net.SplitHostPort(backend.Addr())

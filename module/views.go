@@ -14,10 +14,12 @@ type UpstreamView struct {
 	Name string `json:"name"`
 	// Target is the ID of the source of its instances.
 	Target string `json:"target"`
-	// Key names the pool of connections: upstreams with equal keys share it, and it stays over a reload that does not change it.
+	// Key names the pool of connections. Upstreams with equal keys share a pool, and the pool
+	// outlives a reload that does not change the key.
 	Key string `json:"key"`
-	// Generations is how many users the pool has: upstreams of the config in force and, while a reload is under way, of
-	// the one before, and the schema if it is read by reflection. 0 means that the pool drains and goes.
+	// Generations is the number of users of the pool: upstreams of the config in force, and during
+	// a reload those of the config before, and the schema if it is read by reflection. 0 means that
+	// the pool drains.
 	Generations int          `json:"generations"`
 	Registry    RegistryView `json:"registry"`
 	// Refused are the instances that are not connected because of their address.
@@ -30,9 +32,11 @@ type UpstreamView struct {
 type RegistryView struct {
 	// Synced is true once a complete list was obtained.
 	Synced bool `json:"synced"`
-	// Stale is true when the list may be out of date: the registry cannot be reached, or it is not sure itself.
+	// Stale is true if the list may be out of date: the registry cannot be reached, or has no
+	// quorum.
 	Stale bool `json:"stale"`
-	// Snapshot is from when the list is, if it is the one on disk: the registry has not answered since the start.
+	// Snapshot is when the list was saved, if it is the one on disk. The registry has not answered
+	// since the start.
 	Snapshot    *time.Time    `json:"snapshot,omitempty"`
 	Revision    int64         `json:"revision,omitempty"`
 	LastContact *time.Time    `json:"last_contact,omitempty"`
@@ -50,13 +54,13 @@ type SkippedView struct {
 // HandlerView is what one handler does, as the admin API shows it. Its JSON is public.
 type HandlerView struct {
 	Upstreams []string `json:"upstreams"`
-	// Pending says why not all routes are known yet.
+	// Pending says why some routes are not known yet.
 	Pending  string      `json:"pending,omitempty"`
 	Routes   []RouteView `json:"routes"`
 	Problems []Problem   `json:"problems,omitempty"`
 }
 
-// view is the upstream as operators see it.
+// view returns the upstream as operators see it.
 func (u *upstream) view() UpstreamView {
 	generations, _ := channels.References(u.channel.key)
 	snapshot, ok := u.channel.snapshot()
@@ -100,7 +104,8 @@ func registryView(s discovery.State) RegistryView {
 	return v
 }
 
-// upstreamViews are the upstreams of the config in force, each once, and the pools of earlier ones that still drain.
+// upstreamViews returns the upstreams of the config in force, each once, and pools of earlier
+// configs that still drain.
 func (a *App) upstreamViews() []UpstreamView {
 	views := []UpstreamView{}
 	seen := make(map[string]bool)
@@ -121,7 +126,7 @@ func (a *App) upstreamViews() []UpstreamView {
 	return views
 }
 
-// handlerViews are the handlers of the config, in the order in which Caddy made them.
+// handlerViews returns the handlers of the config, in the order in which Caddy made them.
 func (a *App) handlerViews() []HandlerView {
 	views := []HandlerView{}
 	for _, h := range a.handlers {
@@ -142,7 +147,7 @@ func (r *routing) view() HandlerView {
 	return v
 }
 
-// routesOf provisions a config, without starting it, and returns its handlers. It is for the command line.
+// routesOf provisions a config for the command line, without starting it, and returns its handlers.
 func routesOf(config *caddy.Config) ([]HandlerView, error) {
 	ctx, err := caddy.ProvisionContext(config)
 	if err != nil {

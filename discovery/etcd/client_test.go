@@ -25,8 +25,8 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// fakeServer speaks etcd's protocol as far as a session needs it, with logins. It refuses logins that bring an expired token,
-// as etcd 3.4 does.
+// fakeServer speaks etcd's protocol as far as a session needs it, with logins. It refuses logins
+// that bring an expired token, as etcd 3.4 does.
 type fakeServer struct {
 	etcdserverpb.UnimplementedKVServer
 	etcdserverpb.UnimplementedWatchServer

@@ -47,12 +47,15 @@ type fakeStore struct {
 	// What to do wrong; nil and zero: nothing.
 	listErr, serializableErr, pingErr, clientErr error
 	slow                                         time.Duration // each list takes so long
-	login                                        time.Duration // making the client takes so long; zero once there is one
-	behind                                       int64         // serializable lists are from this revision
-	refuse                                       string        // each watch is cancelled with this after its confirmation
-	silent                                       bool          // watches are not confirmed
-	forgetful                                    bool          // watches are not told of changes
-	createdAt                                    int64         // revision that confirmations claim
+	// login is how long it takes to make the client. It is zero once there is one.
+	login time.Duration
+	// behind is the revision of serializable lists.
+	behind int64
+	// refuse is the reason with which each watch is cancelled after its confirmation.
+	refuse    string
+	silent    bool  // watches are not confirmed
+	forgetful bool  // watches are not told of changes
+	createdAt int64 // revision that confirmations claim
 
 	happened
 }

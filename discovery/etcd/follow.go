@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// following is one watch, from its start until it fails. Everything happens in the goroutine of watcher.run; the
-// others only wait for something and pass it on.
+// following is one watch, from its start until it fails. Everything happens in the goroutine of
+// watcher.run. The other goroutines only wait for something and pass it on.
 type following struct {
 	*watcher
 	ctx  context.Context
@@ -41,7 +41,8 @@ type listResult struct {
 	since int64 // revision when it was asked for
 }
 
-// follow applies changes to the table from the revision on, until the watch fails. The error says why; it is never nil.
+// follow applies changes to the table from the revision on, until the watch fails. The error, which
+// is never nil, says why.
 func (w *watcher) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	f := &following{
@@ -105,7 +106,8 @@ func (f *following) receive() {
 	}
 }
 
-// observeLink passes on whether there is a connection, each time that changes, beginning with its loss.
+// observeLink passes on each change of whether there is a connection. It begins with the loss of
+// it.
 func (f *following) observeLink() {
 	for up := false; f.store.awaitLink(f.ctx, up) == nil; up = !up {
 		select {
@@ -159,8 +161,9 @@ func (f *following) response(resp *clientv3.WatchResponse) error {
 		f.confirmed = time.Now()
 		f.healthy()
 		f.flushNow()
-		// A member that is behind is no reason for concern, a cluster that is was restored from a backup: only a linearizable list
-		// can tell. A watch of a revision to come would stay silent until the cluster gets there.
+		// A member may be behind the others, which does no harm. A cluster that is behind was
+		// restored from a backup. Only a linearizable list can tell. Without it, the watch of a
+		// future revision would stay silent until the cluster gets there.
 		if f.state.Stale || resp.Header.GetRevision() < f.revision {
 			f.startList()
 		}
@@ -194,15 +197,15 @@ func (f *following) response(resp *clientv3.WatchResponse) error {
 	return nil
 }
 
-// alone reports whether an event is the only one of its revision. When a lease ends, and when a whole prefix is
-// deleted, the keys go in one revision.
+// alone reports whether an event is the only one of its revision. When a lease ends, and when a
+// whole prefix is deleted, the keys go in one revision.
 func alone(events []*clientv3.Event, i int) bool {
 	at := events[i].Kv.ModRevision
 	return (i == 0 || events[i-1].Kv.ModRevision != at) && (i == len(events)-1 || events[i+1].Kv.ModRevision != at)
 }
 
-// inquire finds out whether a key that is about to leave the table was deleted on purpose: it had no lease, or
-// its lease lives. If etcd does not say, it counts as lost.
+// inquire finds out whether a key that is about to leave the table was deleted on purpose: it had
+// no lease, or its lease lives. If etcd does not say, it counts as lost.
 func (f *following) inquire(key string) {
 	const most = 16 // questions at a time
 	e := f.table.entries[key]
@@ -242,7 +245,8 @@ func (f *following) takeAnswer(a leaseAnswer) {
 
 func (f *following) advance(revision int64) { f.revision = max(f.revision, revision) }
 
-// flushSoon publishes at once after a time of quiet, and otherwise once per publishEvery and what the length of the list adds to it.
+// flushSoon publishes at once if the last time was long enough ago. Otherwise it waits for
+// publishEvery, and longer for a long list.
 func (f *following) flushSoon() {
 	if wait := publishEvery + time.Duration(len(f.table.entries))*publishEach - time.Since(f.published); wait > 0 {
 		f.later.Reset(wait)
@@ -257,7 +261,7 @@ func (f *following) flushNow() {
 	f.flush()
 }
 
-// startList asks for a linearizable list, beside the watch.
+// startList asks for a linearizable list while the watch goes on.
 func (f *following) startList() {
 	if f.listing {
 		return
@@ -271,7 +275,7 @@ func (f *following) startList() {
 	})
 }
 
-// takeList compares the table with a list, so that whatever a watch can miss is missed for minutes only.
+// takeList compares the table with a list, so that what a watch misses is found within minutes.
 func (f *following) takeList(result listResult) error {
 	f.listing = false
 	next := reconcileEvery
@@ -302,7 +306,8 @@ func (f *following) takeList(result listResult) error {
 	return nil
 }
 
-// lostError says why there is no connection; the answer to a cheap read tells more than the state of a connection.
+// lostError says why there is no connection. The error of a cheap read tells more than the state of
+// a connection.
 func (f *following) lostError() error {
 	ctx, cancel := context.WithTimeout(f.ctx, pingTimeout)
 	defer cancel()

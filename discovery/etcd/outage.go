@@ -14,11 +14,12 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// tellAt says how long an outage has lasted when the log tells of it. The first line waits a moment, so
-// that it can count the watches that the outage affects.
+// tellAt says how long an outage has lasted when the log tells of it. The first line waits a
+// moment, so that it can count the watches that the outage affects.
 var tellAt = [...]time.Duration{time.Second, time.Minute}
 
-// deniedEvery is the time between two lines about services that etcd denies, if there are more of them.
+// deniedEvery is the time between two lines about services that etcd denies, if there are more of
+// them.
 const deniedEvery = 10 * time.Minute
 
 // trouble is what is wrong with one watch.
@@ -28,9 +29,9 @@ type trouble struct {
 	instances int // that stay in use
 }
 
-// outages logs trouble with a cluster. All watches of the cluster report to it, so that one dead etcd is
-// a few lines in the log and not a few lines for every service. What etcd denies to this gateway counts
-// as an outage of its own: it may last, and must not hide that etcd is down.
+// outages logs trouble with a cluster. All watches of the cluster report to it, so that one dead
+// etcd is a few lines in the log and not a few lines for every service. What etcd denies to this
+// gateway counts as an outage of its own: it may last, and must not hide that etcd is down.
 type outages struct {
 	log *zap.Logger
 
@@ -82,7 +83,8 @@ func (o *outages) schedule(present *outage) {
 	present.next = timer
 }
 
-// end notes that a watch works. The log says so when it is the last one of an outage that was logged.
+// end notes that a watch works. The log says so when it is the last one of an outage that was
+// logged.
 func (o *outages) end(w *watcher, revision int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -102,7 +104,8 @@ func (o *outages) forget(w *watcher) {
 	o.leave(&o.denied, w)
 }
 
-// leave takes a watch out of an outage and reports whether that ends the outage. Caller must hold o.mu.
+// leave takes a watch out of an outage and reports whether that ends the outage. Caller must hold
+// o.mu.
 func (o *outages) leave(present *outage, w *watcher) (over bool) {
 	if _, ok := present.watches[w]; !ok {
 		return false
@@ -137,7 +140,8 @@ func (o *outages) tell(present *outage, timer *time.Timer) {
 	}
 }
 
-// fields describes an outage: how many services it affects, some of them, and the error of the first.
+// fields describes an outage: how many services it affects, some of them, and the error of the
+// first.
 func (present *outage) fields() []zap.Field {
 	const examples = 5
 	all := slices.SortedFunc(maps.Values(present.watches), func(a, b trouble) int { return cmp.Compare(a.prefix, b.prefix) })

@@ -19,8 +19,8 @@ import (
 
 var errDead = &unreachableError{status.Error(codes.Unavailable, "connection refused\nWARN forged")}
 
-// Services of one cluster that is down are a few lines in the log, however long that lasts, and one line
-// when it is back.
+// Services of one cluster that is down are a few lines in the log, however long that lasts, and one
+// line when it is back.
 func TestAnOutageIsAFewLines(t *testing.T) {
 	const services = 50
 	for name, tt := range map[string]struct {

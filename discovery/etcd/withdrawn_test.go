@@ -38,7 +38,8 @@ func (s *fakeStore) deleteAll(keys ...string) {
 	}
 }
 
-// A registration that is deleted alone while its lease lives, or that has no lease, was deleted on purpose.
+// A registration that is deleted alone while its lease lives, or that has no lease, was deleted on
+// purpose.
 func TestWithdrawn(t *testing.T) {
 	for name, tt := range map[string]struct {
 		leases map[int64]bool // those that live

@@ -42,7 +42,8 @@ func startInstance(ctx context.Context, etcd *clientv3.Client, key string, store
 	return inst, nil
 }
 
-// close withdraws the registration first, so that no new call comes. Then it waits for the calls in flight.
+// close withdraws the registration first, so that no new call comes. Then it waits for the calls in
+// flight.
 func (i *instance) close() {
 	i.registration.close()
 	timer := time.AfterFunc(5*time.Second, i.server.Stop)

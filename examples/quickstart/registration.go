@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	// leaseTTL is how long a registration outlives an instance that died without saying so, in seconds.
+	// leaseTTL is how long a registration outlives an instance that died without saying so, in
+	// seconds.
 	leaseTTL = 5
 	// etcdTimeout bounds one request to etcd.
 	etcdTimeout = 3 * time.Second
@@ -21,9 +22,9 @@ const (
 // registration keeps an address registered in etcd in the way of go-zero: the key is
 // <service key>/<lease id>, the value host:port, and the lease is kept alive.
 //
-// A lease can be lost while the instance lives: the process was suspended, the machine slept, etcd was
-// away for too long, or somebody revoked the lease. Then the address is registered again under a new
-// lease. An instance that registers only once at its start gets no calls after that.
+// A lease can be lost while the instance lives: the process was suspended, the machine slept, etcd
+// was away for too long, or somebody revoked the lease. Then the address is registered again under
+// a new lease. An instance that registers only once at its start gets no calls after that.
 type registration struct {
 	etcd      *clientv3.Client
 	key, addr string
@@ -31,8 +32,8 @@ type registration struct {
 	done      chan struct{} // closed when the registration is withdrawn
 }
 
-// register registers addr and keeps it registered until close. The first attempt must succeed before
-// ctx ends.
+// register registers addr and keeps it registered until close. The first attempt must succeed
+// before ctx ends.
 func register(ctx context.Context, etcd *clientv3.Client, key, addr string) (*registration, error) {
 	r := &registration{etcd: etcd, key: key, addr: addr, done: make(chan struct{})}
 	lease, err := r.put(ctx)

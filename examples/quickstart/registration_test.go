@@ -67,7 +67,8 @@ func one(t *testing.T, client *clientv3.Client, not clientv3.LeaseID) (lease cli
 	return 0, ""
 }
 
-// An instance whose lease is gone registers again, as often as that happens, and leaves nothing when it ends.
+// An instance whose lease is gone registers again, as often as that happens, and leaves nothing
+// when it ends.
 func TestInstanceRegistersAgain(t *testing.T) {
 	client := testEtcd(t)
 	inst, err := startInstance(t.Context(), client, testKey, newUserStore())

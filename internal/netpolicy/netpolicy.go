@@ -20,8 +20,8 @@ type Policy struct {
 	// Allow and Deny are networks. An address in Deny is refused. If Allow has entries, an address
 	// outside of them is refused. Both hold for every address, whoever wrote it.
 	Allow, Deny []netip.Prefix
-	// ByHand says that the operator wrote the addresses into the config. No default applies to an IP
-	// address that was written by hand. A host name is still resolved by others, so the defaults
+	// ByHand says that the operator wrote the addresses into the config. No default applies to an
+	// IP address that was written by hand. A host name is still resolved by others, so the defaults
 	// apply to what it resolves to. Own does not: the port was written by hand.
 	ByHand bool
 	// Own reports whether the gateway itself listens at an address. Nil: it listens nowhere.
@@ -61,7 +61,8 @@ func Parse(text string) (netip.Prefix, error) {
 // mappedBits is the length of the prefix of IPv4-mapped IPv6 addresses, ::ffff:0:0/96.
 const mappedBits = 96
 
-// CheckAddr checks an address of the form host:port. It accepts a host name, which only Guard can check.
+// CheckAddr checks an address of the form host:port. It accepts a host name, which only Guard can
+// check.
 func (p *Policy) CheckAddr(addr string) error {
 	ip, err := netip.ParseAddrPort(addr)
 	if err != nil {
@@ -70,8 +71,9 @@ func (p *Policy) CheckAddr(addr string) error {
 	return p.check(ip, p.ByHand)
 }
 
-// Guard returns the function that checks the IP address of a connection before it is dialled. addr is
-// the address of the instance that the connection is for. It has the type of net.Dialer.ControlContext.
+// Guard returns the function that checks the IP address of a connection before it is dialled. addr
+// is the address of the instance that the connection is for. It has the type of
+// net.Dialer.ControlContext.
 func (p *Policy) Guard(addr string) func(context.Context, string, string, syscall.RawConn) error {
 	_, err := netip.ParseAddrPort(addr)
 	trusted := p.ByHand && err == nil
@@ -160,8 +162,8 @@ var reserved = []struct {
 	{netip.MustParsePrefix("224.0.0.0/4"), "a multicast address"},
 	{netip.MustParsePrefix("ff00::/8"), "a multicast address"},
 	{netip.MustParsePrefix("255.255.255.255/32"), "the broadcast address"},
-	// Services of the cloud beside an instance, which give credentials to whoever asks. Most of them
-	// are link-local. These are not: AWS (metadata, DNS, EKS), Google, Alibaba and Azure.
+	// Services of the cloud beside an instance, which give credentials to whoever asks. Most of
+	// them are link-local. These are not: AWS (metadata, DNS, EKS), Google, Alibaba and Azure.
 	{netip.MustParsePrefix("fd00:ec2::/32"), "a metadata service of the cloud"},
 	{netip.MustParsePrefix("fd20:ce::254/128"), "a metadata service of the cloud"},
 	{netip.MustParsePrefix("100.100.100.200/32"), "a metadata service of the cloud"},

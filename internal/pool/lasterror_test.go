@@ -32,7 +32,8 @@ func TestLastErrorEndsWithAConnection(t *testing.T) {
 	})
 }
 
-// The error of a call is gone once a call succeeds. A call that fails in another way does not end it.
+// The error of a call is gone once a call succeeds. A call that fails in another way does not end
+// it.
 func TestLastErrorEndsWithACall(t *testing.T) {
 	b := startBackend(t, "")
 	f := &manualFeed{}

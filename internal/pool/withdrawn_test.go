@@ -8,7 +8,8 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// Instances that somebody has taken out of the registry on purpose are not held, however many they are.
+// Instances that somebody has taken out of the registry on purpose are not held, however many they
+// are.
 func TestWithdrawnInstancesAreNotHeld(t *testing.T) {
 	all := hosts(10)
 	gone := func(listed, withdrawn []string) discovery.State {
