@@ -91,9 +91,7 @@ no answer, and if the arguments are wrong.`,
 	cmd.Flags().StringArrayP("header", "H", nil, "Request header, name: value")
 	cmd.Flags().Duration("timeout", 30*time.Second, "How long to wait for the answer")
 	cmd.Flags().Bool("json", false, "Print HTTP status, headers and body as JSON")
-	cmd.RunE = exits(func(cmd *cobra.Command, args []string) error {
-		return call(cmd, args)
-	})
+	cmd.RunE = exits(call)
 	return cmd
 }
 
@@ -164,11 +162,11 @@ func completeRoutes(cmd *cobra.Command, handlers []HandlerView, raw []byte) []Ha
 	address := adminAddress(cmd, raw)
 	var live []HandlerView
 	if err := askAdmin(address, routesPath, &live); err != nil {
-		say(cmd.ErrOrStderr(), "Some schemas are read by reflection, which only a running server does, and none answers at %s: "+
+		sayf(cmd.ErrOrStderr(), "Some schemas are read by reflection, which only a running server does, and none answers at %s: "+
 			"only the routes from files are known.\n", address)
 		return handlers
 	}
-	say(cmd.ErrOrStderr(), "Some schemas are read by reflection, which only a running server does: "+
+	sayf(cmd.ErrOrStderr(), "Some schemas are read by reflection, which only a running server does: "+
 		"these are the routes of the server at %s.\n", address)
 	return live
 }

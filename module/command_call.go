@@ -130,7 +130,8 @@ func streamError(line []byte) error {
 		Code    int    `json:"code"`
 		Message string `json:"message"`
 	}
-	if json.Unmarshal(line, &last) != nil || len(last) != 1 || json.Unmarshal(last["error"], &status) != nil || status.Code == 0 {
+	isError := json.Unmarshal(line, &last) == nil && len(last) == 1 && json.Unmarshal(last["error"], &status) == nil
+	if !isError || status.Code == 0 {
 		return nil
 	}
 	return fmt.Errorf("the stream failed: code %d: %s", status.Code, status.Message)

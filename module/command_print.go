@@ -12,9 +12,9 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool"
 )
 
-// say is fmt.Fprintf for a terminal: it makes the texts among args printable, because services and
+// sayf is fmt.Fprintf for a terminal: it makes the texts among args printable, because services and
 // registries choose many of them.
-func say(w io.Writer, format string, args ...any) {
+func sayf(w io.Writer, format string, args ...any) {
 	for i, arg := range args {
 		switch v := arg.(type) {
 		case string:
@@ -43,9 +43,9 @@ func printRoutes(w io.Writer, handlers []HandlerView) error {
 }
 
 func printHandler(w io.Writer, h *HandlerView) error {
-	say(w, "Handler for %s\n", strings.Join(h.Upstreams, ", "))
+	sayf(w, "Handler for %s\n", strings.Join(h.Upstreams, ", "))
 	if h.Pending != "" {
-		say(w, "! not complete: %s\n", h.Pending)
+		sayf(w, "! not complete: %s\n", h.Pending)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "METHOD\tTEMPLATE\tRPC\tUPSTREAM\tFROM\t")
@@ -55,13 +55,13 @@ func printHandler(w io.Writer, h *HandlerView) error {
 		if r.ShadowedBy != "" {
 			note = "shadowed by " + r.ShadowedBy
 		}
-		say(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Method, r.Template, r.RPC, r.Upstream, r.Source, note)
+		sayf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Method, r.Template, r.RPC, r.Upstream, r.Source, note)
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	for _, p := range h.Problems {
-		say(w, "! %s\n", p)
+		sayf(w, "! %s\n", p)
 	}
 	_, err := fmt.Fprintln(w)
 	return err
@@ -82,27 +82,27 @@ func printUpstreams(w io.Writer, upstreams []UpstreamView, now time.Time) error 
 }
 
 func printUpstream(w io.Writer, u *UpstreamView, now time.Time) error {
-	say(w, "%s  (%s)\n", u.Name, u.Target)
-	say(w, "  registry: %s\n", describeRegistry(&u.Registry, now))
+	sayf(w, "%s  (%s)\n", u.Name, u.Target)
+	sayf(w, "  registry: %s\n", describeRegistry(&u.Registry, now))
 	for _, s := range u.Registry.Skipped {
-		say(w, "  ! skipped %s: %s\n", s.ID, s.Reason)
+		sayf(w, "  ! skipped %s: %s\n", s.ID, s.Reason)
 	}
 	for _, r := range u.Refused {
-		say(w, "  ! refused %s (%s): %s\n", r.Address, r.ID, r.Reason)
+		sayf(w, "  ! refused %s (%s): %s\n", r.Address, r.ID, r.Reason)
 	}
-	say(w, "  schema: %s\n", describeSchema(&u.Schema))
+	sayf(w, "  schema: %s\n", describeSchema(&u.Schema))
 	if u.Subset != nil {
-		say(w, "  subset: %d of %d instances are used\n", u.Subset.InUse, u.Subset.Known)
+		sayf(w, "  subset: %d of %d instances are used\n", u.Subset.InUse, u.Subset.Known)
 	}
 	if u.Held > 0 {
-		say(w, "  ! instances held although the registry does not have them any more: %d\n", u.Held)
+		sayf(w, "  ! instances held although the registry does not have them any more: %d\n", u.Held)
 	}
-	say(w, "  calls in flight: %d\n", u.Leases)
+	sayf(w, "  calls in flight: %d\n", u.Leases)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "  ADDRESS\tSTATE\tSINCE\tCONNS\tIN-FLIGHT\tPICKS\tFAILURES\tWEIGHT\tLAST ERROR")
 	for i := range u.Endpoints {
 		e := &u.Endpoints[i]
-		say(t, "  %s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", e.Address, e.State, ago(e.Since, now), e.Connections, e.InFlight, e.Picks,
+		sayf(t, "  %s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", e.Address, e.State, ago(e.Since, now), e.Connections, e.InFlight, e.Picks,
 			e.Failures, e.Weight, whyNot(e, now))
 	}
 	if err := t.Flush(); err != nil {
