@@ -163,9 +163,25 @@ func TestErrors(t *testing.T) {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover static h:1\n\t}\n\tupstream a {\n\t\tdiscover static h:2\n\t}\n}",
 			`upstream "a" comes twice in grpc_gateway, at Caddyfile:8`,
 		},
+		"networks with something else": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tnetworks 10.0.0.0/8\n\t}\n}",
+			"networks: expected a block with allow and deny, at Caddyfile:4",
+		},
+		"networks without any": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tnetworks {\n\t\t}\n\t}\n}",
+			"networks: expected a block with allow and deny, at Caddyfile:4",
+		},
+		"networks with an option that is not known": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tnetworks {\n\t\t\tpermit 10.0.0.0/8\n\t\t}\n\t}\n}",
+			`unknown option "permit" in networks: expected one of allow, deny, at Caddyfile:5`,
+		},
+		"networks with a range that is none": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover etcd user\n\t\tnetworks {\n\t\t\tallow 10.0.0.0/99\n\t\t}\n\t}\n}",
+			`upstream "a": networks: allow: "10.0.0.0/99": expected an IP address or a network such as 10.0.0.0/8, at Caddyfile:3`,
+		},
 		"unknown option of an upstream": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tfoo 3\n\t}\n}",
-			`unknown option "foo" in upstream: expected one of backoff, balance, connect_timeout, connections, descriptors, discover, drain_timeout, eject, health_check, keepalive, max_receive_size, require_ready, retry, snapshot, subset, timeout, tls, at Caddyfile:4`,
+			`unknown option "foo" in upstream: expected one of backoff, balance, connect_timeout, connections, descriptors, discover, drain_timeout, eject, health_check, keepalive, max_receive_size, networks, require_ready, retry, snapshot, subset, timeout, tls, at Caddyfile:4`,
 		},
 		"unknown source": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover consul user\n\t}\n}",

@@ -18,6 +18,7 @@ import (
 //		descriptors      reflection { refresh <duration> } | protoset <file>... | proto <file>... { import_path <dir>... }
 //		connections      <n> [<max>]
 //		subset           <n> [<key>]
+//		networks         { allow <range>...; deny <range>... }
 //		balance          p2c | round_robin | hash <placeholder>
 //		keepalive        <time> [<timeout>] [permit_without_stream]
 //		backoff          <base> [<max>]
@@ -64,6 +65,7 @@ func upstreamOptions(u *module.Upstream) options {
 		"health_check":     func(d *dispenser) error { return parseHealthCheck(d, u) },
 		"connect_timeout":  duration(&u.ConnectTimeout),
 		"subset":           func(d *dispenser) error { return parseSubset(d, u) },
+		"networks":         func(d *dispenser) error { return parseNetworks(d, u) },
 		"timeout":          timeout(&u.Timeout),
 		"max_receive_size": size(&u.MaxReceiveSize),
 		"tls":              func(d *dispenser) error { return parseTLS(d, &u.TLS) },

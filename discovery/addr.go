@@ -12,9 +12,10 @@ import (
 // maxHostname is the longest host name that DNS can carry (RFC 1035, section 2.3.4), in bytes.
 const maxHostname = 253
 
-// CheckAddr says why addr cannot be dialled as host:port, or returns nil. The host is an IP address (IPv6 in brackets) or a
-// host name; the port is a number from 1 to 65535. Unspecified addresses such as 0.0.0.0 and [::] are refused: an
-// instance that registers the address it listens on, instead of the one it is reached at, cannot be called.
+// CheckAddr returns an error if addr cannot be dialled as host:port. The host is an IP address
+// (IPv6 in brackets) or a host name. The port is a number from 1 to 65535. Unspecified addresses
+// such as 0.0.0.0 and [::] are refused: an instance that registers the address at which it listens
+// cannot be called there.
 func CheckAddr(addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -54,8 +55,8 @@ func checkHost(host string) error {
 	return nil
 }
 
-// isHostText reports whether s has only the characters of host names. The underscore is not one by the letter
-// of RFC 952, but container networks use it.
+// isHostText reports whether s has only characters of host names. RFC 952 does not allow the
+// underscore, but container networks use it.
 func isHostText(s string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -68,7 +69,8 @@ func isHostText(s string) bool {
 	return !strings.Contains(s, "..") && !strings.HasPrefix(s, ".")
 }
 
-// isDottedDigits tells a mistyped IPv4 address (10.0.0.256, 10.0.1) from a host name: no top-level domain is a number.
+// isDottedDigits reports whether s is a mistyped IPv4 address such as 10.0.0.256 or 10.0.1. It is
+// not a host name, because no top-level domain is a number.
 func isDottedDigits(s string) bool {
 	last := s[strings.LastIndexByte(s, '.')+1:]
 	_, err := strconv.ParseUint(last, 10, 64)
@@ -89,13 +91,4 @@ func withPort(host, port string) (string, error) {
 		return "", fmt.Errorf("expected an IPv6 address in brackets, found %s", Excerpt(host))
 	}
 	return host, CheckAddr(host)
-}
-
-// Excerpt quotes the beginning of what was found, for an error message.
-func Excerpt(s string) string {
-	const most = 64 // bytes
-	if len(s) > most {
-		return strconv.Quote(s[:most]) + "…"
-	}
-	return strconv.Quote(s)
 }

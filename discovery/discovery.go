@@ -1,5 +1,6 @@
-// Package discovery is the contract between the gateway and whatever knows the instances of a service, with the feed that shares a
-// watch among those who want it. It knows no registry: those are in its subdirectories, one each.
+// Package discovery is the contract between the gateway and the sources that know the instances of
+// a service. Its Feed shares one watch of a source among those who need it. The package knows no
+// registry: each registry has a subdirectory.
 package discovery
 
 import (
@@ -9,83 +10,100 @@ import (
 
 // Endpoint is one instance of a service, as a registry describes it.
 type Endpoint struct {
-	// ID identifies the registration, unique within its source: a registry key, or the address where
-	// there is no registry. A changed value under the same ID replaces the endpoint.
+	// ID identifies the registration. It is unique within its source: the key in a registry, or the
+	// address if there is no registry. A changed value under the same ID replaces the endpoint.
 	ID string
-	// Addr is what to dial, host:port. Two registrations may share one address; they are one
-	// endpoint until the last of them goes.
+	// Addr is the address to dial, host:port. Two registrations may have the same address. They are
+	// one endpoint until both are gone.
 	Addr string
-	// Weight is the share of calls relative to the other endpoints of the source.
-	// 0 means that the registry does not say, which counts as the mean of those that do.
+	// Weight is the share of calls relative to the other endpoints of the source. 0 means that the
+	// registry gives no weight, which counts as the mean of the others.
 	Weight uint32
-	// Registration tells one registration under the ID from the next one with the same value, which restarted instances make; 0
-	// where the source cannot tell. It changes with nothing else, so not with heartbeats.
+	// Registration changes when an instance registers again under the same ID with the same value,
+	// as restarted instances do. It does not change with heartbeats. 0 means that the source cannot
+	// tell.
 	Registration int64
-	// Metadata is what the registry says besides. It is shown to operators and never trusted:
-	// TLS server names are not taken from it.
+	// Metadata is what else the registry says. It is shown to operators and never trusted: TLS
+	// server names are not taken from it.
 	Metadata map[string]string
 }
 
-// Skipped is an entry of the registry that could not be used. It never fails the list it stands in.
+// Skipped is an entry of the registry that could not be used. The other entries of the list are not
+// affected.
 type Skipped struct {
-	ID     string // key of the entry
-	Reason string // what was expected and what was found
+	// ID is the key of the entry.
+	ID string
+	// Reason says what was expected and what was found.
+	Reason string
 }
 
-// State is everything a source knows at one moment. It is immutable once published; publishers and
-// subscribers never write to its slices and maps.
+// State is everything that a source knows at one moment. It is immutable once it is published:
+// publishers and subscribers never write to its slices and maps.
 type State struct {
-	// Synced is true once a complete list was obtained (also an empty one). Before that,
-	// Endpoints is empty because nothing is known, not because there is nothing.
+	// Synced is true once a complete list was obtained, even an empty one. Before that, Endpoints
+	// is empty because nothing is known.
 	Synced bool
-	// Endpoints sorted by ID. After an error they are those of the last good list.
+	// Endpoints are sorted by ID. After an error they are those of the last good list.
 	Endpoints []Endpoint
-	Skipped   []Skipped
-	// Revision of the registry that the list stands for; 0 where the source has none.
+	// Skipped are the entries that could not be used.
+	Skipped []Skipped
+	// Revision is the revision of the registry that the list shows. 0 if the source has no
+	// revisions.
 	Revision int64
-	// LastContact is when the registry last answered; zero when it never did.
+	// LastContact is when the registry last answered. Zero if it never did.
 	LastContact time.Time
-	// Err is why the list may be out of date: the current trouble with the registry, nil when all is well.
+	// Err is the present trouble with the registry: the list may be out of date. Nil if all is
+	// well.
 	Err error
-	// Stale is true when the list did not come from the registry's present state (a snapshot on
-	// disk, or a read that a minority member answered).
+	// Stale is true if the list is not the registry's present state. It comes from a snapshot on
+	// disk, or from a member of the registry's cluster that has no quorum.
 	Stale bool
-	// Hold is for how long a suspicious mass disappearance from this source is not believed: instances that are connected stay in
-	// use meanwhile. 0: every list is believed at once.
+	// Hold is how long a mass disappearance from this source is doubted. Until then, instances that
+	// are connected stay in use. 0 means that every list is believed at once.
 	Hold time.Duration
-	// Snapshot is from when the list is if it comes from a snapshot on disk, else zero. It is the gateway's to set, not a source's.
+	// Withdrawn are endpoints that somebody has recently taken out of the registry on purpose. Hold
+	// does not apply to them. A source that cannot tell leaves it empty.
+	Withdrawn []Endpoint
+	// Snapshot is when the list was saved, if it comes from a snapshot on disk. Otherwise it is
+	// zero. The gateway sets it, and sources do not.
 	Snapshot time.Time
 }
 
-// Source is the contract for anything that knows the endpoints of a service. The guest modules
-// in the namespace http.grpc_gateway.discovery satisfy it; a third party's do so in the same way.
+// Source is the contract for anything that knows the endpoints of a service. The guest modules in
+// the namespace http.grpc_gateway.discovery implement it. Modules of third parties do so in the
+// same way.
 type Source interface {
-	// ID is a canonical name for what is watched and how: two sources with equal IDs are
-	// interchangeable, so that they share one watch, also across config reloads. It has no secrets in
-	// clear text; what distinguishes two credentials goes in as a hash.
+	// ID is a canonical name for what is watched and how. Two sources with equal IDs are
+	// interchangeable: they share one watch, even across config reloads. An ID has no secrets in
+	// clear text. If two credentials must be told apart, it has a hash of them.
 	ID() string
-	// Watch publishes the state now and on every change, from one goroutine at a time, until
-	// ctx is done; then it returns. It never gives up: errors are published in State.Err and retried with
+	// Watch publishes the state now and on every change, from one goroutine at a time. It returns
+	// when ctx is done, and never before: it publishes errors in State.Err and tries again with
 	// backoff. Watch may outlive the config that made the source.
 	Watch(ctx context.Context, publish func(State))
 }
 
-// Fixed is implemented by sources whose list stands in the config, and is therefore never missing: no snapshot of it is kept on disk.
+// Fixed is implemented by sources whose list is part of the config. Such a list is never missing,
+// so no snapshot of it is kept on disk. Its addresses were written by the operator.
 type Fixed interface {
 	Fixed()
 }
 
 // Target is a parsed target URL, scheme://authority/path?query.
 type Target struct {
-	Scheme    string // without "+tls"; for example "etcd", "dns", "dns+srv", "static"
-	TLS       bool   // the scheme ended in "+tls"
-	Authority string // may be a comma-separated list of host:port
-	Path      string // without the leading slash, percent-decoded
-	Query     map[string][]string
+	// Scheme is without "+tls": "etcd", "dns", "dns+srv" or "static", for example.
+	Scheme string
+	// TLS is true if the scheme ended in "+tls".
+	TLS bool
+	// Authority may be a comma-separated list of host:port.
+	Authority string
+	// Path is without its leading slash. Percent-encoding is resolved.
+	Path  string
+	Query map[string][]string
 }
 
-// TargetUnmarshaler is implemented by sources that can be configured by a target URL. The scheme of the
-// URL up to its first "+" names the guest module.
+// TargetUnmarshaler is implemented by sources that can be configured by a target URL. The part of
+// the scheme before its first "+" names the guest module.
 type TargetUnmarshaler interface {
 	UnmarshalTarget(t Target) error
 }

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// Changes are collected before subscribers hear of them: until the source is quiet for quietTime, but no longer than collectTime. An
-// instance that leaves and comes back under another key within that time is then no change at all, and a thousand
-// that start at once are one.
+// Changes are collected until the source is quiet for quietTime, or for collectTime at most. Then
+// the subscribers are told. An instance that leaves and comes back under another key within that
+// time is not a change, and a thousand instances that start together are one change.
 const (
 	quietTime   = 50 * time.Millisecond
 	collectTime = 500 * time.Millisecond
@@ -20,17 +20,19 @@ const (
 
 // Feed shares one watch of a source among any number of subscribers and remembers the last state.
 //
-// It keeps the promises of the contract also for sources that break them: a source that panics or returns early is started
-// again with backoff while the last list stays, endpoints are sorted, and a known list is never replaced by one that is not
-// Synced and has nothing in it. (A panic in a goroutine that the source started itself cannot be caught.)
+// It keeps the promises of the contract even if the source breaks them. A source that panics or
+// returns early is started again with backoff, and the last list stays. Endpoints are sorted. An
+// empty list that is not Synced never replaces a known list. (A panic in a goroutine that the
+// source started itself cannot be caught.)
 //
-// The first state and the first one that is Synced are handed on at once, others when the source is quiet, see above.
+// The first state and the first Synced state are handed on at once. Others are handed on when the
+// source is quiet, see quietTime.
 type Feed struct {
 	src    Source
 	id     string
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // the watch and the dispatcher
-	wake   chan struct{}  // capacity 1: there is something to hand on
+	wg     sync.WaitGroup // The watch and the dispatcher.
+	wake   chan struct{}  // Capacity 1: there is something to hand on.
 
 	mu     sync.Mutex
 	state  State
@@ -39,7 +41,7 @@ type Feed struct {
 	closed bool
 }
 
-// NewFeed starts watching at once, in the background.
+// NewFeed makes a feed, which starts to watch at once in the background. The caller closes it.
 func NewFeed(src Source) *Feed {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &Feed{
@@ -54,17 +56,18 @@ func NewFeed(src Source) *Feed {
 	return f
 }
 
-// ID is the source's.
+// ID returns the ID of the source.
 func (f *Feed) ID() string { return f.id }
 
-// State is the last published state; the zero State before the first.
+// State returns the last published state. Before the first one it is the zero State.
 func (f *Feed) State() State {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.state
 }
 
-// Close stops the watch and all subscriptions and waits for them. It must not be called from a subscriber's fn.
+// Close stops the watch and all subscriptions, and waits for them. It must not be called from the
+// fn of a subscriber.
 func (f *Feed) Close() {
 	f.cancel()
 	f.wg.Wait()
@@ -99,14 +102,16 @@ func (f *Feed) run(ctx context.Context) {
 	}
 }
 
-// PanicError is the State.Err of a source that panicked.
+// PanicError is the State.Err after a source has panicked.
 type PanicError struct {
-	Source string // its ID
-	Value  any    // what it panicked with
-	Stack  []byte
+	// Source is the ID of the source.
+	Source string
+	// Value is the value of the panic.
+	Value any
+	Stack []byte
 }
 
-// Error leaves the stack out; it is for the log.
+// Error leaves out the stack, which is for the log.
 func (e *PanicError) Error() string {
 	return fmt.Sprintf("source %s panicked: %v", e.Source, e.Value)
 }
@@ -162,7 +167,8 @@ func (f *Feed) dispatch(ctx context.Context) {
 	}
 }
 
-// collect returns when the source has been quiet, or has not been for long enough; false when ctx is done.
+// collect returns when the source has been quiet for quietTime, or after collectTime. It returns
+// false when ctx is done.
 func (f *Feed) collect(ctx context.Context) bool {
 	quiet := time.NewTimer(quietTime)
 	defer quiet.Stop()
@@ -182,7 +188,7 @@ func (f *Feed) collect(ctx context.Context) bool {
 	}
 }
 
-// handOn offers the present state to every subscriber and reports whether it was a synced one.
+// handOn offers the present state to every subscriber and reports whether that state is Synced.
 func (f *Feed) handOn() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

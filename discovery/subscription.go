@@ -2,7 +2,8 @@ package discovery
 
 import "sync"
 
-// subscription runs one subscriber's fn in a goroutine of its own, so that nobody waits for a slow one. It keeps the newest state only.
+// subscription runs the fn of one subscriber in its own goroutine, so that a slow subscriber holds
+// up nobody else. It keeps only the newest state.
 type subscription struct {
 	fn   func(State)
 	wake chan struct{} // capacity 1
@@ -16,9 +17,12 @@ type subscription struct {
 	started uint64 // serial of the last state that fn was called with
 }
 
-// Subscribe calls fn with the current state, unless nothing was published yet, and with each later one: one call at a time, in
-// order, never blocked by other subscribers, skipping to the newest where fn is slow. cancel waits for a running fn, so it must
-// not be called from fn; it may be called more than once and after Close. A closed feed calls nobody.
+// Subscribe calls fn with the current state, if there is one, and with each later state. Calls come
+// one at a time and in order. A slow fn misses states in between and gets the newest. A closed feed
+// calls nobody.
+//
+// cancel ends the subscription and waits for a running fn, so fn must not call it. It may be called
+// more than once, and after Close.
 func (f *Feed) Subscribe(fn func(State)) (cancel func()) {
 	s := &subscription{
 		fn:   fn,
@@ -62,7 +66,7 @@ func (s *subscription) run() {
 		case <-s.wake:
 		}
 		select {
-		case <-s.stop: // also when both were ready
+		case <-s.stop: // Even if both were ready.
 			return
 		default:
 		}

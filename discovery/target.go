@@ -21,12 +21,13 @@ import (
 // In full (RFC 3986 in spirit, with a list where a URL has one authority):
 //
 //	target    = scheme "://" authority [ "/" path ] [ "?" query ]  |  host ":" port
-//	scheme    = word { "+" word }            ; lower case letters, digits, ".", "-"; a last "+tls" goes into Target.TLS
+//	scheme    = word { "+" word }            ; lower case letters, digits, ".", "-"
 //	authority = [ host { "," host } ]        ; without user and password
 //
-// One slash after the authority is the separator; a second one belongs to the path, so that the key /microservices/user is
-// etcd://h1:2379//microservices/user. Percent-encoding is resolved in authority, path and query. Whether the scheme exists
-// and its parts make sense is for the module that takes the target.
+// A last "+tls" of the scheme goes into Target.TLS. One slash after the authority is the separator;
+// a second one belongs to the path, so that the key /microservices/user is
+// etcd://h1:2379//microservices/user. Percent-encoding is resolved in authority, path and query.
+// Whether the scheme exists and its parts make sense is for the module that takes the target.
 func ParseTarget(s string) (Target, error) {
 	scheme, rest, isURL := strings.Cut(s, "://")
 	if !isURL {
@@ -88,8 +89,8 @@ func isSchemeWord(s string) bool {
 	return s != ""
 }
 
-// decode resolves percent-encoding and refuses what no host or key should have: control characters and broken UTF-8, which a JSON
-// config could not carry.
+// decode resolves percent-encoding and refuses what no host or key should have: control characters
+// and broken UTF-8, which a JSON config could not carry.
 func decode(s string) (string, error) {
 	out, err := url.PathUnescape(s)
 	if err != nil {
@@ -104,8 +105,8 @@ func decode(s string) (string, error) {
 	return out, nil
 }
 
-// Hosts are the addresses in the authority, each checked. A host without a port gets defaultPort; with an empty defaultPort it is
-// refused. No authority gives an empty list.
+// Hosts are the addresses in the authority, each checked. A host without a port gets defaultPort;
+// with an empty defaultPort it is refused. No authority gives an empty list.
 func (t Target) Hosts(defaultPort string) ([]string, error) {
 	if t.Authority == "" {
 		return nil, nil

@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
@@ -43,10 +44,10 @@ func addFields(fields *caddyhttp.ExtraLogFields, code string, info *frontend.Inf
 		fields.Set(zap.String("grpc_route", info.Route))
 	}
 	if info.Endpoint != "" {
-		fields.Set(zap.String("grpc_endpoint", info.Endpoint))
+		fields.Set(zap.String("grpc_endpoint", discovery.Printable(info.Endpoint)))
 	}
 	if info.Err != nil {
-		fields.Set(zap.String("grpc_error", info.Err.Error()))
+		fields.Set(zap.String("grpc_error", discovery.Printable(info.Err.Error())))
 	}
 }
 

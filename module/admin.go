@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -15,9 +18,10 @@ import (
 //	GET /grpc_gateway/upstreams/<name>   one of them
 //	GET /grpc_gateway/routes             the route tables of its handlers
 //
-// Nothing can be changed here: the config is what is changed, through Caddy's own API.
+// It is read-only. What the gateway does is changed by its config, through Caddy's own API.
 //
-// Caddy makes admin routers before apps, so this reads the state of the process, not that of a config.
+// Caddy makes admin routers before apps, so this reads the state of the process and not that of a
+// config.
 type adminAPI struct{}
 
 const (
@@ -51,13 +55,13 @@ func get(show func(app *App, r *http.Request) (any, error)) caddy.AdminHandlerFu
 		}
 		app := running.newest()
 		if app == nil {
-			app = new(App) // no config, nothing to show
+			app = new(App) // There is no config, so there is nothing to show.
 		}
 		v, err := show(app, r)
 		if err != nil {
 			return err
 		}
-		body, err := json.Marshal(v)
+		body, err := marshal(v, "")
 		if err != nil {
 			return caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: err}
 		}
@@ -65,6 +69,35 @@ func get(show func(app *App, r *http.Request) (any, error)) caddy.AdminHandlerFu
 		_, err = w.Write(append(body, '\n'))
 		return err
 	}
+}
+
+// marshal returns JSON that can be shown on a terminal: characters that do not print are escaped.
+func marshal(v any, indent string) ([]byte, error) {
+	raw, err := json.MarshalIndent(v, "", indent)
+	if indent == "" {
+		raw, err = json.Marshal(v)
+	}
+	return printableJSON(raw), err
+}
+
+// printableJSON escapes the characters in JSON that do not print. The value stays the same: outside
+// of strings JSON has only ASCII characters and white space.
+func printableJSON(raw []byte) []byte {
+	out := make([]byte, 0, len(raw))
+	for len(raw) > 0 {
+		r, size := utf8.DecodeRune(raw)
+		switch {
+		case strconv.IsPrint(r), r == '\n', r == '\t', r == '\r':
+			out = append(out, raw[:size]...)
+		case r > 0xFFFF:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		raw = raw[size:]
+	}
+	return out
 }
 
 func (*adminAPI) upstreams(app *App, _ *http.Request) (any, error) { return app.upstreamViews(), nil }

@@ -59,7 +59,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision makes the upstreams, without any network I/O: they start with the app.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
-	a.log = ctx.Logger()
+	a.log = printable(ctx.Logger())
 	a.starting, a.started = context.WithCancel(context.Background())
 	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
@@ -139,6 +139,7 @@ func (a *App) Start() error {
 	all := a.all()
 	labelUpstreams(all)
 	a.applySnapshots()
+	a.applyListeners()
 	listeners.begin(a)
 	for _, u := range all {
 		u.start()
@@ -189,6 +190,7 @@ func (a *App) Cleanup() error {
 	if !exiting {
 		if present := running.newest(); present != nil { // This app may be one that failed to start.
 			present.applySnapshots()
+			present.applyListeners()
 		}
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/netpolicy"
 	"github.com/caddy-grpc/gateway/internal/pool"
 )
 
@@ -25,7 +26,9 @@ type sharedChannel struct {
 	name     string // for logs: that of the upstream that came first
 	settings pool.Settings
 	feed     *sharedFeed // holds a reference
-	log      *zap.Logger
+	// admission leaves out instances with refused addresses. Its feed is set by start.
+	admission *admission
+	log       *zap.Logger
 
 	channel atomic.Pointer[pool.Channel] // nil before start
 	settled atomic.Bool                  // calls no longer wait for the first instance
@@ -39,18 +42,21 @@ type sharedChannel struct {
 }
 
 // channelKey is everything that affects the connections of a channel and nothing else. It has no secrets: tlsID is a hash.
-func channelKey(feedKey string, s pool.Settings, tlsID string) string {
-	s.TLS, s.Observer = nil, nil // The one is in tlsID, the other changes no connection.
-	return fmt.Sprintf("%s %+v tls=%s", feedKey, s, tlsID)
+func channelKey(feedKey string, s pool.Settings, tlsID string, networks *netpolicy.Policy) string {
+	// TLS is in tlsID and Guard in networks. An observer changes no connection.
+	s.TLS, s.Guard, s.Observer = nil, nil, nil
+	return fmt.Sprintf("%s %+v tls=%s networks=%s", feedKey, s, tlsID, networks.Key())
 }
 
 // acquireChannel takes a reference on the channel to the feed's instances with these settings.
-func acquireChannel(name string, s pool.Settings, tlsID string, feed *sharedFeed, log *zap.Logger) *sharedChannel {
-	key := channelKey(feed.key, s, tlsID)
+func acquireChannel(
+	name string, s pool.Settings, tlsID string, networks *netpolicy.Policy, feed *sharedFeed, log *zap.Logger,
+) *sharedChannel {
+	key := channelKey(feed.key, s, tlsID, networks)
 	feed.hold() // for the channel, if it is a new one
 	c, loaded := acquire(channels, key, func() *sharedChannel {
 		return &sharedChannel{
-			key: key, name: name, settings: s, feed: feed, log: log,
+			key: key, name: name, settings: s, feed: feed, log: log, admission: &admission{policy: networks, log: log},
 			onReady: make(map[int]func(string)), stops: make(map[int]func()),
 		}
 	})
@@ -82,8 +88,9 @@ func (c *sharedChannel) start() *pool.Channel {
 		return nil
 	}
 	settings := c.settings
-	settings.Observer = c
-	ch, err := pool.Open(c.name, settings, feed, c.log)
+	settings.Observer, settings.Guard = c, c.admission
+	c.admission.feed = feed
+	ch, err := pool.Open(c.name, settings, c.admission, c.log)
 	if err != nil { // The config was checked, so this is a bug; calls are answered with UNAVAILABLE.
 		c.log.Error("opening the channel", zap.Error(err))
 		return nil

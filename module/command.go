@@ -40,21 +40,23 @@ func routesCommand() *cobra.Command {
 		Long: `
 Prints which HTTP requests call which RPC at which upstream, and what does not work as it is written.
 
-With --config the tables are compiled from that file, without starting anything. Schemas that come from files are read; where a schema is
-read by reflection, the running server is asked for its tables instead. Without --config that is what is done at once.`,
+With --config the tables are compiled from that file, without starting anything. Schemas in files are read. If a
+schema is read by reflection, the running server is asked for its tables instead. Without --config the running
+server is asked at once.
+
+The exit code is 1 if the config is wrong or no server answers. Problems in routes do not change it.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().StringP("config", "c", "", "Config file to compile")
 	cmd.Flags().StringP("adapter", "a", "", "Name of the config adapter")
 	addCommonFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cmd.SilenceUsage = true
+	cmd.RunE = exits(func(cmd *cobra.Command, _ []string) error {
 		handlers, err := findRoutes(cmd)
 		if err != nil {
 			return err
 		}
 		return show(cmd, handlers, func(w io.Writer) error { return printRoutes(w, handlers) })
-	}
+	})
 	return cmd
 }
 
@@ -65,14 +67,13 @@ func upstreamsCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	addCommonFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cmd.SilenceUsage = true
+	cmd.RunE = exits(func(cmd *cobra.Command, _ []string) error {
 		var upstreams []UpstreamView
 		if err := askAdmin(adminAddress(cmd, nil), upstreamsPath, &upstreams); err != nil {
 			return err
 		}
 		return show(cmd, upstreams, func(w io.Writer) error { return printUpstreams(w, upstreams, time.Now()) })
-	}
+	})
 	return cmd
 }
 
@@ -81,18 +82,18 @@ func callCommand() *cobra.Command {
 		Use:   "call [--address <url>] [--header <name: value>]... [--json] <package.Service/Method> [<json>]",
 		Short: "Makes one call through the gateway",
 		Long: `
-Calls a method with a request message in JSON and prints the answer. "-" reads the message from the standard input; the default is an empty
-message. The exit code is 1 when the call fails.`,
+Calls a method with a request message in JSON and prints the answer. "-" reads the message from the standard
+input. The default is an empty message. The messages of a stream are printed as they come, one a line.
+
+The exit code is 0 if the call succeeded. It is 1 if the call failed, if a stream ended in an error, if there was
+no answer, and if the arguments are wrong.`,
 		Args: cobra.RangeArgs(1, 2),
 	}
 	cmd.Flags().String("address", "http://localhost:80", "Address of the site with the gateway")
 	cmd.Flags().StringArrayP("header", "H", nil, "Request header, name: value")
 	cmd.Flags().Duration("timeout", 30*time.Second, "How long to wait for the answer")
 	cmd.Flags().Bool("json", false, "Print HTTP status, headers and body as JSON")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cmd.SilenceUsage = true
-		return call(cmd, args)
-	}
+	cmd.RunE = exits(call)
 	return cmd
 }
 
@@ -101,17 +102,32 @@ func addCommonFlags(cmd *cobra.Command) {
 	cmd.Flags().Bool("json", false, "Print JSON")
 }
 
+// exits makes a command: an error that it returns is printed, and the exit code is 1. Texts of
+// servers are in errors, too.
+func exits(run func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		cmd.SilenceUsage = true
+		if err := run(cmd, args); err != nil {
+			return printableError{err}
+		}
+		return nil
+	}
+}
+
 // show prints a value as JSON or in words.
 func show(cmd *cobra.Command, v any, words func(io.Writer) error) error {
 	if asJSON, _ := cmd.Flags().GetBool("json"); !asJSON {
 		return words(cmd.OutOrStdout())
 	}
-	out := json.NewEncoder(cmd.OutOrStdout())
-	out.SetIndent("", "\t")
-	return out.Encode(v)
+	out, err := marshal(v, "\t")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), string(out))
+	return err
 }
 
-// findRoutes takes the tables from the config file, or the running server.
+// findRoutes takes the tables from the config file or from the running server.
 func findRoutes(cmd *cobra.Command) ([]HandlerView, error) {
 	file, _ := cmd.Flags().GetString("config")
 	adapter, _ := cmd.Flags().GetString("adapter")
@@ -135,7 +151,8 @@ func findRoutes(cmd *cobra.Command) ([]HandlerView, error) {
 	return completeRoutes(cmd, handlers, raw), nil
 }
 
-// completeRoutes asks the running server if the schemas in the config file's reach are not all that is needed.
+// completeRoutes asks the running server for the tables if the config file does not lead to all
+// schemas.
 func completeRoutes(cmd *cobra.Command, handlers []HandlerView, raw []byte) []HandlerView {
 	complete := true
 	for i := range handlers {
@@ -147,16 +164,16 @@ func completeRoutes(cmd *cobra.Command, handlers []HandlerView, raw []byte) []Ha
 	address := adminAddress(cmd, raw)
 	var live []HandlerView
 	if err := askAdmin(address, routesPath, &live); err != nil {
-		fmt.Fprintf(cmd.ErrOrStderr(), "Some schemas are read by reflection, which only a running server does, and none answers at %s: "+
+		sayf(cmd.ErrOrStderr(), "Some schemas are read by reflection, which only a running server does, and none answers at %s: "+
 			"only the routes from files are known.\n", address)
 		return handlers
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "Some schemas are read by reflection, which only a running server does: "+
+	sayf(cmd.ErrOrStderr(), "Some schemas are read by reflection, which only a running server does: "+
 		"these are the routes of the server at %s.\n", address)
 	return live
 }
 
-// adminAddress is the flag's, that of the config, or Caddy's default.
+// adminAddress returns the address of the flag, of the config, or Caddy's default.
 func adminAddress(cmd *cobra.Command, config []byte) string {
 	if address, _ := cmd.Flags().GetString("address"); address != "" {
 		return address
@@ -183,44 +200,6 @@ func askAdmin(address, path string, into any) error {
 		return fmt.Errorf("reading the answer of the admin API at %s: %w", address, err)
 	}
 	return nil
-}
-
-// call makes one call and prints the answer.
-func call(cmd *cobra.Command, args []string) error {
-	req, err := newCall(cmd, args)
-	if err != nil {
-		return err
-	}
-	timeout, _ := cmd.Flags().GetDuration("timeout")
-	client := http.Client{Timeout: timeout}
-	resp, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("calling: %w", err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
-	}
-	answer := callAnswer{Status: resp.StatusCode, Header: resp.Header, Body: body}
-	if !json.Valid(body) {
-		answer.Body, _ = json.Marshal(string(body))
-	}
-	err = show(cmd, answer, func(w io.Writer) error {
-		_, err := fmt.Fprintln(w, strings.TrimSpace(string(body)))
-		return err
-	})
-	if err == nil && resp.StatusCode >= http.StatusBadRequest {
-		err = fmt.Errorf("the call failed: HTTP %s", resp.Status)
-	}
-	return err
-}
-
-// callAnswer is what `call --json` prints.
-type callAnswer struct {
-	Status int             `json:"status"`
-	Header http.Header     `json:"header"`
-	Body   json.RawMessage `json:"body"`
 }
 
 func newCall(cmd *cobra.Command, args []string) (*http.Request, error) {

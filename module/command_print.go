@@ -8,8 +8,25 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/pool"
 )
+
+// sayf is fmt.Fprintf for a terminal: it makes the texts among args printable, because services and
+// registries choose many of them.
+func sayf(w io.Writer, format string, args ...any) {
+	for i, arg := range args {
+		switch v := arg.(type) {
+		case string:
+			args[i] = discovery.Printable(v)
+		case error:
+			args[i] = discovery.Printable(v.Error())
+		case fmt.Stringer:
+			args[i] = discovery.Printable(v.String())
+		}
+	}
+	fmt.Fprintf(w, format, args...)
+}
 
 // printRoutes writes the tables for people.
 func printRoutes(w io.Writer, handlers []HandlerView) error {
@@ -26,9 +43,9 @@ func printRoutes(w io.Writer, handlers []HandlerView) error {
 }
 
 func printHandler(w io.Writer, h *HandlerView) error {
-	fmt.Fprintf(w, "Handler for %s\n", strings.Join(h.Upstreams, ", "))
+	sayf(w, "Handler for %s\n", strings.Join(h.Upstreams, ", "))
 	for _, p := range h.PendingUpstreams {
-		fmt.Fprintf(w, "! not complete: the methods of %s are not known since %s: %q\n", p.Upstream, p.Since.Format(time.DateTime), p.Reason)
+		sayf(w, "! not complete: the methods of %s are not known since %s: %s\n", p.Upstream, p.Since.Format(time.DateTime), p.Reason)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "METHOD\tTEMPLATE\tRPC\tUPSTREAM\tFROM\t")
@@ -38,13 +55,13 @@ func printHandler(w io.Writer, h *HandlerView) error {
 		if r.ShadowedBy != "" {
 			note = "shadowed by " + r.ShadowedBy
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Method, r.Template, r.RPC, r.Upstream, r.Source, note)
+		sayf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Method, r.Template, r.RPC, r.Upstream, r.Source, note)
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	for _, p := range h.Problems {
-		fmt.Fprintf(w, "! %s\n", p)
+		sayf(w, "! %s\n", p)
 	}
 	_, err := fmt.Fprintln(w)
 	return err
@@ -65,25 +82,28 @@ func printUpstreams(w io.Writer, upstreams []UpstreamView, now time.Time) error 
 }
 
 func printUpstream(w io.Writer, u *UpstreamView, now time.Time) error {
-	fmt.Fprintf(w, "%s  (%s)\n", u.Name, u.Target)
-	fmt.Fprintf(w, "  registry: %s\n", describeRegistry(&u.Registry, now))
+	sayf(w, "%s  (%s)\n", u.Name, u.Target)
+	sayf(w, "  registry: %s\n", describeRegistry(&u.Registry, now))
 	for _, s := range u.Registry.Skipped {
-		fmt.Fprintf(w, "  ! skipped %s: %s\n", s.ID, s.Reason)
+		sayf(w, "  ! skipped %s: %s\n", s.ID, s.Reason)
 	}
-	fmt.Fprintf(w, "  schema: %s\n", describeSchema(&u.Schema))
+	for _, r := range u.Refused {
+		sayf(w, "  ! refused %s (%s): %s\n", r.Address, r.ID, r.Reason)
+	}
+	sayf(w, "  schema: %s\n", describeSchema(&u.Schema))
 	if u.Subset != nil {
-		fmt.Fprintf(w, "  subset: %d of %d instances are used\n", u.Subset.InUse, u.Subset.Known)
+		sayf(w, "  subset: %d of %d instances are used\n", u.Subset.InUse, u.Subset.Known)
 	}
 	if u.Held > 0 {
-		fmt.Fprintf(w, "  ! instances held although the registry does not have them any more: %d\n", u.Held)
+		sayf(w, "  ! instances held although the registry does not have them any more: %d\n", u.Held)
 	}
-	fmt.Fprintf(w, "  calls in flight: %d\n", u.Leases)
+	sayf(w, "  calls in flight: %d\n", u.Leases)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "  ADDRESS\tSTATE\tSINCE\tCONNS\tIN-FLIGHT\tPICKS\tFAILURES\tWEIGHT\tLAST ERROR")
 	for i := range u.Endpoints {
 		e := &u.Endpoints[i]
-		fmt.Fprintf(t, "  %s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", e.Address, e.State, ago(e.Since, now), e.Connections, e.InFlight, e.Picks,
-			e.Failures, e.Weight, whyNot(e))
+		sayf(t, "  %s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", e.Address, e.State, ago(e.Since, now), e.Connections, e.InFlight, e.Picks,
+			e.Failures, e.Weight, whyNot(e, now))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -92,12 +112,15 @@ func printUpstream(w io.Writer, u *UpstreamView, now time.Time) error {
 	return err
 }
 
-// whyNot is why an instance gets no calls, or did not last.
-func whyNot(e *pool.EndpointSnapshot) string {
+// whyNot says why an instance gets no calls, and how old that is.
+func whyNot(e *pool.EndpointSnapshot, now time.Time) string {
 	if e.State == pool.StateUnhealthy {
 		return "health check: " + e.Health
 	}
-	return e.LastError
+	if e.LastError == "" || e.LastErrorAt.IsZero() {
+		return e.LastError
+	}
+	return e.LastError + " (" + ago(e.LastErrorAt, now) + " ago)"
 }
 
 func describeRegistry(r *RegistryView, now time.Time) string {

@@ -10,7 +10,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool"
 )
 
-// Names of the events that the app emits through Caddy's events app. docs/operations.md says when, and what their data is.
+// Names of the events that the app emits through Caddy's events app. docs/operations.md says when
+// they are emitted, and what their data is.
 const (
 	eventEndpointAdded       = "grpc_gateway.endpoint_added"
 	eventEndpointRemoved     = "grpc_gateway.endpoint_removed"
@@ -30,7 +31,8 @@ var eventNames = [...]string{
 	eventEndpointReadmitted, eventRegistryLost, eventRegistryRestored, eventSnapshotUsed,
 }
 
-// occurrence is something that has happened to a pool or a registry. It becomes an event for each upstream that uses it.
+// occurrence is something that happened to a pool or a registry. It becomes an event for each
+// upstream that uses it.
 type occurrence struct {
 	event string
 	of    any            // *sharedChannel or *sharedFeed
@@ -60,7 +62,7 @@ func (c *sharedChannel) Observe(e pool.Event) {
 	listeners.post(o)
 }
 
-// report posts what a state has that the one before had not.
+// report posts what is new in a state.
 func (f *sharedFeed) report(before, now discovery.State) {
 	post := func(event string, data map[string]any) {
 		data["target"] = f.key
@@ -82,7 +84,7 @@ func (f *sharedFeed) report(before, now discovery.State) {
 // eachNew visits each address that only the list b has, once.
 func eachNew(a, b []discovery.Endpoint, visit func(addr string)) {
 	if len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) {
-		return // the same list; only something else has changed
+		return // The list is the same. Something else has changed.
 	}
 	known := make(map[string]struct{}, len(a))
 	for i := range a {
@@ -96,16 +98,20 @@ func eachNew(a, b []discovery.Endpoint, visit func(addr string)) {
 	}
 }
 
-// emit has the events app of the config tell all subscribers, one after the other.
+// emit tells all subscribers through the events app of the config, one after the other.
 func (a *App) emit(o *occurrence, labels []string) {
 	defer func() {
-		if v := recover(); v != nil { // Of a handler, which is anybody's code.
+		if v := recover(); v != nil { // A handler may be anybody's code.
 			a.log.Error("a handler of an event panicked", zap.String("event", o.event), zap.Any("panic", v), zap.Stack("stack"))
 		}
 	}()
 	for _, label := range labels {
 		data := make(map[string]any, len(o.data)+1)
 		for k, v := range o.data {
+			// A service or a registry may have chosen a text, and handlers print it.
+			if text, ok := v.(string); ok {
+				v = discovery.Printable(text)
+			}
 			data[k] = v
 		}
 		data["upstream"] = label
@@ -113,9 +119,9 @@ func (a *App) emit(o *occurrence, labels []string) {
 	}
 }
 
-// eventOrigin is the module that events come from, and in whose context they are emitted. The app's own context would name another one: where a
-// handler had Caddy make the app, the two contexts keep the modules that they belong to in one and the same array, and what the
-// handler loads next takes the app's place in it.
+// eventOrigin is the module that events come from. They are emitted in its context. The app's own
+// context could name another module: if a handler made Caddy load the app, the two contexts keep
+// their modules in the same array, and what the handler loads next takes the app's place in it.
 type eventOrigin struct{ ctx caddy.Context }
 
 // CaddyModule returns the Caddy module information.
@@ -134,7 +140,8 @@ func (o *eventOrigin) Provision(ctx caddy.Context) error {
 
 // newEventOrigin makes a context for events that ends with the config's.
 func newEventOrigin(config caddy.Context) (caddy.Context, error) {
-	fresh, _ := caddy.NewContext(config) // its own end would run what belongs to the end of the config
+	// The cancel function is not used: it would run what belongs to the end of the config.
+	fresh, _ := caddy.NewContext(config)
 	mod, err := fresh.LoadModuleByID("grpc_gateway.events", nil)
 	if err != nil {
 		return caddy.Context{}, err

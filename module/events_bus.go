@@ -8,14 +8,17 @@ import (
 	"go.uber.org/zap"
 )
 
-// maxOccurrences bounds what waits for handlers of events, which may take their time. What comes beyond is left out.
+// maxOccurrences is the maximum number of occurrences that wait for slow handlers. More are left
+// out.
 const maxOccurrences = 4096
 
-// eventBus takes what happens in pools and registries to the newest config whose upstreams use them. Whoever posts never waits; handlers run one
-// at a time in a goroutine that exists only while there is something to tell. Without a subscriber a post costs one atomic read. The zero
-// value is ready.
+// eventBus takes what happens in pools and registries to the newest config whose upstreams use
+// them. A post never waits. Handlers run one at a time, in a goroutine that exists only while there
+// is something to tell. Without a subscriber a post costs one atomic read. The zero value is ready
+// for use.
 type eventBus struct {
-	wanted atomic.Int32 // audiences with a subscriber, or that may have one
+	// wanted is the number of audiences that have a subscriber, or may have one.
+	wanted atomic.Int32
 
 	mu        sync.Mutex
 	audiences []*audience  // oldest first
@@ -33,10 +36,10 @@ type audience struct {
 	counts bool             // in wanted
 }
 
-// any reports whether it makes sense to post.
+// any reports whether somebody may want to know of an occurrence.
 func (b *eventBus) any() bool { return b.wanted.Load() > 0 }
 
-// begin adds an app that is about to start. What happens to its upstreams is held until it is ready.
+// begin adds an app that is about to start. What happens to its upstreams waits until it is ready.
 func (b *eventBus) begin(a *App) {
 	labels := make(map[any][]string)
 	for _, u := range a.all() {
@@ -52,7 +55,7 @@ func (b *eventBus) begin(a *App) {
 	b.wanted.Add(1)
 }
 
-// ready is called when the app's config runs.
+// ready is called when the config of the app runs.
 func (b *eventBus) ready(a *App) {
 	subscribed := slices.ContainsFunc(eventNames[:], a.events.ShouldEmit)
 	b.mu.Lock()
@@ -90,14 +93,14 @@ func (b *eventBus) count(l *audience, yes bool) {
 	l.counts = l.counts && yes
 }
 
-// release looks again at what is held.
+// release looks again at the occurrences that wait for an app.
 func (b *eventBus) release() {
 	b.queue = append(b.held, b.queue...)
 	b.held = nil
 	b.start()
 }
 
-// post has something told. It never waits.
+// post adds an occurrence. It never waits.
 func (b *eventBus) post(o occurrence) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -109,7 +112,7 @@ func (b *eventBus) post(o occurrence) {
 	b.start()
 }
 
-// start sees to it that the queue is worked on.
+// start makes sure that a goroutine works on the queue.
 func (b *eventBus) start() {
 	if len(b.queue) > 0 && !b.telling {
 		b.telling = true
@@ -128,7 +131,7 @@ func (b *eventBus) tell() {
 	}
 }
 
-// next is what is to be told next, and to whom.
+// next returns the next occurrence, and whom to tell.
 func (b *eventBus) next() (occurrence, *audience, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -136,7 +139,7 @@ func (b *eventBus) next() (occurrence, *audience, bool) {
 		o := b.queue[0]
 		b.queue = b.queue[1:]
 		switch l := b.audience(o.of); {
-		case l == nil: // of no upstream any more
+		case l == nil: // No upstream uses it any more.
 		case l.ready:
 			b.reportDropped(l.app)
 			return o, l, true
@@ -148,7 +151,7 @@ func (b *eventBus) next() (occurrence, *audience, bool) {
 	return occurrence{}, nil, false
 }
 
-// audience is the newest app that uses a channel or a feed, if possible one whose config runs.
+// audience returns the newest app that uses a channel or a feed. It prefers one whose config runs.
 func (b *eventBus) audience(of any) (best *audience) {
 	for _, l := range slices.Backward(b.audiences) {
 		if len(l.labels[of]) == 0 {
@@ -166,7 +169,7 @@ func (b *eventBus) audience(of any) (best *audience) {
 
 func (b *eventBus) reportDropped(a *App) {
 	if b.dropped > 0 {
-		a.log.Warn("events were left out, because their handlers take too long", zap.Int("events", b.dropped))
+		a.log.Warn("events were left out because their handlers take too long", zap.Int("events", b.dropped))
 		b.dropped = 0
 	}
 }

@@ -159,11 +159,11 @@ func TestEvents(t *testing.T) {
 	if !slices.ContainsFunc(noted("third"), func(e string) bool {
 		return strings.HasPrefix(e, "registry_lost error=the registry is gone instances=")
 	}) {
-		t.Errorf("the loss of the registry is no event: %q", noted("third"))
+		t.Errorf("the loss of the registry is not an event: %q", noted("third"))
 	}
 	if !slices.ContainsFunc(noted("third"), func(e string) bool {
 		return strings.HasPrefix(e, "snapshot_used instances=1 saved=") && strings.HasSuffix(e, " target="+id+" upstream=echo")
 	}) {
-		t.Errorf("the use of the snapshot is no event: %q", noted("third"))
+		t.Errorf("the use of the snapshot is not an event: %q", noted("third"))
 	}
 }

@@ -4,25 +4,34 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/snapshot"
 )
 
+// answerTime is how long a registry may take to answer before the log says that it has not.
+const answerTime = 5 * time.Second
+
 // sharedFeed is the watch of one source, shared by every channel to the instances that it knows.
 type sharedFeed struct {
-	key      string
-	source   discovery.Source
-	events   atomic.Uint64 // lists and changes of what is known about them
-	snapshot atomic.Bool   // the list is kept on disk; see applySnapshots
+	key    string
+	source discovery.Source
+	// events counts the published states.
+	events atomic.Uint64
+	// snapshot says whether the list is kept on disk, see App.applySnapshots.
+	snapshot atomic.Bool
 
 	mu     sync.Mutex
 	feed   *discovery.Feed // nil before start
+	late   *time.Timer     // logs that the registry has not answered; nil before start
 	closed bool
 
-	last discovery.State // that was told of; it is the subscription's own
+	// last is the state before the present one. It belongs to the subscription.
+	last discovery.State
 }
 
 // acquireFeed takes a reference on the feed of the source.
@@ -34,21 +43,22 @@ func acquireFeed(source discovery.Source) *sharedFeed {
 
 func (f *sharedFeed) release() { _, _ = feeds.Delete(f.key) } // Destruct returns no error.
 
-// hold takes another reference on a feed that is known to be held.
+// hold takes another reference on a feed that somebody is known to hold.
 func (f *sharedFeed) hold() { acquireFeed(f.source) }
 
-// start begins to watch, if that has not begun. It returns nil after the end.
+// start begins to watch, unless the watch has begun. It returns nil after the end.
 func (f *sharedFeed) start() *discovery.Feed {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.feed == nil && !f.closed {
 		f.feed = discovery.NewFeed(f.kept())
 		f.feed.Subscribe(f.changed)
+		f.late = time.AfterFunc(answerTime, f.unanswered)
 	}
 	return f.feed
 }
 
-// kept is the source with its snapshot on disk, if it is one that can be out of reach.
+// kept returns the source together with its snapshot on disk. A fixed list needs none.
 func (f *sharedFeed) kept() discovery.Source {
 	if _, ok := f.source.(discovery.Fixed); ok {
 		return f.source
@@ -56,11 +66,12 @@ func (f *sharedFeed) kept() discovery.Source {
 	return snapshot.New(f.source, snapshotDir(), f.snapshot.Load, lastingLog())
 }
 
-// snapshotDir is where the snapshots of all processes with this data directory are.
+// snapshotDir is the directory of snapshots. All processes with this data directory share it.
 func snapshotDir() string { return filepath.Join(caddy.AppDataDir(), appName, "snapshots") }
 
-// applySnapshots has the lists kept on disk for which an upstream of the app wants that. It is not part of a feed's key, so that changing it
-// changes no connection, and it stays as it is while a feed without upstreams ends.
+// applySnapshots makes feeds keep their lists on disk if an upstream of the app wants that. The
+// setting is not part of a feed's key, so a change of it changes no connection. It stays as it is
+// while a feed without upstreams ends.
 func (a *App) applySnapshots() {
 	wanted := make(map[*sharedFeed]bool)
 	for _, u := range a.all() {
@@ -71,7 +82,7 @@ func (a *App) applySnapshots() {
 	}
 }
 
-// state is what the source knows; the zero State before start.
+// state returns what the source knows. Before start it is the zero State.
 func (f *sharedFeed) state() discovery.State {
 	f.mu.Lock()
 	feed := f.feed
@@ -82,14 +93,44 @@ func (f *sharedFeed) state() discovery.State {
 	return feed.State()
 }
 
-// changed is told of each new state. The subscription ends with the feed.
+// changed gets each new state. The subscription ends with the feed.
 func (f *sharedFeed) changed(s discovery.State) {
 	f.events.Add(1)
 	before := f.last
 	f.last = s
+	f.logSnapshot(before, s)
 	if listeners.any() {
 		f.report(before, s)
 	}
+}
+
+// logSnapshot logs when the list on disk comes into use, and when the registry's own takes its
+// place.
+func (f *sharedFeed) logSnapshot(before, now discovery.State) {
+	used, was := !now.Snapshot.IsZero(), !before.Snapshot.IsZero()
+	switch {
+	case used && !was:
+		fields := []zap.Field{zap.Int("instances", len(now.Endpoints)), zap.Time("saved", now.Snapshot)}
+		if now.Err != nil {
+			fields = append(fields, zap.String("error", discovery.Printable(now.Err.Error())))
+		}
+		snapshotsUsed.add(f.key, fields...)
+	case was && !used:
+		snapshotsLeft.add(f.key, zap.Int("instances", len(now.Endpoints)))
+	}
+}
+
+// unanswered logs that the registry has not answered since the start.
+func (f *sharedFeed) unanswered() {
+	s := f.state()
+	if s.Synced {
+		return
+	}
+	var fields []zap.Field
+	if s.Err != nil {
+		fields = append(fields, zap.String("error", discovery.Printable(s.Err.Error())))
+	}
+	unanswered.add(f.key, fields...)
 }
 
 // Destruct implements caddy.Destructor.
@@ -97,6 +138,9 @@ func (f *sharedFeed) Destruct() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed = true
+	if f.late != nil {
+		f.late.Stop()
+	}
 	if feed := f.feed; feed != nil {
 		leaving.run(func() {
 			feed.Close()

@@ -183,7 +183,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision compiles the handler. It touches neither network nor registry.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.log = ctx.Logger()
+	h.log = printable(ctx.Logger())
 	if err := h.validate(); err != nil {
 		return err
 	}
@@ -293,6 +293,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	if w, err := h.protocols.serve(w, r, table, &info); err != nil {
 		return h.fail(w, r, err)
 	}
+	yield(w, &info)
 	return nil
 }
 

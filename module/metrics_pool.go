@@ -19,6 +19,7 @@ var pools = &poolCollector{
 
 	connects:  newCounter("connects_total", "Connections made to instances.", "upstream"),
 	retries:   newCounter("retries_total", "Calls made again at another instance.", "upstream"),
+	refusals:  newCounter("refusals_total", "Instances and connections refused because of their address.", "upstream"),
 	ejections: newCounter("ejections_total", "Instances ejected because calls failed there or were not answered.", "upstream"),
 	events:    newCounter("registry_events_total", "Changes of the list of instances or of what is known about it.", "upstream"),
 
@@ -29,7 +30,7 @@ var pools = &poolCollector{
 // come and go with configs, while counts belong to names: what a channel has counted since the last time is added up.
 type poolCollector struct {
 	inFlight, endpoints, connections, lastContact, stale *prometheus.Desc
-	connects, retries, ejections, events                 *prometheus.CounterVec
+	connects, retries, ejections, refusals, events       *prometheus.CounterVec
 
 	mu      sync.Mutex
 	carried map[carryKey]uint64 // what was added already
@@ -47,7 +48,7 @@ func newGauge(name, help string, labels ...string) *prometheus.Desc {
 }
 
 func (p *poolCollector) counters() []*prometheus.CounterVec {
-	return []*prometheus.CounterVec{p.connects, p.retries, p.ejections, p.events}
+	return []*prometheus.CounterVec{p.connects, p.retries, p.ejections, p.refusals, p.events}
 }
 
 // Describe implements prometheus.Collector.
@@ -81,10 +82,14 @@ func (p *poolCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// stateRefused counts the instances that the networks of the upstream exclude. The pool never sees
+// them.
+const stateRefused pool.State = "refused"
+
 // metricStates are the states that are shown even while no instance has them.
 var metricStates = [...]pool.State{
 	pool.StateIdle, pool.StateConnecting, pool.StateReady, pool.StateFailing,
-	pool.StateDraining, pool.StateHeld, pool.StateEjected, pool.StateUnhealthy,
+	pool.StateDraining, pool.StateHeld, pool.StateEjected, pool.StateUnhealthy, stateRefused,
 }
 
 // collect is for one upstream.
@@ -113,6 +118,7 @@ func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *up
 	for _, state := range metricStates {
 		states[state] = 0
 	}
+	states[stateRefused] = len(u.channel.admission.views())
 	connections := 0
 	for i := range s.Endpoints {
 		states[s.Endpoints[i].State]++
@@ -125,6 +131,7 @@ func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *up
 	p.add(p.connects, label, u.channel, s.Connects)
 	p.add(p.retries, label, u.channel, s.Retries)
 	p.add(p.ejections, label, u.channel, s.Ejections)
+	p.add(p.refusals, label, u.channel, u.channel.admission.count.Load())
 }
 
 // add brings a counter up to what its source has counted.
@@ -141,7 +148,7 @@ func (p *poolCollector) add(counter *prometheus.CounterVec, label string, of any
 func (p *poolCollector) update(c *sharedChannel, s *pool.Snapshot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := map[*prometheus.CounterVec]uint64{p.connects: s.Connects, p.retries: s.Retries, p.ejections: s.Ejections}
+	now := map[*prometheus.CounterVec]uint64{p.connects: s.Connects, p.retries: s.Retries, p.ejections: s.Ejections, p.refusals: c.admission.count.Load()}
 	for key, last := range p.carried {
 		if key.of == any(c) && now[key.counter] > last {
 			p.carried[key] = now[key.counter]

@@ -278,7 +278,15 @@ func TestCommandCall(t *testing.T) {
 		"header":        {"", []string{"-H", "x-tenant: acme", "gateway.test.v1.Echo/Unary"}, `"x-tenant":"acme"`, ""},
 		"as JSON":       {"", []string{"--json", "gateway.test.v1.Echo/Unary", `{"text":"t"}`}, `"status": 200`, ""},
 		"failure":       {"", []string{"gateway.test.v1.Echo/Unary", `{"script":{"failCode":5}}`}, `"code":5`, "404"},
-		"no method":     {"", []string{"Unary"}, "", "expected package.Service/Method"},
+		"stream":        {"", []string{"gateway.test.v1.Echo/ServerStream", `{"text":"one","count":2}`}, `"text":"one"`, ""},
+		"failed stream": {
+			"", []string{"gateway.test.v1.Echo/ServerStream", `{"text":"one","count":3,"script":{"failCode":5,"failAfter":1,"failMessage":"bad\nnews"}}`},
+			`"text":"one"`, `the stream failed: code 5: bad\nnews`,
+		},
+		"failed stream as JSON": {
+			"", []string{"--json", "gateway.test.v1.Echo/ServerStream", `{"count":3,"script":{"failCode":5,"failAfter":1}}`}, `"status": 200`, "the stream failed: code 5",
+		},
+		"no method": {"", []string{"Unary"}, "", "expected package.Service/Method"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, _, err := run(t, tt.stdin, append([]string{"call", "--address", s.addr}, tt.args...)...)

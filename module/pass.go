@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/frontend/rest"
 )
@@ -39,11 +40,11 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 }
 
 // publicError shows what the client may see of an error, because error routes write {err.message} into pages.
-// The rest goes into the access log.
+// The rest goes into the access log. Caddy logs the text of the error as a message, so it is made printable.
 type publicError struct{ err *frontend.Error }
 
 func (e publicError) Error() string {
-	return frontend.CodeName(e.err.Code()) + ": " + e.err.Status.GetMessage()
+	return discovery.Printable(frontend.CodeName(e.err.Code()) + ": " + e.err.Status.GetMessage())
 }
 
 func (e publicError) Unwrap() error { return e.err }

@@ -5,8 +5,10 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
@@ -31,6 +33,23 @@ var (
 
 	// listeners are those apps of running, or about to be, whose config subscribes to events.
 	listeners eventBus
+
+	// configuredListeners are where the HTTP servers of the newest config listen, or are about to.
+	configuredListeners atomic.Pointer[map[string]bool]
+
+	// These tell of registries that many services depend on.
+	unanswered = digest{
+		message: "the registry has not answered yet; calls fail with 503 until it does",
+		write:   (*zap.Logger).Warn,
+	}
+	snapshotsUsed = digest{
+		message: "the registry has no list of instances yet; using the snapshot on disk until it has",
+		write:   (*zap.Logger).Warn,
+	}
+	snapshotsLeft = digest{
+		message: "the registry answers; the snapshot is not needed any more",
+		write:   (*zap.Logger).Info,
+	}
 
 	// exitDrain ends streams when the process exits.
 	exitDrain = frontend.NewDrain()

@@ -61,10 +61,7 @@ func TestColdStartWithoutRegistry(t *testing.T) {
 	if got := s.metric(`registry_stale{upstream="echo"}`); got != 1 {
 		t.Errorf("registry_stale is %v", got)
 	}
-	raw, err := os.ReadFile(s.logFile())
-	if err != nil || !strings.Contains(string(raw), "using the snapshot on disk") {
-		t.Errorf("the log does not say it: %v", err)
-	}
+	eventually(t, "the log says it", func() bool { return strings.Contains(read(t, s.logFile()), "using the snapshot on disk") })
 
 	accepted := a.Accepted()
 	source.SetAddrs(a.Addr(), b.Addr())

@@ -33,6 +33,10 @@ type Upstream struct {
 	// config is loaded. Default: the name of the host and Caddy's instance ID, which is kept in its data directory.
 	SubsetKey string `json:"subset_key,omitempty"`
 
+	// Limits the addresses that instances may have. Default: every address, except those that are
+	// refused by default when they come from a registry or from DNS.
+	Networks *Networks `json:"networks,omitempty"`
+
 	// How an instance is picked for a call: `p2c` (the less loaded of two random ones), `round_robin` or `hash` (always the same
 	// one for the same `hash_key`). Default: `p2c`.
 	Balance string `json:"balance,omitempty"`
@@ -156,6 +160,9 @@ func (u *Upstream) Validate() error {
 		return errors.New("tls: except_ports cannot be used here: an upstream is plaintext or TLS as a whole")
 	case u.TLS != nil && u.TLS.HandshakeTimeout != 0:
 		return errors.New("tls: handshake_timeout cannot be used here: connect_timeout includes the handshake")
+	}
+	if _, _, err := u.Networks.parse(); err != nil {
+		return fmt.Errorf("networks: %w", err)
 	}
 	if err := u.validateBalance(); err != nil {
 		return err

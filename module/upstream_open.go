@@ -94,7 +94,7 @@ func openUpstream(ctx caddy.Context, name string, config *Upstream, hold func(re
 	log := lastingLog().With(zap.String("upstream", u.name))
 	u.feed = acquireFeed(source)
 	hold(u.feed.release)
-	u.channel = acquireChannel(u.name, settings, tlsID, u.feed, log)
+	u.channel = acquireChannel(u.name, settings, tlsID, config.Networks.compile(source), u.feed, log)
 	hold(u.channel.release)
 	if u.schema, err = acquireSchema(ctx, config.Descriptors, u.channel, log); err != nil {
 		return nil, err

@@ -15,13 +15,17 @@ type UpstreamView struct {
 	Name string `json:"name"`
 	// Target is the ID of the source of its instances.
 	Target string `json:"target"`
-	// Key names the pool of connections: upstreams with equal keys share it, and it stays over a reload that does not change it.
+	// Key names the pool of connections. Upstreams with equal keys share a pool, and the pool
+	// outlives a reload that does not change the key.
 	Key string `json:"key"`
-	// Generations is how many users the pool has: upstreams of the config in force and, while a reload is under way, of
-	// the one before, and the schema if it is read by reflection. 0 means that the pool drains and goes.
+	// Generations is the number of users of the pool: upstreams of the config in force, and during
+	// a reload those of the config before, and the schema if it is read by reflection. 0 means that
+	// the pool drains.
 	Generations int          `json:"generations"`
 	Registry    RegistryView `json:"registry"`
-	Schema      SchemaView   `json:"schema,omitzero"`
+	// Refused are the instances that are not connected because of their address.
+	Refused []RefusedView `json:"refused,omitempty"`
+	Schema  SchemaView    `json:"schema,omitzero"`
 	pool.Snapshot
 }
 
@@ -29,9 +33,11 @@ type UpstreamView struct {
 type RegistryView struct {
 	// Synced is true once a complete list was obtained.
 	Synced bool `json:"synced"`
-	// Stale is true when the list may be out of date: the registry cannot be reached, or it is not sure itself.
+	// Stale is true if the list may be out of date: the registry cannot be reached, or has no
+	// quorum.
 	Stale bool `json:"stale"`
-	// Snapshot is from when the list is, if it is the one on disk: the registry has not answered since the start.
+	// Snapshot is when the list was saved, if it is the one on disk. The registry has not answered
+	// since the start.
 	Snapshot    *time.Time    `json:"snapshot,omitempty"`
 	Revision    int64         `json:"revision,omitempty"`
 	LastContact *time.Time    `json:"last_contact,omitempty"`
@@ -74,7 +80,7 @@ type RouteView = routes.View
 // public.
 type Problem = routes.Problem
 
-// view is the upstream as operators see it.
+// view returns the upstream as operators see it.
 func (u *upstream) view() UpstreamView {
 	generations, _ := channels.References(u.channel.key)
 	snapshot, ok := u.channel.snapshot()
@@ -87,6 +93,7 @@ func (u *upstream) view() UpstreamView {
 		Key:         hash(u.channel.key)[:16],
 		Generations: generations,
 		Registry:    registryView(u.feed.state()),
+		Refused:     u.channel.admission.views(),
 		Schema:      u.schema.view(),
 		Snapshot:    snapshot,
 	}
@@ -117,7 +124,8 @@ func registryView(s discovery.State) RegistryView {
 	return v
 }
 
-// upstreamViews are the upstreams of the config in force, each once, and the pools of earlier ones that still drain.
+// upstreamViews returns the upstreams of the config in force, each once, and pools of earlier
+// configs that still drain.
 func (a *App) upstreamViews() []UpstreamView {
 	views := []UpstreamView{}
 	seen := make(map[string]bool)
@@ -130,14 +138,15 @@ func (a *App) upstreamViews() []UpstreamView {
 	for _, c := range draining.all() {
 		if snapshot, ok := c.snapshot(); ok {
 			views = append(views, UpstreamView{
-				Name: c.name, Target: c.feed.key, Key: hash(c.key)[:16], Registry: registryView(c.feed.state()), Snapshot: snapshot,
+				Name: c.name, Target: c.feed.key, Key: hash(c.key)[:16], Registry: registryView(c.feed.state()),
+				Refused: c.admission.views(), Snapshot: snapshot,
 			})
 		}
 	}
 	return views
 }
 
-// handlerViews are the handlers of the config, in the order in which Caddy made them.
+// handlerViews returns the handlers of the config, in the order in which Caddy made them.
 func (a *App) handlerViews() []HandlerView {
 	views := []HandlerView{}
 	for _, h := range a.handlers {
@@ -161,7 +170,7 @@ func (r *routing) view() HandlerView {
 	return v
 }
 
-// routesOf provisions a config, without starting it, and returns its handlers. It is for the command line.
+// routesOf provisions a config for the command line, without starting it, and returns its handlers.
 func routesOf(config *caddy.Config) ([]HandlerView, error) {
 	ctx, err := caddy.ProvisionContext(config)
 	if err != nil {

@@ -1,6 +1,7 @@
-// Package dns is a source of endpoints that DNS knows, as the guest module http.grpc_gateway.discovery.dns: the A and AAAA records of a
-// name with a port from the config, or SRV records with ports and weights of their own. It asks the resolver of the
-// operating system and keeps no cache besides the last list.
+// Package dns is a source of endpoints that DNS knows. It is the guest module
+// http.grpc_gateway.discovery.dns. Endpoints are the A and AAAA records of a name, with a port from
+// the config, or SRV records, which have ports and weights. It asks the resolver of the operating
+// system and keeps no cache besides the last list.
 package dns
 
 import (
@@ -21,8 +22,9 @@ const (
 	minRefresh     = time.Second
 	lookupTimeout  = 5 * time.Second
 
-	// believeAbsence is how many times in a row DNS must say that there is no such name until a list is dropped: a single
-	// such answer often comes from a server that is just starting or from a search domain.
+	// believeAbsence is how many times in a row DNS must say that there is no such name until a
+	// list is dropped: a single such answer often comes from a server that is just starting or from
+	// a search domain.
 	believeAbsence = 3
 )
 
@@ -72,7 +74,8 @@ func (p *poller) run(ctx context.Context, publish func(discovery.State)) {
 	}
 }
 
-// poll asks once. An error keeps the last list; so does an answer that there is no such name, unless it is repeated.
+// poll asks once. An error keeps the last list. An answer that there is no such name does too,
+// unless it is repeated.
 func (p *poller) poll(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
@@ -113,15 +116,16 @@ func lookupHost(host, port string) func(context.Context, resolver) (list, error)
 	}
 }
 
-// lookupService asks for SRV records and takes those with the lowest number of priority, which RFC 2782 prefers. Names in them are
-// handed on: each connection resolves its own.
+// lookupService asks for SRV records and takes those with the lowest priority number, as RFC 2782
+// says. Each connection resolves the names in them.
 func lookupService(name string) func(context.Context, resolver) (list, error) {
 	return func(ctx context.Context, r resolver) (list, error) {
 		_, records, err := r.LookupSRV(ctx, "", "", name)
 		if err != nil && len(records) == 0 {
 			return list{}, fmt.Errorf("looking up the SRV records of %s: %w", name, err)
 		}
-		// An error beside records says that some had names that are none; they were left out.
+		// An error together with records says that some records had invalid names and were left
+		// out.
 		var l list
 		best := preferred(records)
 		weighted := slices.ContainsFunc(best, func(s *net.SRV) bool { return s.Weight > 0 })

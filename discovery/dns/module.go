@@ -17,16 +17,19 @@ func init() {
 	caddy.RegisterModule(new(Source))
 }
 
-// Source finds instances by DNS. The name is looked up again and again; when that fails, the last addresses stay in use.
+// Source finds instances by DNS. It looks the name up again and again. When a lookup fails, the
+// last addresses stay in use.
 type Source struct {
-	// The name and port of the service, host:port: each A and AAAA record is an instance. Either this or srv is needed.
+	// The name and port of the service, host:port. Each A and AAAA record is an instance. Either
+	// this or `srv` is required.
 	Address string `json:"address,omitempty"`
 
-	// The name of SRV records, such as _grpc._tcp.user.internal. Their ports and weights are used, of the records with the
-	// lowest priority number.
+	// The name of SRV records, such as `_grpc._tcp.user.internal`. The records with the lowest
+	// priority number are used, with their ports and weights.
 	SRV string `json:"srv,omitempty"`
 
-	// How long to wait between lookups, with 10 % of jitter; after an error it is less. At least 1s. Default: 30s
+	// The time between two lookups, with 10 % of jitter. After an error the wait is shorter. At
+	// least 1s. Default: 30s.
 	Refresh caddy.Duration `json:"refresh,omitempty"`
 
 	refresh time.Duration

@@ -20,7 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// settings are what a client is made of, with all secrets resolved.
+// settings are what a client is made from, with all secrets resolved.
 type settings struct {
 	endpoints          []string // host:port or a URL, as etcd's client takes them
 	username, password string
@@ -28,18 +28,20 @@ type settings struct {
 	dialTimeout        time.Duration
 	keepaliveTime      time.Duration
 	keepaliveTimeout   time.Duration
-	fingerprint        string // a hash of all of the above, contents of certificates among it
+	// fingerprint is a hash of all of the above and of the contents of certificates.
+	fingerprint string
 }
 
-// reconnect bounds the wait between tries to connect, so that changes made while etcd was away are seen within seconds of its
-// return. grpc's own default would be two minutes.
+// reconnect limits the wait between two attempts to connect. Changes that were made while etcd was
+// away are seen within seconds of its return. grpc's own default is two minutes.
 var reconnect = backoff.Config{BaseDelay: 500 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second}
 
-// client is one cluster's etcd client, shared by all watches of that cluster. The client of etcd itself is made when it is first
-// needed: with a user name that logs in, which takes time and may fail.
+// client is the etcd client of one cluster. All watches of the cluster share it. etcd's own client
+// is made when it is first needed, because it may log in, which takes time and may fail.
 type client struct {
 	settings *settings
 	log      *zap.Logger
+	outages  *outages
 	ctx      context.Context
 	cancel   context.CancelFunc
 	making   chan struct{} // capacity 1: held while a client is made or thrown away
@@ -51,10 +53,10 @@ type client struct {
 
 func newClient(s *settings, log *zap.Logger) *client {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &client{settings: s, log: log, ctx: ctx, cancel: cancel, making: make(chan struct{}, 1), made: make(chan struct{})}
+	return &client{settings: s, log: log, outages: newOutages(log), ctx: ctx, cancel: cancel, making: make(chan struct{}, 1), made: make(chan struct{})}
 }
 
-// Destruct closes the client; Caddy's UsagePool calls it when the last watch is over.
+// Destruct closes the client. Caddy's UsagePool calls it when the last watch has ended.
 func (c *client) Destruct() error {
 	c.cancel()
 	current, _ := c.peek()
@@ -62,14 +64,14 @@ func (c *client) Destruct() error {
 	return nil
 }
 
-// peek is the present client, or nil and a channel that is closed once there is one.
+// peek returns the present client, or nil and a channel that is closed when there is one.
 func (c *client) peek() (*clientv3.Client, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.current, c.made
 }
 
-// get returns the etcd client, and makes one if need be.
+// get returns the etcd client. It makes one if there is none.
 func (c *client) get(ctx context.Context) (*clientv3.Client, error) {
 	select {
 	case c.making <- struct{}{}:
@@ -91,7 +93,7 @@ func (c *client) get(ctx context.Context) (*clientv3.Client, error) {
 	return made, nil
 }
 
-// dial makes a client. It blocks only to log in, until ctx is done or for the dial timeout.
+// dial makes a client. It blocks only to log in, until ctx is done or the dial timeout has passed.
 func (c *client) dial(ctx context.Context) (*clientv3.Client, error) {
 	lifetime, cancel := context.WithCancel(c.ctx)
 	stop := context.AfterFunc(ctx, cancel)
@@ -122,7 +124,8 @@ func (c *client) config(ctx context.Context) clientv3.Config {
 		DialTimeout:          s.dialTimeout,
 		DialKeepAliveTime:    s.keepaliveTime,
 		DialKeepAliveTimeout: s.keepaliveTimeout,
-		// The loop has its own backoff. One round over the members, and one more for a new token.
+		// The loop has its own backoff. This is one round over the members, and one more for a new
+		// token.
 		MaxUnaryRetries: uint(len(s.endpoints)) + 1,
 		Context:         ctx,
 		Logger:          demoted(c.log),
@@ -135,16 +138,21 @@ func (c *client) config(ctx context.Context) clientv3.Config {
 	}
 }
 
-// failFast makes reads fail when no member can be reached, with the reason, where etcd's client would wait for its deadline and
-// then only know that it has passed.
-func failFast(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+// failFast makes reads fail with the reason if no member can be reached. etcd's client would wait
+// for the deadline, and then know only that it has passed.
+func failFast(
+	ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+) error {
 	return invoke(ctx, method, req, reply, cc, append(opts, grpc.WaitForReady(false))...)
 }
 
-// loginOnce keeps a failed login from being tried again within itself. Etcd's client sends the present token along with a login; servers
-// up to 3.4 refuse a login with an expired token, which the client takes for a reason to log in, and so on without end. The
-// error is made one that it does not know. The loop then makes a new client, which has no token to send.
-func loginOnce(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+// loginOnce prevents a login from calling itself without end. etcd's client sends its present token
+// with a login. Servers up to 3.4 refuse a login with an expired token, and the client takes that
+// as a reason to log in. loginOnce turns the error into one that the client does not know. The loop
+// then makes a new client, which has no token to send.
+func loginOnce(
+	ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+) error {
 	err := invoke(ctx, method, req, reply, cc, opts...)
 	if err != nil && method == etcdserverpb.Auth_Authenticate_FullMethodName && isAuthError(err) {
 		return status.Errorf(codes.Unauthenticated, "etcd refused to renew the login: %s", status.Convert(err).Message())
@@ -152,7 +160,8 @@ func loginOnce(ctx context.Context, method string, req, reply any, cc *grpc.Clie
 	return err
 }
 
-// discard closes a client, if it is the present one: of several watches that want a new client the first gets it for all.
+// discard closes a client if it is the present one. If several watches want a new client, the first
+// gets it for all of them.
 func (c *client) discard(old *clientv3.Client) {
 	c.mu.Lock()
 	same := old != nil && c.current == old
@@ -165,7 +174,7 @@ func (c *client) discard(old *clientv3.Client) {
 	}
 }
 
-// session is a watch's use of the shared client: the store behind a watcher. It is for one watcher.
+// session is the use of the shared client by one watcher. It is the watcher's store.
 type session struct {
 	client *client
 
@@ -210,8 +219,20 @@ func (s *session) ping(ctx context.Context, prefix string) error {
 	return err
 }
 
-// watch uses a watcher of its own: etcd's client puts all watches of one watcher on one stream, and a stream keeps the token that it
-// was opened with.
+func (s *session) hasLease(ctx context.Context, id int64) (bool, error) {
+	c, err := s.get(ctx)
+	if err != nil {
+		return false, err
+	}
+	resp, err := c.TimeToLive(ctx, clientv3.LeaseID(id))
+	if err != nil {
+		return false, err
+	}
+	return resp.TTL > 0, nil
+}
+
+// watch uses its own clientv3.Watcher. etcd's client puts all watches of one Watcher on one stream,
+// and a stream keeps the token with which it was opened.
 func (s *session) watch(ctx context.Context, prefix string, revision int64) (clientv3.WatchChan, error) {
 	c, err := s.get(ctx)
 	if err != nil {
@@ -245,7 +266,7 @@ func (s *session) awaitLink(ctx context.Context, up bool) error {
 		if up && state == connectivity.Idle {
 			conn.Connect()
 		}
-		if !conn.WaitForStateChange(ctx, state) { // a client that is thrown away changes to SHUTDOWN
+		if !conn.WaitForStateChange(ctx, state) { // A discarded client changes to SHUTDOWN.
 			return ctx.Err()
 		}
 	}
@@ -258,7 +279,8 @@ func (s *session) renew() {
 	s.client.discard(old)
 }
 
-// demoted is a logger for etcd's client: what that takes for an error is one for the loop to handle and to log.
+// demoted is a logger for etcd's client, which logs at DEBUG only. The loop handles the client's
+// errors, and logs them.
 func demoted(log *zap.Logger) *zap.Logger {
 	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core { return demotedCore{core} }))
 }

@@ -25,8 +25,8 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// fakeServer speaks etcd's protocol as far as a session needs it, with logins. It refuses logins that bring an expired token,
-// as etcd 3.4 does.
+// fakeServer speaks etcd's protocol as far as a session needs it, with logins. It refuses logins
+// that bring an expired token, as etcd 3.4 does.
 type fakeServer struct {
 	etcdserverpb.UnimplementedKVServer
 	etcdserverpb.UnimplementedWatchServer
@@ -350,7 +350,7 @@ func TestWatcherOverASession(t *testing.T) {
 	states := make(chan discovery.State, 100)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		newWatcher(s, "user/", LayoutAuto, zap.NewNop()).run(ctx, func(s discovery.State) { states <- s })
+		newWatcher(s, "user/", LayoutAuto, newOutages(zap.NewNop())).run(ctx, func(s discovery.State) { states <- s })
 	})
 	defer wg.Wait()
 	defer cancel()

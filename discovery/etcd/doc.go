@@ -1,8 +1,12 @@
-// Package etcd finds the instances of a service in etcd, as the guest module http.grpc_gateway.discovery.etcd.
+// Package etcd finds the instances of a service in etcd, as the guest module
+// http.grpc_gateway.discovery.etcd.
 //
-// The watch loop (watcher, follow) keeps a table of the registrations under a prefix in step with etcd; layouts say how
-// registrations look; client and session are the shared connection to a cluster. They are plain Go. module.go is what Caddy sees.
+// The watch loop (watcher, follow) keeps a table of the registrations under a prefix in step with
+// etcd. Layouts say how registrations look. client and session are the shared connection to a
+// cluster, and outages logs trouble with it. All of these are plain Go. module.go is what Caddy
+// sees.
 //
-// It is not a client for etcd in general, writes nothing, and knows nothing of connections to the instances it finds: that an
-// instance should stay in use although it vanished from etcd is for the pool to decide.
+// The package is not a general client for etcd. It writes nothing, and it knows nothing of
+// connections to the instances. Whether an instance stays in use after it vanished from etcd is
+// decided by the pool.
 package etcd

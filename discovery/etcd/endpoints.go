@@ -10,8 +10,9 @@ import (
 
 const defaultPort = "2379"
 
-// checkEndpoints completes and checks the addresses of a cluster's members: host[:port], http://host[:port] or https://host[:port].
-// etcd's client takes TLS or not from the first one for all, so they must agree with each other and with the TLS settings.
+// checkEndpoints checks the addresses of a cluster's members and adds the default port. They are
+// host[:port], http://host[:port] or https://host[:port]. etcd's client takes from the first
+// address whether to use TLS for all, so they must agree with each other and with the TLS settings.
 func checkEndpoints(endpoints []string, withTLS bool) ([]string, error) {
 	if len(endpoints) == 0 {
 		return nil, errors.New("expected endpoints of etcd such as 127.0.0.1:2379, found none")

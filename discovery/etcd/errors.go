@@ -11,13 +11,13 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// unreachableError is that no client could be made because no member could be asked for a token.
+// unreachableError says that no client could be made, because no member could be asked for a token.
 type unreachableError struct{ err error }
 
 func (e *unreachableError) Error() string { return fmt.Sprintf("logging in: %v", e.err) }
 func (e *unreachableError) Unwrap() error { return e.err }
 
-// code is the gRPC code of an error of the etcd client, which has its own type besides grpc's.
+// code returns the gRPC code of an error of the etcd client, which has its own error type.
 func code(err error) codes.Code {
 	var etcdErr rpctypes.EtcdError
 	if errors.As(err, &etcdErr) {
@@ -33,7 +33,8 @@ func code(err error) codes.Code {
 	return codes.Unknown
 }
 
-// isAuthError reports whether etcd did not accept our token. The reason for cancelling a watch is text, with etcd's text in it.
+// isAuthError reports whether etcd did not accept the token. The reason for the end of a watch is a
+// text that has etcd's text in it.
 func isAuthError(err error) bool {
 	if code(err) == codes.Unauthenticated {
 		return true
@@ -46,8 +47,8 @@ func isAuthError(err error) bool {
 	return false
 }
 
-// isQuorumError reports whether a linearizable read failed in a way that a serializable one may not: the member answers, or is slow
-// to, but has no leader to ask.
+// isQuorumError reports whether a serializable read may succeed where a linearizable one has
+// failed: the member answers, perhaps slowly, but has no leader to ask.
 func isQuorumError(err error) bool {
 	var unreachable *unreachableError
 	if errors.As(err, &unreachable) {
@@ -56,7 +57,8 @@ func isQuorumError(err error) bool {
 	switch code(err) {
 	case codes.Unavailable, codes.DeadlineExceeded:
 		return true
-	case codes.Unknown: // the member noticed the deadline first: etcd passes the error of its own context on as text
+	case codes.Unknown:
+		// The member noticed the deadline first. etcd sends the error of its context as text.
 		return strings.Contains(err.Error(), context.DeadlineExceeded.Error())
 	default:
 		return false

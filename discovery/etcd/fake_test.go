@@ -40,17 +40,22 @@ type fakeStore struct {
 	compacted int64
 	watches   []*fakeWatch
 	link      bool
+	leases    map[int64]bool // those that live
+	leaseErr  error
 	linkMoved chan struct{} // closed and replaced when link changes
 
 	// What to do wrong; nil and zero: nothing.
 	listErr, serializableErr, pingErr, clientErr error
 	slow                                         time.Duration // each list takes so long
-	login                                        time.Duration // making the client takes so long; zero once there is one
-	behind                                       int64         // serializable lists are from this revision
-	refuse                                       string        // each watch is cancelled with this after its confirmation
-	silent                                       bool          // watches are not confirmed
-	forgetful                                    bool          // watches are not told of changes
-	createdAt                                    int64         // revision that confirmations claim
+	// login is how long it takes to make the client. It is zero once there is one.
+	login time.Duration
+	// behind is the revision of serializable lists.
+	behind int64
+	// refuse is the reason with which each watch is cancelled after its confirmation.
+	refuse    string
+	silent    bool  // watches are not confirmed
+	forgetful bool  // watches are not told of changes
+	createdAt int64 // revision that confirmations claim
 
 	happened
 }
@@ -220,6 +225,12 @@ func (s *fakeStore) answer(prefix string, serializable bool) (*clientv3.GetRespo
 	return resp, nil
 }
 
+func (s *fakeStore) hasLease(_ context.Context, id int64) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leases[id], s.leaseErr
+}
+
 func (s *fakeStore) ping(context.Context, string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -335,7 +346,7 @@ func watching(t *testing.T, prepare func() *fakeStore, test func(t *testing.T, s
 		p := &published{start: time.Now()}
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		wg.Go(func() { newWatcher(s, "user/", LayoutAuto, zap.NewNop()).run(ctx, p.add) })
+		wg.Go(func() { newWatcher(s, "user/", LayoutAuto, newOutages(zap.NewNop())).run(ctx, p.add) })
 		defer wg.Wait()
 		defer cancel()
 		synctest.Wait()

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// passwordRounds makes a guess at a password from its fingerprint a thousand times dearer, at a few milliseconds per config load:
-// the fingerprint is part of names that operators see.
+// passwordRounds makes it ten thousand times as expensive to guess a password from its fingerprint,
+// which is part of names that operators see. Loading a config takes a few milliseconds more.
 const passwordRounds = 10_000
 
 // fingerprinter hashes what tells two clients apart, part by part.
@@ -32,7 +32,8 @@ func (f fingerprinter) add(parts ...[]byte) {
 
 func (f fingerprinter) sum() string { return hex.EncodeToString(f.h.Sum(nil)[:8]) }
 
-// fingerprint is equal for settings that make interchangeable clients. certificates is a hash of everything about TLS, nil without it.
+// makeFingerprint returns a text that is equal for settings that make interchangeable clients.
+// certificates is a hash of everything about TLS. It is nil without TLS.
 func (s *settings) makeFingerprint(certificates []byte) (string, error) {
 	f := newFingerprinter()
 	f.add([]byte(canonicalEndpoints(s.endpoints)), []byte(s.username), certificates,

@@ -7,13 +7,12 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// following is one watch, from its start until it fails. Everything happens in the goroutine of watcher.run; the
-// others only wait for something and pass it on.
+// following is one watch, from its start until it fails. Everything happens in the goroutine of
+// watcher.run. The other goroutines only wait for something and pass it on.
 type following struct {
 	*watcher
 	ctx  context.Context
@@ -25,6 +24,8 @@ type following struct {
 	link      chan bool
 	lists     chan listResult // capacity 1; at most one list is under way
 	listing   bool
+	answers   chan leaseAnswer
+	asking    int // answers to come
 
 	confirmed time.Time // when etcd confirmed the watch
 	published time.Time
@@ -40,7 +41,8 @@ type listResult struct {
 	since int64 // revision when it was asked for
 }
 
-// follow applies changes to the table from the revision on, until the watch fails. The error says why; it is never nil.
+// follow applies changes to the table from the revision on, until the watch fails. The error, which
+// is never nil, says why.
 func (w *watcher) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	f := &following{
@@ -50,6 +52,7 @@ func (w *watcher) follow(ctx context.Context) error {
 		responses: make(chan clientv3.WatchResponse),
 		link:      make(chan bool),
 		lists:     make(chan listResult, 1),
+		answers:   make(chan leaseAnswer),
 		confirm:   time.NewTimer(establishTimeout),
 		lost:      time.NewTimer(lostAfter),
 		later:     time.NewTimer(publishEvery),
@@ -103,7 +106,8 @@ func (f *following) receive() {
 	}
 }
 
-// observeLink passes on whether there is a connection, each time that changes, beginning with its loss.
+// observeLink passes on each change of whether there is a connection. It begins with the loss of
+// it.
 func (f *following) observeLink() {
 	for up := false; f.store.awaitLink(f.ctx, up) == nil; up = !up {
 		select {
@@ -138,6 +142,8 @@ func (f *following) step() error {
 		f.flushNow()
 	case <-f.reconcile.C:
 		f.startList()
+	case a := <-f.answers:
+		f.takeAnswer(a)
 	case result := <-f.lists:
 		return f.takeList(result)
 	}
@@ -155,8 +161,9 @@ func (f *following) response(resp *clientv3.WatchResponse) error {
 		f.confirmed = time.Now()
 		f.healthy()
 		f.flushNow()
-		// A member that is behind is no reason for concern, a cluster that is was restored from a backup: only a linearizable list
-		// can tell. A watch of a revision to come would stay silent until the cluster gets there.
+		// A member may be behind the others, which does no harm. A cluster that is behind was
+		// restored from a backup. Only a linearizable list can tell. Without it, the watch of a
+		// future revision would stay silent until the cluster gets there.
 		if f.state.Stale || resp.Header.GetRevision() < f.revision {
 			f.startList()
 		}
@@ -169,13 +176,16 @@ func (f *following) response(resp *clientv3.WatchResponse) error {
 		return nil
 	}
 	known := f.revision // a list may be ahead of the watch
-	for _, ev := range resp.Events {
+	for i, ev := range resp.Events {
 		if ev.Kv.ModRevision <= known {
 			continue
 		}
 		// Not the revision of the header: a watch that catches up gets its events in portions.
 		f.advance(ev.Kv.ModRevision)
 		if ev.Type == clientv3.EventTypeDelete {
+			if alone(resp.Events, i) {
+				f.inquire(string(ev.Kv.Key))
+			}
 			f.dirty = f.table.remove(string(ev.Kv.Key), ev.Kv.ModRevision) || f.dirty
 		} else {
 			f.dirty = f.table.put(ev.Kv) || f.dirty
@@ -187,9 +197,56 @@ func (f *following) response(resp *clientv3.WatchResponse) error {
 	return nil
 }
 
+// alone reports whether an event is the only one of its revision. When a lease ends, and when a
+// whole prefix is deleted, the keys go in one revision.
+func alone(events []*clientv3.Event, i int) bool {
+	at := events[i].Kv.ModRevision
+	return (i == 0 || events[i-1].Kv.ModRevision != at) && (i == len(events)-1 || events[i+1].Kv.ModRevision != at)
+}
+
+// inquire finds out whether a key that is about to leave the table was deleted on purpose: it had
+// no lease, or its lease lives. If etcd does not say, it counts as lost.
+func (f *following) inquire(key string) {
+	const most = 16 // questions at a time
+	e := f.table.entries[key]
+	switch {
+	case e == nil:
+	case e.lease == 0:
+		f.table.withdraw(e, time.Now())
+	case f.asking < most:
+		f.asking++
+		f.wg.Go(func() {
+			ctx, cancel := context.WithTimeout(f.ctx, pingTimeout)
+			defer cancel()
+			lives, err := f.store.hasLease(ctx, e.lease)
+			select {
+			case f.answers <- leaseAnswer{e, err == nil && lives}:
+			case <-f.ctx.Done():
+			}
+		})
+	}
+}
+
+// leaseAnswer says whether the lease of an entry lives.
+type leaseAnswer struct {
+	entry *entry
+	lives bool
+}
+
+// takeAnswer publishes that an entry was deleted on purpose.
+func (f *following) takeAnswer(a leaseAnswer) {
+	f.asking--
+	if a.lives {
+		f.table.withdraw(a.entry, time.Now())
+		f.dirty = true
+		f.flushNow()
+	}
+}
+
 func (f *following) advance(revision int64) { f.revision = max(f.revision, revision) }
 
-// flushSoon publishes at once after a time of quiet, and otherwise once per publishEvery and what the length of the list adds to it.
+// flushSoon publishes at once if the last time was long enough ago. Otherwise it waits for
+// publishEvery, and longer for a long list.
 func (f *following) flushSoon() {
 	if wait := publishEvery + time.Duration(len(f.table.entries))*publishEach - time.Since(f.published); wait > 0 {
 		f.later.Reset(wait)
@@ -204,7 +261,7 @@ func (f *following) flushNow() {
 	f.flush()
 }
 
-// startList asks for a linearizable list, beside the watch.
+// startList asks for a linearizable list while the watch goes on.
 func (f *following) startList() {
 	if f.listing {
 		return
@@ -218,13 +275,13 @@ func (f *following) startList() {
 	})
 }
 
-// takeList compares the table with a list, so that whatever a watch can miss is missed for minutes only.
+// takeList compares the table with a list, so that what a watch misses is found within minutes.
 func (f *following) takeList(result listResult) error {
 	f.listing = false
 	next := reconcileEvery
 	if result.err != nil {
 		f.table.forgetList()
-		f.log.Debug("etcd could not be listed for comparison", zap.Error(result.err))
+		f.log.Debug("etcd could not be listed for comparison", errorField(result.err))
 		if f.state.Stale {
 			next = staleEvery
 		}
@@ -249,7 +306,8 @@ func (f *following) takeList(result listResult) error {
 	return nil
 }
 
-// lostError says why there is no connection; the answer to a cheap read tells more than the state of a connection.
+// lostError says why there is no connection. The error of a cheap read tells more than the state of
+// a connection.
 func (f *following) lostError() error {
 	ctx, cancel := context.WithTimeout(f.ctx, pingTimeout)
 	defer cancel()

@@ -13,15 +13,18 @@ type Layout string
 
 // The layouts. docs/discovery.md has an example of each.
 const (
-	// LayoutAuto recognises each value by its own shape, so that services of several kinds may register under one key.
+	// LayoutAuto recognises each value by its own shape, so that services of several kinds may
+	// register under one key.
 	LayoutAuto Layout = "auto"
 	// LayoutGoZero is <key>/<lease> with host:port as value.
 	LayoutGoZero Layout = "gozero"
-	// LayoutEtcd is <key>/<anything> with {"Op":0,"Addr":"host:port","Metadata":…}, as etcd's naming/endpoints writes it.
+	// LayoutEtcd is <key>/<anything> with {"Op":0,"Addr":"host:port","Metadata":…}, as etcd's
+	// naming/endpoints writes it.
 	LayoutEtcd Layout = "etcd"
 	// LayoutKratos is /microservices/<name>/<id> with a registry.ServiceInstance.
 	LayoutKratos Layout = "kratos"
-	// LayoutKitex is kitex/registry-etcd/<name>/<host:port> with {"network","address","weight","tags"}.
+	// LayoutKitex is kitex/registry-etcd/<name>/<host:port> with
+	// {"network","address","weight","tags"}.
 	LayoutKitex Layout = "kitex"
 	// LayoutMicro is /micro/registry/<name>/<node> with a registry.Service and its nodes.
 	LayoutMicro Layout = "micro"
@@ -33,7 +36,8 @@ const (
 type layoutRule struct {
 	// base stands before the service's name where the layout has a place of its own in etcd.
 	base string
-	// flat says that exactly one segment follows the service's name, so that a longer key is another service's.
+	// flat says that exactly one segment follows the service's name, so that a longer key is
+	// another service's.
 	flat bool
 	// parse reads one value.
 	parse func(key, value string) ([]discovery.Endpoint, error)
@@ -60,10 +64,12 @@ func ParseLayout(name string) (Layout, error) {
 	return Layout(name), nil
 }
 
-// Prefix is what is listed and watched for a service. It ends in a slash, so that `user` never sees `user2`.
+// Prefix returns what is listed and watched for a service. It ends in a slash, so that `user` never
+// sees `user2`.
 //
-// Where the layout has a place of its own in etcd, a key without a slash is the name of a service in that place; a key
-// with one is used as it is, for services registered under another base. LayoutAuto uses every key as it is.
+// If the layout has a base in etcd, a key without a slash is the name of a service under that base.
+// A key with a slash is used as it is, for services that register under another base. LayoutAuto
+// uses every key as it is.
 func (l Layout) Prefix(key string) (string, error) {
 	name := strings.TrimSuffix(key, "/")
 	if strings.Trim(name, "/") == "" {
@@ -75,8 +81,9 @@ func (l Layout) Prefix(key string) (string, error) {
 	return name + "/", nil
 }
 
-// Parse reads one registration under prefix. Most layouts give one endpoint; micro may give several, then the first has the key
-// as its ID and the others have "#" and a node's id after it. The error says what was expected and what was found.
+// Parse reads one registration under prefix. Most layouts give one endpoint. micro may give
+// several: the ID of the first is the key, and the others have "#" and the id of a node after it.
+// The error says what was expected and what was found.
 func (l Layout) Parse(prefix, key, value string) ([]discovery.Endpoint, error) {
 	rule := layouts[l]
 	rest := strings.TrimPrefix(key, prefix)

@@ -175,8 +175,9 @@ func TestKeysOfOtherServices(t *testing.T) {
 	}
 }
 
-// FuzzParse holds every layout to what the rest relies on: IDs that begin with the key and differ, and addresses that can be
-// dialled. A value that one layout reads, auto reads to the same end, where the value alone tells the layout.
+// FuzzParse holds every layout to what the rest relies on: IDs that begin with the key and differ,
+// and addresses that can be dialled. A value that one layout reads, auto reads to the same end,
+// where the value alone tells the layout.
 func FuzzParse(f *testing.F) {
 	for _, v := range []string{
 		"10.0.0.1:8080", "a:1?weight=3&x=y", kratosValue, kitexValue, namingValue, microValue, `{}`, `{"Addr":1}`, `{"nodes":[{}]}`, "0.0.0.0:1", "null", "\xff",

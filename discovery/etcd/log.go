@@ -5,16 +5,22 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// lasting is a logger for what outlives configs: it writes to what present returns at the moment. The log of one config may be closed when
-// another has taken over, and what is written there later is lost.
+// lasting returns a logger for what outlives configs. It writes to the logger that present returns
+// at the moment. The log of a config may be closed after another config has taken over, and what is
+// written there later is lost.
 func lasting(present func() *zap.Logger) *zap.Logger {
 	core := lastingCore{core: func() zapcore.Core { return present().Core() }}
 	return present().WithOptions(zap.WrapCore(func(zapcore.Core) zapcore.Core { return core }))
 }
 
-// lastingCore hands everything to the core of the moment.
+// errorField is an error as a log field. Texts of etcd go into it, and they may be anything.
+func errorField(err error) zap.Field { return zap.String("error", discovery.Printable(err.Error())) }
+
+// lastingCore hands everything to the core of the logger that is present at the moment.
 type lastingCore struct {
 	core   func() zapcore.Core
 	fields []zapcore.Field

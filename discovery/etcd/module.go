@@ -24,40 +24,46 @@ func init() {
 // defaultHold is the default of Source.Hold.
 const defaultHold = 60 * time.Second
 
-// clients holds one *client per cluster while a watch uses it, across config reloads. The key is settings.fingerprint.
+// clients holds one *client for each cluster while a watch uses it, across config reloads. The key
+// is settings.fingerprint.
 var clients = caddy.NewUsagePool()
 
-// Cluster is how to reach an etcd cluster. The app grpc_gateway has them by name, so that many services share one.
+// Cluster says how to reach an etcd cluster. The app grpc_gateway has clusters by name, so that
+// many services share one.
 type Cluster struct {
-	// The addresses of members: host:port, http://host:port or https://host:port. The port defaults to 2379.
-	// Members that are not named here are not used.
+	// The addresses of members: `host:port`, `http://host:port` or `https://host:port`. The default
+	// port is 2379. Members that are not listed here are not used. Required.
 	Endpoints []string `json:"endpoints,omitempty"`
 
-	// The etcd user to log in as. Placeholders such as {env.ETCD_USER} and {file./run/secrets/user} are resolved
-	// when the config is loaded. Default: no login.
+	// The etcd user to log in as. Placeholders such as `{env.ETCD_USER}` and
+	// `{file./run/secrets/user}` are resolved when the config is loaded. Default: no login.
 	Username string `json:"username,omitempty"`
 
-	// The password of that user. Write {env.ETCD_PASSWORD} or {file./run/secrets/etcd} to keep it out of the config.
+	// The password of that user. Write `{env.ETCD_PASSWORD}` or `{file./run/secrets/etcd}` to keep
+	// it out of the config. Required with `username`.
 	Password string `json:"password,omitempty"`
 
-	// Secures the connection to etcd, with client certificates if need be: the same settings as those of reverse_proxy's
-	// transport. An empty object is TLS with the system's trusted certificates. Default: no TLS, unless the endpoints are https.
+	// Secures the connection to etcd, with a client certificate if etcd wants one. The settings are
+	// those of `reverse_proxy`'s transport. An empty object means TLS with the system's trusted
+	// certificates. Default: no TLS, unless the endpoints begin with https.
 	TLS *reverseproxy.TLSConfig `json:"tls,omitempty"`
 
-	// How long connecting and logging in may take. Default: 5s
+	// The maximum time to connect and to log in. Default: 5s.
 	DialTimeout caddy.Duration `json:"dial_timeout,omitempty"`
 
-	// A ping is sent when the connection was silent for so long. Default: 10s, which is the least that etcd allows with 5s to spare.
+	// The time without traffic after which a ping is sent. Default: 10s. etcd allows pings every
+	// 5s.
 	KeepaliveTime caddy.Duration `json:"keepalive_time,omitempty"`
 
-	// The connection is given up when a ping is not answered for so long. Default: 5s
+	// The maximum time until a ping is answered. After that the connection is given up. Default:
+	// 5s.
 	KeepaliveTimeout caddy.Duration `json:"keepalive_timeout,omitempty"`
 
 	settings *settings // made by Provision
 }
 
-// ClusterProvider is what the app grpc_gateway satisfies. It answers from its decoded config, also while it is being provisioned
-// itself; the cluster was provisioned before.
+// ClusterProvider is implemented by the app grpc_gateway. It answers from its decoded config, even
+// while it is being provisioned. The cluster is provisioned before anybody asks for it.
 type ClusterProvider interface {
 	EtcdCluster(name string) (*Cluster, error)
 }
@@ -107,8 +113,9 @@ func orDefault(d caddy.Duration, value time.Duration) time.Duration {
 	return time.Duration(d)
 }
 
-// loadTLS makes a client config, and a hash of all that goes into it. It works on a copy, because loading clears the raw CA module.
-// Certificate authorities that are neither in the config nor in files are told apart by their config only.
+// loadTLS makes a client config and a hash of all that goes into it. It works on a copy, because
+// loading clears the raw CA module. Certificate authorities that are neither in the config nor in
+// files are told apart only by their config.
 func loadTLS(ctx caddy.Context, t reverseproxy.TLSConfig) (*tls.Config, []byte, error) {
 	if t.HandshakeTimeout != 0 || len(t.ExceptPorts) > 0 {
 		return nil, nil, errors.New("expected no handshake_timeout and except_ports, which have no meaning here")
@@ -129,7 +136,8 @@ func loadTLS(ctx caddy.Context, t reverseproxy.TLSConfig) (*tls.Config, []byte, 
 	if len(t.CARaw) > 0 {
 		_ = json.Unmarshal(t.CARaw, &authority) // what has no such files is another kind of module
 	}
-	files := slices.Concat(authority.Files, t.RootCAPEMFiles) //nolint:staticcheck // deprecated by Caddy, but still read by it
+	//nolint:staticcheck // Caddy has deprecated RootCAPEMFiles, but still reads it.
+	files := slices.Concat(authority.Files, t.RootCAPEMFiles)
 	for _, name := range files {
 		content, err := os.ReadFile(name)
 		if err != nil {
@@ -150,26 +158,30 @@ func loadTLS(ctx caddy.Context, t reverseproxy.TLSConfig) (*tls.Config, []byte, 
 	return config, []byte(f.sum()), nil
 }
 
-// Source finds the instances of a service in etcd: list and watch under a key, kept through every outage of etcd. Instances are those
-// that register under `<key>/`; see docs/discovery.md for the layouts.
+// Source finds the instances of a service in etcd. It lists and watches the registrations under
+// `<key>/`, and keeps the last list through every outage of etcd. The page docs/discovery.md
+// describes the layouts.
 type Source struct {
-	// The name of a cluster defined in the app grpc_gateway. Default: "default", unless endpoints are given.
+	// The name of a cluster in the app grpc_gateway. Default: `default`, unless `endpoints` are
+	// given.
 	Cluster string `json:"cluster,omitempty"`
 
-	// The members of a cluster that needs no further settings, instead of a cluster's name.
+	// The members of a cluster that needs no other settings. This replaces `cluster`.
 	Endpoints []string `json:"endpoints,omitempty"`
 
-	// The key that the service registers under, such as user.rpc. With the layouts kratos, kitex and micro a key without a slash is
-	// the service's name in the place that these have in etcd. Placeholders such as {env.STAGE} are resolved when the config is loaded.
+	// The key under which the service registers, such as `user.rpc`. With the layouts kratos, kitex
+	// and micro a key without a slash is the name of the service, under the base that these use in
+	// etcd. Placeholders such as `{env.STAGE}` are resolved when the config is loaded. Required.
 	Key string `json:"key,omitempty"`
 
-	// How the service registers itself: auto, gozero, etcd, kratos, kitex, micro or plain. Default: auto, which recognises
-	// each entry by itself and uses the key as it is.
+	// How the service registers: `auto`, `gozero`, `etcd`, `kratos`, `kitex`, `micro` or `plain`.
+	// Default: `auto`, which recognises each entry by its value and uses the key as it is.
 	Layout string `json:"layout,omitempty"`
 
-	// For how long it is not believed when more than half of four or more instances vanish within 15 seconds, or the last one: those that
-	// are connected stay in use until their connection closes, or etcd has been well and without them for so long. Default:
-	// 60s. Negative: etcd is believed at once.
+	// How long a mass disappearance is doubted: more than half of four or more instances vanish
+	// within 15 seconds, or the last one does. Those that are connected stay in use until their
+	// connection closes, or until etcd has been well and without them for this time. Default: 60s.
+	// Negative: etcd is believed at once.
 	Hold caddy.Duration `json:"hold,omitempty"`
 
 	settings *settings
@@ -250,7 +262,7 @@ func (s *Source) ID() string {
 // hold is State.Hold.
 func (s *Source) hold() time.Duration { return max(0, orDefault(s.Hold, defaultHold)) }
 
-// Watch implements discovery.Source. The client belongs to the watch and not to the config, which it may outlive.
+// Watch implements discovery.Source. The client belongs to the watch, which may outlive the config.
 func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
 	log := lasting(caddy.Log).Named("http.grpc_gateway.discovery.etcd")
 	key := s.settings.fingerprint
@@ -260,7 +272,8 @@ func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
 		return
 	}
 	defer func() { _, _ = clients.Delete(key) }() // Destruct has no errors
-	w := newWatcher(&session{client: shared.(*client)}, s.prefix, s.layout, log)
+	c := shared.(*client)
+	w := newWatcher(&session{client: c}, s.prefix, s.layout, c.outages)
 	w.state.Hold = s.hold()
 	w.run(ctx, publish)
 }

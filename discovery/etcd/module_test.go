@@ -29,7 +29,7 @@ func init() {
 	caddy.RegisterModule(new(testApp))
 }
 
-// testApp stands for the app grpc_gateway: it has clusters, and loads guests in its own Provision.
+// testApp replaces the app grpc_gateway: it has clusters, and loads guests in its own Provision.
 type testApp struct {
 	Clusters map[string]*Cluster `json:"etcd,omitempty"`
 	Guests   []json.RawMessage   `json:"guests,omitempty" caddy:"namespace=http.grpc_gateway.discovery inline_key=source"`
@@ -172,8 +172,8 @@ func TestIDsTellCredentialsApart(t *testing.T) {
 	}
 }
 
-// One cluster serves any number of guests, although Caddy clears the raw config of a CA when it is loaded, and a changed certificate under
-// the same name makes another client.
+// One cluster serves any number of guests, although Caddy clears the raw config of a CA when it is
+// loaded, and a changed certificate under the same name makes another client.
 func TestTLSOfSharedClusters(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	load := func() []string {

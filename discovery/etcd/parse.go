@@ -13,7 +13,8 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// maxWeight bounds what a registration can claim for itself, so that sums of weights stay far from overflow.
+// maxWeight bounds what a registration can claim for itself, so that sums of weights stay far from
+// overflow.
 const maxWeight = 1_000_000
 
 // endpoint is the common end of the single-address parsers.
@@ -27,7 +28,8 @@ func endpoint(key, addr string, weight uint32, metadata map[string]string) ([]di
 	return []discovery.Endpoint{{ID: key, Addr: addr, Weight: weight, Metadata: metadata}}, nil
 }
 
-// parseGoZero reads the value that go-zero's discov.Publisher writes (core/discov/publisher.go): the address as it is.
+// parseGoZero reads the value that go-zero's discov.Publisher writes (core/discov/publisher.go):
+// the address as it is.
 func parseGoZero(key, value string) ([]discovery.Endpoint, error) {
 	return endpoint(key, strings.TrimSpace(value), 0, nil)
 }
@@ -51,8 +53,8 @@ func parsePlain(key, value string) ([]discovery.Endpoint, error) {
 	return endpoint(key, addr, weight, metadata)
 }
 
-// parseNaming reads the value of etcd's client/v3/naming/endpoints, whose names of fields are capitalised. Metadata may be any
-// JSON; a member "weight" of an object is the weight.
+// parseNaming reads the value of etcd's client/v3/naming/endpoints, whose names of fields are
+// capitalised. Metadata may be any JSON; a member "weight" of an object is the weight.
 func parseNaming(key, value string) ([]discovery.Endpoint, error) {
 	var update struct {
 		Op       uint8
@@ -74,8 +76,9 @@ func parseNaming(key, value string) ([]discovery.Endpoint, error) {
 	return endpoint(key, update.Addr, weight, metadata)
 }
 
-// parseKratos reads a registry.ServiceInstance of kratos v2. Of its endpoints the first with scheme grpc or, if there is none, grpcs is
-// taken; others, such as http, belong to other protocols. The weight is the text of metadata.weight.
+// parseKratos reads a registry.ServiceInstance of kratos v2. Of its endpoints the first with scheme
+// grpc or, if there is none, grpcs is taken; others, such as http, belong to other protocols. The
+// weight is the text of metadata.weight.
 func parseKratos(key, value string) ([]discovery.Endpoint, error) {
 	var instance struct {
 		ID        string            `json:"id"`
@@ -102,8 +105,8 @@ func parseKratos(key, value string) ([]discovery.Endpoint, error) {
 	return nil, fmt.Errorf("expected a grpc:// endpoint, found %s", excerptList(instance.Endpoints))
 }
 
-// parseKitex reads the instanceInfo of kitex's registry-etcd (common.go). Kitex takes a weight of 0 or less for its default, here it
-// is one that the registry does not say.
+// parseKitex reads the instanceInfo of kitex's registry-etcd (common.go). Kitex takes a weight of 0
+// or less for its default, here it is one that the registry does not say.
 func parseKitex(key, value string) ([]discovery.Endpoint, error) {
 	var info struct {
 		Network string            `json:"network"`
@@ -122,8 +125,8 @@ func parseKitex(key, value string) ([]discovery.Endpoint, error) {
 	return endpoint(key, info.Address, intWeight(info.Weight), info.Tags)
 }
 
-// parseMicro reads a registry.Service of go-micro with its nodes; go-micro writes one node per key. Nodes of older versions have
-// their port apart.
+// parseMicro reads a registry.Service of go-micro with its nodes; go-micro writes one node per key.
+// Nodes of older versions have their port apart.
 func parseMicro(key, value string) ([]discovery.Endpoint, error) {
 	var service struct {
 		Version string `json:"version"`
@@ -172,8 +175,8 @@ func parseMicro(key, value string) ([]discovery.Endpoint, error) {
 	return all, nil
 }
 
-// parseAuto recognises a value: text is an address, JSON is told by its members. The order matters: go-micro's services have
-// "endpoints" as well, with another meaning than kratos's.
+// parseAuto recognises a value: text is an address, JSON is told by its members. The order matters:
+// go-micro's services have "endpoints" as well, with another meaning than kratos's.
 func parseAuto(key, value string) ([]discovery.Endpoint, error) {
 	if !strings.HasPrefix(strings.TrimSpace(value), "{") {
 		return parsePlain(key, value)
@@ -209,7 +212,8 @@ func decodeObject(value string, to any) error {
 	return json.Unmarshal([]byte(value), to)
 }
 
-// flatten makes text of metadata that may be any JSON: members of an object by name, another value under the name "metadata".
+// flatten makes text of metadata that may be any JSON: members of an object by name, another value
+// under the name "metadata".
 func flatten(raw json.RawMessage) (metadata map[string]string, weight uint32) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil, 0
@@ -234,7 +238,8 @@ func jsonText(raw json.RawMessage) string {
 	return string(raw)
 }
 
-// textWeight reads a weight. One that makes no sense is no reason to lose the instance: it counts as not said.
+// textWeight reads a weight. A weight that makes no sense does not cost the instance: it counts
+// as no weight.
 func textWeight(s string) uint32 {
 	f, err := strconv.ParseFloat(s, 64) // JSON numbers may come as 10.0
 	if err != nil || math.IsNaN(f) || f < 1 {

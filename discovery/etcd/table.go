@@ -4,23 +4,27 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// table is what is known of the keys under a prefix. It is for one goroutine.
+// table holds the keys under a prefix. It is for one goroutine.
 type table struct {
 	layout  Layout
 	prefix  string
 	entries map[string]*entry
 
-	// order has the entries sorted by key as of the last call of lists, and those that are gone since; fresh those that came since.
+	// order has the entries of the last call of lists, sorted by key, including those that are gone
+	// since. fresh has those that came since.
 	order, fresh []*entry
 
-	// touched has the revision of each change since a list was asked for; nil while none is under way.
+	// touched has the revision of each change since a list was asked for. It is nil if no list was.
 	touched map[string]int64
+	// withdrawn has the entries that somebody has deleted on purpose.
+	withdrawn map[string]withdrawal
 	// news are entries that were found unusable since the last call of takeNews.
 	news []discovery.Skipped
 }
@@ -30,14 +34,14 @@ type entry struct {
 	key       string
 	gone      bool  // it is no longer in the table
 	revision  int64 // of the last change of the key
-	lease     int64 // an instance that registers anew does so with another one
+	lease     int64 // an instance that registers again has another one
 	value     string
 	endpoints []discovery.Endpoint
 	reason    string
 }
 
 func newTable(prefix string, layout Layout) *table {
-	return &table{layout: layout, prefix: prefix, entries: make(map[string]*entry)}
+	return &table{layout: layout, prefix: prefix, entries: make(map[string]*entry), withdrawn: make(map[string]withdrawal)}
 }
 
 // put records a value and reports whether that changes anything but the revision.
@@ -61,7 +65,8 @@ func (t *table) read(key string, kv *mvccpb.KeyValue) (entry, bool) {
 	var old entry
 	if known := t.entries[key]; known != nil {
 		old = *known
-		if old.value == string(kv.Value) && old.lease == kv.Lease { // a heartbeat that writes the same value again
+		// A heartbeat may write the same value again.
+		if old.value == string(kv.Value) && old.lease == kv.Lease {
 			old.revision = kv.ModRevision
 			return old, false
 		}
@@ -96,8 +101,36 @@ func (t *table) remove(key string, revision int64) bool {
 	return true
 }
 
-// replace takes over a list made at a revision, and reports whether that changes anything. Changes that were seen meanwhile and are
-// newer than the list (see expectList) stay.
+// withdrawnFor is how long a withdrawal is published. It reaches the pool within a second.
+const withdrawnFor = time.Minute
+
+// withdrawal is an entry that was deleted on purpose.
+type withdrawal struct {
+	endpoints []discovery.Endpoint
+	at        time.Time
+}
+
+// withdraw notes that an entry, which is no longer in the table, was deleted on purpose.
+func (t *table) withdraw(e *entry, now time.Time) {
+	t.withdrawn[e.key] = withdrawal{e.endpoints, now}
+}
+
+// takenOut are the endpoints of entries that were deleted on purpose lately, and are not there
+// again.
+func (t *table) takenOut(now time.Time) []discovery.Endpoint {
+	var out []discovery.Endpoint
+	for key, w := range t.withdrawn {
+		if t.entries[key] != nil || now.Sub(w.at) > withdrawnFor {
+			delete(t.withdrawn, key)
+			continue
+		}
+		out = append(out, w.endpoints...)
+	}
+	return out
+}
+
+// replace takes over a list of a revision, and reports whether that changes anything. Changes that
+// were seen meanwhile and are newer than the list stay, see expectList.
 func (t *table) replace(kvs []*mvccpb.KeyValue, revision int64) bool {
 	changed := false
 	next := make(map[string]*entry, len(kvs))
@@ -130,7 +163,8 @@ func (t *table) replace(kvs []*mvccpb.KeyValue, revision int64) bool {
 	return changed
 }
 
-// expectList is called before a list is asked for while changes come in, and forgetList when there will be none.
+// expectList is called before a list is asked for while changes come in, and forgetList when there
+// will be none.
 func (t *table) expectList() { t.touched = make(map[string]int64) }
 func (t *table) forgetList() { t.touched = nil }
 
@@ -141,7 +175,7 @@ func (t *table) takeNews() []discovery.Skipped {
 	return news
 }
 
-// lists are the endpoints and the skipped entries, sorted by ID, in slices of their own.
+// lists returns the endpoints and the skipped entries, sorted by ID, in new slices.
 func (t *table) lists() ([]discovery.Endpoint, []discovery.Skipped) {
 	t.sort()
 	endpoints := make([]discovery.Endpoint, 0, len(t.order))
@@ -160,12 +194,13 @@ func (t *table) lists() ([]discovery.Endpoint, []discovery.Skipped) {
 	return endpoints, skipped
 }
 
-// sort brings order up to date. While thousands register, a few come with each list: these are sorted, and merged into the others.
+// sort brings order up to date. While thousands register, each list has a few new entries. Only
+// these are sorted, and merged into the others.
 func (t *table) sort() {
 	gone := func(e *entry) bool { return e.gone }
 	t.order, t.fresh = slices.DeleteFunc(t.order, gone), slices.DeleteFunc(t.fresh, gone)
 	slices.SortFunc(t.fresh, func(a, b *entry) int { return strings.Compare(a.key, b.key) })
-	// From behind, so that there is room for what moves up.
+	// From the end, so that there is room for what moves up.
 	i, j := len(t.order)-1, len(t.fresh)-1
 	t.order = append(t.order, t.fresh...)
 	for k := len(t.order) - 1; j >= 0; k-- {

@@ -8,7 +8,8 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// An instance that registers anew under its key with the same value is told from one whose registry writes the value again to keep it.
+// An instance that registers again under its key with the same value is told from one whose registry
+// writes the value again to keep it.
 func TestAFreshRegistrationIsToldFromAHeartbeat(t *testing.T) {
 	for name, tt := range map[string]struct {
 		second  *mvccpb.KeyValue
@@ -58,7 +59,7 @@ func TestListsAreSortedWhateverComesAndGoes(t *testing.T) {
 		"gone and back":                {func(t *table) { remove(t, "d"); put(t, "d") }, []string{"b", "d", "f"}},
 		"come and gone":                {func(t *table) { put(t, "c"); remove(t, "c") }, []string{"b", "d", "f"}},
 		"come, gone and back":          {func(t *table) { put(t, "c"); remove(t, "c"); put(t, "c") }, []string{"b", "c", "d", "f"}},
-		"a value anew":                 {func(t *table) { put(t, "d") }, []string{"b", "d", "f"}},
+		"a value again":                {func(t *table) { put(t, "d") }, []string{"b", "d", "f"}},
 		"unknown gone":                 {func(t *table) { remove(t, "x") }, []string{"b", "d", "f"}},
 		"one comes, a list, one comes": {func(t *table) { put(t, "c"); t.lists(); put(t, "a") }, []string{"a", "b", "c", "d", "f"}},
 		"another list of all": {func(t *table) {
@@ -83,7 +84,8 @@ func TestListsAreSortedWhateverComesAndGoes(t *testing.T) {
 				if !slices.Equal(got, tt.want) {
 					t.Errorf("got %v, want %v", got, tt.want)
 				}
-				// The endpoints are sorted in any case; that this costs little depends on the entries.
+				// The endpoints are sorted in any case; that this costs little depends on the
+				// entries.
 				if !slices.IsSortedFunc(tab.order, func(a, b *entry) int { return strings.Compare(a.key, b.key) }) {
 					t.Error("the entries are not sorted")
 				}

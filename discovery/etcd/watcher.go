@@ -16,62 +16,89 @@ import (
 
 // The times of the loop, see docs/discovery.md.
 const (
-	listTimeout      = 5 * time.Second        // one list, linearizable or serializable
-	pingTimeout      = 2 * time.Second        // one cheap read
-	establishTimeout = 10 * time.Second       // until etcd confirms a watch
-	lostAfter        = time.Second            // without a connection until operators are told and the watch is made anew
-	reconcileEvery   = 5 * time.Minute        // full list, jittered by a tenth
-	staleEvery       = 5 * time.Second        // the same while the list is one that a minority member answered
-	publishEvery     = 50 * time.Millisecond  // at most, so that a burst does not build a list per key
-	publishEach      = 20 * time.Microsecond  // on top for each entry: a list of thousands is worth waiting for more
-	stableAfter      = 10 * time.Second       // a watch that lasted so long starts the backoff anew
-	unreachableMax   = 3 * time.Second        // longest wait between tries to make a client
-	leaderlessMax    = 3 * time.Second        // longest wait while a member answers that there is no leader
-	reconnectSpread  = 300 * time.Millisecond // gateways do not come back in the same instant
+	// listTimeout bounds one list, linearizable or serializable.
+	listTimeout = 5 * time.Second
+	// pingTimeout bounds one cheap read.
+	pingTimeout = 2 * time.Second
+	// establishTimeout is how long etcd may take to confirm a watch.
+	establishTimeout = 10 * time.Second
+	// lostAfter is how long there may be no connection until operators are told and the watch is
+	// made again.
+	lostAfter = time.Second
+	// reconcileEvery is the time between two full lists, with a tenth of jitter.
+	reconcileEvery = 5 * time.Minute
+	// staleEvery replaces reconcileEvery while the list comes from a member without a quorum.
+	staleEvery = 5 * time.Second
+	// publishEvery is the least time between two lists in a burst of changes.
+	publishEvery = 50 * time.Millisecond
+	// publishEach is added to publishEvery for each entry: a long list costs more to build.
+	publishEach = 20 * time.Microsecond
+	// stableAfter is how long a watch must last for the backoff to begin again.
+	stableAfter = 10 * time.Second
+	// unreachableMax is the longest wait between two attempts to make a client.
+	unreachableMax = 3 * time.Second
+	// leaderlessMax is the longest wait while a member answers that there is no leader.
+	leaderlessMax = 3 * time.Second
+	// reconnectSpread keeps gateways from coming back at the same moment.
+	reconnectSpread = 300 * time.Millisecond
 )
 
 // store is what the watch loop needs of an etcd cluster. session is the real one.
 type store interface {
-	// connect makes the client, if there is none. With a user name that logs in, for which the cluster's dial_timeout is the time.
+	// connect makes the client, if there is none. With a user name this logs in, which may take the
+	// cluster's dial_timeout.
 	connect(ctx context.Context) error
-	// list reads every key under prefix: linearizable, or serializable, which a member without a quorum answers too.
+	// list reads every key under prefix. A member without a quorum answers serializable reads only.
 	list(ctx context.Context, prefix string, serializable bool) (*clientv3.GetResponse, error)
-	// ping is a read that costs nothing. It also gets a new auth token when the old one has expired.
+	// ping is a read that costs little. It gets a new token if the old one has expired.
 	ping(ctx context.Context, prefix string) error
-	// watch is a watch of prefix from revision on, on a stream of its own, with a created notification, progress notifications and
-	// a leader required. It may block until etcd answers or ctx is done; the error is that there is no client.
+	// watch watches prefix from revision on, on its own stream. It asks for a created notification
+	// and for progress notifications, and requires a leader. It may block until etcd answers or ctx
+	// is done. An error means that there is no client.
 	watch(ctx context.Context, prefix string, revision int64) (clientv3.WatchChan, error)
-	// awaitLink waits until the connection to etcd is up (or is down), or ctx is done, which is the only error.
+	// hasLease reports whether a lease lives.
+	hasLease(ctx context.Context, id int64) (bool, error)
+	// awaitLink waits until the connection to etcd is up, or down. The only error is that of ctx.
 	awaitLink(ctx context.Context, up bool) error
-	// renew throws the client away, so that the next call makes a new one.
+	// renew discards the client. The next call makes a new one.
 	renew()
 }
 
 // watcher keeps a table of the registrations under a prefix in step with etcd:
 //
-//	list -> watch from the next revision -> apply events -> on trouble: keep the table, wait, watch again from where it was
-//	                                                     -> on compaction: list again and apply the difference
+//	list -> watch from the next revision -> apply events
+//	  on trouble:    keep the table, wait, watch again from the same revision
+//	  on compaction: list again, apply the difference
 //
 // A watcher is used for one run.
 type watcher struct {
 	store   store
 	prefix  string
 	log     *zap.Logger
+	outages *outages // of the cluster
 	publish func(discovery.State)
 
 	table    *table
 	revision int64 // up to which the table is complete
-	listed   bool  // the table came from a complete list, and events since then are known or can be had
-	state    discovery.State
-	dirty    bool // the table has changed since state was built
+	// listed is true if the table came from a complete list, and the events since then are known or
+	// can still be read.
+	listed bool
+	state  discovery.State
+	dirty  bool // the table has changed since state was built
 
 	backoff      discovery.Backoff
 	authFailures int
 	compactions  int // in a row
 }
 
-func newWatcher(s store, prefix string, layout Layout, log *zap.Logger) *watcher {
-	return &watcher{store: s, prefix: prefix, log: log.With(zap.String("prefix", prefix)), table: newTable(prefix, layout)}
+func newWatcher(s store, prefix string, layout Layout, o *outages) *watcher {
+	return &watcher{
+		store:   s,
+		prefix:  prefix,
+		log:     o.log.With(zap.String("prefix", discovery.Printable(prefix))),
+		outages: o,
+		table:   newTable(prefix, layout),
+	}
 }
 
 var (
@@ -84,6 +111,7 @@ var (
 // run watches until ctx is done.
 func (w *watcher) run(ctx context.Context, publish func(discovery.State)) {
 	w.publish = publish
+	defer w.outages.forget(w)
 	for {
 		err := w.cycle(ctx)
 		if ctx.Err() != nil {
@@ -108,7 +136,7 @@ func (w *watcher) cycle(ctx context.Context) error {
 	return w.follow(ctx)
 }
 
-// handle does what an error asks for and reports whether to wait before the next cycle.
+// handle reacts to an error, and reports whether to wait before the next cycle.
 func (w *watcher) handle(ctx context.Context, err error) (wait bool) {
 	switch {
 	case errors.Is(err, errRewound):
@@ -127,8 +155,9 @@ func (w *watcher) handle(ctx context.Context, err error) (wait bool) {
 	return true
 }
 
-// logIn gets a new token when etcd did not accept the present one: by a read, after which etcd's client has a new one for the next
-// watch, and if that does not help by a new client.
+// logIn gets a new token when etcd did not accept the present one. It makes a read first, after
+// which etcd's client has a new token for the next watch. If that does not help, it discards the
+// client.
 func (w *watcher) logIn(ctx context.Context, err error) {
 	w.authFailures++
 	if w.authFailures == 1 {
@@ -138,11 +167,11 @@ func (w *watcher) logIn(ctx context.Context, err error) {
 			return
 		}
 	}
-	w.log.Info("making a new etcd client, because the present one is not let in", zap.Error(err))
+	w.log.Debug("making a new etcd client, because the present one is not let in", errorField(err))
 	w.store.renew()
 }
 
-// pause waits with backoff. When there is no connection, its return ends the wait.
+// pause waits with backoff. If there is no connection, the wait ends when it is back.
 func (w *watcher) pause(ctx context.Context, err error) {
 	d := w.backoff.Next()
 	var unreachable *unreachableError
@@ -164,12 +193,14 @@ func (w *watcher) pause(ctx context.Context, err error) {
 		return
 	}
 	w.backoff.Reset()
-	spread, cancelSpread := context.WithTimeout(ctx, rand.N(reconnectSpread)) //nolint:gosec // spreads load, guards nothing
+	wait := rand.N(reconnectSpread) //nolint:gosec // It spreads load and guards nothing.
+	spread, cancelSpread := context.WithTimeout(ctx, wait)
 	defer cancelSpread()
 	<-spread.Done()
 }
 
-// list makes the table from a complete list. Without a quorum, and with nothing better at hand, a member's own view has to do.
+// list makes the table from a complete list. Without a quorum it takes what one member knows,
+// unless something newer is known.
 func (w *watcher) list(ctx context.Context) error {
 	resp, err := w.read(ctx, false)
 	if err == nil {
@@ -184,9 +215,10 @@ func (w *watcher) list(ctx context.Context) error {
 		return fmt.Errorf("listing: %w", err)
 	}
 	if w.state.Synced && resp.Header.GetRevision() < w.revision {
-		return fmt.Errorf("listing: %w (the member at hand is behind, its answer was not used)", err)
+		return fmt.Errorf("listing: %w (the answer of one member was older and was not used)", err)
 	}
-	w.log.Warn("etcd has no quorum; using what one member knows", zap.Error(err))
+	w.log.Debug("etcd has no quorum; using what one member knows", errorField(err))
+	w.outages.begin(w, trouble{prefix: w.prefix, err: fmt.Errorf("%w: %w", errMinorityStale, err), instances: len(resp.Kvs)})
 	w.take(resp, true)
 	return nil
 }
@@ -197,7 +229,7 @@ func (w *watcher) read(ctx context.Context, serializable bool) (*clientv3.GetRes
 	return w.store.list(ctx, w.prefix, serializable)
 }
 
-// take makes a list the present table and publishes it.
+// take makes a list the table and publishes it.
 func (w *watcher) take(resp *clientv3.GetResponse, stale bool) {
 	if w.table.replace(resp.Kvs, resp.Header.GetRevision()) || !w.state.Synced {
 		w.dirty = true
@@ -218,11 +250,8 @@ func (w *watcher) contact() { w.state.LastContact = time.Now() }
 // fail publishes an error; everything else stays.
 func (w *watcher) fail(err error) {
 	err = fmt.Errorf("etcd %s: %w", w.prefix, err)
-	level := zap.WarnLevel
-	if w.state.Err != nil && w.state.Err.Error() == err.Error() {
-		level = zap.DebugLevel // the same at each try
-	}
-	w.log.Log(level, "trouble with etcd; the last known instances stay in use", zap.Error(err), zap.Int("instances", len(w.state.Endpoints)))
+	w.log.Debug("trouble with etcd; the last known instances stay in use", errorField(err), zap.Int("instances", len(w.state.Endpoints)))
+	w.outages.begin(w, trouble{prefix: w.prefix, err: err, instances: len(w.state.Endpoints)})
 	w.state.Err = err
 	w.flush()
 }
@@ -232,19 +261,19 @@ func (w *watcher) healthy() {
 	if w.state.Stale {
 		return
 	}
-	if w.state.Err != nil {
-		w.log.Info("etcd is back", zap.Int64("revision", w.revision))
-	}
+	w.outages.end(w, w.revision)
 	w.state.Err = nil
 }
 
-// proven is called when a watch has shown that it works, which a mere confirmation does not: a refusal may follow it.
+// proven is called when a watch has shown that it works. A confirmation alone does not show that,
+// because a refusal may follow it.
 func (w *watcher) proven() { w.authFailures, w.compactions = 0, 0 }
 
 // flush publishes the present state.
 func (w *watcher) flush() {
 	if w.dirty {
 		w.state.Endpoints, w.state.Skipped = w.table.lists()
+		w.state.Withdrawn = w.table.takenOut(time.Now())
 		w.dirty = false
 		w.logNews()
 	}
@@ -261,6 +290,6 @@ func (w *watcher) logNews() {
 			w.log.Warn("more etcd entries skipped", zap.Int("entries", len(news)-most))
 			return
 		}
-		w.log.Warn("etcd entry skipped", zap.String("key", s.ID), zap.String("reason", s.Reason))
+		w.log.Warn("etcd entry skipped", zap.String("key", discovery.Printable(s.ID)), zap.String("reason", discovery.Printable(s.Reason)))
 	}
 }

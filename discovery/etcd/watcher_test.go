@@ -52,7 +52,8 @@ func TestAnEmptyPrefixIsAResult(t *testing.T) {
 	})
 }
 
-// TestBurstsArePublishedTogether: twenty times a second, and less often where the list is so long that making it is work.
+// TestBurstsArePublishedTogether: twenty times a second, and less often where the list is so long
+// that making it is work.
 func TestBurstsArePublishedTogether(t *testing.T) {
 	tests := []struct {
 		name     string
@@ -95,7 +96,7 @@ func TestBadEntries(t *testing.T) {
 		if len(got.Skipped) != 1 || got.Skipped[0].ID != "user/2" || got.Skipped[0].Reason != `expected host:port, found "junk"` || got.Err != nil {
 			t.Errorf("skipped %+v, error %v", got.Skipped, got.Err)
 		}
-		s.put("user/1", `{"some":"thing"}`) // a bad value replaces a good one: the instance is not what it was
+		s.put("user/1", `{"some":"thing"}`) // A bad value replaces a good one.
 		s.put("user/2", "b:1")
 		time.Sleep(time.Second)
 		got = p.last(t)
@@ -263,7 +264,7 @@ func TestQuorum(t *testing.T) {
 			time.Sleep(30 * time.Second)
 			got := p.last(t)
 			wantAddrs(t, got, "a:1", "b:1", "c:1")
-			wantErr(t, got.Err, "the member at hand is behind")
+			wantErr(t, got.Err, "the answer of one member was older")
 		})
 	})
 	t.Run("without any answer nothing is known", func(t *testing.T) {
@@ -279,7 +280,7 @@ func TestQuorum(t *testing.T) {
 			}
 		})
 	})
-	t.Run("a refusal is no reason to ask a minority", func(t *testing.T) {
+	t.Run("a refusal does not make it ask a minority", func(t *testing.T) {
 		watching(t, func() *fakeStore {
 			s := two()
 			s.listErr = rpctypes.ErrPermissionDenied
@@ -298,10 +299,10 @@ func TestExpiredToken(t *testing.T) {
 		ping           error
 		pings, renewed int
 	}{
-		"a read gets a new token":                        {refuse: "", pings: 1},
-		"a read that is refused too asks for a client":   {ping: rpctypes.ErrInvalidAuthToken, pings: 1, renewed: 1},
-		"a new token that is refused asks for a client":  {refuse: invalidToken, pings: 1, renewed: 1},
-		"a read that fails for other reasons is no help": {ping: errors.New("down"), pings: 1},
+		"a read gets a new token":                           {refuse: "", pings: 1},
+		"a read that is refused too asks for a client":      {ping: rpctypes.ErrInvalidAuthToken, pings: 1, renewed: 1},
+		"a new token that is refused asks for a client":     {refuse: invalidToken, pings: 1, renewed: 1},
+		"a read that fails for other reasons does not help": {ping: errors.New("down"), pings: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			watching(t, two, func(t *testing.T, s *fakeStore, p *published) {
@@ -333,7 +334,7 @@ func TestReconcile(t *testing.T) {
 			time.Sleep(2 * time.Minute)
 			wantAddrs(t, p.last(t), "b:1", "c:1")
 			if len(s.seen().watchedFrom) != 1 {
-				t.Errorf("watched from %v: the watch was made anew", s.seen().watchedFrom)
+				t.Errorf("watched from %v: the watch was made again", s.seen().watchedFrom)
 			}
 		})
 	})
@@ -395,7 +396,8 @@ func TestRestoredCluster(t *testing.T) {
 			s.put("user/3", fmt.Sprintf("c:%d", i+1))
 		}
 		synctest.Wait()
-		s.do(func() { s.kvs, s.history, s.revision = s.at(3), nil, 3 }) // a backup from before user/2
+		// A backup from before user/2.
+		s.do(func() { s.kvs, s.history, s.revision = s.at(3), nil, 3 })
 		s.cancel(denied)
 		time.Sleep(4 * time.Second)
 		got := p.last(t)
@@ -494,14 +496,15 @@ func TestNoClient(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		s.do(func() { s.clientErr = nil })
 		s.setLink(true)
-		time.Sleep(3 * time.Second) // also if nothing but time ends the wait
+		time.Sleep(3 * time.Second) // Only time ends the wait.
 		got = p.last(t)
 		wantAddrs(t, got, "a:1", "b:1")
 		wantErr(t, got.Err, "")
 	})
 }
 
-// TestASlowLogin takes longer than a list may, and than etcd has to confirm a watch: how long it may take is up to dial_timeout.
+// TestASlowLogin takes longer than a list may, and than etcd has to confirm a watch: how long it
+// may take is up to dial_timeout.
 func TestASlowLogin(t *testing.T) {
 	watching(t, func() *fakeStore {
 		s := two()
@@ -511,7 +514,8 @@ func TestASlowLogin(t *testing.T) {
 		time.Sleep(16 * time.Second)
 		wantAddrs(t, p.last(t), "a:1", "b:1")
 		wantErr(t, p.last(t).Err, "")
-		s.do(func() { s.login = 15 * time.Second }) // a new client, after the old one was thrown away
+		// A new client, after the old one was discarded.
+		s.do(func() { s.login = 15 * time.Second })
 		s.cancel("gone")
 		time.Sleep(20 * time.Second)
 		wantErr(t, p.last(t).Err, "")

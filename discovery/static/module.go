@@ -18,7 +18,8 @@ func init() {
 
 // Source is a fixed list of instances.
 type Source struct {
-	// The instances, each host:port. A host name is resolved by each connection for itself.
+	// The instances, each `host:port`. A host name is one instance, which each connection resolves.
+	// Required.
 	Addresses []string `json:"addresses,omitempty"`
 
 	state discovery.State
@@ -47,7 +48,7 @@ func (s *Source) ID() string {
 	return "static:///" + strings.Join(addresses, ",")
 }
 
-// Watch implements discovery.Source: there is one state and nothing changes it.
+// Watch implements discovery.Source. The only state never changes.
 func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
 	publish(s.state)
 	<-ctx.Done()

@@ -1,6 +1,6 @@
-// Package static is a source of endpoints that stand in the config, as the guest module http.grpc_gateway.discovery.static.
-// Host names are handed on as they are: each connection resolves its own. To spread calls over all addresses of a
-// name, use the module dns.
+// Package static is a source of endpoints that the config lists. It is the guest module
+// http.grpc_gateway.discovery.static. A host name is one endpoint, and each connection resolves it.
+// To spread calls over all addresses of a name, use the module dns.
 package static
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// state checks the addresses and makes the one state that there is. An address is its own ID.
+// state checks the addresses and makes the only state of the source. An address is its own ID.
 func state(addresses []string) (discovery.State, error) {
 	if len(addresses) == 0 {
 		return discovery.State{}, errors.New("expected addresses (host:port), found none")

@@ -10,8 +10,8 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 )
 
-// startEtcd runs a single-node etcd in this process, on free ports of this machine unless addr says otherwise, with its
-// data in a temporary directory. stop ends it and removes the data.
+// startEtcd runs a single-node etcd in this process. addr is its address for clients; port 0 takes
+// a free port. The data is in a temporary directory. stop ends etcd and removes the data.
 func startEtcd(addr string) (endpoint string, stop func(), err error) {
 	dir, err := os.MkdirTemp("", "quickstart-etcd-")
 	if err != nil {

@@ -23,14 +23,14 @@ import (
 	_ "github.com/caddy-grpc/gateway"
 )
 
-// errCaddyEnded says that the Caddy of its own is gone.
+// errCaddyEnded says that the other Caddy has ended.
 var errCaddyEnded = errors.New("the Caddy that --caddy names ended by itself")
 
 //go:embed Caddyfile
 var caddyfileText []byte
 
-// startGateway serves the Caddyfile, in this process or, when binary is not empty, in a Caddy of its own; ended is told if that ends
-// by itself.
+// startGateway serves the Caddyfile in this process, or with another Caddy if binary is not empty.
+// It calls ended if that Caddy ends by itself.
 func startGateway(ctx context.Context, binary, caddyfilePath string, ended func(error)) (stop func(), err error) {
 	if binary != "" {
 		return startBinary(ctx, binary, caddyfilePath, ended)
@@ -94,7 +94,7 @@ func startBinary(ctx context.Context, binary, caddyfilePath string, ended func(e
 	}, nil
 }
 
-// pools asks the admin API for the state of the pool, and says it in a line.
+// pools asks the admin API for the state of the pools, and returns it as one line.
 func pools(ctx context.Context, admin string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()

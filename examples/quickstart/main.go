@@ -1,5 +1,5 @@
-// Command quickstart shows the whole of the gateway on one machine: it runs an etcd, three instances of a small
-// service that register themselves there, and Caddy with the Caddyfile beside this file.
+// Command quickstart shows the whole gateway on one machine: it runs an etcd, three instances of a
+// small service that register themselves there, and Caddy with the Caddyfile beside this file.
 package main
 
 import (
@@ -111,8 +111,8 @@ func waitReady(ctx context.Context, opts options) error {
 	}
 }
 
-// siteAddress is the gateway's site in the Caddyfile. Caddy serves a site only under the hosts that it names, so one of the loopback
-// interface names both that people type.
+// siteAddress returns the address of the site for the Caddyfile. Caddy serves a site only for the
+// hosts that its address names. A site on the loopback interface names both hosts that people type.
 func siteAddress(listen string) string {
 	if host, port, err := net.SplitHostPort(listen); err == nil && (host == "127.0.0.1" || host == "localhost") {
 		return fmt.Sprintf("http://localhost:%[1]s, http://127.0.0.1:%[1]s", port)
@@ -141,7 +141,8 @@ Type + and Enter to start one more, - and Enter to stop one, s and Enter to see 
 `, url, opts.admin, opts.etcd, opts.key)
 }
 
-// converse obeys the keys until Ctrl-C. The end of the input only ends the keys: without a terminal the demo goes on.
+// converse obeys the keys until Ctrl-C. When the input ends, only the keys end: without a terminal
+// the demo goes on.
 func converse(ctx context.Context, fleet *fleet, opts options, in io.Reader, out io.Writer) error {
 	lines := make(chan string)
 	go func() {
@@ -196,7 +197,7 @@ func obey(ctx context.Context, line string, fleet *fleet, opts options, out io.W
 	default:
 		return fmt.Errorf("%q is not a key: + starts an instance, - stops one, s shows the pool, q ends", line)
 	}
-	time.Sleep(300 * time.Millisecond) // a change in etcd is used within a second; mostly it is there by now
+	time.Sleep(300 * time.Millisecond) // Most changes in etcd have arrived by then.
 	pool, err := pools(ctx, opts.admin)
 	if err != nil {
 		return fmt.Errorf("ask the admin API: %w", err)

@@ -217,7 +217,7 @@ func instances(addrs ...string) []discovery.Endpoint {
 }
 
 // openChannel opens a channel that ends with the test.
-func openChannel(t testing.TB, s Settings, f feed) *Channel {
+func openChannel(t testing.TB, s Settings, f Feed) *Channel {
 	t.Helper()
 	c, err := open("user.rpc", s, f, zap.NewNop(), newRandom(1))
 	if err != nil {

@@ -235,8 +235,7 @@ func (f *fleet) failed(c *conn, err error) {
 	if err == nil {
 		return
 	}
-	text := err.Error()
-	c.endpoint.lastError.Store(&text)
+	c.endpoint.wrong(err)
 	f.lastError = err
 	if c.endpoint.failing {
 		return

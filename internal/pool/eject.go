@@ -34,8 +34,8 @@ func (f *fleet) eject(ep *endpoint) {
 	}
 	d := f.takeOut(ep)
 	why := ""
-	if text := ep.lastError.Load(); text != nil {
-		why = *text
+	if last := ep.lastError.Load(); last != nil {
+		why = last.text
 	}
 	f.events.ejected(ep.addr, why, d)
 	ejected := ep.ejectedAt

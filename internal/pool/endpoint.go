@@ -22,10 +22,11 @@ type endpoint struct {
 
 	addr string
 	// Usable connections: READY, and healthy if that is checked; nil or empty: none.
-	ready     atomic.Pointer[[]*conn]
-	picks     atomic.Uint64
-	failures  atomic.Uint64
-	lastError atomic.Pointer[string]
+	ready    atomic.Pointer[[]*conn]
+	picks    atomic.Uint64
+	failures atomic.Uint64
+	// lastError is nil once it is over.
+	lastError atomic.Pointer[lastError]
 	draining  atomic.Bool
 	growing   atomic.Bool  // another connection is under way, or there are as many as there may be
 	growUntil atomic.Int64 // on the fleet's clock: so long calls that find no room wait for it
@@ -65,6 +66,22 @@ type endpoint struct {
 	connects uint64    // connections that became READY
 	dialled  time.Time // the last time
 	silence  silence
+}
+
+// lastError is what went wrong with an endpoint, and when.
+type lastError struct {
+	text string
+	at   time.Time
+}
+
+// wrong notes an error. A call or a connection that works ends it.
+func (ep *endpoint) wrong(err error) { ep.lastError.Store(&lastError{err.Error(), time.Now()}) }
+
+// works notes that a call succeeded, or that the endpoint was connected. It is on the way of a call.
+func (ep *endpoint) works() {
+	if ep.lastError.Load() != nil {
+		ep.lastError.Store(nil)
+	}
 }
 
 // registration is an entry of the registry that led to an endpoint.

@@ -317,6 +317,7 @@ func (f *fleet) connected(ep *endpoint, yes, usable bool) {
 		return
 	}
 	ep.lacking = false
+	ep.works()
 	f.events.ready(ep.addr)
 	f.announce(ep.addr)
 	if time.Since(ep.lost) > coldAfter {

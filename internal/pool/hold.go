@@ -1,6 +1,10 @@
 package pool
 
-import "time"
+import (
+	"time"
+
+	"github.com/caddy-grpc/gateway/discovery"
+)
 
 // A registry that is sick, or was wiped, says that instances are gone which are not. So when many
 // vanish at once, those that are connected stay in use: they are held. What the network says is
@@ -24,7 +28,9 @@ type holding struct {
 	held   int                  // endpoints
 	queue  []heldEntry          // the same by time, and some that are not held any more
 	clock  contactClock
-	due    bool // a task to look after the queue is on the agenda
+	// withdrawn are addresses that somebody has taken out of the registry on purpose. They are not held.
+	withdrawn map[string]struct{}
+	due       bool // a task to look after the queue is on the agenda
 }
 
 type loss struct {
@@ -59,6 +65,9 @@ func (c *contactClock) at(now time.Time) time.Duration {
 // note adds addresses that have just vanished, and forgets those that did so too long ago.
 func (h *holding) note(gone []*endpoint, now time.Time) {
 	for _, ep := range gone {
+		if _, ok := h.withdrawn[ep.addr]; ok {
+			continue
+		}
 		h.lost[ep.addr] = now
 		h.losses = append(h.losses, loss{now, ep.addr})
 	}
@@ -77,6 +86,26 @@ func (h *holding) suspicious(registered int) bool {
 	missing := len(h.lost) + h.held
 	all := registered + missing
 	return registered == 0 || all >= massLossOf && 2*missing > all
+}
+
+// withdraw takes over which addresses were taken out of the registry on purpose, and lets those go that are held.
+// Caller must hold f.mu.
+func (f *fleet) withdraw(list []discovery.Endpoint, what *changes) {
+	h := &f.hold
+	h.withdrawn = nil
+	if len(list) == 0 {
+		return
+	}
+	h.withdrawn = make(map[string]struct{}, len(list))
+	for _, e := range list {
+		h.withdrawn[e.Addr] = struct{}{}
+		delete(h.lost, e.Addr)
+		if ep := f.endpoints[e.Addr]; ep != nil && ep.held {
+			f.unhold(ep)
+			what.removed.add(ep.addr)
+			f.remove(ep)
+		}
+	}
 }
 
 // lose takes endpoints whose last registration is gone out of use, or holds those that are

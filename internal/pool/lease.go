@@ -96,6 +96,7 @@ func (l *lease) end(err error) {
 				ep.Latency.Observe(now, now-l.picked.Load())
 			}
 			ep.Answer(now)
+			ep.works()
 		}
 	}
 	if l.caller != nil {
@@ -114,8 +115,7 @@ func (l *lease) failed(ep *endpoint, err error) {
 	}
 	if speaksAgainst(code) {
 		ep.failures.Add(1)
-		text := err.Error()
-		ep.lastError.Store(&text)
+		ep.wrong(err)
 	}
 	switch code {
 	case codes.Unavailable:

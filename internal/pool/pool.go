@@ -42,19 +42,19 @@ type Channel struct {
 
 var _ grpc.ClientConnInterface = (*Channel)(nil)
 
-// feed is what a channel needs of a discovery.Feed.
-type feed interface {
+// Feed is what a channel needs of a discovery.Feed.
+type Feed interface {
 	State() discovery.State
 	Subscribe(fn func(discovery.State)) (cancel func())
 }
 
 // Open starts a channel: it dials every known instance in the background and never blocks. The name
 // of the service is for logs and errors. An error means that the settings are wrong.
-func Open(name string, s Settings, feed *discovery.Feed, log *zap.Logger) (*Channel, error) {
+func Open(name string, s Settings, feed Feed, log *zap.Logger) (*Channel, error) {
 	return open(name, s, feed, log, rand.Uint64)
 }
 
-func open(name string, s Settings, feed feed, log *zap.Logger, random func() uint64) (*Channel, error) {
+func open(name string, s Settings, feed Feed, log *zap.Logger, random func() uint64) (*Channel, error) {
 	s, err := s.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("settings of the channel to %s: %w", name, err)
@@ -100,7 +100,7 @@ func dialOptions(s Settings, f *fleet) []grpc.DialOption {
 		grpc.WithIdleTimeout(0),
 		grpc.WithTransportCredentials(security),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", addr)
+			return guarded(dialer, s.Guard, addr).DialContext(ctx, "tcp", addr)
 		}),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
@@ -185,4 +185,14 @@ func (c *Channel) Snapshot() Snapshot {
 	s.Retiring = c.retiring.Load()
 	s.Retries = c.budget.used.Load()
 	return s
+}
+
+// guarded returns the dialer with the check for an instance, if there is one.
+func guarded(dialer *net.Dialer, guard Guard, addr string) *net.Dialer {
+	if guard == nil {
+		return dialer
+	}
+	d := *dialer
+	d.ControlContext = guard.Control(addr)
+	return &d
 }

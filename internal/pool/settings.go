@@ -1,9 +1,11 @@
 package pool
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 )
 
@@ -17,6 +19,16 @@ const (
 	// BalanceHash sends calls with equal keys to the same endpoint, see WithHash.
 	BalanceHash = "hash"
 )
+
+// Control checks an IP address before it is dialled, as net.Dialer.ControlContext does. An error
+// refuses it.
+type Control = func(ctx context.Context, network, address string, c syscall.RawConn) error
+
+// Guard decides which IP addresses may be dialled.
+type Guard interface {
+	// Control returns the check for one dial to the instance at addr, which may be a host name.
+	Control(addr string) Control
+}
 
 // Settings are everything that affects connections. Two channels with equal feeds and equal keys
 // are the same channel. The zero value of each field means its default.
@@ -56,6 +68,8 @@ type Settings struct {
 	TLS *tls.Config
 	// :authority, default the name in TLS, else the instance's address.
 	ServerName string
+	// Guard checks the IP addresses that are dialled. Nil: all may be dialled.
+	Guard Guard
 	// Told what happens to instances, which is no matter of connections; nil: nobody is.
 	Observer Observer
 }

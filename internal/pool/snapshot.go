@@ -54,10 +54,13 @@ type EndpointSnapshot struct {
 	InFlight    int64    `json:"in_flight"`
 	Picks       uint64   `json:"picks"`
 	Failures    uint64   `json:"failures"`
-	// What it answers to health checks, or why that is not known.
-	Health    string    `json:"health,omitempty"`
-	LastError string    `json:"last_error,omitempty"`
-	Since     time.Time `json:"since"` // of the state
+	// Health is what the instance answers to health checks, or why that is not known.
+	Health string `json:"health,omitempty"`
+	// LastError is what is wrong with the instance, and LastErrorAt since when the last sign of it
+	// is known. Both are absent once the instance works again.
+	LastError   string    `json:"last_error,omitempty"`
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+	Since       time.Time `json:"since"` // of the state
 }
 
 // totals are counts that outlive the endpoints they belong to.
@@ -71,7 +74,7 @@ func (f *fleet) snapshot() Snapshot {
 		Picks: f.past.picks, Failures: f.past.failures, Connects: f.connects, Ejections: f.ejections, Held: f.hold.held,
 		Endpoints: make([]EndpointSnapshot, 0, f.active),
 	}
-	if f.lastError != nil {
+	if f.lastError != nil && f.failing > 0 {
 		s.LastError = f.lastError.Error()
 	}
 	if f.settings.Subset > 0 {
@@ -105,8 +108,8 @@ func (ep *endpoint) snapshot() EndpointSnapshot {
 			s.Connections++
 		}
 	}
-	if text := ep.lastError.Load(); text != nil {
-		s.LastError = *text
+	if last := ep.lastError.Load(); last != nil {
+		s.LastError, s.LastErrorAt = last.text, last.at
 	}
 	if ep.silence.stalled {
 		s.LastError = stalledText // that calls run into their deadlines there says less

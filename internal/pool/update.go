@@ -71,6 +71,7 @@ func (f *fleet) apply() {
 		}
 	}
 	f.listed = list
+	f.withdraw(s.Withdrawn, &what)
 	f.lose(lost, &what)
 	f.watchHeld()
 	f.events.changed(what, s.Hold)

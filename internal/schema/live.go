@@ -27,8 +27,8 @@ type LiveOptions struct {
 	// OnReload is called after each load, for metrics. It must not block.
 	OnReload func(Result)
 	// Early reports whether an error only says that it is too early to read the schema. Such errors
-	// are logged at DEBUG for the first 5s, and at WARN afterwards like all others. Default: no
-	// error is.
+	// are logged at DEBUG, because whatever keeps the service from being known has a log line of its
+	// own. Default: no error is.
 	Early func(error) bool
 	// Log gets changes at INFO and new failures at WARN. Default: no log.
 	Log *zap.Logger
@@ -65,16 +65,11 @@ type Live struct {
 	notify      sync.Mutex
 	subscribers map[*func(*Schema)]struct{}
 
-	started time.Time
-
 	mu     sync.Mutex
 	status Status
 	// warned reports whether the current error was logged at WARN.
 	warned bool
 }
-
-// earlyTime is how long LiveOptions.Early matters.
-const earlyTime = 5 * time.Second
 
 // NewLive starts to load at once, in the background. The caller must close it.
 func NewLive(loader Loader, opts LiveOptions) *Live {
@@ -90,7 +85,6 @@ func NewLive(loader Loader, opts LiveOptions) *Live {
 		loader: loader, opts: opts, log: log, cancel: cancel,
 		ready: make(chan struct{}), trigger: make(chan struct{}, 1),
 		subscribers: map[*func(*Schema)]struct{}{},
-		started:     time.Now(),
 		status:      Status{Services: []string{}, Reloads: map[Result]uint64{}},
 	}
 	l.wg.Go(func() { l.run(ctx) })

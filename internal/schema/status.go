@@ -84,8 +84,7 @@ func (l *Live) recordFailure(st *Status, now time.Time, err error) {
 		l.warned = false
 	}
 	level := zap.DebugLevel
-	early := l.opts.Early != nil && l.opts.Early(err) && now.Sub(l.started) < earlyTime
-	if !l.warned && !early {
+	if early := l.opts.Early != nil && l.opts.Early(err); !l.warned && !early {
 		level = zap.WarnLevel
 		l.warned = true
 	}

@@ -21,11 +21,13 @@ import (
 const (
 	// formatVersion is that of the file. A file of another version is not read.
 	formatVersion = 1
-	// MaxAge is how old a list may be to be used: older ones say too little about what is there now.
+	// MaxAge is the maximum age of a list that is used. Older lists say too little about the
+	// present.
 	MaxAge = 24 * time.Hour
-	// maxSize of a file in bytes; a hundred thousand instances take a quarter of it.
+	// maxSize is the maximum size of a file in bytes. A hundred thousand instances take a quarter
+	// of it.
 	maxSize = 64 << 20
-	// litterAge is how old files must be that nobody reads or renames any more to be removed.
+	// litterAge is the age at which files are removed that nobody has written since.
 	litterAge = 7 * 24 * time.Hour
 )
 
@@ -59,7 +61,8 @@ func Path(dir, source string) string {
 	return filepath.Join(dir, hex.EncodeToString(sum[:16])+".json")
 }
 
-// load reads the list of a source. The error is fs.ErrNotExist when there is none, and otherwise says why the file cannot be used.
+// load reads the list of a source. The error is fs.ErrNotExist if there is no file. Other errors
+// say why the file cannot be used.
 func load(path, source string, now time.Time) (*list, error) {
 	raw, err := read(path)
 	if err != nil {
@@ -76,7 +79,7 @@ func load(path, source string, now time.Time) (*list, error) {
 		return nil, fmt.Errorf("expected the instances of %s, found those of %s", discovery.Excerpt(source), discovery.Excerpt(f.Source))
 	case age > MaxAge:
 		return nil, fmt.Errorf("it is %v old, more than %v", age.Round(time.Second), MaxAge)
-	case age < -MaxAge: // A clock that is not set yet says nothing about the age, but there is an end to it.
+	case age < -MaxAge: // A clock that is not set yet is allowed for, within limits.
 		return nil, fmt.Errorf("it is %v ahead of the clock", -age.Round(time.Second))
 	case len(f.Endpoints) == 0:
 		return nil, errors.New("it has no instances")
@@ -108,8 +111,8 @@ func read(path string) ([]byte, error) {
 	return raw, nil
 }
 
-// save replaces the file of a source in one step: whoever reads sees the old list or the new one, also after a crash, and of several that
-// write the last one wins.
+// save replaces the file of a source in one step. Readers see the old list or the new one, even
+// after a crash. If several processes write, the last one wins.
 func save(path, source string, l *list) (err error) {
 	f := file{Version: formatVersion, Source: source, Saved: l.saved.UTC(), Revision: l.revision, Endpoints: make([]endpoint, len(l.endpoints))}
 	for i, e := range l.endpoints {
@@ -146,7 +149,8 @@ func save(path, source string, l *list) (err error) {
 	return nil
 }
 
-// syncDir makes the new name last. Where directories cannot be synced the file system sees to it in its own time.
+// syncDir makes the new name durable. If a directory cannot be synced, the file system does it
+// later.
 func syncDir(dir string) {
 	if d, err := os.Open(dir); err == nil {
 		_ = d.Sync()
@@ -157,7 +161,8 @@ func syncDir(dir string) {
 // fileName is what the names of lists and of half-written ones look like.
 var fileName = regexp.MustCompile(`^[0-9a-f]{32}\.json(\.[0-9]+\.tmp)?$`)
 
-// sweep removes lists of sources that nobody has watched for long, and what crashes have left half-written.
+// sweep removes lists of sources that nobody has watched for a long time, and files that a crash
+// has left half-written.
 func sweep(dir string, now time.Time) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

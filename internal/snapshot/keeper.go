@@ -15,19 +15,22 @@ import (
 )
 
 const (
-	// settleTime is how long a list must have been there to be saved, so that a rolling restart is not saved at each step.
+	// settleTime is how long a list must stay the same until it is saved. A rolling restart is then
+	// not saved at each step.
 	settleTime = time.Second
 	// saveEvery is the least time between two writes of changed lists.
 	saveEvery = 5 * time.Second
 	// refreshEvery is how often an unchanged list is written again, so that its age stays true.
 	refreshEvery = time.Hour
-	// shrunkFor is how long the registry must have said, without a break, that most instances are gone for the file to say so, too.
+	// shrunkFor is how long the registry must say without a break that most instances are gone
+	// until the file says so too.
 	shrunkFor = time.Minute
-	// lookAgain is how long at most nothing is looked at: whether snapshots are wanted may have changed, and writing may work again.
+	// lookAgain is the longest pause: snapshots may be wanted meanwhile, and writing may work
+	// again.
 	lookAgain = time.Minute
 )
 
-// keeper writes the lists that a source publishes to disk, in a goroutine of its own: run.
+// keeper writes the lists of a source to disk in its own goroutine, run.
 type keeper struct {
 	path   string
 	source string
@@ -86,7 +89,8 @@ func (k *keeper) run(ctx context.Context) {
 	}
 }
 
-// step does what is to be done now and says how long it is to the next. The last step does not wait for a list to settle.
+// step does what is due, and returns the time until the next step. The last step does not wait for
+// a list to settle.
 func (k *keeper) step(last bool) time.Duration {
 	now := time.Now()
 	k.mu.Lock()
@@ -111,8 +115,8 @@ func (k *keeper) step(last bool) time.Duration {
 	return saveEvery
 }
 
-// look reads once what is on disk, from an earlier process: a list that has lost most of that is no more to be trusted than one that
-// loses it while it is watched.
+// look reads once what an earlier process has left on disk. A list that has lost most of that is
+// doubted like a list that loses most of its instances while it is watched.
 func (k *keeper) look(now time.Time) {
 	if k.read {
 		return
@@ -124,8 +128,8 @@ func (k *keeper) look(now time.Time) {
 	}
 }
 
-// due is how long to wait before the endpoints are written. If the end comes first they are to be written then, unless they are what the
-// file says already, or not to be believed yet.
+// due returns how long to wait until the endpoints are written. atEnd says whether to write them if
+// the process ends before. It is false if the file has them already, and while they are doubted.
 func (k *keeper) due(now time.Time, endpoints []discovery.Endpoint, healthy bool) (wait time.Duration, atEnd bool) {
 	if k.disk == nil && len(endpoints) == 0 {
 		k.shrunkAt = time.Time{}
@@ -143,7 +147,7 @@ func (k *keeper) due(now time.Time, endpoints []discovery.Endpoint, healthy bool
 		return max(k.settled.Sub(now), k.written.Add(saveEvery).Sub(now)), true
 	}
 	switch {
-	case !healthy: // Trouble begins the time anew: it is to pass without any.
+	case !healthy: // The time begins again: it must pass without trouble.
 		k.shrunkAt = time.Time{}
 		return lookAgain, false
 	case k.shrunkAt.IsZero():
@@ -152,8 +156,8 @@ func (k *keeper) due(now time.Time, endpoints []discovery.Endpoint, healthy bool
 	return k.shrunkAt.Add(shrunkFor).Sub(now), false
 }
 
-// shrunk reports whether the endpoints are so few that a fault is as likely as a decision: none where there were some, or less than half of four
-// or more.
+// shrunk reports whether the endpoints are so few that a fault is as likely as a decision: none of
+// some, or less than half of four or more.
 func (k *keeper) shrunk(endpoints []discovery.Endpoint) bool {
 	if k.disk == nil {
 		return false
@@ -162,7 +166,7 @@ func (k *keeper) shrunk(endpoints []discovery.Endpoint) bool {
 	return len(endpoints) == 0 || before >= 4 && 2*len(endpoints) < before
 }
 
-// write makes the file say what the list does; an empty one has no file.
+// write writes the list to the file. An empty list removes the file.
 func (k *keeper) write(now time.Time, l *list) {
 	var err error
 	if len(l.endpoints) == 0 {
@@ -179,7 +183,7 @@ func (k *keeper) write(now time.Time, l *list) {
 		if k.failure == err.Error() {
 			level = zap.DebugLevel // the same at each try
 		}
-		k.log.Log(level, "the snapshot of instances could not be saved; a start without the registry would not have it", zap.Error(err))
+		k.log.Log(level, "cannot save the snapshot of instances; a start without the registry would not have it", zap.Error(err))
 		k.failure = err.Error()
 		return
 	}

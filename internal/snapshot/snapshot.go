@@ -1,7 +1,8 @@
-// Package snapshot keeps the last known instances of a source on disk, for a start while the registry is away. It is a discovery.Source
-// around another one, which it never slows down: the other one's states pass at once, and files are read and written beside it.
+// Package snapshot keeps the last known instances of a source on disk, for a start while the
+// registry is away. It is a discovery.Source around another source. It never slows the other source
+// down: states pass at once, and other goroutines read and write the files.
 //
-// It is not the pool's Snapshot, which is what operators are shown.
+// It has nothing to do with the pool's Snapshot, which is for operators.
 package snapshot
 
 import (
@@ -18,8 +19,8 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// Grace is how long a source may take for its first list before the one on disk stands in. A source that reports trouble
-// first does not get this time.
+// Grace is how long a source may take for its first list until the list on disk replaces it. If the
+// source reports trouble, the list on disk is used at once.
 const Grace = time.Second
 
 // errSilent is the trouble with a source that has not said anything.
@@ -27,13 +28,15 @@ var errSilent = fmt.Errorf("the registry has not answered within %v", Grace)
 
 // Source is a source whose list is kept on disk.
 //
-// While the source behind it has no list of its own, the one on disk is published as Synced and Stale, with the trouble in Err and
-// the time from which it is in Snapshot. The first list of the registry takes its place for good. A list that is Stale itself, as
-// a minority of etcd members answers, does so only if its revision is not older.
+// While the inner source has no list, the list on disk is published as Synced and Stale, with the
+// trouble in Err and the time at which it was saved in Snapshot. The first list of the registry
+// replaces it for good. A list that is itself Stale, as a minority of etcd members answers,
+// replaces it only if its revision is not older.
 //
-// On disk is what the registry last vouched for: nothing is written while it is in trouble, or by a list from disk. A list that has
-// lost more than half of four or more instances, or the last one, is believed after a minute without trouble; an
-// empty one then removes the file, so that a service scaled to nothing does not come back.
+// The file has what the registry last vouched for. Nothing is written while the registry is in
+// trouble, and a list from disk is not written again. A list that has lost more than half of four
+// or more instances, or the last one, is believed after a minute without trouble. An empty list
+// then removes the file, so that a service that is scaled to nothing does not come back.
 type Source struct {
 	inner  discovery.Source
 	path   string
@@ -42,8 +45,8 @@ type Source struct {
 	synced atomic.Bool // the registry has answered once
 }
 
-// New wraps a source. Its file is in the directory, which is made when it is needed. wanted says whether the file may be used and
-// written; it may change at any time.
+// New wraps a source. Its file is in dir, which is made when it is needed. wanted reports whether
+// the file may be used and written. The answer may change at any time.
 func New(inner discovery.Source, dir string, wanted func() bool, log *zap.Logger) *Source {
 	return &Source{
 		inner:  inner,
@@ -69,7 +72,8 @@ func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
 	defer cancel()
-	if !s.synced.Load() { // A source that panicked and is watched anew has left a better list with the feed.
+	// If a source panicked and is watched again, the feed has a better list.
+	if !s.synced.Load() {
 		helpers.Go(func() { w.rescue(ctx) })
 	}
 	helpers.Go(func() { w.keeper.run(ctx) })
@@ -79,15 +83,16 @@ func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
 // watch is one call of Watch.
 type watch struct {
 	*Source
-	publish  func(discovery.State)
-	keeper   *keeper
-	trouble  chan struct{} // capacity 1: the source has nothing better than what is on disk, and says why
+	publish func(discovery.State)
+	keeper  *keeper
+	// trouble gets a signal when the source has nothing better than the list on disk. Capacity 1.
+	trouble  chan struct{}
 	answered chan struct{} // closed when the registry has answered
 
-	mu   sync.Mutex // also keeps calls of publish apart
+	mu   sync.Mutex // publish is called under it, one call at a time
 	done bool       // answered is closed
 	last discovery.State
-	disk *list // stands in for the source; nil: it does not
+	disk *list // in use in place of the source's list; nil: it is not
 }
 
 // take passes a state of the source on.
@@ -110,7 +115,7 @@ func (w *watch) take(s discovery.State) {
 		}
 	}
 	if w.disk != nil && w.disk.isOlder(&s) {
-		w.log.Info("the registry answers; the snapshot is not needed any more", zap.Int("instances", len(s.Endpoints)))
+		w.log.Debug("the registry answers; the snapshot is not needed any more", zap.Int("instances", len(s.Endpoints)))
 		w.disk = nil
 	}
 	if w.disk != nil {
@@ -119,7 +124,7 @@ func (w *watch) take(s discovery.State) {
 	w.publish(s)
 }
 
-// rescue has the list on disk stand in when the source has none in time.
+// rescue publishes the list on disk if the source has no list in time.
 func (w *watch) rescue(ctx context.Context) {
 	patience := time.NewTimer(Grace)
 	defer patience.Stop()
@@ -148,17 +153,17 @@ func (w *watch) rescue(ctx context.Context) {
 	}
 	w.disk = l
 	s := l.standIn(w.last)
-	w.log.Warn("the registry has no list of instances yet; using the snapshot on disk until it has",
+	w.log.Debug("the registry has no list of instances yet; using the snapshot on disk until it has",
 		zap.Int("instances", len(l.endpoints)), zap.Time("saved", l.saved), zap.Error(s.Err))
 	w.publish(s)
 }
 
-// isOlder reports whether a state of the source takes the place of the list on disk.
+// isOlder reports whether a state of the source replaces the list on disk.
 func (l *list) isOlder(s *discovery.State) bool {
 	return s.Synced && (!s.Stale || s.Revision >= l.revision)
 }
 
-// standIn is the state of the source with the list from disk.
+// standIn returns the state of the source with the list from disk.
 func (l *list) standIn(s discovery.State) discovery.State {
 	s.Synced, s.Stale, s.Snapshot = true, true, l.saved
 	s.Endpoints, s.Revision = l.endpoints, l.revision

@@ -153,7 +153,7 @@ func TestSnapshotStandsIn(t *testing.T) {
 				!got.Snapshot.Equal(saved) || !got.LastContact.Equal(saved) {
 				t.Errorf("got %+v", got)
 			}
-			if s.logs.FilterMessageSnippet("using the snapshot on disk").FilterLevelExact(zapcore.WarnLevel).Len() != 1 {
+			if s.logs.FilterMessageSnippet("using the snapshot on disk").FilterLevelExact(zapcore.DebugLevel).Len() != 1 {
 				t.Errorf("the log does not say it once: %v", s.logs.All())
 			}
 		})
@@ -251,7 +251,8 @@ func (s *setting) scribble() {
 	}
 }
 
-// TestMinorityAndSnapshot is a start with etcd's quorum lost: of the list that one member knows and the one on disk the newer one is used.
+// TestMinorityAndSnapshot is a start with etcd's quorum lost: of the list that one member knows and
+// the one on disk the newer one is used.
 func TestMinorityAndSnapshot(t *testing.T) {
 	minority := func(revision int64, hosts string) discovery.State {
 		s := synced(hosts)
@@ -286,7 +287,8 @@ func TestMinorityAndSnapshot(t *testing.T) {
 	}
 }
 
-// TestPanicDoesNotBringAnOldListBack: the feed has a better list than the disk when a source is watched anew.
+// TestPanicDoesNotBringAnOldListBack: the feed has a better list than the disk when a source is
+// watched again.
 func TestPanicDoesNotBringAnOldListBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -420,7 +422,7 @@ func TestSaving(t *testing.T) {
 			s.publish(synced("a b"))
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			if n := s.logs.FilterMessageSnippet("could not be saved").FilterLevelExact(zapcore.WarnLevel).Len(); n != 1 {
+			if n := s.logs.FilterMessageSnippet("cannot save the snapshot").FilterLevelExact(zapcore.WarnLevel).Len(); n != 1 {
 				t.Errorf("%d warnings: %v", n, s.logs.All())
 			}
 			if err := os.Remove(filepath.Join(root, "file")); err != nil {
@@ -448,7 +450,7 @@ func TestMassLossIsSavedWhenItLasts(t *testing.T) {
 		"all go, for good":                        {[]string{""}, 70 * time.Second, "-"},
 		"all go and come back":                    {[]string{"", eight}, 70 * time.Second, eight},
 		"all go, and then there is trouble":       {[]string{"", "!"}, time.Hour, eight},
-		"trouble begins the time anew":            {[]string{"", "!", ""}, 59 * time.Second, eight},
+		"trouble begins the time again":           {[]string{"", "!", ""}, 59 * time.Second, eight},
 		"loss that goes on counts from its start": {[]string{many(5, 3), many(6, 2), ""}, 58 * time.Second, "-"},
 		"all are others":                          {[]string{many(20, 8)}, 10 * time.Second, many(20, 8)},
 	} {
@@ -476,7 +478,7 @@ func TestMassLossIsSavedWhenItLasts(t *testing.T) {
 			})
 		})
 	}
-	t.Run("also over a restart", func(t *testing.T) {
+	t.Run("even over a restart", func(t *testing.T) {
 		inTime(t, func(s *setting) {
 			s.put(time.Hour, 7, eight)
 			s.start()

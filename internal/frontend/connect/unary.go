@@ -137,7 +137,7 @@ func (x *unary) write(status int, body []byte) {
 	}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	x.w.WriteHeader(status)
-	if _, err := x.w.Write(body); err != nil && x.info.Err == nil {
+	if _, err := x.w.Write(body); err != nil && x.info.Err == nil && !errors.Is(err, http.ErrBodyNotAllowed) {
 		x.info.Err = err
 	}
 }

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 
@@ -75,8 +76,8 @@ func (x *exchange) writeOnce(call *frontend.Call, contentType string, body []byt
 	}
 	x.w.WriteHeader(status)
 	if len(body) > 0 && x.r.Method != http.MethodHead {
-		_, err := x.w.Write(body)
-		if err != nil {
+		// A handler before this one may have made the status one that has no body, such as 204.
+		if _, err := x.w.Write(body); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
 			x.info.Err = err
 		}
 	}
