@@ -29,7 +29,7 @@ func base64Encoding(s []byte) *base64.Encoding {
 }
 
 // bytes reads a string of base64 and appends the length and the bytes.
-func (d *reader) bytes(p int, out []byte) (int, []byte) {
+func (d *decoder) bytes(p int, out []byte) (int, []byte) {
 	s, q := d.text(p)
 	if q < 0 {
 		return q, out

@@ -21,8 +21,8 @@ type Compiler struct {
 	enums    map[protoreflect.EnumDescriptor]*enumTable
 	anyTypes map[string]*program
 
-	readers sync.Pool
-	writers sync.Pool
+	decoders sync.Pool
+	encoders sync.Pool
 }
 
 // NewCompiler returns a compiler that resolves Any and extensions in types, which may be nil.
@@ -44,8 +44,8 @@ func NewCompiler(types Resolver, opts Options) *Compiler {
 		enums:    make(map[protoreflect.EnumDescriptor]*enumTable),
 		anyTypes: make(map[string]*program),
 	}
-	c.readers.New = func() any { return &reader{c: c} }
-	c.writers.New = func() any { return &writer{c: c} }
+	c.decoders.New = func() any { return &decoder{c: c} }
+	c.encoders.New = func() any { return &encoder{c: c} }
 	return c
 }
 

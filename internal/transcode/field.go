@@ -114,7 +114,7 @@ func (f *Field) Descriptor() protoreflect.FieldDescriptor { return f.last().fd }
 func (f *Field) Path() []protoreflect.FieldDescriptor { return slices.Clone(f.path) }
 
 // within appends the field that write appends, in the messages that enclose it, and fills in their lengths.
-func (f *Field) within(d *reader, dst []byte, write func(out []byte) ([]byte, bool)) ([]byte, bool) {
+func (f *Field) within(d *decoder, dst []byte, write func(out []byte) ([]byte, bool)) ([]byte, bool) {
 	out := dst
 	type opened struct {
 		f     *field
@@ -148,7 +148,7 @@ func (f *Field) within(d *reader, dst []byte, write func(out []byte) ([]byte, bo
 // within need not be set: other parameters may set them. Errors are
 // of type *SyntaxError.
 func (f *Field) AppendJSON(dst, json []byte) ([]byte, error) {
-	d := f.root.compiler.newReader(json, dst)
+	d := f.root.compiler.newDecoder(json, dst)
 	defer d.release()
 	d.partial = 1
 	g := f.last()

@@ -55,7 +55,7 @@ type Codec struct {
 // JSONToWire appends the wire form of the JSON text to dst. On error dst is returned at its old length. Errors are of
 // type *SyntaxError. The text must not be part of dst's spare capacity.
 func (c *Codec) JSONToWire(dst, json []byte) ([]byte, error) {
-	d := c.program.compiler.newReader(json, dst)
+	d := c.program.compiler.newDecoder(json, dst)
 	out, ok := d.document(dst, c.program)
 	err := d.err
 	d.release()
@@ -70,10 +70,10 @@ func (c *Codec) JSONToWire(dst, json []byte) ([]byte, error) {
 // its old length: a *SyntaxError says that the wire is malformed, a *RangeError that the message has no JSON form. The
 // wire must not be part of dst's spare capacity.
 func (c *Codec) WireToJSON(dst, wire []byte) ([]byte, error) {
-	w := c.program.compiler.newWriter(wire, dst)
-	out, ok := w.document(dst, c.program)
-	err := w.err
-	w.release()
+	e := c.program.compiler.newEncoder(wire, dst)
+	out, ok := e.document(dst, c.program)
+	err := e.err
+	e.release()
 	if !ok {
 		return dst, settled(err)
 	}

@@ -23,34 +23,34 @@ type oneofState struct {
 	since uint64
 }
 
-// indexed writes the fields of a message that stands in w.spans[from:to], whatever their order. It notes all occurrences
+// indexed writes the fields of a message that stands in e.spans[from:to], whatever their order. It notes all occurrences
 // first, brings them in the order in which fields are declared, and merges what stands in several places. Each field
 // is written with a comma behind it.
-func (w *writer) indexed(out []byte, m *program, from, to int) ([]byte, bool) {
-	base, oneofs := len(w.found), len(w.oneofs)
+func (e *encoder) indexed(out []byte, m *program, from, to int) ([]byte, bool) {
+	base, oneofs := len(e.found), len(e.oneofs)
 	for range m.oneofs {
-		w.oneofs = append(w.oneofs, oneofState{})
+		e.oneofs = append(e.oneofs, oneofState{})
 	}
-	if !w.index(m, from, to, base, oneofs) {
+	if !e.index(m, from, to, base, oneofs) {
 		return out, false
 	}
-	out, ok := w.writeIndexed(out, m, base, oneofs)
-	w.found = w.found[:base]
-	w.oneofs = w.oneofs[:oneofs]
+	out, ok := e.writeIndexed(out, m, base, oneofs)
+	e.found = e.found[:base]
+	e.oneofs = e.oneofs[:oneofs]
 	return out, ok
 }
 
 // index notes the occurrences of known fields in the spans, and sorts them.
-func (w *writer) index(m *program, from, to, base, oneofs int) bool {
+func (e *encoder) index(m *program, from, to, base, oneofs int) bool {
 	c := cursor{span: from, to: to}
 	sorted, extended := true, false
 	last := uint64(0)
-	for seq := uint64(0); w.advance(&c); {
+	for seq := uint64(0); e.advance(&c); {
 		f := m.byNumber(c.tag >> 3)
 		if f == nil && m.ranges {
 			var err error
 			if f, err = m.extensionByNumber(int32(c.tag >> 3)); err != nil {
-				_, ok := w.malformed(c.at, nil, err.Error())
+				_, ok := e.malformed(c.at, nil, err.Error())
 				return ok
 			}
 		}
@@ -58,7 +58,7 @@ func (w *writer) index(m *program, from, to, base, oneofs int) bool {
 			continue
 		}
 		if f.oneof >= 0 {
-			if s := &w.oneofs[oneofs+int(f.oneof)]; s.f != f {
+			if s := &e.oneofs[oneofs+int(f.oneof)]; s.f != f {
 				*s = oneofState{f, seq}
 			}
 		}
@@ -66,17 +66,17 @@ func (w *writer) index(m *program, from, to, base, oneofs int) bool {
 		order := uint64(f.index)<<32 | seq
 		sorted = sorted && order >= last
 		last = order
-		w.found = append(w.found, occurrence{f: f, order: order, tag: uint32(c.tag), at: c.at, next: c.p})
+		e.found = append(e.found, occurrence{f: f, order: order, tag: uint32(c.tag), at: c.at, next: c.p})
 		seq++
 	}
-	if w.err != nil {
+	if e.err != nil {
 		if f := m.byNumber(c.tag >> 3); f != nil && c.at >= 0 {
-			within(w.err, f.name)
+			within(e.err, f.name)
 		}
 		return false
 	}
 	if !sorted || extended {
-		slices.SortFunc(w.found[base:], compareOccurrences)
+		slices.SortFunc(e.found[base:], compareOccurrences)
 	}
 	return true
 }
@@ -90,22 +90,22 @@ func compareOccurrences(a, b occurrence) int {
 }
 
 // writeIndexed writes the fields noted from base on.
-func (w *writer) writeIndexed(out []byte, m *program, base, oneofs int) ([]byte, bool) {
+func (e *encoder) writeIndexed(out []byte, m *program, base, oneofs int) ([]byte, bool) {
 	last := -1
 	required := 0
-	end := len(w.found)
+	end := len(e.found)
 	for next := base; next < end; {
-		i, f := next, w.found[next].f
-		for next < end && w.found[next].f == f {
+		i, f := next, e.found[next].f
+		for next < end && e.found[next].f == f {
 			next++
 		}
 		j := next
 		if f.oneof >= 0 {
-			s := w.oneofs[oneofs+int(f.oneof)]
-			for i < j && (s.f != f || w.found[i].seq() < s.since) {
-				o := w.found[i]
-				if !w.validateField(f, uint64(o.tag), o.at, o.next) {
-					return w.within(f.name, out)
+			s := e.oneofs[oneofs+int(f.oneof)]
+			for i < j && (s.f != f || e.found[i].seq() < s.since) {
+				o := e.found[i]
+				if !e.validateField(f, uint64(o.tag), o.at, o.next) {
+					return e.within(f.name, out)
 				}
 				i++
 			}
@@ -117,72 +117,72 @@ func (w *writer) writeIndexed(out []byte, m *program, base, oneofs int) ([]byte,
 			required++
 		}
 		before := min(int(f.index), len(m.fields))
-		out = w.absentFields(out, m.fields[min(last+1, before):before])
+		out = e.absentFields(out, m.fields[min(last+1, before):before])
 		last = int(f.index)
 		var ok bool
-		if out, ok = w.occurrences(out, f, i, j); !ok {
-			return w.within(f.name, out)
+		if out, ok = e.occurrences(out, f, i, j); !ok {
+			return e.within(f.name, out)
 		}
 	}
-	out = w.absentFields(out, m.fields[min(last+1, len(m.fields)):])
-	if required < m.required && w.partial == 0 {
-		return w.malformed(len(w.in), out, fmt.Sprintf("all required fields of %s", m.md.FullName()))
+	out = e.absentFields(out, m.fields[min(last+1, len(m.fields)):])
+	if required < m.required && e.partial == 0 {
+		return e.malformed(len(e.in), out, fmt.Sprintf("all required fields of %s", m.md.FullName()))
 	}
 	return out, true
 }
 
-// occurrences writes the field that stands at w.found[i:j].
-func (w *writer) occurrences(out []byte, f *field, i, j int) ([]byte, bool) {
+// occurrences writes the field that stands at e.found[i:j].
+func (e *encoder) occurrences(out []byte, f *field, i, j int) ([]byte, bool) {
 	switch {
 	case f.shape == shapeList:
-		return w.listOf(out, f, i, j)
+		return e.listOf(out, f, i, j)
 	case f.shape == shapeMap:
-		base := len(w.entries)
+		base := len(e.entries)
 		for ; i < j; i++ {
-			from, to := w.payload(w.found[i].at, w.found[i].next)
-			if !w.entry(f, from, to) {
+			from, to := e.payload(e.found[i].at, e.found[i].next)
+			if !e.entry(f, from, to) {
 				return out, false
 			}
 		}
-		out, ok := w.mapEntries(appendKey(out, f), f, base)
+		out, ok := e.mapEntries(appendKey(out, f), f, base)
 		return append(out, ','), ok
 	case f.msg != nil && j-i > 1:
-		base := len(w.spans)
+		base := len(e.spans)
 		for ; i < j; i++ {
-			w.spans = append(w.spans, w.content(f, w.found[i].at, w.found[i].next))
+			e.spans = append(e.spans, e.content(f, e.found[i].at, e.found[i].next))
 		}
-		out, ok := w.merged(appendKey(out, f), f.msg, base, len(w.spans))
-		w.spans = w.spans[:base]
+		out, ok := e.merged(appendKey(out, f), f.msg, base, len(e.spans))
+		e.spans = e.spans[:base]
 		return append(out, ','), ok
 	}
 	for ; i < j-1; i++ {
-		if !w.validateField(f, uint64(w.found[i].tag), w.found[i].at, w.found[i].next) {
+		if !e.validateField(f, uint64(e.found[i].tag), e.found[i].at, e.found[i].next) {
 			return out, false
 		}
 	}
-	out, _, ok := w.singular(out, f, w.found[i].at, w.found[i].next)
+	out, _, ok := e.singular(out, f, e.found[i].at, e.found[i].next)
 	return out, ok
 }
 
-// listOf writes the repeated field that stands at w.found[i:j].
-func (w *writer) listOf(out []byte, f *field, i, j int) ([]byte, bool) {
+// listOf writes the repeated field that stands at e.found[i:j].
+func (e *encoder) listOf(out []byte, f *field, i, j int) ([]byte, bool) {
 	before := len(out)
 	out = append(appendKey(out, f), '[')
 	first := len(out)
 	for start := i; i < j; i++ {
-		o := w.found[i]
+		o := e.found[i]
 		var ok bool
 		if o.tag != f.tag {
-			out, _, ok = w.packed(out, f, o.at, o.next)
+			out, _, ok = e.packed(out, f, o.at, o.next)
 		} else {
-			out, _, ok = w.oneElement(out, f, o.at, o.next, i-start)
+			out, _, ok = e.oneElement(out, f, o.at, o.next, i-start)
 		}
 		if !ok {
 			return out, false
 		}
 	}
 	if len(out) == first {
-		return w.absent(out[:before], f), true
+		return e.absent(out[:before], f), true
 	}
 	out[len(out)-1] = ']' // in place of the comma behind the last element
 	return append(out, ','), true

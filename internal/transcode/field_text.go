@@ -13,7 +13,7 @@ import (
 // written too; of a
 // FieldMask the paths are added. Errors are of type *SyntaxError, with the field as its path.
 func (f *Field) AppendText(dst []byte, value string) ([]byte, error) {
-	d := f.root.compiler.newReader(nil, dst)
+	d := f.root.compiler.newDecoder(nil, dst)
 	defer d.release()
 	g := f.last()
 	var err error
@@ -46,7 +46,7 @@ func textError(expected, found string) error {
 }
 
 // appendText appends a field with its tag, given its text.
-func (d *reader) appendText(out []byte, f *field, text string) ([]byte, error) {
+func (d *decoder) appendText(out []byte, f *field, text string) ([]byte, error) {
 	switch f.kind {
 	case kindMessage, kindGroup:
 		return d.appendMessageText(out, f, text)
@@ -166,7 +166,7 @@ func appendAllSeconds(out []byte, seconds int64, nanos int32) []byte {
 }
 
 // appendMessageText appends a well-known type whose JSON form is a string or a scalar.
-func (d *reader) appendMessageText(out []byte, f *field, text string) ([]byte, error) {
+func (d *decoder) appendMessageText(out []byte, f *field, text string) ([]byte, error) {
 	if err := f.msg.use(); err != nil {
 		return out, err
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // signed reads an integer of 32 or 64 bits, as a number or as a string that holds one.
-func (d *reader) signed(p int, size uint) (int64, int) {
+func (d *decoder) signed(p int, size uint) (int64, int) {
 	in := d.in
 	q := p
 	quoted := q < len(in) && in[q] == '"'
@@ -36,7 +36,7 @@ func (d *reader) signed(p int, size uint) (int64, int) {
 }
 
 // unsigned reads an unsigned integer of 32 or 64 bits, as a number or as a string that holds one.
-func (d *reader) unsigned(p int, size uint) (uint64, int) {
+func (d *decoder) unsigned(p int, size uint) (uint64, int) {
 	quoted := d.is(p, '"')
 	q := p
 	if quoted {
@@ -52,7 +52,7 @@ func (d *reader) unsigned(p int, size uint) (uint64, int) {
 
 // digits reads the plain integer at p that ends as a number or a string does, and reports whether there is one below
 // 2^64. All else is left to oddInteger.
-func (d *reader) digits(p int, quoted bool) (uint64, int, bool) {
+func (d *decoder) digits(p int, quoted bool) (uint64, int, bool) {
 	in := d.in
 	start := p
 	var v uint64
@@ -95,7 +95,7 @@ func (d *reader) digits(p int, quoted bool) (uint64, int, bool) {
 
 // oddInteger reads an integer in any form that JSON allows a number: with a fraction of zeros, with an exponent, with
 // escapes if it is a string. It also finds what is no integer.
-func (d *reader) oddInteger(p int, size uint, signed bool) (int64, int) {
+func (d *decoder) oddInteger(p int, size uint, signed bool) (int64, int) {
 	expected := expectedInteger(size, signed)
 	token, q := d.numberText(p, expected)
 	if q < 0 {
@@ -133,7 +133,7 @@ func expectedInteger(size uint, signed bool) string {
 }
 
 // numberText returns the text of the number at p, or in the string at p, and the position after it.
-func (d *reader) numberText(p int, expected string) ([]byte, int) {
+func (d *decoder) numberText(p int, expected string) ([]byte, int) {
 	if !d.is(p, '"') {
 		q := p + numberSize(d.in[min(p, len(d.in)):])
 		if q == p {
@@ -263,7 +263,7 @@ func appendDigit(v uint64, digit byte) (uint64, bool) {
 }
 
 // float32 reads a float and returns its bits.
-func (d *reader) float32(p int) (uint64, int) {
+func (d *decoder) float32(p int) (uint64, int) {
 	token, q := d.floatText(p)
 	if q < 0 {
 		return 0, q
@@ -277,7 +277,7 @@ func (d *reader) float32(p int) (uint64, int) {
 }
 
 // float64 reads a double and returns its bits. Where it is plain, plainDouble does so in less time.
-func (d *reader) float64(p int) (uint64, int) {
+func (d *decoder) float64(p int) (uint64, int) {
 	token, q := d.floatText(p)
 	if q < 0 {
 		return 0, q
@@ -292,7 +292,7 @@ func (d *reader) float64(p int) (uint64, int) {
 
 // floatText returns the text of the floating-point number at p, which may be a string that holds one, or one of the
 // names that stand for what JSON's numbers cannot say.
-func (d *reader) floatText(p int) ([]byte, int) {
+func (d *decoder) floatText(p int) ([]byte, int) {
 	if d.is(p, '"') {
 		s, q := d.text(p)
 		if q < 0 {

@@ -12,12 +12,12 @@ const maxGroups = 10_000
 type groupEnd struct{ to, next int }
 
 // skip passes over the value behind a tag and returns the position after it, which is negative if the wire is broken.
-func (w *writer) skip(p, end int, tag uint64) int {
+func (e *encoder) skip(p, end int, tag uint64) int {
 	switch tag & 7 {
 	case wireVarint:
-		_, q := readVarint(w.in, p, end)
+		_, q := readVarint(e.in, p, end)
 		if q < 0 {
-			w.malformed(p, nil, "a varint")
+			e.malformed(p, nil, "a varint")
 		}
 		return q
 	case wireFixed64:
@@ -29,21 +29,21 @@ func (w *writer) skip(p, end int, tag uint64) int {
 			return p + 4
 		}
 	case wireBytes:
-		_, to := w.payload(p, end)
+		_, to := e.payload(p, end)
 		return to
 	case wireStartGroup:
-		_, next := w.group(p, end, tag>>3)
+		_, next := e.group(p, end, tag>>3)
 		return next
 	}
-	w.malformed(p, nil, "a whole value of wire type "+wireTypeName(tag&7))
+	e.malformed(p, nil, "a whole value of wire type "+wireTypeName(tag&7))
 	return -1
 }
 
 // group returns where the content of the group that starts at p ends, and the position after its end tag. Groups within
 // it are noted, so that none is searched twice however deeply they are nested.
-func (w *writer) group(p, end int, num uint64) (int, int) {
-	if e, ok := w.groupEnds[p]; ok {
-		return e.to, e.next
+func (e *encoder) group(p, end int, num uint64) (int, int) {
+	if known, ok := e.groupEnds[p]; ok {
+		return known.to, known.next
 	}
 	type open struct {
 		num  uint64
@@ -54,16 +54,16 @@ func (w *writer) group(p, end int, num uint64) (int, int) {
 	for {
 		at := p
 		// Field numbers are not checked as closely as in messages: the group may be unknown.
-		tag, q := readVarint(w.in, p, end)
+		tag, q := readVarint(e.in, p, end)
 		if q < 0 || tag>>3 == 0 || tag>>3 > math.MaxInt32 {
-			w.malformed(p, nil, "a field tag")
+			e.malformed(p, nil, "a field tag")
 			return -1, -1
 		}
 		p = q
 		switch tag & 7 {
 		case wireStartGroup:
 			if len(stack) > maxGroups {
-				w.malformed(at, nil, "groups within the limit of depth")
+				e.malformed(at, nil, "groups within the limit of depth")
 				return -1, -1
 			}
 			stack = append(stack, open{tag >> 3, p})
@@ -71,37 +71,37 @@ func (w *writer) group(p, end int, num uint64) (int, int) {
 		case wireEndGroup:
 			top := stack[len(stack)-1]
 			if top.num != tag>>3 {
-				w.malformed(at, nil, "the end of the group that is open")
+				e.malformed(at, nil, "the end of the group that is open")
 				return -1, -1
 			}
 			stack = stack[:len(stack)-1]
 			if len(stack) == 0 {
 				return at, p
 			}
-			if w.groupEnds == nil {
-				w.groupEnds = make(map[int]groupEnd)
+			if e.groupEnds == nil {
+				e.groupEnds = make(map[int]groupEnd)
 			}
-			w.groupEnds[top.from] = groupEnd{at, p}
+			e.groupEnds[top.from] = groupEnd{at, p}
 			continue
 		}
-		if p = w.skip(p, end, tag); p < 0 {
+		if p = e.skip(p, end, tag); p < 0 {
 			return -1, -1
 		}
 	}
 }
 
 // validate checks a message that is not written, because a later value replaces it, as if it were.
-func (w *writer) validate(m *program, p, end int) bool {
-	if _, ok := w.enter(p, nil, m); !ok {
+func (e *encoder) validate(m *program, p, end int) bool {
+	if _, ok := e.enter(p, nil, m); !ok {
 		return false
 	}
 	for p < end {
 		start := p
-		tag, q := w.tag(p, end)
+		tag, q := e.tag(p, end)
 		if q < 0 {
 			return false
 		}
-		p = w.skip(q, end, tag)
+		p = e.skip(q, end, tag)
 		if p < 0 {
 			return false
 		}
@@ -109,31 +109,31 @@ func (w *writer) validate(m *program, p, end int) bool {
 		if f == nil && m.ranges {
 			var err error
 			if f, err = m.extensionByNumber(int32(tag >> 3)); err != nil {
-				_, ok := w.malformed(start, nil, err.Error())
+				_, ok := e.malformed(start, nil, err.Error())
 				return ok
 			}
 		}
 		if f == nil {
 			continue
 		}
-		if !w.validateField(f, tag, q, p) {
-			within(w.err, f.name)
+		if !e.validateField(f, tag, q, p) {
+			within(e.err, f.name)
 			return false
 		}
 	}
-	w.depth++
+	e.depth++
 	return true
 }
 
 // validateField checks the field whose value stands from p to next.
-func (w *writer) validateField(f *field, tag uint64, p, next int) bool {
+func (e *encoder) validateField(f *field, tag uint64, p, next int) bool {
 	if uint32(tag) != f.tag {
 		if !f.packable || tag&7 != wireBytes {
 			return true
 		}
-		from, to := w.payload(p, next)
+		from, to := e.payload(p, next)
 		for from < to {
-			if _, from = w.bits(f, from, to); from < 0 {
+			if _, from = e.bits(f, from, to); from < 0 {
 				return false
 			}
 		}
@@ -141,33 +141,33 @@ func (w *writer) validateField(f *field, tag uint64, p, next int) bool {
 	}
 	switch f.kind {
 	case kindGroup:
-		to, _ := w.group(p, next, uint64(f.num))
-		return w.validate(f.msg, p, to)
+		to, _ := e.group(p, next, uint64(f.num))
+		return e.validate(f.msg, p, to)
 	case kindString, kindBytes, kindMessage:
 	default:
 		return true
 	}
-	from, to := w.payload(p, next)
+	from, to := e.payload(p, next)
 	switch {
 	case f.shape == shapeMap:
-		return w.validateEntry(f, from, to)
+		return e.validateEntry(f, from, to)
 	case f.kind == kindMessage:
-		return w.validate(f.msg, from, to)
-	case f.utf8 && !utf8.Valid(w.in[from:to]):
-		_, ok := w.malformed(from, nil, "valid UTF-8")
+		return e.validate(f.msg, from, to)
+	case f.utf8 && !utf8.Valid(e.in[from:to]):
+		_, ok := e.malformed(from, nil, "valid UTF-8")
 		return ok
 	}
 	return true
 }
 
 // validateEntry checks a map entry.
-func (w *writer) validateEntry(f *field, p, end int) bool {
+func (e *encoder) validateEntry(f *field, p, end int) bool {
 	for p < end {
-		tag, q := w.tag(p, end)
+		tag, q := e.tag(p, end)
 		if q < 0 {
 			return false
 		}
-		if p = w.skip(q, end, tag); p < 0 {
+		if p = e.skip(q, end, tag); p < 0 {
 			return false
 		}
 		var part *field
@@ -179,7 +179,7 @@ func (w *writer) validateEntry(f *field, p, end int) bool {
 		default:
 			continue
 		}
-		if uint32(tag) == part.tag && !w.validateField(part, tag, q, p) {
+		if uint32(tag) == part.tag && !e.validateField(part, tag, q, p) {
 			return false
 		}
 	}

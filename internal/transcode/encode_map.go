@@ -23,17 +23,17 @@ const (
 )
 
 // mapRun writes the run of a map field whose first tag was read before p. The run ends where another field begins.
-func (w *writer) mapRun(out []byte, f *field, p, end int) ([]byte, int, bool) {
-	base := len(w.entries)
+func (e *encoder) mapRun(out []byte, f *field, p, end int) ([]byte, int, bool) {
+	base := len(e.entries)
 	for {
-		from, to := w.payload(p, end)
-		if to < 0 || !w.entry(f, from, to) {
+		from, to := e.payload(p, end)
+		if to < 0 || !e.entry(f, from, to) {
 			return out, p, false
 		}
 		if p = to; p >= end {
 			break
 		}
-		tag, q := w.tag(p, end)
+		tag, q := e.tag(p, end)
 		if q < 0 {
 			return out, p, false
 		}
@@ -42,48 +42,48 @@ func (w *writer) mapRun(out []byte, f *field, p, end int) ([]byte, int, bool) {
 		}
 		p = q
 	}
-	out, ok := w.mapEntries(appendKey(out, f), f, base)
+	out, ok := e.mapEntries(appendKey(out, f), f, base)
 	return append(out, ','), p, ok
 }
 
 // entry takes the map entry between from and to apart and notes it.
-func (w *writer) entry(f *field, from, to int) bool {
-	e := mapEntry{from: from, to: to, value: noValue, keyEnd: -1, seq: len(w.entries)}
+func (e *encoder) entry(f *field, from, to int) bool {
+	entry := mapEntry{from: from, to: to, value: noValue, keyEnd: -1, seq: len(e.entries)}
 	key, value := f.mapKey, f.mapValue
 	if key.kind == kindString {
-		e.key, e.keyEnd = uint64(from), from
+		entry.key, entry.keyEnd = uint64(from), from
 	} else {
-		e.key = key.keyOrder(0)
+		entry.key = key.keyOrder(0)
 	}
 	for p := from; p < to; {
-		tag, q := w.tag(p, to)
+		tag, q := e.tag(p, to)
 		if q < 0 {
 			return false
 		}
-		if p = w.skip(q, to, tag); p < 0 {
+		if p = e.skip(q, to, tag); p < 0 {
 			return false
 		}
 		switch uint32(tag) {
 		case key.tag:
 			if key.kind != kindString {
-				v, _ := w.bits(key, q, to)
-				e.key = key.keyOrder(v)
+				v, _ := e.bits(key, q, to)
+				entry.key = key.keyOrder(v)
 				continue
 			}
-			at, keyEnd := w.payload(q, to)
-			if !w.validateField(key, tag, q, p) {
+			at, keyEnd := e.payload(q, to)
+			if !e.validateField(key, tag, q, p) {
 				return false
 			}
-			e.key, e.keyEnd = uint64(at), keyEnd
+			entry.key, entry.keyEnd = uint64(at), keyEnd
 		case value.tag:
-			if e.value == noValue {
-				e.value = q
+			if entry.value == noValue {
+				entry.value = q
 			} else {
-				e.value = manyValues
+				entry.value = manyValues
 			}
 		}
 	}
-	w.entries = append(w.entries, e)
+	e.entries = append(e.entries, entry)
 	return true
 }
 
@@ -128,14 +128,14 @@ func (f *field) appendMapKey(out []byte, key uint64) []byte {
 
 // mapEntries writes the entries noted from base on as an object, by ascending keys. Of entries with the same key the last
 // counts.
-func (w *writer) mapEntries(out []byte, f *field, base int) ([]byte, bool) {
+func (e *encoder) mapEntries(out []byte, f *field, base int) ([]byte, bool) {
 	compare := func(a, b mapEntry) int {
 		if a.keyEnd < 0 {
 			return cmp.Compare(a.key, b.key)
 		}
-		return bytes.Compare(w.in[a.key:a.keyEnd], w.in[b.key:b.keyEnd])
+		return bytes.Compare(e.in[a.key:a.keyEnd], e.in[b.key:b.keyEnd])
 	}
-	run := w.entries[base:]
+	run := e.entries[base:]
 	for i := 1; i < len(run); i++ {
 		if compare(run[i-1], run[i]) >= 0 {
 			slices.SortFunc(run, func(a, b mapEntry) int {
@@ -146,13 +146,13 @@ func (w *writer) mapEntries(out []byte, f *field, base int) ([]byte, bool) {
 	}
 	out = append(out, '{')
 	sep := false
-	for i := base; i < len(w.entries); i++ {
-		e := w.entries[i]
-		if !w.element(out) {
-			return w.tooMany(out)
+	for i := base; i < len(e.entries); i++ {
+		entry := e.entries[i]
+		if !e.element(out) {
+			return e.tooMany(out)
 		}
-		if i+1 < len(w.entries) && compare(e, w.entries[i+1]) == 0 {
-			if !w.validateEntry(f, e.from, e.to) {
+		if i+1 < len(e.entries) && compare(entry, e.entries[i+1]) == 0 {
+			if !e.validateEntry(f, entry.from, entry.to) {
 				return out, false
 			}
 			continue
@@ -163,86 +163,86 @@ func (w *writer) mapEntries(out []byte, f *field, base int) ([]byte, bool) {
 		sep = true
 		before := len(out)
 		ok := true
-		if e.keyEnd < 0 {
-			out = f.mapKey.appendMapKey(out, e.key)
+		if entry.keyEnd < 0 {
+			out = f.mapKey.appendMapKey(out, entry.key)
 		} else {
-			out, ok = w.str(out, f.mapKey, int(e.key), e.keyEnd)
+			out, ok = e.str(out, f.mapKey, int(entry.key), entry.keyEnd)
 		}
 		if !ok {
 			return out, false
 		}
 		key := len(out)
-		if out, ok = w.entryValue(append(out, ':'), f.mapValue, e); !ok {
-			within(w.err, string(out[before+1:key-1]))
+		if out, ok = e.entryValue(append(out, ':'), f.mapValue, entry); !ok {
+			within(e.err, string(out[before+1:key-1]))
 			return out, false
 		}
 	}
-	w.entries = w.entries[:base]
+	e.entries = e.entries[:base]
 	return append(out, '}'), true
 }
 
 // entryValue writes the value of a map entry.
-func (w *writer) entryValue(out []byte, f *field, e mapEntry) ([]byte, bool) {
-	switch e.value {
+func (e *encoder) entryValue(out []byte, f *field, entry mapEntry) ([]byte, bool) {
+	switch entry.value {
 	default:
-		out, _, ok := w.value(out, f, e.value, e.to)
+		out, _, ok := e.value(out, f, entry.value, entry.to)
 		return out, ok
 	case noValue:
 		if f.msg != nil {
-			return w.message(out, f.msg, e.to, e.to)
+			return e.message(out, f.msg, entry.to, entry.to)
 		}
-		return append(out, w.c.zeroValue(f)...), true
+		return append(out, e.c.zeroValue(f)...), true
 	case manyValues:
-		n := len(w.spans)
-		w.spans = append(w.spans, span{e.from, e.to})
-		out, ok := w.lastValue(out, f, n, n+1)
-		w.spans = w.spans[:n]
+		n := len(e.spans)
+		e.spans = append(e.spans, span{entry.from, entry.to})
+		out, ok := e.lastValue(out, f, n, n+1)
+		e.spans = e.spans[:n]
 		return out, ok
 	}
 }
 
 // lastValue writes the field that stands once or more in the spans: messages merged, of others the last. An absent
 // field is written as its zero, an absent message as an empty one.
-func (w *writer) lastValue(out []byte, f *field, from, to int) ([]byte, bool) {
-	base := len(w.spans)
+func (e *encoder) lastValue(out []byte, f *field, from, to int) ([]byte, bool) {
+	base := len(e.spans)
 	last := span{-1, -1}
 	c := cursor{span: from, to: to}
-	for w.advance(&c) {
+	for e.advance(&c) {
 		if uint32(c.tag) != f.tag {
 			continue
 		}
 		if f.msg != nil {
-			w.spans = append(w.spans, w.content(f, c.at, c.p))
+			e.spans = append(e.spans, e.content(f, c.at, c.p))
 			continue
 		}
-		if last.from >= 0 && !w.validateField(f, c.tag, last.from, last.to) {
+		if last.from >= 0 && !e.validateField(f, c.tag, last.from, last.to) {
 			return out, false
 		}
 		last = span{c.at, c.p}
 	}
-	ok := w.err == nil
+	ok := e.err == nil
 	switch {
 	case !ok:
-	case f.msg != nil && len(w.spans) == base:
-		out, ok = w.message(out, f.msg, c.p, c.p)
+	case f.msg != nil && len(e.spans) == base:
+		out, ok = e.message(out, f.msg, c.p, c.p)
 	case f.msg != nil:
-		out, ok = w.merged(out, f.msg, base, len(w.spans))
+		out, ok = e.merged(out, f.msg, base, len(e.spans))
 	case last.from < 0:
-		out = append(out, w.c.zeroValue(f)...)
+		out = append(out, e.c.zeroValue(f)...)
 	default:
-		out, _, ok = w.value(out, f, last.from, last.to)
+		out, _, ok = e.value(out, f, last.from, last.to)
 	}
-	w.spans = w.spans[:base]
+	e.spans = e.spans[:base]
 	return out, ok
 }
 
 // content returns the fields within the message or group whose value stands from p to next and is well formed.
-func (w *writer) content(f *field, p, next int) span {
+func (e *encoder) content(f *field, p, next int) span {
 	if f.kind == kindGroup {
-		to, _ := w.group(p, next, uint64(f.num))
+		to, _ := e.group(p, next, uint64(f.num))
 		return span{p, to}
 	}
-	from, to := w.payload(p, next)
+	from, to := e.payload(p, next)
 	return span{from, to}
 }
 
@@ -255,18 +255,18 @@ type cursor struct {
 }
 
 // advance goes to the next field and reports whether there is one. If the wire is broken there is none, and err is set.
-func (w *writer) advance(c *cursor) bool {
+func (e *encoder) advance(c *cursor) bool {
 	for c.p >= c.end {
 		if c.span == c.to {
 			return false
 		}
-		s := w.spans[c.span]
+		s := e.spans[c.span]
 		c.span++
 		c.p, c.end = s.from, s.to
 	}
-	if c.tag, c.at = w.tag(c.p, c.end); c.at < 0 {
+	if c.tag, c.at = e.tag(c.p, c.end); c.at < 0 {
 		return false
 	}
-	c.p = w.skip(c.at, c.end, c.tag)
+	c.p = e.skip(c.at, c.end, c.tag)
 	return c.p >= 0
 }

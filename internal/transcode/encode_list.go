@@ -3,7 +3,7 @@ package transcode
 import "strconv"
 
 // list writes the run of a repeated field whose first tag was read before p. The run ends where another field begins.
-func (w *writer) list(out []byte, f *field, p, end int, tag uint64) ([]byte, int, bool) {
+func (e *encoder) list(out []byte, f *field, p, end int, tag uint64) ([]byte, int, bool) {
 	before := len(out)
 	out = append(appendKey(out, f), '[')
 	first := len(out)
@@ -11,11 +11,11 @@ func (w *writer) list(out []byte, f *field, p, end int, tag uint64) ([]byte, int
 		var ok bool
 		switch {
 		case f.kind == kindString:
-			out, p, ok = w.stringElement(out, f, p, end, i)
+			out, p, ok = e.stringElement(out, f, p, end, i)
 		case uint32(tag) != f.tag:
-			out, p, ok = w.packed(out, f, p, end)
+			out, p, ok = e.packed(out, f, p, end)
 		default:
-			out, p, ok = w.oneElement(out, f, p, end, i)
+			out, p, ok = e.oneElement(out, f, p, end, i)
 		}
 		if !ok {
 			return out, p, false
@@ -24,14 +24,14 @@ func (w *writer) list(out []byte, f *field, p, end int, tag uint64) ([]byte, int
 			break
 		}
 		// The tag of the next element is mostly a byte, and the same as the last.
-		if tag < 0x80 && w.in[p] == byte(tag) {
+		if tag < 0x80 && e.in[p] == byte(tag) {
 			p++
 			continue
 		}
-		if other := uint64(w.in[p]); 8 <= other && other < 0x80 && other>>3 != uint64(f.num) {
+		if other := uint64(e.in[p]); 8 <= other && other < 0x80 && other>>3 != uint64(f.num) {
 			break
 		}
-		next, q := w.tag(p, end)
+		next, q := e.tag(p, end)
 		if q < 0 {
 			return out, p, false
 		}
@@ -41,72 +41,72 @@ func (w *writer) list(out []byte, f *field, p, end int, tag uint64) ([]byte, int
 		tag, p = next, q
 	}
 	if len(out) == first {
-		return w.absent(out[:before], f), p, true
+		return e.absent(out[:before], f), p, true
 	}
 	out[len(out)-1] = ']' // in place of the comma behind the last element
 	return append(out, ','), p, true
 }
 
 // oneElement writes the element of a list at p, with a comma behind it.
-func (w *writer) oneElement(out []byte, f *field, p, end, index int) ([]byte, int, bool) {
-	if !w.element(out) {
-		out, ok := w.tooMany(out)
+func (e *encoder) oneElement(out []byte, f *field, p, end, index int) ([]byte, int, bool) {
+	if !e.element(out) {
+		out, ok := e.tooMany(out)
 		return out, p, ok
 	}
-	out, p, ok := w.value(out, f, p, end)
+	out, p, ok := e.value(out, f, p, end)
 	if !ok {
-		within(w.err, strconv.Itoa(index))
+		within(e.err, strconv.Itoa(index))
 		return out, p, false
 	}
 	return append(out, ','), p, true
 }
 
 // stringElement is oneElement for a string.
-func (w *writer) stringElement(out []byte, f *field, p, end, index int) ([]byte, int, bool) {
-	to := w.shortEnd(p, end)
-	if to < 0 || cap(out)-len(out) <= to-p+textRoom || !w.element(out) {
-		return w.oneElement(out, f, p, end, index)
+func (e *encoder) stringElement(out []byte, f *field, p, end, index int) ([]byte, int, bool) {
+	to := e.shortEnd(p, end)
+	if to < 0 || cap(out)-len(out) <= to-p+textRoom || !e.element(out) {
+		return e.oneElement(out, f, p, end, index)
 	}
 	buf := out[:cap(out)]
-	n := putText(buf, len(out), w.in, p+1, to)
+	n := putText(buf, len(out), e.in, p+1, to)
 	if n >= 0 {
 		buf[n] = ','
 		return buf[:n+1], to, true
 	}
-	out, ok := appendOddText(out, w.in[p+1:to])
+	out, ok := appendOddText(out, e.in[p+1:to])
 	if !ok {
-		out, ok = w.invalid(out, f, p+1)
-		within(w.err, strconv.Itoa(index))
+		out, ok = e.invalid(out, f, p+1)
+		within(e.err, strconv.Itoa(index))
 		return out, p, ok
 	}
 	return append(out, ','), to, true
 }
 
 // packed writes the elements of a packed field at p, with a comma behind each.
-func (w *writer) packed(out []byte, f *field, p, end int) ([]byte, int, bool) {
-	p, to := w.payload(p, end)
+func (e *encoder) packed(out []byte, f *field, p, end int) ([]byte, int, bool) {
+	p, to := e.payload(p, end)
 	if to < 0 {
 		return out, p, false
 	}
 	buf, n := out[:cap(out)], len(out)
 	for p < to {
-		if !w.element(buf[:n]) {
-			out, ok := w.tooMany(buf[:n])
+		if !e.element(buf[:n]) {
+			out, ok := e.tooMany(buf[:n])
 			return out, p, ok
 		}
-		v, q := w.bits(f, p, to)
+		v, q := e.bits(f, p, to)
 		if q < 0 {
 			return buf[:n], p, false
 		}
 		p = q
 		if len(buf)-n > scalarRoom {
-			if at := w.c.putScalar(buf, n, f, v); at > 0 {
+			if at := e.c.putScalar(buf, n, f, v); at > 0 {
 				buf[at] = ','
 				n = at + 1
 				continue
 			}
 		}
-		out = append(w.c.appendScalar(buf[:n], f, v), ',')
+		out = append(e.c.appendScalar(buf[:n], f, v), ',')
 		buf, n = out[:cap(out)], len(out)
 	}
 	return buf[:n], p, true

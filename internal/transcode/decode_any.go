@@ -31,7 +31,7 @@ func (c *Compiler) anyType(url []byte) (*program, error) {
 
 // any reads the JSON form of an Any: the message it holds with its type URL as a member "@type", or that URL and a
 // member "value" if the type has a JSON form of its own. "@type" may stand anywhere in the object.
-func (d *reader) any(p int, out []byte) (int, []byte) {
+func (d *decoder) any(p int, out []byte) (int, []byte) {
 	if !d.is(p, '{') {
 		return d.fail(p, out, "an object with \"@type\"")
 	}
@@ -83,7 +83,7 @@ func (d *reader) any(p int, out []byte) (int, []byte) {
 }
 
 // findType returns where the value of "@type" stands in the object at p, whose first member is at q, or -1.
-func (d *reader) findType(p, q int) (int, bool) {
+func (d *decoder) findType(p, q int) (int, bool) {
 	const first = `"@type":`
 	if len(d.in)-q >= len(first) && string(d.in[q:q+len(first)]) == first {
 		return d.space(q + len(first)), true
@@ -92,7 +92,7 @@ func (d *reader) findType(p, q int) (int, bool) {
 }
 
 // anyValue reads an object of "@type" and "value", where the value is the JSON form of a well-known type.
-func (d *reader) anyValue(p int, out []byte, m *program) (int, []byte) {
+func (d *decoder) anyValue(p int, out []byte, m *program) (int, []byte) {
 	if d.depth <= 0 {
 		return d.fail(p, out, "nesting within the limit of depth")
 	}

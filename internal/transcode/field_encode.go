@@ -8,18 +8,18 @@ import (
 // response_body. An absent field is written as its default (null for a message). The rest of the message is looked at no
 // more than it takes to find the field. Errors are as of the codec's WireToJSON.
 func (f *Field) WireToJSON(dst, wire []byte) ([]byte, error) {
-	w := f.root.compiler.newWriter(wire, dst)
-	out, ok := w.fieldOf(dst, f)
+	e := f.root.compiler.newEncoder(wire, dst)
+	out, ok := e.fieldOf(dst, f)
 	if !ok {
-		w.reset(len(dst))
-		w.careful = true
-		out, ok = w.fieldOf(dst, f)
+		e.reset(len(dst))
+		e.careful = true
+		out, ok = e.fieldOf(dst, f)
 	}
-	if ok && len(out) > w.limit {
-		out, ok = w.tooLarge(out)
+	if ok && len(out) > e.limit {
+		out, ok = e.tooLarge(out)
 	}
-	err := w.err
-	w.release()
+	err := e.err
+	e.release()
 	if !ok {
 		return dst, f.settle(err)
 	}
@@ -27,37 +27,37 @@ func (f *Field) WireToJSON(dst, wire []byte) ([]byte, error) {
 }
 
 // fieldOf writes one field of the input.
-func (w *writer) fieldOf(out []byte, f *Field) ([]byte, bool) {
-	w.spans = append(w.spans, span{0, len(w.in)})
+func (e *encoder) fieldOf(out []byte, f *Field) ([]byte, bool) {
+	e.spans = append(e.spans, span{0, len(e.in)})
 	base := 0
 	m := f.root
 	for _, g := range f.chain[:len(f.chain)-1] {
-		if !w.find(m, g, base) {
+		if !e.find(m, g, base) {
 			return out, false
 		}
-		base = len(w.spans)
-		for i := range w.found {
-			w.spans = append(w.spans, w.content(g, w.found[i].at, w.found[i].next))
+		base = len(e.spans)
+		for i := range e.found {
+			e.spans = append(e.spans, e.content(g, e.found[i].at, e.found[i].next))
 		}
 		m = g.msg
 		if err := m.use(); err != nil {
-			return w.unrepresentable(out, "%v", err)
+			return e.unrepresentable(out, "%v", err)
 		}
 	}
-	if !w.find(m, f.last(), base) {
+	if !e.find(m, f.last(), base) {
 		return out, false
 	}
-	for i := range w.found {
-		w.found[i].f = f.bare
+	for i := range e.found {
+		e.found[i].f = f.bare
 	}
 	before := len(out)
-	switch n := len(w.found); {
+	switch n := len(e.found); {
 	case n == 0:
 	case f.entry:
-		return w.entryOf(out, f)
+		return e.entryOf(out, f)
 	default:
 		var ok bool
-		if out, ok = w.occurrences(out, f.bare, 0, n); !ok {
+		if out, ok = e.occurrences(out, f.bare, 0, n); !ok {
 			return out, false
 		}
 		out = out[:max(before, len(out)-1)] // without the comma behind it, if it was written
@@ -69,36 +69,36 @@ func (w *writer) fieldOf(out []byte, f *Field) ([]byte, bool) {
 }
 
 // find notes the places where a field of a message stands that is in the spans from base on.
-func (w *writer) find(m *program, f *field, base int) bool {
-	w.found = w.found[:0]
-	c := cursor{span: base, to: len(w.spans)}
-	for w.advance(&c) {
+func (e *encoder) find(m *program, f *field, base int) bool {
+	e.found = e.found[:0]
+	c := cursor{span: base, to: len(e.spans)}
+	for e.advance(&c) {
 		g := m.byNumber(c.tag >> 3)
 		if g == nil || !g.takes(c.tag) {
 			continue
 		}
 		switch {
 		case g == f:
-			w.found = append(w.found, occurrence{f: f, tag: uint32(c.tag), at: c.at, next: c.p})
+			e.found = append(e.found, occurrence{f: f, tag: uint32(c.tag), at: c.at, next: c.p})
 		case f.oneof >= 0 && g.oneof == f.oneof:
-			w.found = w.found[:0]
+			e.found = e.found[:0]
 		}
 	}
-	return w.err == nil
+	return e.err == nil
 }
 
 // entryOf writes the value of one entry of the map that was found.
-func (w *writer) entryOf(out []byte, f *Field) ([]byte, bool) {
-	for i := range w.found {
-		from, to := w.payload(w.found[i].at, w.found[i].next)
-		if !w.entry(f.bare, from, to) {
+func (e *encoder) entryOf(out []byte, f *Field) ([]byte, bool) {
+	for i := range e.found {
+		from, to := e.payload(e.found[i].at, e.found[i].next)
+		if !e.entry(f.bare, from, to) {
 			return out, false
 		}
 	}
-	for i := len(w.entries) - 1; i >= 0; i-- {
-		e := w.entries[i]
-		if e.keyEnd < 0 && e.key == f.number || e.keyEnd >= 0 && string(w.in[e.key:e.keyEnd]) == f.text {
-			return w.entryValue(out, f.bare.mapValue, e)
+	for i := len(e.entries) - 1; i >= 0; i-- {
+		entry := e.entries[i]
+		if entry.keyEnd < 0 && entry.key == f.number || entry.keyEnd >= 0 && string(e.in[entry.key:entry.keyEnd]) == f.text {
+			return e.entryValue(out, f.bare.mapValue, entry)
 		}
 	}
 	return append(out, f.absent...), true

@@ -8,7 +8,7 @@ import "fmt"
 // members are left out. Errors are of type *SyntaxError. The text is not checked more closely than this needs; JSONToWire
 // does that.
 func (c *Codec) FieldMask(json []byte) ([]string, error) {
-	d := c.program.compiler.newReader(json, nil)
+	d := c.program.compiler.newDecoder(json, nil)
 	defer d.release()
 	var paths []string
 	p := d.maskOf(d.space(0), c.program, "", &paths)
@@ -36,7 +36,7 @@ func (f *Field) FieldMask(json []byte) ([]string, error) {
 }
 
 // atEnd checks that nothing follows.
-func (d *reader) atEnd(p int) (int, []byte) {
+func (d *decoder) atEnd(p int) (int, []byte) {
 	if p < 0 {
 		return p, nil
 	}
@@ -47,7 +47,7 @@ func (d *reader) atEnd(p int) (int, []byte) {
 }
 
 // maskOf gathers the paths of an object's members and returns the position after it.
-func (d *reader) maskOf(p int, m *program, prefix string, paths *[]string) int {
+func (d *decoder) maskOf(p int, m *program, prefix string, paths *[]string) int {
 	if err := m.use(); err != nil || d.depth <= 0 || !d.is(p, '{') {
 		p, _ = d.fail(p, nil, "an object within the limit of depth")
 		return p
@@ -96,7 +96,7 @@ func (d *reader) maskOf(p int, m *program, prefix string, paths *[]string) int {
 }
 
 // maskField gathers the paths of one member, whose value is at p.
-func (d *reader) maskField(p int, f *field, prefix string, paths *[]string) int {
+func (d *decoder) maskField(p int, f *field, prefix string, paths *[]string) int {
 	path := prefix + string(f.fd.Name())
 	if f.msg != nil && f.shape == shapeSingular && d.is(p, '{') && f.msg.use() == nil && f.msg.wkt == notWellKnown &&
 		!d.is(d.space(p+1), '}') {

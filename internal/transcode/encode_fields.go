@@ -7,8 +7,8 @@ import "fmt"
 // What is most common is written by functions whose names begin with put, into output that has room for it: buf is all of the
 // output's memory, of which n bytes are written. They return a negative position where they do not do it; then, and for all
 // else, the functions that grow the output do.
-func (w *writer) fields(out []byte, m *program, p, end int) ([]byte, bool) {
-	in := w.in
+func (e *encoder) fields(out []byte, m *program, p, end int) ([]byte, bool) {
+	in := e.in
 	buf, n := out[:cap(out)], len(out)
 	next := 0 // index of the field that is expected: the one behind the last
 	var set fieldsSet
@@ -20,18 +20,18 @@ func (w *writer) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 			next++
 			p++
 		} else {
-			if f, tag, p = w.otherField(m, p, end, next); p < 0 {
+			if f, tag, p = e.otherField(m, p, end, next); p < 0 {
 				return buf[:n], false
 			}
 			if f == nil {
 				continue
 			}
-			out = w.absentFields(buf[:n], m.fields[next:f.index])
+			out = e.absentFields(buf[:n], m.fields[next:f.index])
 			buf, n = out[:cap(out)], len(out)
 			next = int(f.index) + 1
 		}
 		if f.counted && !set.count(f) {
-			return w.stray(buf[:n], m)
+			return e.stray(buf[:n], m)
 		}
 		if f.keySize > 0 && p < end && len(buf)-n >= putRoom {
 			switch {
@@ -41,14 +41,14 @@ func (w *writer) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 				case f.fixed == 8 && end-p >= 8:
 					v, q = load64(in, p), p+8
 				case v >= 0x80 || f.fixed > 0:
-					if v, q = w.bits(f, p, end); q < 0 {
-						return w.within(f.name, buf[:n])
+					if v, q = e.bits(f, p, end); q < 0 {
+						return e.within(f.name, buf[:n])
 					}
 				}
 				if f.implicit && f.isZero(v) {
 					break
 				}
-				if at := w.c.putScalar(buf, putKey(buf, n, f), f, v); at > 0 {
+				if at := e.c.putScalar(buf, putKey(buf, n, f), f, v); at > 0 {
 					buf[at] = ','
 					n, p = at+1, q
 					continue
@@ -64,14 +64,14 @@ func (w *writer) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 			}
 		}
 		var ok bool
-		if out, p, ok = w.field(buf[:n], f, p, end, tag); !ok {
-			return w.within(f.name, out)
+		if out, p, ok = e.field(buf[:n], f, p, end, tag); !ok {
+			return e.within(f.name, out)
 		}
 		buf, n = out[:cap(out)], len(out)
 	}
-	out = w.absentFields(buf[:n], m.fields[next:])
-	if set.required < m.required && w.partial == 0 {
-		return w.malformed(end, out, fmt.Sprintf("all required fields of %s", m.md.FullName()))
+	out = e.absentFields(buf[:n], m.fields[next:])
+	if set.required < m.required && e.partial == 0 {
+		return e.malformed(end, out, fmt.Sprintf("all required fields of %s", m.md.FullName()))
 	}
 	return out, true
 }
@@ -98,33 +98,33 @@ func (s *fieldsSet) count(f *field) bool {
 }
 
 // field writes the field of any form whose tag was read before p.
-func (w *writer) field(out []byte, f *field, p, end int, tag uint64) ([]byte, int, bool) {
+func (e *encoder) field(out []byte, f *field, p, end int, tag uint64) ([]byte, int, bool) {
 	switch f.form {
 	case kindMessage:
-		from, to := w.payload(p, end)
+		from, to := e.payload(p, end)
 		if to < 0 {
 			return out, p, false
 		}
-		out, ok := w.plainMessage(appendKey(out, f), f.msg, from, to)
+		out, ok := e.plainMessage(appendKey(out, f), f.msg, from, to)
 		return append(out, ','), to, ok
 	case formList:
-		return w.list(out, f, p, end, tag)
+		return e.list(out, f, p, end, tag)
 	case formMap:
-		return w.mapRun(out, f, p, end)
+		return e.mapRun(out, f, p, end)
 	default:
-		return w.singular(out, f, p, end)
+		return e.singular(out, f, p, end)
 	}
 }
 
 // otherField reads a tag that is not the expected one, and returns its field and where the value stands. What is no field is
 // passed over, and there is none. If the position is negative there is an error, or what the one pass is not made for: an
 // extension, or a field before the one of index next.
-func (w *writer) otherField(m *program, p, end, next int) (*field, uint64, int) {
+func (e *encoder) otherField(m *program, p, end, next int) (*field, uint64, int) {
 	start := p
-	tag := uint64(w.in[p])
+	tag := uint64(e.in[p])
 	p++
 	if tag >= 0x80 || tag < 8 {
-		if tag, p = w.tag(start, end); p < 0 {
+		if tag, p = e.tag(start, end); p < 0 {
 			return nil, 0, p
 		}
 	}
@@ -132,31 +132,31 @@ func (w *writer) otherField(m *program, p, end, next int) (*field, uint64, int) 
 	if f == nil {
 		if m.ranges {
 			if x, err := m.extensionByNumber(int32(tag >> 3)); err != nil {
-				w.malformed(start, nil, err.Error())
+				e.malformed(start, nil, err.Error())
 				return nil, 0, -1
 			} else if x != nil {
-				w.stray(nil, m)
+				e.stray(nil, m)
 				return nil, 0, -1
 			}
 		}
-		return nil, 0, w.skip(p, end, tag)
+		return nil, 0, e.skip(p, end, tag)
 	}
 	if !f.takes(tag) {
-		if p = w.skip(p, end, tag); p < 0 {
-			w.within(f.name, nil)
+		if p = e.skip(p, end, tag); p < 0 {
+			e.within(f.name, nil)
 		}
 		return nil, 0, p
 	}
 	if int(f.index) < next {
-		w.stray(nil, m)
+		e.stray(nil, m)
 		return nil, 0, -1
 	}
 	return f, tag, p
 }
 
 // absentFields writes fields that are not on the wire, if the options say so.
-func (w *writer) absentFields(out []byte, fields []field) []byte {
-	if !w.c.opts.EmitDefaults {
+func (e *encoder) absentFields(out []byte, fields []field) []byte {
+	if !e.c.opts.EmitDefaults {
 		return out
 	}
 	for i := range fields {
@@ -193,9 +193,9 @@ func putKey(buf []byte, n int, f *field) int {
 }
 
 // shortEnd returns where what is length-delimited at p ends, if its length takes one byte and is right; else -1.
-func (w *writer) shortEnd(p, end int) int {
-	if p < end && w.in[p] < 0x80 {
-		if to := p + 1 + int(w.in[p]); to <= end {
+func (e *encoder) shortEnd(p, end int) int {
+	if p < end && e.in[p] < 0x80 {
+		if to := p + 1 + int(e.in[p]); to <= end {
 			return to
 		}
 	}
@@ -203,62 +203,62 @@ func (w *writer) shortEnd(p, end int) int {
 }
 
 // singular writes the field at p, whose wire type is right. A zero without presence is not written, or as the default.
-func (w *writer) singular(out []byte, f *field, p, end int) ([]byte, int, bool) {
+func (e *encoder) singular(out []byte, f *field, p, end int) ([]byte, int, bool) {
 	if f.kind < kindString {
 		var v uint64
 		q := p + 1
-		if f.fixed == 0 && p < end && w.in[p] < 0x80 {
-			v = uint64(w.in[p])
-		} else if v, q = w.bits(f, p, end); q < 0 {
+		if f.fixed == 0 && p < end && e.in[p] < 0x80 {
+			v = uint64(e.in[p])
+		} else if v, q = e.bits(f, p, end); q < 0 {
 			return out, p, false
 		}
 		if f.implicit && f.isZero(v) {
-			return w.absent(out, f), q, true
+			return e.absent(out, f), q, true
 		}
-		return append(w.c.appendScalar(appendKey(out, f), f, v), ','), q, true
+		return append(e.c.appendScalar(appendKey(out, f), f, v), ','), q, true
 	}
 	if f.implicit { // a string or bytes
-		if from, to := w.payload(p, end); to < 0 {
+		if from, to := e.payload(p, end); to < 0 {
 			return out, p, false
 		} else if from == to {
-			return w.absent(out, f), to, true
+			return e.absent(out, f), to, true
 		}
 	}
-	out, p, ok := w.value(appendKey(out, f), f, p, end)
+	out, p, ok := e.value(appendKey(out, f), f, p, end)
 	return append(out, ','), p, ok
 }
 
 // value writes the value at p, whose wire type is right, and returns the position after it.
-func (w *writer) value(out []byte, f *field, p, end int) ([]byte, int, bool) {
+func (e *encoder) value(out []byte, f *field, p, end int) ([]byte, int, bool) {
 	switch f.kind {
 	case kindString, kindBytes, kindMessage:
-		from, to := w.payload(p, end)
+		from, to := e.payload(p, end)
 		if to < 0 {
 			return out, p, false
 		}
 		ok := true
 		switch f.kind {
 		case kindString:
-			out, ok = w.str(out, f, from, to)
+			out, ok = e.str(out, f, from, to)
 		case kindBytes:
-			out = appendBase64(out, w.in[from:to])
+			out = appendBase64(out, e.in[from:to])
 		default:
-			out, ok = w.plainMessage(out, f.msg, from, to)
+			out, ok = e.plainMessage(out, f.msg, from, to)
 		}
 		return out, to, ok
 	case kindGroup:
-		to, next := w.group(p, end, uint64(f.num))
+		to, next := e.group(p, end, uint64(f.num))
 		if next < 0 {
 			return out, p, false
 		}
-		out, ok := w.message(out, f.msg, p, to)
+		out, ok := e.message(out, f.msg, p, to)
 		return out, next, ok
 	}
-	v, q := w.bits(f, p, end)
+	v, q := e.bits(f, p, end)
 	if q < 0 {
 		return out, p, false
 	}
-	return w.c.appendScalar(out, f, v), q, true
+	return e.c.appendScalar(out, f, v), q, true
 }
 
 // isZero reports whether what the wire says for a number is the kind's zero.
@@ -272,50 +272,50 @@ func (f *field) isZero(v uint64) bool {
 }
 
 // absent writes what stands for a field that is set to its default.
-func (w *writer) absent(out []byte, f *field) []byte {
-	if !w.c.opts.EmitDefaults {
+func (e *encoder) absent(out []byte, f *field) []byte {
+	if !e.c.opts.EmitDefaults {
 		return out
 	}
 	return append(out, f.zero...)
 }
 
 // bits reads a number, bool or enum at p.
-func (w *writer) bits(f *field, p, end int) (uint64, int) {
+func (e *encoder) bits(f *field, p, end int) (uint64, int) {
 	switch f.fixed {
 	case 0:
-		v, q := readVarint(w.in, p, end)
+		v, q := readVarint(e.in, p, end)
 		if q < 0 {
-			w.malformed(p, nil, "a varint")
+			e.malformed(p, nil, "a varint")
 		}
 		return v, q
 	case 4:
 		if end-p < 4 {
-			w.malformed(p, nil, "four bytes")
+			e.malformed(p, nil, "four bytes")
 			return 0, -1
 		}
-		return uint64(load32(w.in, p)), p + 4
+		return uint64(load32(e.in, p)), p + 4
 	default:
 		if end-p < 8 {
-			w.malformed(p, nil, "eight bytes")
+			e.malformed(p, nil, "eight bytes")
 			return 0, -1
 		}
-		return load64(w.in, p), p + 8
+		return load64(e.in, p), p + 8
 	}
 }
 
 // str writes the string between from and to.
-func (w *writer) str(out []byte, f *field, from, to int) ([]byte, bool) {
-	out, ok := appendText(out, w.in, from, to)
+func (e *encoder) str(out []byte, f *field, from, to int) ([]byte, bool) {
+	out, ok := appendText(out, e.in, from, to)
 	if ok {
 		return out, true
 	}
-	return w.invalid(out, f, from)
+	return e.invalid(out, f, from)
 }
 
 // invalid notes that the string from there on is no UTF-8.
-func (w *writer) invalid(out []byte, f *field, from int) ([]byte, bool) {
+func (e *encoder) invalid(out []byte, f *field, from int) ([]byte, bool) {
 	if f.utf8 {
-		return w.malformed(from, out, "valid UTF-8")
+		return e.malformed(from, out, "valid UTF-8")
 	}
-	return w.unrepresentable(out, "invalid UTF-8")
+	return e.unrepresentable(out, "invalid UTF-8")
 }

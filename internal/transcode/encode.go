@@ -1,0 +1,251 @@
+package transcode
+
+import (
+	"fmt"
+	"slices"
+)
+
+// An encoder converts one message on the wire to JSON.
+//
+// Canonical wire has the fields in the order they are declared in, each in one place, and is written in one pass. When a
+// message is found to be otherwise, the encoder starts anew with care: it then indexes each message before it writes it. The
+// type is remembered to be such, so that the next message of the type is indexed from the start. Nothing is ever written
+// more than twice.
+//
+// Methods append to the output and return it, and report success; err says why if there is none.
+type encoder struct {
+	c       *Compiler
+	in      []byte
+	err     located
+	depth   int // levels of messages that may still be opened
+	elems   int // elements that may still be written
+	limit   int // length that the output may reach
+	partial int // if positive, required fields need not be set; counts the Any messages around
+
+	careful bool // index every message
+
+	spans     []span
+	found     []occurrence
+	entries   []mapEntry
+	oneofs    []oneofState
+	groupEnds map[int]groupEnd
+}
+
+// A span is a part of the input that holds fields of one message.
+type span struct{ from, to int }
+
+func (c *Compiler) newEncoder(in []byte, dst []byte) *encoder {
+	e := c.encoders.Get().(*encoder)
+	e.in = in[:len(in):len(in)]
+	e.reset(len(dst))
+	e.careful = false
+	return e
+}
+
+func (e *encoder) reset(size int) {
+	e.err = nil
+	e.depth = e.c.opts.MaxDepth
+	e.elems = e.c.opts.MaxElements
+	e.limit = size + e.c.opts.MaxOutput
+	e.partial = 0
+	e.spans = e.spans[:0]
+	e.found = e.found[:0]
+	e.entries = e.entries[:0]
+	e.oneofs = e.oneofs[:0]
+}
+
+func (e *encoder) release() {
+	e.in = nil
+	e.err = nil
+	e.spans = keep(e.spans)
+	e.found = keep(e.found)
+	e.entries = keep(e.entries)
+	e.oneofs = keep(e.oneofs)
+	if len(e.groupEnds) > 64 {
+		e.groupEnds = nil
+	} else {
+		clear(e.groupEnds)
+	}
+	e.c.encoders.Put(e)
+}
+
+// document writes the input as a message: in one pass or, if that fails, with care. That may be for the order of the
+// fields, or for a value that a later one replaces.
+func (e *encoder) document(dst []byte, m *program) ([]byte, bool) {
+	out, ok := e.message(dst, m, 0, len(e.in))
+	if !ok && !e.careful {
+		e.reset(len(dst))
+		e.careful = true
+		out, ok = e.message(dst, m, 0, len(e.in))
+	}
+	if ok && len(out) > e.limit {
+		return e.tooLarge(out)
+	}
+	return out, ok
+}
+
+// malformed notes that the wire is broken at p.
+func (e *encoder) malformed(p int, out []byte, expected string) ([]byte, bool) {
+	e.err = &SyntaxError{Offset: p, Expected: expected}
+	return out, false
+}
+
+func (e *encoder) within(segment string, out []byte) ([]byte, bool) {
+	within(e.err, segment)
+	return out, false
+}
+
+// unrepresentable notes that a value has no JSON form.
+func (e *encoder) unrepresentable(out []byte, format string, args ...any) ([]byte, bool) {
+	e.err = &RangeError{Reason: fmt.Sprintf(format, args...)}
+	return out, false
+}
+
+func (e *encoder) tooLarge(out []byte) ([]byte, bool) {
+	return e.unrepresentable(out, "the JSON form exceeds the limit of size")
+}
+
+// element counts one element of a list or entry of a map, and reports whether the limits allow it.
+func (e *encoder) element(out []byte) bool {
+	e.elems--
+	return e.elems >= 0 && len(out) <= e.limit
+}
+
+func (e *encoder) tooMany(out []byte) ([]byte, bool) {
+	if e.elems >= 0 {
+		return e.tooLarge(out)
+	}
+	return e.unrepresentable(out, "the elements exceed the limit of their number")
+}
+
+// stray gives the one pass up, because the message is not canonical.
+func (e *encoder) stray(out []byte, m *program) ([]byte, bool) {
+	m.indexed.Store(true)
+	return out, false
+}
+
+// enter goes one message deeper and makes sure that its type is compiled.
+func (e *encoder) enter(p int, out []byte, m *program) ([]byte, bool) {
+	if e.depth <= 0 {
+		return e.malformed(p, out, "nesting within the limit of depth")
+	}
+	if !m.ready.Load() {
+		if err := m.use(); err != nil {
+			return e.unrepresentable(out, "%v", err)
+		}
+	}
+	e.depth--
+	return out, true
+}
+
+// message writes the JSON form of the message between p and end.
+func (e *encoder) message(out []byte, m *program, p, end int) ([]byte, bool) {
+	out, ok := e.enter(p, out, m)
+	if !ok {
+		return out, false
+	}
+	if m.wkt != notWellKnown && m.wkt != wktEmpty {
+		n := len(e.spans)
+		e.spans = append(e.spans, span{p, end})
+		out, ok = e.wellKnown(out, m, n, n+1)
+		e.spans = e.spans[:n]
+	} else {
+		out, ok = e.object(out, m, p, end, nil)
+	}
+	e.depth++
+	return out, ok
+}
+
+// plainMessage is message, with a short way for what is most common: a canonical message that has no JSON form of its own, and
+// a Timestamp.
+func (e *encoder) plainMessage(out []byte, m *program, p, end int) ([]byte, bool) {
+	if e.depth <= 0 || !m.ready.Load() {
+		return e.message(out, m, p, end)
+	}
+	switch {
+	case m.wkt == notWellKnown && !e.careful && !m.indexed.Load():
+		e.depth--
+		out, ok := e.fields(append(out, '{'), m, p, end)
+		e.depth++
+		return closeObject(out), ok
+	case m.wkt == wktTimestamp && p < end && e.in[p] == 1<<3|wireVarint:
+		seconds, q := readLongVarint(e.in, p+1, end)
+		nanos := uint64(0)
+		if q > 0 && q < end && e.in[q] == 2<<3|wireVarint {
+			nanos, q = readLongVarint(e.in, q+1, end)
+		}
+		if q == end && uint64(int64(seconds)-minTimestamp) <= maxTimestamp-minTimestamp && nanos < 1e9 {
+			return appendTimestamp(out, int64(seconds), int32(nanos)), true
+		}
+	}
+	return e.message(out, m, p, end)
+}
+
+// object writes the fields between p and end as an object, with the type URL first if the object stands for an Any.
+func (e *encoder) object(out []byte, m *program, p, end int, url []byte) ([]byte, bool) {
+	out = append(out, '{')
+	if url != nil {
+		var ok bool
+		if out, ok = appendJSONString(append(out, `"@type":`...), url); !ok {
+			return e.unrepresentable(out, "invalid UTF-8 in a type URL")
+		}
+		out = append(out, ',')
+	}
+	var ok bool
+	if e.careful || m.indexed.Load() {
+		n := len(e.spans)
+		e.spans = append(e.spans, span{p, end})
+		out, ok = e.indexed(out, m, n, n+1)
+		e.spans = e.spans[:n]
+	} else {
+		out, ok = e.fields(out, m, p, end)
+	}
+	return closeObject(out), ok
+}
+
+// merged writes a message whose fields stand in several spans, e.spans[from:to].
+func (e *encoder) merged(out []byte, m *program, from, to int) ([]byte, bool) {
+	out, ok := e.enter(e.spans[from].from, out, m)
+	if !ok {
+		return out, false
+	}
+	if m.wkt != notWellKnown && m.wkt != wktEmpty {
+		out, ok = e.wellKnown(out, m, from, to)
+	} else {
+		out, ok = e.indexed(append(out, '{'), m, from, to)
+		out = closeObject(out)
+	}
+	e.depth++
+	return out, ok
+}
+
+// tag reads the tag at p. The position is negative if there is none; err then says why.
+func (e *encoder) tag(p, end int) (uint64, int) {
+	tag, q := readVarint(e.in, p, end)
+	if q < 0 || tag>>3 == 0 || tag>>3 > maxFieldNumber {
+		e.malformed(p, nil, "a field tag")
+		return 0, -1
+	}
+	return tag, q
+}
+
+// payload returns where the payload of a length-delimited field at p begins and ends.
+func (e *encoder) payload(p, end int) (int, int) {
+	size, q := readVarint(e.in, p, end)
+	if q < 0 || size > uint64(end-q) {
+		e.malformed(p, nil, "a length within the message")
+		return 0, -1
+	}
+	return q, q + int(size)
+}
+
+// grow makes room for n more bytes.
+func grow(out []byte, n int) []byte {
+	if cap(out)-len(out) < n {
+		return growMore(out, n)
+	}
+	return out
+}
+
+//go:noinline
+func growMore(out []byte, n int) []byte { return slices.Grow(out, n) }
