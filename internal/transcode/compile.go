@@ -30,6 +30,9 @@ func NewCompiler(types Resolver, opts Options) *Compiler {
 	if opts.MaxDepth <= 0 {
 		opts.MaxDepth = DefaultMaxDepth
 	}
+	if opts.MaxWireDepth <= 0 {
+		opts.MaxWireDepth = DefaultMaxWireDepth
+	}
 	if opts.MaxOutput <= 0 {
 		opts.MaxOutput = DefaultMaxOutput
 	}

@@ -119,7 +119,7 @@ func (d *decoder) fieldMask(p int, out []byte) (int, []byte) {
 	if q < 0 {
 		return q, out
 	}
-	out, ok := appendFieldMask(out, bytes.TrimSpace(s))
+	out, ok := appendFieldMask(out, bytes.TrimSpace(s), d.c.opts.RawMaskPaths)
 	if !ok {
 		return d.fail(p, out, "field paths in lowerCamelCase with commas between")
 	}

@@ -2,6 +2,7 @@ package transcode_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -75,6 +76,9 @@ func (p *pair) compareWire(wire []byte) error {
 	if err := checkAppend(got, gotErr); err != nil {
 		return err
 	}
+	if err := p.compareAnswer(wire, got, gotErr); err != nil {
+		return err
+	}
 	want, wantErr := p.oracle.WireToJSON(nil, wire)
 	if errors.Is(wantErr, oracle.ErrPanic) {
 		return nil
@@ -88,6 +92,27 @@ func (p *pair) compareWire(wire []byte) error {
 	}
 	if !bytes.Equal(text, want) {
 		return fmt.Errorf("wrote    %s\noracle's %s", text, want)
+	}
+	return nil
+}
+
+// compareAnswer holds AnswerToJSON to WireToJSON: it writes the same where that succeeds, and something where that finds a value
+// without a JSON form.
+func (p *pair) compareAnswer(wire, strict []byte, strictErr error) error {
+	got, note, err := p.ours.AnswerToJSON([]byte(prefix), wire)
+	if strictErr == nil {
+		if err != nil || note != nil || !bytes.Equal(got, strict) {
+			return fmt.Errorf("the answer is %s (%v, %v)\nstrictly %s", got, note, err, strict)
+		}
+		return nil
+	}
+	// Invalid UTF-8 in a value that a later one replaces is not written, and needs no note.
+	if err == nil && (note == nil && !strings.Contains(strictErr.Error(), "valid UTF-8") || !json.Valid(got[len(prefix):])) {
+		return fmt.Errorf("the answer is %s (%v)\nthough strictly there is none: %w", got, note, strictErr)
+	}
+	var rangeError *transcode.RangeError
+	if errors.As(err, &rangeError) {
+		return fmt.Errorf("there is no answer: %w", err)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package transcode
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -24,6 +25,12 @@ type encoder struct {
 
 	careful bool // index every message
 
+	// lenient says that a value without a JSON form is written as something close to it. See lenient.go.
+	lenient    bool
+	departures int    // how often that was done
+	departure  string // what was done first
+	wasted     int    // bytes that were read or written for nothing
+
 	spans     []span
 	found     []occurrence
 	entries   []mapEntry
@@ -39,12 +46,13 @@ func (c *Compiler) newEncoder(in []byte, dst []byte) *encoder {
 	e.in = in[:len(in):len(in)]
 	e.reset(len(dst))
 	e.careful = false
+	e.lenient = false
 	return e
 }
 
 func (e *encoder) reset(size int) {
 	e.err = nil
-	e.depth = e.c.opts.MaxDepth
+	e.depth = e.c.opts.MaxWireDepth
 	e.elems = e.c.opts.MaxElements
 	e.limit = size + e.c.opts.MaxOutput
 	e.partial = 0
@@ -52,6 +60,7 @@ func (e *encoder) reset(size int) {
 	e.found = e.found[:0]
 	e.entries = e.entries[:0]
 	e.oneofs = e.oneofs[:0]
+	e.departures, e.departure, e.wasted = 0, "", 0
 }
 
 func (e *encoder) release() {
@@ -69,19 +78,33 @@ func (e *encoder) release() {
 	e.c.encoders.Put(e)
 }
 
-// document writes the input as a message: in one pass or, if that fails, with care. That may be for the order of the
-// fields, or for a value that a later one replaces.
-func (e *encoder) document(dst []byte, m *program) ([]byte, bool) {
-	out, ok := e.message(dst, m, 0, len(e.in))
-	if !ok && !e.careful {
+// document writes the input as a message.
+func (e *encoder) document(dst []byte, m *program, lenient bool) ([]byte, *RangeError, bool) {
+	return e.twice(dst, lenient, func(out []byte) ([]byte, bool) {
+		return e.message(out, m, 0, len(e.in))
+	})
+}
+
+// twice calls write for one pass and, if that fails, once more with care: the order of the fields may have been the reason, or a
+// value that a later one replaces. Only the second time may be lenient. What that had to depart from is returned.
+func (e *encoder) twice(dst []byte, lenient bool, write func(out []byte) ([]byte, bool)) ([]byte, *RangeError, bool) {
+	if len(e.in) > math.MaxInt32 {
+		e.err = &RangeError{Reason: "the message exceeds the limit of size"}
+		return dst, nil, false
+	}
+	out, ok := write(dst)
+	var note *RangeError
+	if !ok {
+		first := e.err
 		e.reset(len(dst))
-		e.careful = true
-		out, ok = e.message(dst, m, 0, len(e.in))
+		e.careful, e.lenient = true, lenient
+		out, ok = write(dst)
+		note = e.note(first)
 	}
 	if ok && len(out) > e.limit {
-		return e.tooLarge(out)
+		out, ok = e.tooLarge(out)
 	}
-	return out, ok
+	return out, note, ok
 }
 
 // malformed notes that the wire is broken at p.
@@ -142,7 +165,10 @@ func (e *encoder) enter(p int, out []byte, m *program) ([]byte, bool) {
 func (e *encoder) message(out []byte, m *program, p, end int) ([]byte, bool) {
 	out, ok := e.enter(p, out, m)
 	if !ok {
-		return out, false
+		if !e.opaque(m) {
+			return out, false
+		}
+		return appendBase64(out, e.in[p:end]), true
 	}
 	if m.wkt != notWellKnown && m.wkt != wktEmpty {
 		n := len(e.spans)
@@ -185,10 +211,7 @@ func (e *encoder) plainMessage(out []byte, m *program, p, end int) ([]byte, bool
 func (e *encoder) object(out []byte, m *program, p, end int, url []byte) ([]byte, bool) {
 	out = append(out, '{')
 	if url != nil {
-		var ok bool
-		if out, ok = appendJSONString(append(out, `"@type":`...), url); !ok {
-			return e.unrepresentable(out, "invalid UTF-8 in a type URL")
-		}
+		out, _ = appendJSONString(append(out, `"@type":`...), url) // any has made sure that it is UTF-8
 		out = append(out, ',')
 	}
 	var ok bool
@@ -207,7 +230,10 @@ func (e *encoder) object(out []byte, m *program, p, end int, url []byte) ([]byte
 func (e *encoder) merged(out []byte, m *program, from, to int) ([]byte, bool) {
 	out, ok := e.enter(e.spans[from].from, out, m)
 	if !ok {
-		return out, false
+		if !e.opaque(m) {
+			return out, false
+		}
+		return appendBase64(out, e.joined(from, to)), true
 	}
 	if m.wkt != notWellKnown && m.wkt != wktEmpty {
 		out, ok = e.wellKnown(out, m, from, to)

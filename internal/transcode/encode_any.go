@@ -14,9 +14,6 @@ func (e *encoder) any(out []byte, from, to int) ([]byte, bool) {
 		switch c.tag {
 		case 1<<3 | wireBytes:
 			url.from, url.to = e.payload(c.at, c.p)
-			if !utf8.Valid(e.in[url.from:url.to]) {
-				return e.malformed(url.from, out, "valid UTF-8")
-			}
 		case 2<<3 | wireBytes:
 			value.from, value.to = e.payload(c.at, c.p)
 		}
@@ -24,22 +21,41 @@ func (e *encoder) any(out []byte, from, to int) ([]byte, bool) {
 	if e.err != nil {
 		return out, false
 	}
-	if url.from == url.to {
-		if value.from != value.to {
-			return e.unrepresentable(out, "google.protobuf.Any without a type URL")
-		}
-		return append(out, '{', '}'), true
-	}
 	name := e.in[url.from:url.to]
+	if !utf8.Valid(name) {
+		if e.depart("invalid UTF-8 in a type URL") {
+			return e.rawAny(out, name, value), true
+		}
+		return e.malformed(url.from, out, "valid UTF-8")
+	}
+	if len(name) == 0 {
+		switch {
+		case value.from == value.to:
+			return append(out, '{', '}'), true
+		case e.depart("google.protobuf.Any without a type URL"):
+			return e.rawAny(out, name, value), true
+		}
+		return e.unrepresentable(out, "google.protobuf.Any without a type URL")
+	}
 	m, err := e.c.anyType(name)
 	if err != nil {
+		if e.depart("google.protobuf.Any: %v", err) {
+			return e.rawAny(out, name, value), true
+		}
 		return e.unrepresentable(out, "google.protobuf.Any: %v", err)
 	}
+	before := e.mark()
+	size := len(out)
 	e.partial++
 	out, ok := e.anyContent(out, m, name, value)
 	e.partial--
 	if syntax := (*SyntaxError)(nil); !ok && errors.As(e.err, &syntax) {
-		e.err = &RangeError{trail: syntax.trail, Reason: "google.protobuf.Any holds no valid " + string(m.md.FullName()) + ": " + syntax.Error()}
+		reason := "google.protobuf.Any holds no valid " + string(m.md.FullName()) + ": " + syntax.Error()
+		if e.wasted += len(out) - size + value.to - value.from; e.wasted <= maxWasted+len(e.in) && e.depart("%s", reason) {
+			e.backTo(before)
+			return e.rawAny(out[:size], name, value), true
+		}
+		e.err = &RangeError{trail: syntax.trail, Reason: reason}
 	}
 	return out, ok
 }

@@ -1,7 +1,5 @@
 package transcode
 
-import "fmt"
-
 // fields writes the fields between p and end in one pass, each with a comma behind it.
 //
 // What is most common is written by functions whose names begin with put, into output that has room for it: buf is all of the
@@ -71,7 +69,7 @@ func (e *encoder) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 	}
 	out = e.absentFields(buf[:n], m.fields[next:])
 	if set.required < m.required && e.partial == 0 {
-		return e.malformed(end, out, fmt.Sprintf("all required fields of %s", m.md.FullName()))
+		return e.missing(end, out, m)
 	}
 	return out, true
 }
@@ -309,11 +307,14 @@ func (e *encoder) str(out []byte, f *field, from, to int) ([]byte, bool) {
 	if ok {
 		return out, true
 	}
-	return e.invalid(out, f, from)
+	return e.invalid(out, f, from, to)
 }
 
-// invalid notes that the string from there on is no UTF-8.
-func (e *encoder) invalid(out []byte, f *field, from int) ([]byte, bool) {
+// invalid is for a string that is not UTF-8.
+func (e *encoder) invalid(out []byte, f *field, from, to int) ([]byte, bool) {
+	if e.depart("invalid UTF-8 in a string") {
+		return appendValidText(out, e.in[from:to]), true
+	}
 	if f.utf8 {
 		return e.malformed(from, out, "valid UTF-8")
 	}

@@ -2,25 +2,42 @@ package transcode
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 )
 
 // An occurrence is one place where a field stands on the wire.
+//
+// It is small because a message may have one for every two bytes of its wire.
 type occurrence struct {
-	f     *field
-	order uint64 // index of the field, then the place among all occurrences
-	tag   uint32
-	at    int // where the value begins
-	next  int // and where it ends
+	// key is twice the field's index, or that of an extension's slot, plus one if the value is packed.
+	key uint32
+	// at is where the value begins, and next where it ends. Later occurrences have a larger at.
+	at, next int32
 }
 
-func (o *occurrence) seq() uint64 { return o.order & 0xffffffff }
+// place returns where the value of an occurrence begins and ends.
+func (o occurrence) place() (at, next int) { return int(o.at), int(o.next) }
+
+// tagOf returns the tag that an occurrence of the field has on the wire.
+func (o occurrence) tagOf(f *field) uint64 {
+	if o.key&1 != 0 {
+		return uint64(f.num)<<3 | wireBytes
+	}
+	return uint64(f.tag)
+}
+
+func newOccurrence(f *field, tag uint64, at, next int) occurrence {
+	key := uint32(f.index+f.slot) << 1
+	if uint32(tag) != f.tag {
+		key |= 1
+	}
+	return occurrence{key: key, at: int32(at), next: int32(next)}
+}
 
 // oneofState says which member of a oneof was set last, and since when.
 type oneofState struct {
 	f     *field
-	since uint64
+	since int // where the value of its first occurrence begins
 }
 
 // indexed writes the fields of a message that stands in e.spans[from:to], whatever their order. It notes all occurrences
@@ -44,12 +61,13 @@ func (e *encoder) indexed(out []byte, m *program, from, to int) ([]byte, bool) {
 func (e *encoder) index(m *program, from, to, base, oneofs int) bool {
 	c := cursor{span: from, to: to}
 	sorted, extended := true, false
-	last := uint64(0)
-	for seq := uint64(0); e.advance(&c); {
+	last := uint32(0)
+	e.makeRoom(from, to)
+	for e.advance(&c) {
 		f := m.byNumber(c.tag >> 3)
 		if f == nil && m.ranges {
 			var err error
-			if f, err = m.extensionByNumber(int32(c.tag >> 3)); err != nil {
+			if f, err = m.extensionByNumber(int32(c.tag >> 3)); err != nil && !e.depart("%v", err) {
 				_, ok := e.malformed(c.at, nil, err.Error())
 				return ok
 			}
@@ -59,15 +77,14 @@ func (e *encoder) index(m *program, from, to, base, oneofs int) bool {
 		}
 		if f.oneof >= 0 {
 			if s := &e.oneofs[oneofs+int(f.oneof)]; s.f != f {
-				*s = oneofState{f, seq}
+				*s = oneofState{f, c.at}
 			}
 		}
 		extended = extended || f.index == extensionIndex
-		order := uint64(f.index)<<32 | seq
-		sorted = sorted && order >= last
-		last = order
-		e.found = append(e.found, occurrence{f: f, order: order, tag: uint32(c.tag), at: c.at, next: c.p})
-		seq++
+		o := newOccurrence(f, c.tag, c.at, c.p)
+		sorted = sorted && o.key>>1 >= last
+		last = o.key >> 1
+		e.found = append(e.found, o)
 	}
 	if e.err != nil {
 		if f := m.byNumber(c.tag >> 3); f != nil && c.at >= 0 {
@@ -76,18 +93,44 @@ func (e *encoder) index(m *program, from, to, base, oneofs int) bool {
 		return false
 	}
 	if !sorted || extended {
-		slices.SortFunc(e.found[base:], compareOccurrences)
+		slices.SortFunc(e.found[base:], m.compareOccurrences)
 	}
 	return true
 }
 
 // compareOccurrences orders by the declaration of the fields, extensions last and by their full names, and then by place.
-func compareOccurrences(a, b occurrence) int {
-	if a.f.index == extensionIndex && b.f.index == extensionIndex && a.f != b.f {
-		return cmp.Compare(a.f.fd.FullName(), b.f.fd.FullName())
+func (m *program) compareOccurrences(a, b occurrence) int {
+	i, j := a.key>>1, b.key>>1
+	if i != j {
+		if min(i, j) >= extensionIndex {
+			return cmp.Compare(m.fieldAt(i).fd.FullName(), m.fieldAt(j).fd.FullName())
+		}
+		return cmp.Compare(i, j)
 	}
-	return cmp.Compare(a.order, b.order)
+	return cmp.Compare(a.at, b.at)
 }
+
+// makeRoom allocates what index is about to append, if that is much: the buffer would otherwise grow step by
+// step, and each step would be garbage.
+func (e *encoder) makeRoom(from, to int) {
+	size := 0
+	for _, s := range e.spans[from:to] {
+		size += s.to - s.from
+	}
+	if size < largeMessage {
+		return
+	}
+	n := 0
+	for c := (cursor{span: from, to: to}); e.advance(&c); {
+		n++
+	}
+	if e.err == nil {
+		e.found = slices.Grow(e.found, n)
+	}
+}
+
+// largeMessage is from how many bytes on the fields of a message are counted before they are noted.
+const largeMessage = 1 << 15
 
 // writeIndexed writes the fields noted from base on.
 func (e *encoder) writeIndexed(out []byte, m *program, base, oneofs int) ([]byte, bool) {
@@ -95,16 +138,17 @@ func (e *encoder) writeIndexed(out []byte, m *program, base, oneofs int) ([]byte
 	required := 0
 	end := len(e.found)
 	for next := base; next < end; {
-		i, f := next, e.found[next].f
-		for next < end && e.found[next].f == f {
+		i, key := next, e.found[next].key>>1
+		f := m.fieldAt(key)
+		for next < end && e.found[next].key>>1 == key {
 			next++
 		}
 		j := next
 		if f.oneof >= 0 {
 			s := e.oneofs[oneofs+int(f.oneof)]
-			for i < j && (s.f != f || e.found[i].seq() < s.since) {
+			for i < j && (s.f != f || int(e.found[i].at) < s.since) {
 				o := e.found[i]
-				if !e.validateField(f, uint64(o.tag), o.at, o.next) {
+				if at, to := o.place(); !e.validateField(f, o.tagOf(f), at, to) {
 					return e.within(f.name, out)
 				}
 				i++
@@ -126,7 +170,7 @@ func (e *encoder) writeIndexed(out []byte, m *program, base, oneofs int) ([]byte
 	}
 	out = e.absentFields(out, m.fields[min(last+1, len(m.fields)):])
 	if required < m.required && e.partial == 0 {
-		return e.malformed(len(e.in), out, fmt.Sprintf("all required fields of %s", m.md.FullName()))
+		return e.missing(len(e.in), out, m)
 	}
 	return out, true
 }
@@ -139,7 +183,7 @@ func (e *encoder) occurrences(out []byte, f *field, i, j int) ([]byte, bool) {
 	case f.shape == shapeMap:
 		base := len(e.entries)
 		for ; i < j; i++ {
-			from, to := e.payload(e.found[i].at, e.found[i].next)
+			from, to := e.payload(e.found[i].place())
 			if !e.entry(f, from, to) {
 				return out, false
 			}
@@ -148,20 +192,39 @@ func (e *encoder) occurrences(out []byte, f *field, i, j int) ([]byte, bool) {
 		return append(out, ','), ok
 	case f.msg != nil && j-i > 1:
 		base := len(e.spans)
-		for ; i < j; i++ {
-			e.spans = append(e.spans, e.content(f, e.found[i].at, e.found[i].next))
-		}
+		e.contents(f, e.found[i:j])
 		out, ok := e.merged(appendKey(out, f), f.msg, base, len(e.spans))
 		e.spans = e.spans[:base]
 		return append(out, ','), ok
 	}
 	for ; i < j-1; i++ {
-		if !e.validateField(f, uint64(e.found[i].tag), e.found[i].at, e.found[i].next) {
+		at, next := e.found[i].place()
+		if !e.validateField(f, e.found[i].tagOf(f), at, next) {
 			return out, false
 		}
 	}
-	out, _, ok := e.singular(out, f, e.found[i].at, e.found[i].next)
+	at, next := e.found[i].place()
+	out, _, ok := e.singular(out, f, at, next)
 	return out, ok
+}
+
+// contents appends the spans of a message that stands in several places. What is empty adds nothing to a message, and is
+// left out as long as one span stays.
+func (e *encoder) contents(f *field, found []occurrence) {
+	base, n := len(e.spans), 0
+	if len(found) >= largeMessage {
+		for _, o := range found {
+			if s := e.content(f, o); s.from < s.to {
+				n++
+			}
+		}
+		e.spans = slices.Grow(e.spans, n+1)
+	}
+	for i, o := range found {
+		if s := e.content(f, o); s.from < s.to || i == len(found)-1 && len(e.spans) == base {
+			e.spans = append(e.spans, s)
+		}
+	}
 }
 
 // listOf writes the repeated field that stands at e.found[i:j].
@@ -172,10 +235,11 @@ func (e *encoder) listOf(out []byte, f *field, i, j int) ([]byte, bool) {
 	for start := i; i < j; i++ {
 		o := e.found[i]
 		var ok bool
-		if o.tag != f.tag {
-			out, _, ok = e.packed(out, f, o.at, o.next)
+		at, next := o.place()
+		if o.key&1 != 0 {
+			out, _, ok = e.packed(out, f, at, next)
 		} else {
-			out, _, ok = e.oneElement(out, f, o.at, o.next, i-start)
+			out, _, ok = e.oneElement(out, f, at, next, i-start)
 		}
 		if !ok {
 			return out, false

@@ -75,9 +75,10 @@ func (e *encoder) stringElement(out []byte, f *field, p, end, index int) ([]byte
 	}
 	out, ok := appendOddText(out, e.in[p+1:to])
 	if !ok {
-		out, ok = e.invalid(out, f, p+1)
-		within(e.err, strconv.Itoa(index))
-		return out, p, ok
+		if out, ok = e.invalid(out, f, p+1, to); !ok {
+			within(e.err, strconv.Itoa(index))
+			return out, p, false
+		}
 	}
 	return append(out, ','), to, true
 }

@@ -10,11 +10,10 @@ import (
 // string stands.
 type mapEntry struct {
 	key    uint64
-	keyEnd int // of a string; -1 for a number
-	from   int
-	to     int
-	value  int // where the value stands, or one of the following
-	seq    int
+	keyEnd int32 // of a string; -1 for a number
+	from   int32
+	to     int32
+	value  int32 // where the value stands, or one of the following
 }
 
 const (
@@ -48,10 +47,10 @@ func (e *encoder) mapRun(out []byte, f *field, p, end int) ([]byte, int, bool) {
 
 // entry takes the map entry between from and to apart and notes it.
 func (e *encoder) entry(f *field, from, to int) bool {
-	entry := mapEntry{from: from, to: to, value: noValue, keyEnd: -1, seq: len(e.entries)}
+	entry := mapEntry{from: int32(from), to: int32(to), value: noValue, keyEnd: -1}
 	key, value := f.mapKey, f.mapValue
 	if key.kind == kindString {
-		entry.key, entry.keyEnd = uint64(from), from
+		entry.key, entry.keyEnd = uint64(from), int32(from)
 	} else {
 		entry.key = key.keyOrder(0)
 	}
@@ -74,10 +73,10 @@ func (e *encoder) entry(f *field, from, to int) bool {
 			if !e.validateField(key, tag, q, p) {
 				return false
 			}
-			entry.key, entry.keyEnd = uint64(at), keyEnd
+			entry.key, entry.keyEnd = uint64(at), int32(keyEnd)
 		case value.tag:
 			if entry.value == noValue {
-				entry.value = q
+				entry.value = int32(q)
 			} else {
 				entry.value = manyValues
 			}
@@ -133,13 +132,13 @@ func (e *encoder) mapEntries(out []byte, f *field, base int) ([]byte, bool) {
 		if a.keyEnd < 0 {
 			return cmp.Compare(a.key, b.key)
 		}
-		return bytes.Compare(e.in[a.key:a.keyEnd], e.in[b.key:b.keyEnd])
+		return bytes.Compare(e.in[a.key:uint64(a.keyEnd)], e.in[b.key:uint64(b.keyEnd)])
 	}
 	run := e.entries[base:]
 	for i := 1; i < len(run); i++ {
 		if compare(run[i-1], run[i]) >= 0 {
 			slices.SortFunc(run, func(a, b mapEntry) int {
-				return cmp.Or(compare(a, b), cmp.Compare(a.seq, b.seq))
+				return cmp.Or(compare(a, b), cmp.Compare(a.from, b.from))
 			})
 			break
 		}
@@ -152,7 +151,7 @@ func (e *encoder) mapEntries(out []byte, f *field, base int) ([]byte, bool) {
 			return e.tooMany(out)
 		}
 		if i+1 < len(e.entries) && compare(entry, e.entries[i+1]) == 0 {
-			if !e.validateEntry(f, entry.from, entry.to) {
+			if !e.validateEntry(f, int(entry.from), int(entry.to)) {
 				return out, false
 			}
 			continue
@@ -166,7 +165,7 @@ func (e *encoder) mapEntries(out []byte, f *field, base int) ([]byte, bool) {
 		if entry.keyEnd < 0 {
 			out = f.mapKey.appendMapKey(out, entry.key)
 		} else {
-			out, ok = e.str(out, f.mapKey, int(entry.key), entry.keyEnd)
+			out, ok = e.str(out, f.mapKey, int(entry.key), int(entry.keyEnd))
 		}
 		if !ok {
 			return out, false
@@ -185,16 +184,16 @@ func (e *encoder) mapEntries(out []byte, f *field, base int) ([]byte, bool) {
 func (e *encoder) entryValue(out []byte, f *field, entry mapEntry) ([]byte, bool) {
 	switch entry.value {
 	default:
-		out, _, ok := e.value(out, f, entry.value, entry.to)
+		out, _, ok := e.value(out, f, int(entry.value), int(entry.to))
 		return out, ok
 	case noValue:
 		if f.msg != nil {
-			return e.message(out, f.msg, entry.to, entry.to)
+			return e.message(out, f.msg, int(entry.to), int(entry.to))
 		}
 		return append(out, e.c.zeroValue(f)...), true
 	case manyValues:
 		n := len(e.spans)
-		e.spans = append(e.spans, span{entry.from, entry.to})
+		e.spans = append(e.spans, span{int(entry.from), int(entry.to)})
 		out, ok := e.lastValue(out, f, n, n+1)
 		e.spans = e.spans[:n]
 		return out, ok
@@ -212,7 +211,9 @@ func (e *encoder) lastValue(out []byte, f *field, from, to int) ([]byte, bool) {
 			continue
 		}
 		if f.msg != nil {
-			e.spans = append(e.spans, e.content(f, c.at, c.p))
+			if s := e.contentAt(f, c.at, c.p); s.from < s.to || len(e.spans) == base {
+				e.spans = append(e.spans, s)
+			}
 			continue
 		}
 		if last.from >= 0 && !e.validateField(f, c.tag, last.from, last.to) {
@@ -236,8 +237,14 @@ func (e *encoder) lastValue(out []byte, f *field, from, to int) ([]byte, bool) {
 	return out, ok
 }
 
-// content returns the fields within the message or group whose value stands from p to next and is well formed.
-func (e *encoder) content(f *field, p, next int) span {
+// content returns where the fields within the message or group are that an occurrence holds.
+func (e *encoder) content(f *field, o occurrence) span {
+	at, next := o.place()
+	return e.contentAt(f, at, next)
+}
+
+// contentAt is content for a value that stands from p to next and is well formed.
+func (e *encoder) contentAt(f *field, p, next int) span {
 	if f.kind == kindGroup {
 		to, _ := e.group(p, next, uint64(f.num))
 		return span{p, to}

@@ -8,6 +8,10 @@ import (
 // maxGroups is how deeply groups that are passed over may be nested, as in protowire.
 const maxGroups = 10_000
 
+// notedGroup is from how many bytes on the end of a group is noted. Shorter ones are searched again, which takes less memory
+// than a note where a message has very many.
+const notedGroup = 32
+
 // A groupEnd is where the content of a group ends, and where its end tag does.
 type groupEnd struct{ to, next int }
 
@@ -78,10 +82,12 @@ func (e *encoder) group(p, end int, num uint64) (int, int) {
 			if len(stack) == 0 {
 				return at, p
 			}
-			if e.groupEnds == nil {
-				e.groupEnds = make(map[int]groupEnd)
+			if at-top.from >= notedGroup {
+				if e.groupEnds == nil {
+					e.groupEnds = make(map[int]groupEnd)
+				}
+				e.groupEnds[top.from] = groupEnd{at, p}
 			}
-			e.groupEnds[top.from] = groupEnd{at, p}
 			continue
 		}
 		if p = e.skip(p, end, tag); p < 0 {
@@ -93,7 +99,7 @@ func (e *encoder) group(p, end int, num uint64) (int, int) {
 // validate checks a message that is not written, because a later value replaces it, as if it were.
 func (e *encoder) validate(m *program, p, end int) bool {
 	if _, ok := e.enter(p, nil, m); !ok {
-		return false
+		return e.opaque(m)
 	}
 	for p < end {
 		start := p
@@ -108,7 +114,7 @@ func (e *encoder) validate(m *program, p, end int) bool {
 		f := m.byNumber(tag >> 3)
 		if f == nil && m.ranges {
 			var err error
-			if f, err = m.extensionByNumber(int32(tag >> 3)); err != nil {
+			if f, err = m.extensionByNumber(int32(tag >> 3)); err != nil && !e.depart("%v", err) {
 				_, ok := e.malformed(start, nil, err.Error())
 				return ok
 			}
@@ -153,7 +159,7 @@ func (e *encoder) validateField(f *field, tag uint64, p, next int) bool {
 		return e.validateEntry(f, from, to)
 	case f.kind == kindMessage:
 		return e.validate(f.msg, from, to)
-	case f.utf8 && !utf8.Valid(e.in[from:to]):
+	case f.utf8 && !e.lenient && !utf8.Valid(e.in[from:to]):
 		_, ok := e.malformed(from, nil, "valid UTF-8")
 		return ok
 	}

@@ -54,6 +54,8 @@ func (e *encoder) seconds(out []byte, m *program, from, to int) ([]byte, bool) {
 
 func (e *encoder) timestamp(out []byte, seconds int64, nanos int32) ([]byte, bool) {
 	switch {
+	case e.lenient:
+		seconds, nanos = e.nearestTimestamp(seconds, nanos)
 	case seconds < minTimestamp || seconds > maxTimestamp:
 		return e.unrepresentable(out, "timestamp of %d seconds is not within the years 1 to 9999", seconds)
 	case nanos < 0 || nanos > 999_999_999:
@@ -64,6 +66,8 @@ func (e *encoder) timestamp(out []byte, seconds int64, nanos int32) ([]byte, boo
 
 func (e *encoder) duration(out []byte, seconds int64, nanos int32) ([]byte, bool) {
 	switch {
+	case e.lenient:
+		seconds, nanos = e.nearestDuration(seconds, nanos)
 	case seconds < -maxDuration || seconds > maxDuration:
 		return e.unrepresentable(out, "duration of %d seconds is out of range", seconds)
 	case nanos < -999_999_999 || nanos > 999_999_999:
@@ -88,8 +92,9 @@ func (e *encoder) fieldMask(out []byte, from, to int) ([]byte, bool) {
 		}
 		more = true
 		at, end := e.payload(c.at, c.p)
-		var ok bool
-		if out, ok = appendMaskPath(out, e.in[at:end]); !ok {
+		if text, ok := appendMaskPath(out, e.in[at:end]); ok {
+			out = text
+		} else if out, ok = e.oddPath(out, e.in[at:end]); !ok {
 			return e.unrepresentable(out[:first], "field mask path %q has no form in lowerCamelCase", excerpt(e.in[at:], end-at))
 		}
 		if len(out) > e.limit {
@@ -159,12 +164,18 @@ func (e *encoder) dynamicValue(out []byte, m *program, from, to int) ([]byte, bo
 			e.spans = e.spans[:base]
 		}
 		f = g
+		if f.msg != nil && c.p == c.at+1 && len(e.spans) > base {
+			continue // an empty message adds nothing to the one before
+		}
 		e.spans = append(e.spans, span{c.at, c.p})
 	}
 	if e.err != nil {
 		return out, false
 	}
 	if f == nil {
+		if e.depart("google.protobuf.Value with none of its fields set") {
+			return append(out, "null"...), true
+		}
 		return e.unrepresentable(out, "google.protobuf.Value with none of its fields set")
 	}
 	out, ok := e.dynamicField(out, f, base)
@@ -175,11 +186,13 @@ func (e *encoder) dynamicValue(out []byte, m *program, from, to int) ([]byte, bo
 // dynamicField writes the field of a Value that stands in the spans from base on.
 func (e *encoder) dynamicField(out []byte, f *field, base int) ([]byte, bool) {
 	if f.msg != nil {
-		if err := f.msg.use(); err != nil {
+		if err := f.msg.use(); err != nil && !e.opaque(f.msg) {
 			return e.unrepresentable(out, "%v", err)
+		} else if err != nil {
+			return appendBase64(out, e.joined(base, len(e.spans))), true
 		}
 		for i := base; i < len(e.spans); i++ {
-			e.spans[i] = e.content(f, e.spans[i].from, e.spans[i].to)
+			e.spans[i] = e.contentAt(f, e.spans[i].from, e.spans[i].to)
 		}
 		// Struct and ListValue are one level of JSON with their Value, and count as one.
 		return e.wellKnown(out, f.msg, base, len(e.spans))
@@ -187,7 +200,7 @@ func (e *encoder) dynamicField(out []byte, f *field, base int) ([]byte, bool) {
 	s := e.spans[base]
 	if f.kind == kindDouble {
 		v, _ := e.bits(f, s.from, s.to)
-		if v := math.Float64frombits(v); math.IsNaN(v) || math.IsInf(v, 0) {
+		if v := math.Float64frombits(v); (math.IsNaN(v) || math.IsInf(v, 0)) && !e.depart("google.protobuf.Value with the number %v", v) {
 			return e.unrepresentable(out, "google.protobuf.Value with the number %v", v)
 		}
 	}

@@ -70,6 +70,8 @@ func (p *program) keepExtension(fd protoreflect.FieldDescriptor) *field {
 	if other := p.extensions.byNumber[f.num]; other != nil && other.fd.FullName() == fd.FullName() {
 		return other
 	}
+	f.slot = int32(len(p.extensions.slots))
+	p.extensions.slots = append(p.extensions.slots, f)
 	p.extensions.byNumber[f.num] = f
 	p.extensions.byName[string(fd.FullName())] = f
 	return f

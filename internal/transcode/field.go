@@ -74,6 +74,15 @@ func (f *Field) settle(err error) error {
 	return settled(l)
 }
 
+// pointer is the path of the field as errors have it.
+func (f *Field) pointer() string {
+	var trail []string
+	for _, g := range slices.Backward(f.chain) {
+		trail = append(trail, g.name)
+	}
+	return joinPath(trail)
+}
+
 // cutEntry takes "[key]" off the end of a path.
 func cutEntry(path string) (fields, key string, ok bool) {
 	i := strings.IndexByte(path, '[')

@@ -8,22 +8,27 @@ import (
 // response_body. An absent field is written as its default (null for a message). The rest of the message is looked at no
 // more than it takes to find the field. Errors are as of the codec's WireToJSON.
 func (f *Field) WireToJSON(dst, wire []byte) ([]byte, error) {
+	out, _, err := f.wireToJSON(dst, wire, false)
+	return out, err
+}
+
+// AnswerToJSON is to WireToJSON what it is of a codec.
+func (f *Field) AnswerToJSON(dst, wire []byte) (json []byte, note *RangeError, err error) {
+	return f.wireToJSON(dst, wire, true)
+}
+
+func (f *Field) wireToJSON(dst, wire []byte, lenient bool) ([]byte, *RangeError, error) {
 	e := f.root.compiler.newEncoder(wire, dst)
-	out, ok := e.fieldOf(dst, f)
-	if !ok {
-		e.reset(len(dst))
-		e.careful = true
-		out, ok = e.fieldOf(dst, f)
-	}
-	if ok && len(out) > e.limit {
-		out, ok = e.tooLarge(out)
-	}
+	out, note, ok := e.twice(dst, lenient, func(out []byte) ([]byte, bool) { return e.fieldOf(out, f) })
 	err := e.err
 	e.release()
 	if !ok {
-		return dst, f.settle(err)
+		return dst, nil, f.settle(err)
 	}
-	return out, nil
+	if note != nil {
+		note = &RangeError{Path: f.pointer() + note.Path, Reason: note.Reason}
+	}
+	return out, note, nil
 }
 
 // fieldOf writes one field of the input.
@@ -36,9 +41,7 @@ func (e *encoder) fieldOf(out []byte, f *Field) ([]byte, bool) {
 			return out, false
 		}
 		base = len(e.spans)
-		for i := range e.found {
-			e.spans = append(e.spans, e.content(g, e.found[i].at, e.found[i].next))
-		}
+		e.contents(g, e.found)
 		m = g.msg
 		if err := m.use(); err != nil {
 			return e.unrepresentable(out, "%v", err)
@@ -46,9 +49,6 @@ func (e *encoder) fieldOf(out []byte, f *Field) ([]byte, bool) {
 	}
 	if !e.find(m, f.last(), base) {
 		return out, false
-	}
-	for i := range e.found {
-		e.found[i].f = f.bare
 	}
 	before := len(out)
 	switch n := len(e.found); {
@@ -79,7 +79,7 @@ func (e *encoder) find(m *program, f *field, base int) bool {
 		}
 		switch {
 		case g == f:
-			e.found = append(e.found, occurrence{f: f, tag: uint32(c.tag), at: c.at, next: c.p})
+			e.found = append(e.found, newOccurrence(f, c.tag, c.at, c.p))
 		case f.oneof >= 0 && g.oneof == f.oneof:
 			e.found = e.found[:0]
 		}
@@ -90,14 +90,14 @@ func (e *encoder) find(m *program, f *field, base int) bool {
 // entryOf writes the value of one entry of the map that was found.
 func (e *encoder) entryOf(out []byte, f *Field) ([]byte, bool) {
 	for i := range e.found {
-		from, to := e.payload(e.found[i].at, e.found[i].next)
+		from, to := e.payload(e.found[i].place())
 		if !e.entry(f.bare, from, to) {
 			return out, false
 		}
 	}
 	for i := len(e.entries) - 1; i >= 0; i-- {
 		entry := e.entries[i]
-		if entry.keyEnd < 0 && entry.key == f.number || entry.keyEnd >= 0 && string(e.in[entry.key:entry.keyEnd]) == f.text {
+		if entry.keyEnd < 0 && entry.key == f.number || entry.keyEnd >= 0 && string(e.in[entry.key:uint64(entry.keyEnd)]) == f.text {
 			return e.entryValue(out, f.bare.mapValue, entry)
 		}
 	}

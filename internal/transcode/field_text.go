@@ -191,7 +191,7 @@ func (d *decoder) appendMessageText(out []byte, f *field, text string) ([]byte, 
 		}
 		out = appendAllSeconds(out, seconds, nanos)
 	case wktFieldMask:
-		if out, ok = appendFieldMask(out, bytes.TrimSpace([]byte(text))); !ok {
+		if out, ok = appendFieldMask(out, bytes.TrimSpace([]byte(text)), d.c.opts.RawMaskPaths); !ok {
 			return out, textError("field paths in lowerCamelCase with commas between", text)
 		}
 	case wktWrapper:

@@ -135,6 +135,7 @@ type field struct {
 	pack  uint32 // of a packed list; zero where the list is not written packed
 	num   int32
 	index int32 // in declaration order; extensions come after all
+	slot  int32 // of an extension: its place among those of the message that are known
 	oneof int32 // among the oneofs with more than one member; -1 for none
 
 	bit         uint64    // by which objectState.seen tells the field; zero if the message is wide, and for extensions
@@ -175,6 +176,16 @@ func (p *program) byNumber(num uint64) *field {
 		return nil
 	}
 	return p.sparse[int32(num)]
+}
+
+// fieldAt returns the field of an index, to which an extension's slot is added.
+func (p *program) fieldAt(i uint32) *field {
+	if i < extensionIndex {
+		return &p.fields[i]
+	}
+	p.extensions.mu.RLock()
+	defer p.extensions.mu.RUnlock()
+	return p.extensions.slots[i-extensionIndex]
 }
 
 // byName returns the field of a JSON or proto name, or nil. Extensions are not found here.
@@ -229,4 +240,5 @@ type extensionCache struct {
 	mu       sync.RWMutex
 	byNumber map[int32]*field
 	byName   map[string]*field
+	slots    []*field
 }

@@ -23,9 +23,10 @@ type Resolver interface {
 
 // Limits where Options do not say otherwise.
 const (
-	DefaultMaxDepth    = 100       // as in the C++ and Java runtimes
-	DefaultMaxOutput   = 256 << 20 // bytes
-	DefaultMaxElements = 16 << 20
+	DefaultMaxDepth     = 100       // as in the C++ and Java runtimes
+	DefaultMaxWireDepth = 1000      // about 2 MiB of stack
+	DefaultMaxOutput    = 256 << 20 // bytes
+	DefaultMaxElements  = 16 << 20
 )
 
 // Options say how JSON is written and how strictly it is read. The zero value is the ProtoJSON default.
@@ -35,9 +36,16 @@ type Options struct {
 	EnumsAsNumbers bool // write enum values as numbers; default by name
 	DiscardUnknown bool // skip unknown fields and unknown enum names in JSON; default: refuse
 
-	// MaxDepth is how deeply messages may be nested, the outermost counted. The levels of a JSON value that is a
+	// RawMaskPaths takes and writes the paths of a google.protobuf.FieldMask that have no form in lowerCamelCase as they
+	// are: "*", and names such as "isbn_10". Default: refuse them, as ProtoJSON says.
+	RawMaskPaths bool
+
+	// MaxDepth is how deeply messages in JSON may be nested, the outermost counted. The levels of a JSON value that is a
 	// google.protobuf.Value count too. Default 100.
 	MaxDepth int
+
+	// MaxWireDepth is the same for messages on the wire. Default 1000.
+	MaxWireDepth int
 
 	// MaxOutput is how many bytes one conversion may append. JSON may be much longer than its wire where EmitDefaults
 	// is set, and wire longer than its JSON in lists that are not packed. Default 256 MiB.
@@ -70,14 +78,27 @@ func (c *Codec) JSONToWire(dst, json []byte) ([]byte, error) {
 // its old length: a *SyntaxError says that the wire is malformed, a *RangeError that the message has no JSON form. The
 // wire must not be part of dst's spare capacity.
 func (c *Codec) WireToJSON(dst, wire []byte) ([]byte, error) {
+	out, _, err := c.wireToJSON(dst, wire, false)
+	return out, err
+}
+
+// AnswerToJSON is WireToJSON for a message that must not be lost because some value in it has no JSON form, as the
+// answer to a call that was executed. Such a value is written as something close to it, as docs/transcoding.md lists, and
+// the note says which was the first, and how many there were; it is nil if there was none. An error still says that the wire is
+// malformed, or that the message exceeds a limit.
+func (c *Codec) AnswerToJSON(dst, wire []byte) (json []byte, note *RangeError, err error) {
+	return c.wireToJSON(dst, wire, true)
+}
+
+func (c *Codec) wireToJSON(dst, wire []byte, lenient bool) ([]byte, *RangeError, error) {
 	e := c.program.compiler.newEncoder(wire, dst)
-	out, ok := e.document(dst, c.program)
+	out, note, ok := e.document(dst, c.program, lenient)
 	err := e.err
 	e.release()
 	if !ok {
-		return dst, settled(err)
+		return dst, nil, settled(err)
 	}
-	return out, nil
+	return out, note, nil
 }
 
 // Descriptor returns the message type.
