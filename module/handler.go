@@ -130,8 +130,26 @@ type JSONOptions struct {
 	// Write enum values as numbers. Both are read in any case.
 	EnumsAsNumbers bool `json:"enums_as_numbers,omitempty"`
 
-	// Skip unknown fields and unknown enum names in requests. By default they are refused with 400.
+	// Skip unknown fields and unknown enum names in bodies, and unknown enum names in queries. Default: false, they are
+	// refused with 400.
 	DiscardUnknown bool `json:"discard_unknown,omitempty"`
+
+	// Whether the names of enum values have the name of their type in front. `keep` (default) writes them as they are
+	// declared, and reads nothing else. `omit` writes `PENDING` for the value `ORDER_STATUS_PENDING` of the enum `OrderStatus`,
+	// and reads both. A name that would not be unique is written in full.
+	EnumPrefix string `json:"enum_prefix,omitempty"`
+
+	// The case of the names of enum values. `exact` (default) reads and writes them as they are declared. `any` reads
+	// them in any case. `lower` also writes them in lower case.
+	EnumCase string `json:"enum_case,omitempty"`
+
+	// How deeply messages, lists and objects in a request may be nested, from 1 to 10000. A request that goes deeper is refused with
+	// 400. A level takes about 1 KiB of memory while the request is converted. Default: 100.
+	MaxDepth int `json:"max_depth,omitempty"`
+
+	// How deeply they may be nested in an answer, from 1 to 10000. An answer that goes deeper becomes 500. A level takes about 2 KiB
+	// of memory while the answer is converted. Default: 1000.
+	MaxAnswerDepth int `json:"max_answer_depth,omitempty"`
 }
 
 // Metadata says which headers go through. Without a rule for a direction its default set goes through: of requests all headers

@@ -14,7 +14,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
-	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
 // settleTime is how long after the start requests wait for what is new: for the first instance of a channel to be connected and for a
@@ -231,13 +230,8 @@ func (h *Handler) compileTableConfig() (*tableConfig, error) {
 			return nil, fmt.Errorf("route %s: method %s is not exposed; see expose and hide", r.String(), r.RPC)
 		}
 	}
-	if j := h.JSON; j != nil {
-		cfg.json = transcode.Options{
-			UseProtoNames:  j.UseProtoNames,
-			EmitDefaults:   j.EmitDefaults,
-			EnumsAsNumbers: j.EnumsAsNumbers,
-			DiscardUnknown: j.DiscardUnknown,
-		}
+	if cfg.json, err = h.JSON.compile(); err != nil {
+		return nil, fmt.Errorf("json: %w", err)
 	}
 	return cfg, nil
 }

@@ -171,7 +171,7 @@ func (b *tableBuilder) newMethod(m member, sm *schema.Method, codecs *transcode.
 		Conn:       m.upstream.conn(),
 		Request:    request,
 		Response:   response,
-		Types:      m.schema.Types(),
+		Types:      codecs,
 		Timeout:    max(0, cmp.Or(m.upstream.timeout, b.cfg.timeout)),
 		Idempotent: sm.Idempotent,
 		StreamDesc: grpc.StreamDesc{
@@ -181,6 +181,8 @@ func (b *tableBuilder) newMethod(m member, sm *schema.Method, codecs *transcode.
 		},
 		Owner: newMethodMetrics(m.label, sm.Name),
 		Timed: timed,
+
+		Departed: departed(m.label, sm.Name),
 	}, nil
 }
 

@@ -41,6 +41,8 @@ type Method struct {
 	StreamDesc grpc.StreamDesc
 	// Timed, where not nil, is told how long conversions take: of one in 64, at random. See Clock.
 	Timed func(Direction, time.Duration)
+	// Departed, if set, is told about each answer with a value that has no JSON form, which was written as something close to it.
+	Departed func(note error)
 	// ToWire and ToJSON say how large converted messages are beside what they were made of.
 	ToWire, ToJSON Ratio
 	// Owner is what the table's maker keeps with the method. Frontends take no notice of it.

@@ -1,9 +1,7 @@
 package frontend
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,7 +9,7 @@ import (
 
 	_ "google.golang.org/genproto/googleapis/rpc/errdetails" // The usual details are known also where the upstream's schema lacks them.
 	spb "google.golang.org/genproto/googleapis/rpc/status"
-	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -40,14 +38,16 @@ func AppendStatusJSON(dst []byte, st *spb.Status, types transcode.Resolver) []by
 	return append(dst, '}')
 }
 
-// AppendAnyJSON appends a google.protobuf.Any as AppendStatusJSON does with details.
+// AppendAnyJSON appends a google.protobuf.Any as AppendStatusJSON does with details. It is written as the same Any in an answer would
+// be: what has no JSON form is written as something close to it.
 func AppendAnyJSON(dst []byte, detail *anypb.Any, types transcode.Resolver) []byte {
-	text, err := protojson.MarshalOptions{Resolver: resolver{types}}.Marshal(detail)
+	codec, err := compilerOf(types).Codec(detail.ProtoReflect().Descriptor())
 	if err == nil {
-		// protojson varies its spacing on purpose; the body of an error should not.
-		compact := bytes.NewBuffer(dst)
-		if json.Compact(compact, text) == nil {
-			return compact.Bytes()
+		// Not proto.Marshal, which refuses a type URL that is not UTF-8.
+		wire := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), detail.GetTypeUrl())
+		wire = protowire.AppendBytes(protowire.AppendTag(wire, 2, protowire.BytesType), detail.GetValue())
+		if out, _, err := codec.AnswerToJSON(dst, wire); err == nil {
+			return out
 		}
 	}
 	dst = append(dst, `{"@type":`...)
@@ -55,6 +55,14 @@ func AppendAnyJSON(dst []byte, detail *anypb.Any, types transcode.Resolver) []by
 	dst = append(dst, `,"value":"`...)
 	dst = base64.StdEncoding.AppendEncode(dst, detail.GetValue())
 	return append(dst, `"}`...)
+}
+
+// compilerOf returns the compiler that resolves Any in types. Those of a table's methods are compilers themselves.
+func compilerOf(types transcode.Resolver) *transcode.Compiler {
+	if c, ok := types.(*transcode.Compiler); ok {
+		return c
+	}
+	return transcode.NewCompiler(resolver{types}, transcode.Options{})
 }
 
 // AppendJSONString appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD.

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
 // A Compiler compiles message types to codecs when they are first used, and keeps them. It is safe for
@@ -20,6 +21,9 @@ type Compiler struct {
 	programs map[protoreflect.MessageDescriptor]*program
 	enums    map[protoreflect.EnumDescriptor]*enumTable
 	anyTypes map[string]*program
+
+	numbers     *Compiler // the same with EnumsAsNumbers
+	numbersOnce sync.Once
 
 	decoders sync.Pool
 	encoders sync.Pool
@@ -52,6 +56,19 @@ func NewCompiler(types Resolver, opts Options) *Compiler {
 	return c
 }
 
+// withEnumNumbers returns the compiler with the same options and EnumsAsNumbers, which is made when it is first needed.
+func (c *Compiler) withEnumNumbers() *Compiler {
+	if c.opts.EnumsAsNumbers {
+		return c
+	}
+	c.numbersOnce.Do(func() {
+		opts := c.opts
+		opts.EnumsAsNumbers = true
+		c.numbers = NewCompiler(c.types, opts)
+	})
+	return c.numbers
+}
+
 // Codec returns the codec of a message type. Recursive types are handled. It fails for a type that is not linked (a
 // placeholder) and for proto1's MessageSet; a type within that cannot be converted fails when a message uses it.
 func (c *Compiler) Codec(md protoreflect.MessageDescriptor) (*Codec, error) {
@@ -60,6 +77,43 @@ func (c *Compiler) Codec(md protoreflect.MessageDescriptor) (*Codec, error) {
 		return nil, err
 	}
 	return &Codec{program: p}, nil
+}
+
+// A Compiler resolves types itself, so that whoever has one for a schema needs nothing else to write an Any.
+var _ Resolver = (*Compiler)(nil)
+
+// FindMessageByName implements Resolver.
+func (c *Compiler) FindMessageByName(name protoreflect.FullName) (protoreflect.MessageType, error) {
+	if c.types == nil {
+		return nil, protoregistry.NotFound
+	}
+	return c.types.FindMessageByName(name)
+}
+
+// FindMessageByURL implements Resolver.
+func (c *Compiler) FindMessageByURL(url string) (protoreflect.MessageType, error) {
+	if c.types == nil {
+		return nil, protoregistry.NotFound
+	}
+	return c.types.FindMessageByURL(url)
+}
+
+// FindExtensionByName implements Resolver.
+func (c *Compiler) FindExtensionByName(name protoreflect.FullName) (protoreflect.ExtensionType, error) {
+	if c.types == nil {
+		return nil, protoregistry.NotFound
+	}
+	return c.types.FindExtensionByName(name)
+}
+
+// FindExtensionByNumber implements Resolver.
+func (c *Compiler) FindExtensionByNumber(
+	message protoreflect.FullName, number protoreflect.FieldNumber,
+) (protoreflect.ExtensionType, error) {
+	if c.types == nil {
+		return nil, protoregistry.NotFound
+	}
+	return c.types.FindExtensionByNumber(message, number)
 }
 
 // program returns the program of a message type, which may not be compiled yet.
@@ -88,7 +142,7 @@ func (c *Compiler) enum(ed protoreflect.EnumDescriptor) *enumTable {
 	if t != nil {
 		return t
 	}
-	t = compileEnum(ed)
+	t = compileEnum(ed, c.opts)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if other := c.enums[ed]; other != nil {
@@ -378,47 +432,4 @@ func enforcesUTF8(fd protoreflect.FieldDescriptor) bool {
 		}
 	}
 	return fd.Syntax() == protoreflect.Proto3
-}
-
-// compileEnum makes the table of an enum type. Of values that share a number the first gives the name.
-func compileEnum(ed protoreflect.EnumDescriptor) *enumTable {
-	vds := ed.Values()
-	names := make([]string, 0, vds.Len())
-	numbers := make([]int32, 0, vds.Len())
-	low, high := int64(0), int64(0)
-	for i := range vds.Len() {
-		vd := vds.Get(i)
-		if vds.ByName(vd.Name()) != vd { // a duplicate, which only an unchecked schema has
-			continue
-		}
-		names = append(names, string(vd.Name()))
-		numbers = append(numbers, int32(vd.Number()))
-		if n := int64(vd.Number()); n >= -16 && n <= int64(4*vds.Len()+16) {
-			low, high = min(low, n), max(high, n)
-		}
-	}
-	t := &enumTable{names: newNameTable(names, numbers), low: int32(low), texts: make([]string, high-low+1)}
-	for i, n := range numbers {
-		text := `"` + names[i] + `"`
-		if at := int64(n) - low; at >= 0 && at < int64(len(t.texts)) {
-			if t.texts[at] == "" {
-				t.texts[at] = text
-			}
-			continue
-		}
-		if t.sparse == nil {
-			t.sparse = make(map[int32]string)
-		}
-		if _, ok := t.sparse[n]; !ok {
-			t.sparse[n] = text
-		}
-	}
-	t.words = make([]enumWords, len(t.texts))
-	for i, text := range t.texts {
-		if len(text) <= len(t.words[i].text) {
-			t.words[i].size = uint8(len(text))
-			copy(t.words[i].text[:], text)
-		}
-	}
-	return t
 }

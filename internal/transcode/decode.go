@@ -26,6 +26,7 @@ type decoder struct {
 	table   []int32  // hash table for keys
 	lost    []byte   // bytes of the keys of ignored entries
 	name    []byte   // scratch for member names and strings with escapes
+	query   bool     // reads query parameters, see Field.AppendQuery
 	dropped bool     // the value just read is an unknown enum name to be ignored
 	frame   int      // counts messages, for extSeen
 	extSeen map[extSeen]struct{}
@@ -52,7 +53,7 @@ func (c *Compiler) newDecoder(in []byte, dst []byte) *decoder {
 	d.bits = d.bits[:0]
 	d.keys = d.keys[:0]
 	d.lost = d.lost[:0]
-	d.dropped = false
+	d.query, d.dropped = false, false
 	d.frame = 0
 	d.types = d.types[:0]
 	d.scanned = 0

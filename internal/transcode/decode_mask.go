@@ -10,6 +10,8 @@ import "fmt"
 func (c *Codec) FieldMask(json []byte) ([]string, error) {
 	d := c.program.compiler.newDecoder(json, nil)
 	defer d.release()
+	// The paths of deeply nested fields may be much longer than the text.
+	d.limit = min(d.limit, minMask+maskFactor*len(json))
 	var paths []string
 	p := d.maskOf(d.space(0), c.program, "", &paths)
 	if p, _ = d.atEnd(p); p < 0 {
@@ -17,6 +19,12 @@ func (c *Codec) FieldMask(json []byte) ([]string, error) {
 	}
 	return paths, nil
 }
+
+// The paths of a text may have minMask bytes, and maskFactor bytes more for each of the text.
+const (
+	minMask    = 1 << 16
+	maskFactor = 8
+)
 
 // FieldMask returns the paths of the fields that the JSON value of this field sets, as the codec's FieldMask does. They
 // start within the field, which must be a singular message. It fails for another field.
@@ -102,7 +110,6 @@ func (d *decoder) maskField(p int, f *field, prefix string, paths *[]string) int
 		!d.is(d.space(p+1), '}') {
 		return d.maskOf(p, f.msg, path+".", paths)
 	}
-	// The paths of deeply nested fields may be much longer than the text.
 	if d.limit -= len(path); d.limit < 0 {
 		p, _ = d.fail(p, nil, "field paths within the limit of size")
 		return p

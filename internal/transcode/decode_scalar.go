@@ -124,7 +124,7 @@ func (d *decoder) enum(p int, f *field) (uint64, int) {
 	if q < 0 {
 		return 0, q
 	}
-	if n, ok := f.enum.names.find(name); ok {
+	if n, ok := f.enum.number(name); ok {
 		return uint64(int64(n)), q
 	}
 	if d.c.opts.DiscardUnknown {

@@ -18,6 +18,7 @@ func (f *Field) AnswerToJSON(dst, wire []byte) (json []byte, note *RangeError, e
 }
 
 func (f *Field) wireToJSON(dst, wire []byte, lenient bool) ([]byte, *RangeError, error) {
+	f.prepare()
 	e := f.root.compiler.newEncoder(wire, dst)
 	out, note, ok := e.twice(dst, lenient, func(out []byte) ([]byte, bool) { return e.fieldOf(out, f) })
 	err := e.err
@@ -29,6 +30,23 @@ func (f *Field) wireToJSON(dst, wire []byte, lenient bool) ([]byte, *RangeError,
 		note = &RangeError{Path: f.pointer() + note.Path, Reason: note.Reason}
 	}
 	return out, note, nil
+}
+
+// WithEnumNumbers is to the field what it is of a codec.
+func (f *Field) WithEnumNumbers() *Field {
+	p := f.root.compiler.withEnumNumbers().program(f.root.md)
+	if p.compiler == f.root.compiler {
+		return f
+	}
+	n := &Field{root: p, path: f.path, entry: f.entry, key: f.key, text: f.text, number: f.number}
+	for _, g := range f.chain {
+		if p.use() != nil { // as this one was compiled, so is that one
+			return f
+		}
+		n.chain = append(n.chain, &p.fields[g.index])
+		p = n.last().msg
+	}
+	return n
 }
 
 // fieldOf writes one field of the input.

@@ -9,6 +9,8 @@ type nameTable struct {
 	slots []nameSlot
 	mul   uint64
 	shift uint8
+
+	longest int32 // the length of the longest name
 }
 
 // A nameSlot is free if its length is zero: no protobuf name is empty.
@@ -43,6 +45,7 @@ func newNameTable(names []string, values []int32) nameTable {
 	}
 	t.slots = make([]nameSlot, size)
 	for i, name := range names {
+		t.longest = max(t.longest, int32(len(name)))
 		first, last := nameWords([]byte(name))
 		at := t.slot(first, last, len(name))
 		for t.slots[at].size != 0 {

@@ -211,29 +211,6 @@ func (p *program) use() error {
 	return p.err
 }
 
-// An enumTable holds the values of an enum.
-type enumTable struct {
-	names  nameTable        // number by name
-	texts  []string         // JSON by number from low on; empty where there is no such value
-	words  []enumWords      // the same, for those that are short
-	low    int32            //
-	sparse map[int32]string // JSON by number, for those that texts does not reach
-}
-
-// enumWords are the JSON of an enum value in a form that is copied as a whole. The size is zero if it does not fit.
-type enumWords struct {
-	size uint8
-	text [31]byte
-}
-
-// text returns the JSON of an enum number: its quoted name, or nothing for a number without a name.
-func (t *enumTable) text(n int32) string {
-	if i := int64(n) - int64(t.low); i >= 0 && i < int64(len(t.texts)) {
-		return t.texts[i]
-	}
-	return t.sparse[n]
-}
-
 // An extensionCache keeps the extensions of one message type that were asked for and found. It is bounded by the
 // schema: what is not found is not kept.
 type extensionCache struct {

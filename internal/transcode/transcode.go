@@ -36,6 +36,13 @@ type Options struct {
 	EnumsAsNumbers bool // write enum values as numbers; default by name
 	DiscardUnknown bool // skip unknown fields and unknown enum names in JSON; default: refuse
 
+	// OmitEnumPrefix writes the names of enum values without that of their type, PENDING for ORDER_STATUS_PENDING of OrderStatus,
+	// and reads both. A name that would not be unique is written in full. Default: in full, and nothing else is read.
+	OmitEnumPrefix bool
+
+	// EnumCase says how the case of the names of enum values is read and written. Default: exact.
+	EnumCase EnumCase
+
 	// RawMaskPaths takes and writes the paths of a google.protobuf.FieldMask that have no form in lowerCamelCase as they
 	// are: "*", and names such as "isbn_10". Default: refuse them, as ProtoJSON says.
 	RawMaskPaths bool
@@ -99,6 +106,19 @@ func (c *Codec) wireToJSON(dst, wire []byte, lenient bool) ([]byte, *RangeError,
 		return dst, nil, settled(err)
 	}
 	return out, note, nil
+}
+
+// WithEnumNumbers returns the codec of the same type that writes enum values as numbers, as one request may ask for.
+func (c *Codec) WithEnumNumbers() *Codec {
+	compiler := c.program.compiler.withEnumNumbers()
+	if compiler == c.program.compiler {
+		return c
+	}
+	p := compiler.program(c.program.md)
+	if p.use() != nil { // as this one was compiled, so is that one
+		return c
+	}
+	return &Codec{program: p}
 }
 
 // Descriptor returns the message type.

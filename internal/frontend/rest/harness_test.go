@@ -56,7 +56,7 @@ func dial(t testing.TB, addr string) grpc.ClientConnInterface {
 func newTable(t testing.TB, conn grpc.ClientConnInterface) *frontend.Table {
 	t.Helper()
 	table := &frontend.Table{Methods: map[string]*frontend.Method{}}
-	compiler := transcode.NewCompiler(protoregistry.GlobalTypes, transcode.Options{})
+	compiler := transcode.NewCompiler(protoregistry.GlobalTypes, transcode.Options{RawMaskPaths: true})
 	var builder httprule.Builder[*frontend.Binding]
 	services := testpb.File_internal_testkit_testpb_echo_proto.Services()
 	for i := range services.Len() {
