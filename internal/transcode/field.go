@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -36,7 +37,7 @@ type Field struct {
 func (c *Codec) Field(path string) (*Field, error) {
 	f := &Field{root: c.program}
 	if err := f.resolve(f.root, []byte(path)); err != nil {
-		return nil, fmt.Errorf("field path %q: %w", path, err)
+		return nil, fmt.Errorf("field path %q: %w", shorten(path), err)
 	}
 	return f, nil
 }
@@ -44,11 +45,11 @@ func (c *Codec) Field(path string) (*Field, error) {
 // Field resolves a path within the field, which must be a singular message.
 func (f *Field) Field(path string) (*Field, error) {
 	if f.entry || f.last().shape != shapeSingular || f.last().msg == nil {
-		return nil, fmt.Errorf("field path %q: %q is not a singular message", path, f.Descriptor().Name())
+		return nil, fmt.Errorf("field path %q: %q is not a singular message", shorten(path), f.Descriptor().Name())
 	}
 	g := &Field{root: f.root, chain: slices.Clone(f.chain), path: slices.Clone(f.path)}
 	if err := g.resolve(f.last().msg, []byte(path)); err != nil {
-		return nil, fmt.Errorf("field path %q: %w", path, err)
+		return nil, fmt.Errorf("field path %q: %w", shorten(path), err)
 	}
 	return g, nil
 }
@@ -61,7 +62,7 @@ func (f *Field) resolve(p *program, rest []byte) error {
 	g, n := p.longestName(rest)
 	for {
 		if g == nil {
-			return fmt.Errorf("message type %s has no field %q", p.md.FullName(), rest[:n])
+			return fmt.Errorf("message type %s has no field %q", p.md.FullName(), shorten(string(rest[:n])))
 		}
 		if len(f.chain) == f.root.compiler.opts.MaxDepth {
 			return fmt.Errorf("the path is nested deeper than the limit of %d", len(f.chain))
@@ -96,7 +97,7 @@ func (f *Field) resolve(p *program, rest []byte) error {
 		}
 		end := bytes.IndexByte(rest, ']')
 		if end < 0 || end+1 < len(rest) && rest[end+1] != '[' && rest[end+1] != '.' {
-			return fmt.Errorf("%q is not a name in brackets", rest)
+			return fmt.Errorf("%q is not a name in brackets", shorten(string(rest)))
 		}
 		// In errors the name has its brackets.
 		g, n = p.byName(rest[1:end]), end+1
@@ -151,6 +152,14 @@ func (f *Field) pointer() string {
 	return joinPath(trail)
 }
 
+// shorten keeps a name from filling an error.
+func shorten(name string) string {
+	if len(name) > maxSegment {
+		return strings.ToValidUTF8(name[:maxSegment], "") + "..."
+	}
+	return name
+}
+
 // setEntry makes the field one entry of the map that the path ends at, given the key in brackets. Brackets within
 // the key are part of it as long as they match: "filter[a][b]" is no path, as it may mean an entry within an entry.
 func (f *Field) setEntry(rest []byte) error {
@@ -180,7 +189,7 @@ func (f *Field) setEntry(rest []byte) error {
 	}
 	v, ok := parseMapKey(key, k.kind)
 	if !ok {
-		return fmt.Errorf("%q is no map key of kind %s", key, k.fd.Kind())
+		return fmt.Errorf("%q is no map key of kind %s", shorten(string(key)), k.fd.Kind())
 	}
 	f.key = appendBits(appendTag(nil, k.tag), k, v)
 	f.number = k.keyOrder(v)
