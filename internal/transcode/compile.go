@@ -246,7 +246,7 @@ func (p *program) number() {
 	}
 }
 
-// kinds maps the descriptor's kinds to ours, with the wire type of one value.
+// kinds maps the descriptor's kinds to those of this package, with the wire type of one value.
 var kinds = [...]struct {
 	kind kind
 	wire uint8

@@ -127,7 +127,7 @@ func (d *decoder) space(p int) int {
 // is reports whether the byte at p is c.
 func (d *decoder) is(p int, c byte) bool { return uint(p) < uint(len(d.in)) && d.in[p] == c }
 
-// fail notes that something else than what stands at p was expected.
+// fail notes that something else than what is at p was expected.
 func (d *decoder) fail(p int, out []byte, expected string) (int, []byte) {
 	d.err = &SyntaxError{Offset: p, Expected: expected, Found: describeJSON(d.in, p)}
 	return -1, out
@@ -158,7 +158,7 @@ func (d *decoder) tooMany(p int, out []byte) (int, []byte) {
 	return -1, out
 }
 
-// A patch is a length that may be larger than the one byte that stands for it in the output. Patches are kept in the
+// A patch is a length that may be larger than the one byte that represents it in the output. Patches are kept in the
 // order of their positions.
 type patch struct {
 	pos  int // of the byte
@@ -278,7 +278,7 @@ func (d *decoder) oddDelimited(p int, out []byte, f *field) (int, []byte) {
 	return p, out
 }
 
-// putLength writes a length at the start of b, and touches no byte behind it.
+// putLength writes a length at the start of b, and touches no byte after it.
 func putLength(b []byte, size uint64) {
 	i := 0
 	for ; size >= 0x80; i++ {

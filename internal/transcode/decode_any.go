@@ -30,7 +30,7 @@ func (c *Compiler) anyType(url []byte) (*program, error) {
 }
 
 // any reads the JSON form of an Any: the message it holds with its type URL as a member "@type", or that URL and a
-// member "value" if the type has a JSON form of its own. "@type" may stand anywhere in the object.
+// member "value" if the type has a JSON form of its own. "@type" may be anywhere in the object.
 func (d *decoder) any(p int, out []byte) (int, []byte) {
 	if !d.is(p, '{') {
 		return d.fail(p, out, "an object with \"@type\"")
@@ -82,7 +82,7 @@ func (d *decoder) any(p int, out []byte) (int, []byte) {
 	return p, out
 }
 
-// findType returns where the value of "@type" stands in the object at p, whose first member is at q, or -1.
+// findType returns where the value of "@type" is in the object at p, whose first member is at q, or -1.
 func (d *decoder) findType(p, q int) (int, bool) {
 	const first = `"@type":`
 	if len(d.in)-q >= len(first) && string(d.in[q:q+len(first)]) == first {

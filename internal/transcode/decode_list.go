@@ -82,11 +82,11 @@ func (d *decoder) oneElement(p int, out []byte, f *field) (int, []byte) {
 	return p, out
 }
 
-// A mapKey is a key of a map being read: where its bytes stand in the output, or its number if size is -1.
+// A mapKey is a key of a map being read: where its bytes are in the output, or its number if size is -1.
 type mapKey struct {
 	at   uint64
 	size int
-	lost bool // the entry was ignored, and the bytes of its key stand in decoder.lost
+	lost bool // the entry was ignored, and the bytes of its key are in decoder.lost
 }
 
 // mapValue reads an object and appends the entries of a map field.

@@ -94,7 +94,7 @@ func (d *decoder) digits(p int, quoted bool) (uint64, int, bool) {
 }
 
 // oddInteger reads an integer in any form that JSON allows a number: with a fraction of zeros, with an exponent, with
-// escapes if it is a string. It also finds what is no integer.
+// escapes if it is a string. It also finds what is not an integer.
 func (d *decoder) oddInteger(p int, size uint, signed bool) (int64, int) {
 	expected := expectedInteger(size, signed)
 	token, q := d.numberText(p, expected)
@@ -291,7 +291,7 @@ func (d *decoder) float64(p int) (uint64, int) {
 }
 
 // floatText returns the text of the floating-point number at p, which may be a string that holds one, or one of the
-// names that stand for what JSON's numbers cannot say.
+// names that represent what JSON's numbers cannot say.
 func (d *decoder) floatText(p int) ([]byte, int) {
 	if d.is(p, '"') {
 		s, q := d.text(p)

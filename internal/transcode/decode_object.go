@@ -39,7 +39,7 @@ type objectState struct {
 	many     map[int32]struct{} // oneofs set, from 64 on
 	required int                // required fields set
 	frame    int
-	wide     int  // where the fields seen stand in decoder.bits
+	wide     int  // where the fields seen are in decoder.bits
 	typed    bool // "@type" was seen
 }
 
@@ -50,7 +50,7 @@ type objectState struct {
 func (d *decoder) members(p int, out []byte, m *program, typed bool, s *objectState) (int, []byte) {
 	in := d.in
 	buf, n := out[:cap(out)], len(out)
-	var expected *field              // the one behind the last
+	var expected *field              // the one after the last
 	if !typed && len(m.fields) > 0 { // in an Any each of the names may be "@type"
 		expected = &m.fields[0]
 	}
@@ -122,13 +122,13 @@ func (d *decoder) members(p int, out []byte, m *program, typed bool, s *objectSt
 	}
 }
 
-// namedAt reports whether the name of the field and the colon stand at in[p], behind which there are sixteen bytes at least.
+// namedAt reports whether the name of the field and the colon are at in[p], after which there are sixteen bytes at least.
 func (f *field) namedAt(in []byte, p int) bool {
 	return (load64(in, p)^f.match[0])&f.mask[0]|(load64(in, p+8)^f.match[1])&f.mask[1] == 0 &&
 		(len(f.key) <= 16 || p+len(f.key) <= len(in) && string(in[p+16:p+len(f.key)]) == f.key[16:])
 }
 
-// member returns the field of the member at p, and the position behind the colon. A member that is no field
+// member returns the field of the member at p, and the position after the colon. A member that is not a field
 // and may be there is passed over as a whole, and there is no field. If it is not the first of those expected, it is most likely the
 // second.
 func (d *decoder) member(p int, out []byte, m *program, expected *field, typed bool, s *objectState) (*field, int, []byte) {
@@ -168,7 +168,7 @@ func (d *decoder) memberValue(start, p int, out []byte, f *field, s *objectState
 // mark notes that a field was seen, and reports whether it was seen for the first time.
 func (d *decoder) mark(f *field, s *objectState) bool {
 	switch i := uint(f.index); {
-	case f.index == extensionIndex:
+	case f.index >= extensionIndex:
 		k := extSeen{s.frame, f.num}
 		if _, ok := d.extSeen[k]; ok {
 			return false
@@ -211,7 +211,7 @@ func (s *objectState) markOneof(i int32) bool {
 	return true
 }
 
-// namedMember reads the name of a member and returns its field and the position of its value. A member that is no field
+// namedMember reads the name of a member and returns its field and the position of its value. A member that is not a field
 // and may be there is passed over as a whole, and there is no field.
 func (d *decoder) namedMember(p int, out []byte, m *program, typed bool, s *objectState) (*field, int, []byte) {
 	start := p

@@ -79,7 +79,7 @@ func (f *field) put(in []byte, p int, buf []byte, n int) (int, int) {
 }
 
 // quoted looks up the name in quotes at in[p], if it is short and without escapes, and returns the position of the closing quote. If there
-// is no such name, the position is 0.
+// is not such a name, the position is 0.
 func (t *nameTable) quoted(in []byte, p int) (int32, int) {
 	if p+9 > len(in) || in[p] != '"' {
 		return 0, 0
@@ -181,7 +181,7 @@ func moreDigits(in []byte, p int, v uint64) (int, uint64) {
 	return p + k, v*pow10[k] + parseEight(x<<uint(64-8*k))
 }
 
-// plainDouble reads a number without an exponent, of at most seven digits before the point and behind it: both its digits and the
+// plainDouble reads a number without an exponent, of at most seven digits before the point and after it: both its digits and the
 // power of ten are exact in floating point.
 func plainDouble(in []byte, p int) (int, uint64) {
 	negative := in[p] == '-'

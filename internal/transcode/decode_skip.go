@@ -8,7 +8,7 @@ func (d *decoder) skip(p, depth int) int {
 	return d.skipNoting(p, depth, false)
 }
 
-// A typeEntry notes where the "@type" of an object stands.
+// A typeEntry notes where the "@type" of an object is.
 type typeEntry struct {
 	object int // position of the opening brace
 	value  int // position of the value of "@type"
@@ -124,7 +124,7 @@ func (d *decoder) skipMembers(p, depth int, note bool, entry int) int {
 	}
 }
 
-// typeOf returns where the value of "@type" stands in the object at p, or -1 if it has none or has two. The first call
+// typeOf returns where the value of "@type" is in the object at p, or -1 if it has none or has two. The first call
 // notes all objects within p; calls for those look there, so that no byte is searched twice however deeply objects are
 // nested.
 func (d *decoder) typeOf(p int) (int, bool) {

@@ -78,7 +78,7 @@ func (d *decoder) timestamp(p int, out []byte) (int, []byte) {
 	return q, appendSeconds(out, seconds, nanos)
 }
 
-// duration reads seconds with an s behind and appends the fields of a Duration.
+// duration reads seconds followed by the letter s and appends the fields of a Duration.
 func (d *decoder) duration(p int, out []byte) (int, []byte) {
 	s, q := d.text(p)
 	if q < 0 {

@@ -16,7 +16,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode/conformance/oracle"
 )
 
-// prefix stands before what the codec appends, and must still stand there afterwards.
+// prefix is before what the codec appends, and must still be there afterwards.
 const prefix = "prefix\x00"
 
 // compareJSON converts JSON to wire both ways and reports how the results differ.
@@ -213,7 +213,7 @@ func (p *pair) maxDepth() int {
 	return defaultMaxDepth
 }
 
-// canonical returns the bytes that stand for a message and for all that are equal to it. What an Any holds is any
+// canonical returns the bytes that represent a message and all that are equal to it. What an Any holds is any
 // serialisation of its message: the order of its fields is not part of the result, and neither are fields that its type
 // does not have, since they do not get through JSON. That required fields are set is checked before.
 func (p *pair) canonical(msg proto.Message) ([]byte, error) {

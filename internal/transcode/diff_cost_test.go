@@ -300,7 +300,7 @@ func field(num protowire.Number, content []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), content)
 }
 
-// nestWire returns a field within a field, n times. It is built from behind, in linear time.
+// nestWire returns a field within a field, n times. It is built from the end, in linear time.
 func nestWire(n int, num protowire.Number, content []byte) []byte {
 	var backwards [][]byte
 	size := len(content)

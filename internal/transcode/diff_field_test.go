@@ -58,7 +58,7 @@ func (f *fieldPath) wrap(value string) []byte {
 	return []byte(text)
 }
 
-// fieldJSONTrial binds a JSON value to a field. The oracle reads the same value where it stands in the whole message.
+// fieldJSONTrial binds a JSON value to a field. The oracle reads the same value where it is in the whole message.
 func fieldJSONTrial(p *pair, t *tape) trial {
 	f, ok := fieldPathOf(t, p.md, false)
 	if !ok {

@@ -40,7 +40,7 @@ func isWrapper(md protoreflect.MessageDescriptor) bool {
 	}
 }
 
-// textAsJSON returns the JSON value that a text stands for: what is a JSON string or may be one is quoted, true and false
+// textAsJSON returns the JSON value that a text represents: what is a JSON string or may be one is quoted, true and false
 // are themselves, and so is the number of an enum value.
 func textAsJSON(fd protoreflect.FieldDescriptor, text string) (string, error) {
 	if !utf8.ValidString(text) {

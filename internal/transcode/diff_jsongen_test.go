@@ -290,7 +290,7 @@ func (g *jsonGen) spell(v int64) string {
 	case 1:
 		text += pick(g.tape, "e0", "E0", "e+0", "e-0", ".00e0")
 	case 2:
-		// Move the point in and an exponent behind.
+		// Move the point in and an exponent after.
 		sign, digits := "", text
 		if v < 0 {
 			sign, digits = "-", text[1:]

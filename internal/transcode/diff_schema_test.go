@@ -1,7 +1,7 @@
 package transcode_test
 
 // The diff_*_test.go files hold the codec against package oracle, protojson over dynamicpb, in both directions: what is
-// accepted, what is refused, and what comes out. The differences that are meant stand in diff_compare_test.go, each as an
+// accepted, what is refused, and what comes out. The differences that are meant are in diff_compare_test.go, each as an
 // exact rule with its reason.
 
 import (

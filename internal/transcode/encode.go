@@ -9,7 +9,7 @@ import (
 // An encoder converts one message on the wire to JSON.
 //
 // Canonical wire has the fields in the order they are declared in, each in one place, and is written in one pass. When a
-// message is found to be otherwise, the encoder starts anew with care: it then indexes each message before it writes it. The
+// message is found to be otherwise, the encoder starts again with care: it then indexes each message before it writes it. The
 // type is remembered to be such, so that the next message of the type is indexed from the start. Nothing is ever written
 // more than twice.
 //
@@ -60,7 +60,6 @@ func (e *encoder) reset(size int) {
 	e.found = e.found[:0]
 	e.entries = e.entries[:0]
 	e.oneofs = e.oneofs[:0]
-	e.departures, e.departure, e.wasted = 0, "", 0
 }
 
 func (e *encoder) release() {
@@ -78,29 +77,30 @@ func (e *encoder) release() {
 	e.c.encoders.Put(e)
 }
 
-// document writes the input as a message.
+// document writes the input as a message. What it had to depart from is returned, see lenient.go.
 func (e *encoder) document(dst []byte, m *program, lenient bool) ([]byte, *RangeError, bool) {
-	return e.twice(dst, lenient, func(out []byte) ([]byte, bool) {
-		return e.message(out, m, 0, len(e.in))
-	})
+	if len(e.in) <= math.MaxInt32 {
+		out, ok := e.message(dst, m, 0, len(e.in))
+		if ok && len(out) <= e.limit {
+			return out, nil, true
+		}
+	}
+	return e.again(dst, lenient, func(out []byte) ([]byte, bool) { return e.message(out, m, 0, len(e.in)) })
 }
 
-// twice calls write for one pass and, if that fails, once more with care: the order of the fields may have been the reason, or a
-// value that a later one replaces. Only the second time may be lenient. What that had to depart from is returned.
-func (e *encoder) twice(dst []byte, lenient bool, write func(out []byte) ([]byte, bool)) ([]byte, *RangeError, bool) {
+// again calls write after one pass has failed, now with care. The order of the fields may have been the reason, or a value
+// that a later one replaces. Only this time it may be lenient.
+func (e *encoder) again(dst []byte, lenient bool, write func(out []byte) ([]byte, bool)) ([]byte, *RangeError, bool) {
 	if len(e.in) > math.MaxInt32 {
-		e.err = &RangeError{Reason: "the message exceeds the limit of size"}
-		return dst, nil, false
+		out, ok := e.tooLarge(dst)
+		return out, nil, ok
 	}
+	first := e.err
+	e.reset(len(dst))
+	e.careful, e.lenient = true, lenient
+	e.departures, e.departure, e.wasted = 0, "", 0
 	out, ok := write(dst)
-	var note *RangeError
-	if !ok {
-		first := e.err
-		e.reset(len(dst))
-		e.careful, e.lenient = true, lenient
-		out, ok = write(dst)
-		note = e.note(first)
-	}
+	note := e.note(first)
 	if ok && len(out) > e.limit {
 		out, ok = e.tooLarge(out)
 	}
@@ -207,7 +207,7 @@ func (e *encoder) plainMessage(out []byte, m *program, p, end int) ([]byte, bool
 	return e.message(out, m, p, end)
 }
 
-// object writes the fields between p and end as an object, with the type URL first if the object stands for an Any.
+// object writes the fields between p and end as an object, with the type URL first if the object represents an Any.
 func (e *encoder) object(out []byte, m *program, p, end int, url []byte) ([]byte, bool) {
 	out = append(out, '{')
 	if url != nil {
@@ -226,7 +226,7 @@ func (e *encoder) object(out []byte, m *program, p, end int, url []byte) ([]byte
 	return closeObject(out), ok
 }
 
-// merged writes a message whose fields stand in several spans, e.spans[from:to].
+// merged writes a message whose fields are in several spans, e.spans[from:to].
 func (e *encoder) merged(out []byte, m *program, from, to int) ([]byte, bool) {
 	out, ok := e.enter(e.spans[from].from, out, m)
 	if !ok {

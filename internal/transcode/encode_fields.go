@@ -1,6 +1,6 @@
 package transcode
 
-// fields writes the fields between p and end in one pass, each with a comma behind it.
+// fields writes the fields between p and end in one pass, each followed by a comma.
 //
 // What is most common is written by functions whose names begin with put, into output that has room for it: buf is all of the
 // output's memory, of which n bytes are written. They return a negative position where they do not do it; then, and for all
@@ -8,7 +8,7 @@ package transcode
 func (e *encoder) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 	in := e.in
 	buf, n := out[:cap(out)], len(out)
-	next := 0 // index of the field that is expected: the one behind the last
+	next := 0 // index of the field that is expected: the one after the last
 	var set fieldsSet
 	for p < end {
 		tag := uint64(in[p])
@@ -114,7 +114,7 @@ func (e *encoder) field(out []byte, f *field, p, end int, tag uint64) ([]byte, i
 	}
 }
 
-// otherField reads a tag that is not the expected one, and returns its field and where the value stands. What is no field is
+// otherField reads a tag that is not the expected one, and returns its field and where the value is. An unknown field is
 // passed over, and there is none. If the position is negative there is an error, or what the one pass is not made for: an
 // extension, or a field before the one of index next.
 func (e *encoder) otherField(m *program, p, end, next int) (*field, uint64, int) {
@@ -163,7 +163,7 @@ func (e *encoder) absentFields(out []byte, fields []field) []byte {
 	return out
 }
 
-// closeObject ends an object: the comma behind its last member, if there is one, becomes the brace.
+// closeObject ends an object: the comma after its last member, if there is one, becomes the brace.
 func closeObject(out []byte) []byte {
 	if n := len(out) - 1; out[n] == ',' {
 		out[n] = '}'
@@ -269,7 +269,7 @@ func (f *field) isZero(v uint64) bool {
 	}
 }
 
-// absent writes what stands for a field that is set to its default.
+// absent writes a field that is set to its default, if the options say so.
 func (e *encoder) absent(out []byte, f *field) []byte {
 	if !e.c.opts.EmitDefaults {
 		return out

@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// An occurrence is one place where a field stands on the wire.
+// An occurrence is one place where a field is on the wire.
 //
 // It is small because a message may have one for every two bytes of its wire.
 type occurrence struct {
-	// key is twice the field's index, or that of an extension's slot, plus one if the value is packed.
+	// key is twice the field's index, plus one if the value is packed.
 	key uint32
 	// at is where the value begins, and next where it ends. Later occurrences have a larger at.
 	at, next int32
@@ -27,7 +27,7 @@ func (o occurrence) tagOf(f *field) uint64 {
 }
 
 func newOccurrence(f *field, tag uint64, at, next int) occurrence {
-	key := uint32(f.index+f.slot) << 1
+	key := uint32(f.index) << 1
 	if uint32(tag) != f.tag {
 		key |= 1
 	}
@@ -40,9 +40,9 @@ type oneofState struct {
 	since int // where the value of its first occurrence begins
 }
 
-// indexed writes the fields of a message that stands in e.spans[from:to], whatever their order. It notes all occurrences
-// first, brings them in the order in which fields are declared, and merges what stands in several places. Each field
-// is written with a comma behind it.
+// indexed writes the fields of a message that is in e.spans[from:to], whatever their order. It notes all occurrences
+// first, brings them in the order in which fields are declared, and merges what is in several places. Each field
+// is written followed by a comma.
 func (e *encoder) indexed(out []byte, m *program, from, to int) ([]byte, bool) {
 	base, oneofs := len(e.found), len(e.oneofs)
 	for range m.oneofs {
@@ -80,7 +80,7 @@ func (e *encoder) index(m *program, from, to, base, oneofs int) bool {
 				*s = oneofState{f, c.at}
 			}
 		}
-		extended = extended || f.index == extensionIndex
+		extended = extended || f.index >= extensionIndex
 		o := newOccurrence(f, c.tag, c.at, c.p)
 		sorted = sorted && o.key>>1 >= last
 		last = o.key >> 1
@@ -175,7 +175,7 @@ func (e *encoder) writeIndexed(out []byte, m *program, base, oneofs int) ([]byte
 	return out, true
 }
 
-// occurrences writes the field that stands at e.found[i:j].
+// occurrences writes the field that is at e.found[i:j].
 func (e *encoder) occurrences(out []byte, f *field, i, j int) ([]byte, bool) {
 	switch {
 	case f.shape == shapeList:
@@ -208,7 +208,7 @@ func (e *encoder) occurrences(out []byte, f *field, i, j int) ([]byte, bool) {
 	return out, ok
 }
 
-// contents appends the spans of a message that stands in several places. What is empty adds nothing to a message, and is
+// contents appends the spans of a message that is in several places. What is empty adds nothing to a message, and is
 // left out as long as one span stays.
 func (e *encoder) contents(f *field, found []occurrence) {
 	base, n := len(e.spans), 0
@@ -227,7 +227,7 @@ func (e *encoder) contents(f *field, found []occurrence) {
 	}
 }
 
-// listOf writes the repeated field that stands at e.found[i:j].
+// listOf writes the repeated field that is at e.found[i:j].
 func (e *encoder) listOf(out []byte, f *field, i, j int) ([]byte, bool) {
 	before := len(out)
 	out = append(appendKey(out, f), '[')
@@ -248,6 +248,6 @@ func (e *encoder) listOf(out []byte, f *field, i, j int) ([]byte, bool) {
 	if len(out) == first {
 		return e.absent(out[:before], f), true
 	}
-	out[len(out)-1] = ']' // in place of the comma behind the last element
+	out[len(out)-1] = ']' // in place of the comma after the last element
 	return append(out, ','), true
 }

@@ -43,11 +43,11 @@ func (e *encoder) list(out []byte, f *field, p, end int, tag uint64) ([]byte, in
 	if len(out) == first {
 		return e.absent(out[:before], f), p, true
 	}
-	out[len(out)-1] = ']' // in place of the comma behind the last element
+	out[len(out)-1] = ']' // in place of the comma after the last element
 	return append(out, ','), p, true
 }
 
-// oneElement writes the element of a list at p, with a comma behind it.
+// oneElement writes the element of a list at p, followed by a comma.
 func (e *encoder) oneElement(out []byte, f *field, p, end, index int) ([]byte, int, bool) {
 	if !e.element(out) {
 		out, ok := e.tooMany(out)
@@ -83,7 +83,7 @@ func (e *encoder) stringElement(out []byte, f *field, p, end, index int) ([]byte
 	return append(out, ','), to, true
 }
 
-// packed writes the elements of a packed field at p, with a comma behind each.
+// packed writes the elements of a packed field at p, each followed by a comma.
 func (e *encoder) packed(out []byte, f *field, p, end int) ([]byte, int, bool) {
 	p, to := e.payload(p, end)
 	if to < 0 {

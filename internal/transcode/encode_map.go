@@ -7,13 +7,13 @@ import (
 )
 
 // A mapEntry is an entry of a map on the wire. Its key is a number whose order is that of the keys, or where the
-// string stands.
+// string is.
 type mapEntry struct {
 	key    uint64
 	keyEnd int32 // of a string; -1 for a number
 	from   int32
 	to     int32
-	value  int32 // where the value stands, or one of the following
+	value  int32 // where the value is, or one of the following
 }
 
 const (
@@ -200,7 +200,7 @@ func (e *encoder) entryValue(out []byte, f *field, entry mapEntry) ([]byte, bool
 	}
 }
 
-// lastValue writes the field that stands once or more in the spans: messages merged, of others the last. An absent
+// lastValue writes the field that lies in the spans once or more. Messages are merged; of other values the last counts. An absent
 // field is written as its zero, an absent message as an empty one.
 func (e *encoder) lastValue(out []byte, f *field, from, to int) ([]byte, bool) {
 	base := len(e.spans)
@@ -243,7 +243,7 @@ func (e *encoder) content(f *field, o occurrence) span {
 	return e.contentAt(f, at, next)
 }
 
-// contentAt is content for a value that stands from p to next and is well formed.
+// contentAt is content for a value that reaches from p to next and is well formed.
 func (e *encoder) contentAt(f *field, p, next int) span {
 	if f.kind == kindGroup {
 		to, _ := e.group(p, next, uint64(f.num))
@@ -253,12 +253,12 @@ func (e *encoder) contentAt(f *field, p, next int) span {
 	return span{from, to}
 }
 
-// A cursor goes over the fields of a message that stands in several spans.
+// A cursor goes over the fields of a message that is in several spans.
 type cursor struct {
 	span, to int // the spans still to be visited
 	p, end   int // within the current one
 	tag      uint64
-	at       int // where the value of the current field stands; it ends at p
+	at       int // where the value of the current field is; it ends at p
 }
 
 // advance goes to the next field and reports whether there is one. If the wire is broken there is none, and err is set.

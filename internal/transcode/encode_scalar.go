@@ -97,7 +97,7 @@ func appendText(out, in []byte, from, to int) ([]byte, bool) {
 const textRoom = 16
 
 // putText writes in[from:to] as a JSON string at buf[n], and returns where it ends, or -1 if there is something to escape or to
-// validate in it. Eight bytes are copied and looked at in one step; the last of them may stand behind the string.
+// validate in it. Eight bytes are copied and looked at in one step; the last of them may be after the string.
 func putText(buf []byte, n int, in []byte, from, to int) int {
 	buf[n] = '"'
 	n++

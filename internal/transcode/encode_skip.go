@@ -15,7 +15,7 @@ const notedGroup = 32
 // A groupEnd is where the content of a group ends, and where its end tag does.
 type groupEnd struct{ to, next int }
 
-// skip passes over the value behind a tag and returns the position after it, which is negative if the wire is broken.
+// skip passes over the value after a tag and returns the position after it, which is negative if the wire is broken.
 func (e *encoder) skip(p, end int, tag uint64) int {
 	switch tag & 7 {
 	case wireVarint:
@@ -131,7 +131,7 @@ func (e *encoder) validate(m *program, p, end int) bool {
 	return true
 }
 
-// validateField checks the field whose value stands from p to next.
+// validateField checks the field whose value reaches from p to next.
 func (e *encoder) validateField(f *field, tag uint64, p, next int) bool {
 	if uint32(tag) != f.tag {
 		if !f.packable || tag&7 != wireBytes {

@@ -2,7 +2,7 @@ package transcode
 
 import "math"
 
-// wellKnown writes the JSON form of a well-known type that stands in e.spans[from:to].
+// wellKnown writes the JSON form of a well-known type that is in e.spans[from:to].
 func (e *encoder) wellKnown(out []byte, m *program, from, to int) ([]byte, bool) {
 	switch m.wkt {
 	case wktTimestamp, wktDuration:
@@ -140,7 +140,7 @@ func (e *encoder) listValue(out []byte, m *program, from, to int) ([]byte, bool)
 		i++
 	}
 	if len(out) > first {
-		out = out[:len(out)-1] // the comma behind the last element
+		out = out[:len(out)-1] // the comma after the last element
 	}
 	return append(out, ']'), e.err == nil
 }
@@ -148,7 +148,7 @@ func (e *encoder) listValue(out []byte, m *program, from, to int) ([]byte, bool)
 // dynamicValue writes a google.protobuf.Value as whatever it holds.
 func (e *encoder) dynamicValue(out []byte, m *program, from, to int) ([]byte, bool) {
 	var f *field
-	base := len(e.spans) // the places where f stands since it was set last
+	base := len(e.spans) // the places where f is since it was set last
 	c := cursor{span: from, to: to}
 	for e.advance(&c) {
 		g := m.byNumber(c.tag >> 3)
@@ -183,7 +183,7 @@ func (e *encoder) dynamicValue(out []byte, m *program, from, to int) ([]byte, bo
 	return out, ok
 }
 
-// dynamicField writes the field of a Value that stands in the spans from base on.
+// dynamicField writes the field of a Value that is in the spans from base on.
 func (e *encoder) dynamicField(out []byte, f *field, base int) ([]byte, bool) {
 	if f.msg != nil {
 		if err := f.msg.use(); err != nil && !e.opaque(f.msg) {

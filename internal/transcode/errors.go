@@ -14,7 +14,7 @@ type SyntaxError struct {
 	Path     string // JSON-pointer-like, "/books/3/title"; empty for the whole input
 	Offset   int    // in bytes from the start of the input
 	Expected string // what would have been accepted, or which rule is broken
-	Found    string // what stands there, shortened; may be empty
+	Found    string // what is there, shortened; may be empty
 
 	trail []string // the segments of Path while they are gathered, the last first
 }

@@ -58,7 +58,6 @@ func (p *program) extensionByName(name []byte) (*field, error) {
 func (p *program) keepExtension(fd protoreflect.FieldDescriptor) *field {
 	f := new(field)
 	p.compiler.compileField(f, fd)
-	f.index = extensionIndex
 	f.required = false
 
 	p.extensions.mu.Lock()
@@ -70,7 +69,7 @@ func (p *program) keepExtension(fd protoreflect.FieldDescriptor) *field {
 	if other := p.extensions.byNumber[f.num]; other != nil && other.fd.FullName() == fd.FullName() {
 		return other
 	}
-	f.slot = int32(len(p.extensions.slots))
+	f.index = extensionIndex + int32(len(p.extensions.slots))
 	p.extensions.slots = append(p.extensions.slots, f)
 	p.extensions.byNumber[f.num] = f
 	p.extensions.byName[string(fd.FullName())] = f

@@ -161,7 +161,7 @@ func shorten(name string) string {
 }
 
 // setEntry makes the field one entry of the map that the path ends at, given the key in brackets. Brackets within
-// the key are part of it as long as they match: "filter[a][b]" is no path, as it may mean an entry within an entry.
+// the key are part of it as long as they match: "filter[a][b]" is not a path, as it may mean an entry within an entry.
 func (f *Field) setEntry(rest []byte) error {
 	m := f.last()
 	open := 0

@@ -20,7 +20,14 @@ func (f *Field) AnswerToJSON(dst, wire []byte) (json []byte, note *RangeError, e
 func (f *Field) wireToJSON(dst, wire []byte, lenient bool) ([]byte, *RangeError, error) {
 	f.prepare()
 	e := f.root.compiler.newEncoder(wire, dst)
-	out, note, ok := e.twice(dst, lenient, func(out []byte) ([]byte, bool) { return e.fieldOf(out, f) })
+	var note *RangeError
+	out, ok := dst, false
+	if len(wire) <= math.MaxInt32 {
+		out, ok = e.fieldOf(dst, f)
+	}
+	if !ok || len(out) > e.limit {
+		out, note, ok = e.again(dst, lenient, func(out []byte) ([]byte, bool) { return e.fieldOf(out, f) })
+	}
 	err := e.err
 	e.release()
 	if !ok {
@@ -78,7 +85,7 @@ func (e *encoder) fieldOf(out []byte, f *Field) ([]byte, bool) {
 		if out, ok = e.occurrences(out, f.bare, 0, n); !ok {
 			return out, false
 		}
-		out = out[:max(before, len(out)-1)] // without the comma behind it, if it was written
+		out = out[:max(before, len(out)-1)] // without the comma after it, if it was written
 	}
 	if len(out) == before {
 		out = append(out, f.absent...)
@@ -86,7 +93,7 @@ func (e *encoder) fieldOf(out []byte, f *Field) ([]byte, bool) {
 	return out, true
 }
 
-// find notes the places where a field of a message stands that is in the spans from base on.
+// find notes the places where a field of a message is that is in the spans from base on.
 func (e *encoder) find(m *program, f *field, base int) bool {
 	e.found = e.found[:0]
 	c := cursor{span: base, to: len(e.spans)}

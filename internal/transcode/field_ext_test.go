@@ -103,7 +103,7 @@ func TestAppendText(t *testing.T) {
 	}
 }
 
-// TestAppendedFieldsOverride binds parameters behind a body: the last wins, messages merge, and zeros count.
+// TestAppendedFieldsOverride binds parameters after a body: the last wins, messages merge, and zeros count.
 func TestAppendedFieldsOverride(t *testing.T) {
 	for _, tt := range []struct {
 		message          protoreflect.FullName

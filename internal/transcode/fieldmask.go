@@ -3,7 +3,7 @@ package transcode
 import "bytes"
 
 // appendFieldMask appends the paths of a FieldMask in lowerCamelCase as its field on the wire, in snake_case, and reports
-// whether all of them are field paths. If raw is set, a path that is no lowerCamelCase, but that rawPath knows, is taken as it is.
+// whether all of them are field paths. If raw is set, a path that is not a lowerCamelCase, but that rawPath knows, is taken as it is.
 func appendFieldMask(out, s []byte, raw bool) ([]byte, bool) {
 	if len(s) == 0 {
 		return out, true

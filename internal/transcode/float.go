@@ -74,7 +74,7 @@ func parseFloat32(b []byte) (float32, bool) {
 // appendFloat64 appends the JSON form of a double: the shortest decimal that reads back as the same value, with an
 // exponent below 1e-6 and from 1e21 on, as encoding/json and protojson write it.
 //
-// Most numbers in JSON have few digits behind the point, and need not go through strconv. If a double is m/10^scale, rounded,
+// Most numbers in JSON have few digits after the point, and need not go through strconv. If a double is m/10^scale, rounded,
 // with m below 2^50, then m is found by multiplying and rounding, as the errors of both are far less than a half; and
 // as decimals of that scale lie several units in the last place apart, no other of them, and so none of a lesser
 // scale, reads back as the same value. It is the shortest once the zeros at its end are gone.
@@ -102,7 +102,7 @@ func putFloat64(buf []byte, n int, v float64) int {
 	return len(appendFloat(buf[:n], v, 64))
 }
 
-// appendFloat32 is appendFloat64 for a float. With three digits behind the point and below 4000, m is below 2^22, and the
+// appendFloat32 is appendFloat64 for a float. With three digits after the point and below 4000, m is below 2^22, and the
 // second rounding, from a quotient in double precision, cannot go another way than one rounding would: no such decimal
 // lies that close to the middle between two floats.
 func appendFloat32(out []byte, v float32) []byte {

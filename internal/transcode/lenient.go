@@ -61,7 +61,7 @@ func (e *encoder) opaque(m *program) bool {
 	return true
 }
 
-// joined is the wire of the message that stands in e.spans[from:to].
+// joined is the wire of the message that is in e.spans[from:to].
 func (e *encoder) joined(from, to int) []byte {
 	var wire []byte
 	for _, s := range e.spans[from:to] {

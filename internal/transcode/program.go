@@ -135,7 +135,6 @@ type field struct {
 	pack  uint32 // of a packed list; zero where the list is not written packed
 	num   int32
 	index int32 // in declaration order; extensions come after all
-	slot  int32 // of an extension: its place among those of the message that are known
 	oneof int32 // among the oneofs with more than one member; -1 for none
 
 	bit         uint64    // by which objectState.seen tells the field; zero if the message is wide, and for extensions
@@ -161,7 +160,8 @@ func (f *field) takes(tag uint64) bool {
 	return uint32(tag) == f.tag || f.packable && tag&7 == wireBytes
 }
 
-// extensionIndex is the index of all extensions: they are written after the message's own fields, by full name.
+// extensionIndex is the index of the first extension that was found. Extensions are written after the message's own
+// fields, by their full names.
 const extensionIndex = 1 << 20
 
 // byNumber returns the field of a number, or nil. Extensions are not found here.
@@ -178,7 +178,7 @@ func (p *program) byNumber(num uint64) *field {
 	return p.sparse[int32(num)]
 }
 
-// fieldAt returns the field of an index, to which an extension's slot is added.
+// fieldAt returns the field of an index.
 func (p *program) fieldAt(i uint32) *field {
 	if i < extensionIndex {
 		return &p.fields[i]

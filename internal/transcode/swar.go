@@ -15,7 +15,7 @@ const (
 )
 
 // Words are read and written through slices of their size: of b[i:] the compiler checks the length once more, and masks the
-// pointer lest an empty slice point behind the array.
+// pointer lest an empty slice point after the array.
 
 // load64 reads eight bytes at b[i] so that b[i] is the lowest byte.
 func load64(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[i : i+8 : i+8]) }

@@ -60,7 +60,7 @@ func parseUTC(s []byte) (seconds int64, nanos int32, ok bool) {
 	if n < len("2006-01-02T15:04:05Z") || n > len("2006-01-02T15:04:05.999999999Z") || s[n-1] != 'Z' {
 		return 0, 0, false
 	}
-	// Three words of date and time, "2006-01-", "02T15:04" and ":05", with a zero in place of what stands between the digits.
+	// Three words of date and time, "2006-01-", "02T15:04" and ":05", with a zero in place of what is between the digits.
 	a, b, c := load64(s, 0), load64(s, 8), uint64(load32(s, 16))
 	const (
 		sepA, placeA = uint64('-')<<32 | uint64('-')<<56, uint64(0xff)<<32 | uint64(0xff)<<56
@@ -90,7 +90,7 @@ func parseUTC(s []byte) (seconds int64, nanos int32, ok bool) {
 	return int64(daysSince1970(year, month, day))*86400 + int64(hour*3600+minute*60+second), nanos, true
 }
 
-// joinPairs has in each byte the number below 100 that the digit there and the digit behind it write.
+// joinPairs has in each byte the number below 100 that the digit there and the digit after it write.
 func joinPairs(digits uint64) uint64 {
 	digits &= 0x0f * eachByte
 	return digits*10 + digits>>8
@@ -156,7 +156,7 @@ func appendTimestamp(out []byte, seconds int64, nanos int32) []byte {
 		year++
 	}
 	// "2006-01-02T15:04:05Z" in quotes, as three words of eight bytes: the digits of all numbers in their places, and
-	// what stands between them in the zeros that are left there.
+	// what is between them in the zeros that are left there.
 	out = grow(out, 32)
 	at := len(out)
 	buf := out[at : at+24 : at+24]

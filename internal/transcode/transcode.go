@@ -80,7 +80,7 @@ func (c *Codec) JSONToWire(dst, json []byte) ([]byte, error) {
 	return out, nil
 }
 
-// WireToJSON appends the JSON form of the wire bytes to dst, without any white space. Fields stand in the order of
+// WireToJSON appends the JSON form of the wire bytes to dst, without any white space. Fields are in the order of
 // their declaration, extensions after them by their names, and map entries by their keys. On error dst is returned at
 // its old length: a *SyntaxError says that the wire is malformed, a *RangeError that the message has no JSON form. The
 // wire must not be part of dst's spare capacity.

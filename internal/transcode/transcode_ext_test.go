@@ -152,7 +152,7 @@ func TestBrokenWireAndWireWithoutJSON(t *testing.T) {
 	}
 }
 
-// TestNonCanonicalWire shows how fields that stand in several places come together.
+// TestNonCanonicalWire shows how fields that are in several places come together.
 func TestNonCanonicalWire(t *testing.T) {
 	for _, tt := range []struct{ name, message, wire, want string }{
 		{"the last of a singular counts", bookType, "\x10\x01\x10\x02", `{"id":"2"}`},
@@ -181,7 +181,7 @@ func TestNonCanonicalWire(t *testing.T) {
 	}
 }
 
-// TestAnyTypeAnywhere finds "@type" wherever it stands in its object, also where Anys are nested.
+// TestAnyTypeAnywhere finds "@type" wherever it is in its object, even where Anys are nested.
 func TestAnyTypeAnywhere(t *testing.T) {
 	const inner = `{"value":"1.5s","@type":"x/google.protobuf.Duration"}`
 	for _, text := range []string{

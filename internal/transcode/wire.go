@@ -121,7 +121,7 @@ func joinSevens(x uint64) uint64 {
 	return x&0x0fff_ffff | x&0x0fff_ffff_0000_0000>>4
 }
 
-// readLastVarint is readVarint for what stands at the end of the input or is long.
+// readLastVarint is readVarint for what is at the end of the input or is long.
 func readLastVarint(in []byte, p, end int) (uint64, int) {
 	in = in[:end]
 	var v uint64

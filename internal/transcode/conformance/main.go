@@ -2,7 +2,7 @@
 // runner on standard input and output with what package transcode makes of each JSON case. Binary and text cases, which
 // are not transcoding, are skipped. run.sh builds it, fetches the suite and judges the result.
 //
-// It is no part of the gateway.
+// It is not part of the gateway.
 package main
 
 import (
