@@ -6,8 +6,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// departed returns what a method tells about answers with a value that has no JSON form. One line says it to the operator, until
-// the table is replaced: what a service answers once, it will answer again.
+// departed returns what a method tells about answers with a value that has no JSON form. One line
+// says it to the operator, until the table is replaced: what a service answers once, it will answer
+// again.
 func departed(upstream, method string) func(note error) {
 	var once sync.Once
 	return func(note error) {

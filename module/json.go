@@ -6,7 +6,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// maxJSONDepth is the largest limit of nesting that can be set. It is that of protobuf's Go runtime, and takes 16 MiB of stack.
+// maxJSONDepth is the largest limit of nesting that can be set. It is that of protobuf's Go
+// runtime, and takes 16 MiB of stack.
 const maxJSONDepth = 10_000
 
 // enumCases are the choices for JSONOptions.EnumCase.

@@ -18,8 +18,9 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// AppendStatusJSON appends a google.rpc.Status as ProtoJSON, on one line. Details are resolved in types, which may be nil, then among the
-// types of google/rpc/error_details.proto; one of an unknown type, or that is broken, is written as {"@type":…,"value":"<base64>"}.
+// AppendStatusJSON appends a google.rpc.Status as ProtoJSON, on one line. Details are resolved in
+// types, which may be nil, then among the types of google/rpc/error_details.proto; one of an
+// unknown type, or that is broken, is written as {"@type":…,"value":"<base64>"}.
 func AppendStatusJSON(dst []byte, st *spb.Status, types transcode.Resolver) []byte {
 	dst = append(dst, `{"code":`...)
 	dst = strconv.AppendInt(dst, int64(st.GetCode()), 10)
@@ -38,8 +39,8 @@ func AppendStatusJSON(dst []byte, st *spb.Status, types transcode.Resolver) []by
 	return append(dst, '}')
 }
 
-// AppendAnyJSON appends a google.protobuf.Any as AppendStatusJSON does with details. It is written as the same Any in an answer would
-// be: what has no JSON form is written as something close to it.
+// AppendAnyJSON appends a google.protobuf.Any as AppendStatusJSON does with details. It is written
+// as the same Any in an answer would be: what has no JSON form is written as something close to it.
 func AppendAnyJSON(dst []byte, detail *anypb.Any, types transcode.Resolver) []byte {
 	codec, err := compilerOf(types).Codec(detail.ProtoReflect().Descriptor())
 	if err == nil {
@@ -57,7 +58,8 @@ func AppendAnyJSON(dst []byte, detail *anypb.Any, types transcode.Resolver) []by
 	return append(dst, `"}`...)
 }
 
-// compilerOf returns the compiler that resolves Any in types. Those of a table's methods are compilers themselves.
+// compilerOf returns the compiler that resolves Any in types. Those of a table's methods are
+// compilers themselves.
 func compilerOf(types transcode.Resolver) *transcode.Compiler {
 	if c, ok := types.(*transcode.Compiler); ok {
 		return c
@@ -96,7 +98,8 @@ func AppendJSONString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// common are the types that every client can be expected to know. What else happens to be compiled into the server is no business of theirs.
+// common are the types that every client can be expected to know. What else happens to be compiled
+// into the server is no business of theirs.
 func common(name protoreflect.FullName) bool {
 	return name.Parent() == "google.rpc" || name.Parent() == "google.protobuf"
 }
@@ -142,7 +145,8 @@ func (r resolver) FindExtensionByNumber(name protoreflect.FullName, n protorefle
 	return r.types.FindExtensionByNumber(name, n)
 }
 
-// UnmarshalDetail is for protocols that write a detail in a form of their own: it finds the detail's type and decodes it.
+// UnmarshalDetail is for protocols that write a detail in a form of their own: it finds the
+// detail's type and decodes it.
 func UnmarshalDetail(detail *anypb.Any, types transcode.Resolver) (proto.Message, error) {
 	m, err := anypb.UnmarshalNew(detail, proto.UnmarshalOptions{Resolver: resolver{types}})
 	if err != nil {

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// timedOneIn is how many conversions there are for one whose time is taken: reading the clock twice would be a good part of a small one.
+// timedOneIn is how many conversions there are for one whose time is taken: reading the clock twice
+// would be a good part of a small one.
 const timedOneIn = 64
 
 // Direction is that of a conversion.
@@ -18,7 +19,8 @@ const (
 	ToJSON
 )
 
-// Clock is called before a message is converted, and its result given to Converted: zero, unless the time of this one is taken.
+// Clock is called before a message is converted, and its result given to Converted: zero, unless
+// the time of this one is taken.
 func (m *Method) Clock() (began time.Time) {
 	if m.Timed == nil || rand.Uint32()%timedOneIn != 0 { //nolint:gosec // which ones are timed is no secret
 		return time.Time{}

@@ -12,8 +12,8 @@ func appendBase64(out, b []byte) []byte {
 	return append(out, '"')
 }
 
-// base64Encoding tells the encoding of s by its letters and its length: the standard or the URL alphabet, with padding or
-// without.
+// base64Encoding tells the encoding of s by its letters and its length: the standard or the URL
+// alphabet, with padding or without.
 func base64Encoding(s []byte) *base64.Encoding {
 	url := bytes.IndexByte(s, '-') >= 0 || bytes.IndexByte(s, '_') >= 0
 	switch padded := len(s)%4 == 0; {

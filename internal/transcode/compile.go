@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// A Compiler compiles message types to codecs when they are first used, and keeps them. It is safe for
-// concurrent use.
+// A Compiler compiles message types to codecs when they are first used, and keeps them. It is safe
+// for concurrent use.
 type Compiler struct {
 	types Resolver
 	opts  Options
@@ -56,7 +56,8 @@ func NewCompiler(types Resolver, opts Options) *Compiler {
 	return c
 }
 
-// withEnumNumbers returns the compiler with the same options and EnumsAsNumbers, which is made when it is first needed.
+// withEnumNumbers returns the compiler with the same options and EnumsAsNumbers, which is made when
+// it is first needed.
 func (c *Compiler) withEnumNumbers() *Compiler {
 	if c.opts.EnumsAsNumbers {
 		return c
@@ -69,8 +70,9 @@ func (c *Compiler) withEnumNumbers() *Compiler {
 	return c.numbers
 }
 
-// Codec returns the codec of a message type. Recursive types are handled. It fails for a type that is not linked (a
-// placeholder) and for proto1's MessageSet; a type within that cannot be converted fails when a message uses it.
+// Codec returns the codec of a message type. Recursive types are handled. It fails for a type that
+// is not linked (a placeholder) and for proto1's MessageSet; a type within that cannot be converted
+// fails when a message uses it.
 func (c *Compiler) Codec(md protoreflect.MessageDescriptor) (*Codec, error) {
 	p := c.program(md)
 	if err := p.use(); err != nil {
@@ -79,7 +81,8 @@ func (c *Compiler) Codec(md protoreflect.MessageDescriptor) (*Codec, error) {
 	return &Codec{program: p}, nil
 }
 
-// A Compiler resolves types itself, so that whoever has one for a schema needs nothing else to write an Any.
+// A Compiler resolves types itself, so that whoever has one for a schema needs nothing else to
+// write an Any.
 var _ Resolver = (*Compiler)(nil)
 
 // FindMessageByName implements Resolver.
@@ -223,7 +226,8 @@ func (p *program) compile() {
 	p.wkt, p.err = wellKnownOf(p)
 }
 
-// number fills the tables that find a field by its number: dense up to where half of the slots would be empty.
+// number fills the tables that find a field by its number: dense up to where half of the slots
+// would be empty.
 func (p *program) number() {
 	limit := int32(4*len(p.fields) + 16)
 	size := int32(0)

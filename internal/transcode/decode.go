@@ -4,34 +4,42 @@ import (
 	"slices"
 )
 
-// A decoder converts one JSON text to wire. It goes over the text once and appends to the output as it goes; the
-// lengths of what is delimited are filled in by finish.
+// A decoder converts one JSON text to wire. It reads the text once and appends to the output as it
+// goes. finish fills in the lengths of messages and other delimited values.
 //
-// Methods that read a value take the position of its first byte and the output, and return the position after it and
-// the longer output. On failure they return a negative position, and err says why.
+// Methods that read a value take the position of its first byte and the output. They return the
+// position after the value and the longer output. If they fail, the position is negative, and err
+// says why.
 type decoder struct {
-	c       *Compiler
-	in      []byte
-	err     located
-	depth   int // levels of messages that may still be opened
-	elems   int // elements that may still be read
-	limit   int // length that the output may reach
-	partial int // if positive, required fields need not be set; counts the Any messages around
+	c   *Compiler
+	in  []byte
+	err located
+
+	depth int // messages that may still be opened within each other
+	elems int // elements that may still be read
+	limit int // the length that the output may reach
+	// partial counts the Any messages around. If it is positive, required fields may be missing.
+	partial int
 
 	patches []patch
 	growth  int // bytes that finish will insert
 
-	bits    []uint64 // sets of fields seen, of messages too wide for one word
-	keys    []mapKey // keys of the maps being read
-	table   []int32  // hash table for keys
-	lost    []byte   // bytes of the keys of ignored entries
-	name    []byte   // scratch for member names and strings with escapes
-	query   bool     // reads query parameters, see Field.AppendQuery
-	dropped bool     // the value just read is an unknown enum name to be ignored
-	frame   int      // counts messages, for extSeen
+	bits  []uint64 // sets of the fields seen, for messages too wide for one word
+	keys  []mapKey // keys of the maps being read
+	table []int32  // hash table for keys
+	lost  []byte   // bytes of the keys of ignored entries
+	name  []byte   // scratch for member names and strings with escapes
+
+	// query says that a query parameter is read, see Field.AppendQuery.
+	query bool
+	// dropped says that the value just read is an unknown enum name, which is skipped.
+	dropped bool
+
+	frame   int // counts messages, for extSeen
 	extSeen map[extSeen]struct{}
-	types   []typeEntry // of objects that name their "@type" late
-	scanned int         // up to where types is filled
+
+	types   []typeEntry // objects whose "@type" is not their first member
+	scanned int         // the position up to which types is filled
 }
 
 // extSeen notes that an extension was set in a message.
@@ -158,8 +166,8 @@ func (d *decoder) tooMany(p int, out []byte) (int, []byte) {
 	return -1, out
 }
 
-// A patch is a length that may be larger than the one byte that represents it in the output. Patches are kept in the
-// order of their positions.
+// A patch is a length that may be larger than the one byte that represents it in the output.
+// Patches are kept in the order of their positions.
 type patch struct {
 	pos  int // of the byte
 	size int // while open: growth when it was opened; then: the length
@@ -171,8 +179,8 @@ func (d *decoder) open(out []byte) []byte {
 	return append(out, 0)
 }
 
-// close ends what the patch of this index started. A short length is filled in at once. It holds nothing long, so
-// its patch is the last one and goes.
+// close ends what the patch of this index started. A short length is filled in at once. It holds
+// nothing long, so its patch is the last one and goes.
 func (d *decoder) close(index int, out []byte) {
 	pt := &d.patches[index]
 	size := len(out) - pt.pos - 1 + d.growth - pt.size
@@ -191,8 +199,8 @@ func (d *decoder) cancel(index int, growth int) {
 	d.growth = growth
 }
 
-// finish makes room for the lengths that take more than one byte and fills them in, from the last to the first, so
-// that each byte of the output moves once however deeply it is nested.
+// finish makes room for the lengths that take more than one byte and fills them in, from the last
+// to the first, so that each byte of the output moves once however deeply it is nested.
 func (d *decoder) finish(out []byte) []byte {
 	if d.growth == 0 {
 		return out

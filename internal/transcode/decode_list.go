@@ -27,8 +27,8 @@ func (d *decoder) list(p int, out []byte, f *field) (int, []byte) {
 	return p, out
 }
 
-// elements reads the elements of an array, of which there is one at least, to the closing bracket. Plain ones go the short way, as in
-// members.
+// elements reads the elements of an array, of which there is one at least, to the closing bracket.
+// Plain ones go the short way, as in members.
 func (d *decoder) elements(p int, out []byte, f *field) (int, []byte) {
 	in := d.in
 	buf, n := out[:cap(out)], len(out)
@@ -82,7 +82,8 @@ func (d *decoder) oneElement(p int, out []byte, f *field) (int, []byte) {
 	return p, out
 }
 
-// A mapKey is a key of a map being read: where its bytes are in the output, or its number if size is -1.
+// A mapKey is a key of a map being read: where its bytes are in the output, or its number if size
+// is -1.
 type mapKey struct {
 	at   uint64
 	size int
@@ -137,8 +138,8 @@ func (d *decoder) mapValue(p int, out []byte, f *field) (int, []byte) {
 	return p + 1, out
 }
 
-// entry reads a key and its value, and appends the entry. An entry whose value is to be ignored is none, though its key
-// must not be that of an entry before.
+// entry reads a key and its value, and appends the entry. An entry whose value is to be ignored is
+// none, though its key must not be that of an entry before.
 func (d *decoder) entry(p int, out []byte, f *field) (int, []byte) {
 	before, index, growth, keys := len(out), len(d.patches), d.growth, len(d.keys)
 	out = d.open(appendTag(out, f.tag))

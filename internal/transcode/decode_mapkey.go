@@ -6,8 +6,9 @@ import (
 	"math"
 )
 
-// parseMapKey returns what the wire says for a map key of an integer or bool kind, and whether the text is one. The
-// forms are those of strconv in base ten: a sign and leading zeros are allowed, a fraction or an exponent is not.
+// parseMapKey returns what the wire says for a map key of an integer or bool kind, and whether the
+// text is one. The forms are those of strconv in base ten: a sign and leading zeros are allowed, a
+// fraction or an exponent is not.
 func parseMapKey(text []byte, k kind) (uint64, bool) {
 	switch k {
 	case kindBool:
@@ -73,8 +74,8 @@ func boolBit(b bool) int {
 // fewKeys is up to how many keys are compared with one another; more go through a hash table.
 const fewKeys = 8
 
-// duplicate returns the index of a key that is the same as that of an entry before, or -1. The cost is linear: the hash is
-// seeded, so that nobody can choose keys that collide.
+// duplicate returns the index of a key that is the same as that of an entry before, or -1. The cost
+// is linear: the hash is seeded, so that nobody can choose keys that collide.
 func (d *decoder) duplicate(keys []mapKey, out []byte) int {
 	if len(keys) <= fewKeys {
 		for i := range keys {

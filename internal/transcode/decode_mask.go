@@ -2,10 +2,11 @@ package transcode
 
 import "fmt"
 
-// FieldMask returns the paths of the fields that a JSON text sets, by their proto names joined by dots: the update_mask
-// that a PATCH means which has none. A path leads into singular messages, and ends at scalars, lists, maps, well-known types,
-// empty objects and nulls (which clear a field). The order is that of the text. Extensions and, with DiscardUnknown, unknown
-// members are left out. Errors are of type *SyntaxError. The text is not checked more closely than this needs; JSONToWire
+// FieldMask returns the paths of the fields that a JSON text sets, by their proto names joined by
+// dots: the update_mask that a PATCH means which has none. A path leads into singular messages, and
+// ends at scalars, lists, maps, well-known types, empty objects and nulls (which clear a field).
+// The order is that of the text. Extensions and, with DiscardUnknown, unknown members are left out.
+// Errors are of type *SyntaxError. The text is not checked more closely than this needs; JSONToWire
 // does that.
 func (c *Codec) FieldMask(json []byte) ([]string, error) {
 	d := c.program.compiler.newDecoder(json, nil)
@@ -26,8 +27,9 @@ const (
 	maskFactor = 8
 )
 
-// FieldMask returns the paths of the fields that the JSON value of this field sets, as the codec's FieldMask does. They
-// start within the field, which must be a singular message. It fails for another field.
+// FieldMask returns the paths of the fields that the JSON value of this field sets, as the codec's
+// FieldMask does. They start within the field, which must be a singular message. It fails for
+// another field.
 func (f *Field) FieldMask(json []byte) ([]string, error) {
 	m := f.last().msg
 	if m == nil || f.entry || f.last().shape != shapeSingular {

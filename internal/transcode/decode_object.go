@@ -2,8 +2,8 @@ package transcode
 
 import "fmt"
 
-// object reads the members of a message that has no JSON form of its own. Within an Any, typed says that a member
-// "@type" belongs to the Any and is passed over.
+// object reads the members of a message that has no JSON form of its own. Within an Any, typed says
+// that a member "@type" belongs to the Any and is passed over.
 func (d *decoder) object(p int, out []byte, m *program, typed bool) (int, []byte) {
 	if !d.is(p, '{') {
 		return d.fail(p, out, "an object")
@@ -45,8 +45,8 @@ type objectState struct {
 
 // members reads the members of an object from the first one's name on, to the closing brace.
 //
-// What is most common goes the short way: into output that has room for it, without another look at what the field is. buf
-// is all of the output's memory, of which n bytes are written.
+// What is most common goes the short way: into output that has room for it, without another look at
+// what the field is. buf is all of the output's memory, of which n bytes are written.
 func (d *decoder) members(p int, out []byte, m *program, typed bool, s *objectState) (int, []byte) {
 	in := d.in
 	buf, n := out[:cap(out)], len(out)
@@ -122,15 +122,16 @@ func (d *decoder) members(p int, out []byte, m *program, typed bool, s *objectSt
 	}
 }
 
-// namedAt reports whether the name of the field and the colon are at in[p], after which there are sixteen bytes at least.
+// namedAt reports whether the name of the field and the colon are at in[p], after which there are
+// sixteen bytes at least.
 func (f *field) namedAt(in []byte, p int) bool {
 	return (load64(in, p)^f.match[0])&f.mask[0]|(load64(in, p+8)^f.match[1])&f.mask[1] == 0 &&
 		(len(f.key) <= 16 || p+len(f.key) <= len(in) && string(in[p+16:p+len(f.key)]) == f.key[16:])
 }
 
-// member returns the field of the member at p, and the position after the colon. A member that is not a field
-// and may be there is passed over as a whole, and there is no field. If it is not the first of those expected, it is most likely the
-// second.
+// member returns the field of the member at p, and the position after the colon. A member that is
+// not a field and may be there is passed over as a whole, and there is no field. If it is not the
+// first of those expected, it is most likely the second.
 func (d *decoder) member(p int, out []byte, m *program, expected *field, typed bool, s *objectState) (*field, int, []byte) {
 	if !d.is(p, '"') {
 		p, out = d.fail(p, out, "a field name")
@@ -211,8 +212,8 @@ func (s *objectState) markOneof(i int32) bool {
 	return true
 }
 
-// namedMember reads the name of a member and returns its field and the position of its value. A member that is not a field
-// and may be there is passed over as a whole, and there is no field.
+// namedMember reads the name of a member and returns its field and the position of its value. A
+// member that is not a field and may be there is passed over as a whole, and there is no field.
 func (d *decoder) namedMember(p int, out []byte, m *program, typed bool, s *objectState) (*field, int, []byte) {
 	start := p
 	name, p := d.memberName(p)

@@ -44,8 +44,8 @@ func (d *decoder) value(p int, out []byte, f *field) (int, []byte) {
 	}
 }
 
-// scalar reads a number, bool or enum value and returns what the wire says for it. An unknown enum name that is to be
-// ignored gives zero and sets dropped.
+// scalar reads a number, bool or enum value and returns what the wire says for it. An unknown enum
+// name that is to be ignored gives zero and sets dropped.
 func (d *decoder) scalar(p int, f *field) (uint64, int) {
 	switch f.kind {
 	case kindInt32:

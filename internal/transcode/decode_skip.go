@@ -2,8 +2,8 @@ package transcode
 
 import "sort"
 
-// skip passes over a value of any form and returns the position after it. Depth is how deeply arrays and objects may
-// be nested in it.
+// skip passes over a value of any form and returns the position after it. Depth is how deeply
+// arrays and objects may be nested in it.
 func (d *decoder) skip(p, depth int) int {
 	return d.skipNoting(p, depth, false)
 }
@@ -124,9 +124,9 @@ func (d *decoder) skipMembers(p, depth int, note bool, entry int) int {
 	}
 }
 
-// typeOf returns where the value of "@type" is in the object at p, or -1 if it has none or has two. The first call
-// notes all objects within p; calls for those look there, so that no byte is searched twice however deeply objects are
-// nested.
+// typeOf returns where the value of "@type" is in the object at p, or -1 if it has none or has two.
+// The first call notes all objects within p; calls for those look there, so that no byte is
+// searched twice however deeply objects are nested.
 func (d *decoder) typeOf(p int) (int, bool) {
 	if p >= d.scanned {
 		end := d.skipNoting(p, d.depth+1, true)

@@ -42,8 +42,8 @@ func (d *decoder) oddString(p int, out []byte) (int, []byte) {
 	return p, out
 }
 
-// scan finds the quote or the backslash that comes first from p on, within a string, and reports whether all before it
-// is ASCII. It fails at a control character and at the end of the input.
+// scan finds the quote or the backslash that comes first from p on, within a string, and reports
+// whether all before it is ASCII. It fails at a control character and at the end of the input.
 func (d *decoder) scan(p int) (int, bool) {
 	in := d.in
 	plain := true
@@ -92,7 +92,8 @@ func (d *decoder) invalidUTF8(start int, out []byte) (int, []byte) {
 	return -1, out
 }
 
-// unescape appends the bytes of the string whose content starts at p, and returns the position after the closing quote.
+// unescape appends the bytes of the string whose content starts at p, and returns the position
+// after the closing quote.
 func (d *decoder) unescape(p int, out []byte) (int, []byte) {
 	for {
 		q, plain := d.scan(p)
@@ -170,7 +171,8 @@ func (d *decoder) hexRune(p int) rune {
 	return r
 }
 
-// text reads a string and returns its bytes, which stay valid until the next call, and the position after it.
+// text reads a string and returns its bytes, which stay valid until the next call, and the position
+// after it.
 func (d *decoder) text(p int) ([]byte, int) {
 	if !d.is(p, '"') {
 		p, _ = d.fail(p, nil, "a string")

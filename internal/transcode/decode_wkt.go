@@ -113,7 +113,8 @@ func putSeconds(buf []byte, n int, seconds int64, nanos int32) int {
 	return n
 }
 
-// fieldMask reads paths in lowerCamelCase, with commas between, and appends the fields of a FieldMask.
+// fieldMask reads paths in lowerCamelCase, with commas between, and appends the fields of a
+// FieldMask.
 func (d *decoder) fieldMask(p int, out []byte) (int, []byte) {
 	s, q := d.text(p)
 	if q < 0 {

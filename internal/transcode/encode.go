@@ -8,28 +8,34 @@ import (
 
 // An encoder converts one message on the wire to JSON.
 //
-// Canonical wire has the fields in the order they are declared in, each in one place, and is written in one pass. When a
-// message is found to be otherwise, the encoder starts again with care: it then indexes each message before it writes it. The
-// type is remembered to be such, so that the next message of the type is indexed from the start. Nothing is ever written
-// more than twice.
+// Canonical wire has the fields in the order of their declaration, each in one place. It is written
+// in one pass. If a message turns out not to be canonical, the encoder starts again with care: it
+// then indexes each message before it writes it. It also remembers the type, so that the next
+// message of that type is indexed from the start. Nothing is ever written more than twice.
 //
-// Methods append to the output and return it, and report success; err says why if there is none.
+// Methods append to the output, return it, and report success. If they fail, err says why.
 type encoder struct {
-	c       *Compiler
-	in      []byte
-	err     located
-	depth   int // levels of messages that may still be opened
-	elems   int // elements that may still be written
-	limit   int // length that the output may reach
-	partial int // if positive, required fields need not be set; counts the Any messages around
+	c   *Compiler
+	in  []byte
+	err located
 
-	careful bool // index every message
+	depth int // messages that may still be opened within each other
+	elems int // elements that may still be written
+	limit int // the length that the output may reach
+	// partial counts the Any messages around. If it is positive, required fields may be missing.
+	partial int
 
-	// lenient says that a value without a JSON form is written as something close to it. See lenient.go.
-	lenient    bool
-	departures int    // how often that was done
-	departure  string // what was done first
-	wasted     int    // bytes that were read or written for nothing
+	// careful says that every message is indexed.
+	careful bool
+
+	// lenient says that a value without a JSON form is written as something close to it. See
+	// lenient.go.
+	lenient bool
+	// departures counts how often that happened, and departure describes the first time.
+	departures int
+	departure  string
+	// wasted counts bytes that were read or written in vain.
+	wasted int
 
 	spans     []span
 	found     []occurrence
@@ -77,19 +83,17 @@ func (e *encoder) release() {
 	e.c.encoders.Put(e)
 }
 
-// document writes the input as a message. What it had to depart from is returned, see lenient.go.
-func (e *encoder) document(dst []byte, m *program, lenient bool) ([]byte, *RangeError, bool) {
-	if len(e.in) <= math.MaxInt32 {
-		out, ok := e.message(dst, m, 0, len(e.in))
-		if ok && len(out) <= e.limit {
-			return out, nil, true
-		}
+// document writes the input as a message, in one pass.
+func (e *encoder) document(dst []byte, m *program) ([]byte, bool) {
+	if len(e.in) > math.MaxInt32 {
+		return dst, false
 	}
-	return e.again(dst, lenient, func(out []byte) ([]byte, bool) { return e.message(out, m, 0, len(e.in)) })
+	out, ok := e.message(dst, m, 0, len(e.in))
+	return out, ok && len(out) <= e.limit
 }
 
-// again calls write after one pass has failed, now with care. The order of the fields may have been the reason, or a value
-// that a later one replaces. Only this time it may be lenient.
+// again calls write after one pass has failed, now with care. The order of the fields may have been
+// the reason, or a value that a later one replaces. Only this time it may be lenient.
 func (e *encoder) again(dst []byte, lenient bool, write func(out []byte) ([]byte, bool)) ([]byte, *RangeError, bool) {
 	if len(e.in) > math.MaxInt32 {
 		out, ok := e.tooLarge(dst)
@@ -182,8 +186,8 @@ func (e *encoder) message(out []byte, m *program, p, end int) ([]byte, bool) {
 	return out, ok
 }
 
-// plainMessage is message, with a short way for what is most common: a canonical message that has no JSON form of its own, and
-// a Timestamp.
+// plainMessage is message, with a short way for what is most common: a canonical message that has
+// no JSON form of its own, and a Timestamp.
 func (e *encoder) plainMessage(out []byte, m *program, p, end int) ([]byte, bool) {
 	if e.depth <= 0 || !m.ready.Load() {
 		return e.message(out, m, p, end)
@@ -207,11 +211,13 @@ func (e *encoder) plainMessage(out []byte, m *program, p, end int) ([]byte, bool
 	return e.message(out, m, p, end)
 }
 
-// object writes the fields between p and end as an object, with the type URL first if the object represents an Any.
+// object writes the fields between p and end as an object, with the type URL first if the object
+// represents an Any.
 func (e *encoder) object(out []byte, m *program, p, end int, url []byte) ([]byte, bool) {
 	out = append(out, '{')
 	if url != nil {
-		out, _ = appendJSONString(append(out, `"@type":`...), url) // any has made sure that it is UTF-8
+		// any has made sure that the URL is UTF-8.
+		out, _ = appendJSONString(append(out, `"@type":`...), url)
 		out = append(out, ',')
 	}
 	var ok bool

@@ -5,8 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// any writes an Any as the message it holds, with its type URL as a member "@type"; or as that URL and a member "value"
-// if the type has a JSON form of its own. What is wrong within it is a RangeError, since the Any itself is well formed.
+// any writes an Any as the message it holds, with its type URL as a member "@type"; or as that URL
+// and a member "value" if the type has a JSON form of its own. What is wrong within it is a
+// RangeError, since the Any itself is well formed.
 func (e *encoder) any(out []byte, from, to int) ([]byte, bool) {
 	var url, value span
 	c := cursor{span: from, to: to}
@@ -62,7 +63,8 @@ func (e *encoder) any(out []byte, from, to int) ([]byte, bool) {
 
 func (e *encoder) anyContent(out []byte, m *program, url []byte, value span) ([]byte, bool) {
 	if m.wkt == notWellKnown || m.wkt == wktEmpty {
-		return e.object(out, m, value.from, value.to, url) // the Any's level and the message's are one level of JSON
+		// The Any and the message in it are one level of JSON, and count as one.
+		return e.object(out, m, value.from, value.to, url)
 	}
 	out, ok := e.enter(value.from, out, m)
 	if !ok {

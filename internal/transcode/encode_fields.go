@@ -2,9 +2,9 @@ package transcode
 
 // fields writes the fields between p and end in one pass, each followed by a comma.
 //
-// What is most common is written by functions whose names begin with put, into output that has room for it: buf is all of the
-// output's memory, of which n bytes are written. They return a negative position where they do not do it; then, and for all
-// else, the functions that grow the output do.
+// What is most common is written by functions whose names begin with put, into output that has room
+// for it: buf is all of the output's memory, of which n bytes are written. They return a negative
+// position where they do not do it; then, and for all else, the functions that grow the output do.
 func (e *encoder) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 	in := e.in
 	buf, n := out[:cap(out)], len(out)
@@ -74,7 +74,8 @@ func (e *encoder) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 	return out, true
 }
 
-// fieldsSet is what is counted of the fields of a message: the oneofs set, and how many required fields are.
+// fieldsSet is what is counted of the fields of a message: the oneofs set, and how many required
+// fields are.
 type fieldsSet struct {
 	oneofs   uint64
 	required int
@@ -114,9 +115,10 @@ func (e *encoder) field(out []byte, f *field, p, end int, tag uint64) ([]byte, i
 	}
 }
 
-// otherField reads a tag that is not the expected one, and returns its field and where the value is. An unknown field is
-// passed over, and there is none. If the position is negative there is an error, or what the one pass is not made for: an
-// extension, or a field before the one of index next.
+// otherField reads a tag that is not the expected one, and returns its field and where the value
+// is. An unknown field is passed over, and there is none. If the position is negative there is an
+// error, or what the one pass is not made for: an extension, or a field before the one of index
+// next.
 func (e *encoder) otherField(m *program, p, end, next int) (*field, uint64, int) {
 	start := p
 	tag := uint64(e.in[p])
@@ -181,7 +183,8 @@ func appendKey(out []byte, f *field) []byte {
 	return append(out, f.key...)
 }
 
-// putRoom is the room that a name, a scalar and the comma need, or the name, the quotes and the slack of a string.
+// putRoom is the room that a name, a scalar and the comma need, or the name, the quotes and the
+// slack of a string.
 const putRoom = 32 + scalarRoom + 1
 
 // putKey writes the name of a field that fits keyWords, and the colon.
@@ -190,7 +193,8 @@ func putKey(buf []byte, n int, f *field) int {
 	return n + int(f.keySize)
 }
 
-// shortEnd returns where what is length-delimited at p ends, if its length takes one byte and is right; else -1.
+// shortEnd returns where what is length-delimited at p ends, if its length takes one byte and is
+// right; else -1.
 func (e *encoder) shortEnd(p, end int) int {
 	if p < end && e.in[p] < 0x80 {
 		if to := p + 1 + int(e.in[p]); to <= end {
@@ -200,7 +204,8 @@ func (e *encoder) shortEnd(p, end int) int {
 	return -1
 }
 
-// singular writes the field at p, whose wire type is right. A zero without presence is not written, or as the default.
+// singular writes the field at p, whose wire type is right. A zero without presence is not written,
+// or as the default.
 func (e *encoder) singular(out []byte, f *field, p, end int) ([]byte, int, bool) {
 	if f.kind < kindString {
 		var v uint64

@@ -2,7 +2,8 @@ package transcode
 
 import "strconv"
 
-// list writes the run of a repeated field whose first tag was read before p. The run ends where another field begins.
+// list writes the run of a repeated field whose first tag was read before p. The run ends where
+// another field begins.
 func (e *encoder) list(out []byte, f *field, p, end int, tag uint64) ([]byte, int, bool) {
 	before := len(out)
 	out = append(appendKey(out, f), '[')

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// A mapEntry is an entry of a map on the wire. Its key is a number whose order is that of the keys, or where the
-// string is.
+// A mapEntry is an entry of a map on the wire. Its key is a number whose order is that of the keys,
+// or where the string is.
 type mapEntry struct {
 	key    uint64
 	keyEnd int32 // of a string; -1 for a number
@@ -21,7 +21,8 @@ const (
 	manyValues = -2 // the entry has several: messages merge, of others the last counts
 )
 
-// mapRun writes the run of a map field whose first tag was read before p. The run ends where another field begins.
+// mapRun writes the run of a map field whose first tag was read before p. The run ends where
+// another field begins.
 func (e *encoder) mapRun(out []byte, f *field, p, end int) ([]byte, int, bool) {
 	base := len(e.entries)
 	for {
@@ -125,8 +126,8 @@ func (f *field) appendMapKey(out []byte, key uint64) []byte {
 	return append(out, '"')
 }
 
-// mapEntries writes the entries noted from base on as an object, by ascending keys. Of entries with the same key the last
-// counts.
+// mapEntries writes the entries noted from base on as an object, by ascending keys. Of entries with
+// the same key the last counts.
 func (e *encoder) mapEntries(out []byte, f *field, base int) ([]byte, bool) {
 	compare := func(a, b mapEntry) int {
 		if a.keyEnd < 0 {
@@ -200,8 +201,9 @@ func (e *encoder) entryValue(out []byte, f *field, entry mapEntry) ([]byte, bool
 	}
 }
 
-// lastValue writes the field that lies in the spans once or more. Messages are merged; of other values the last counts. An absent
-// field is written as its zero, an absent message as an empty one.
+// lastValue writes the field that lies in the spans once or more. Messages are merged; of other
+// values the last counts. An absent field is written as its zero, an absent message as an empty
+// one.
 func (e *encoder) lastValue(out []byte, f *field, from, to int) ([]byte, bool) {
 	base := len(e.spans)
 	last := span{-1, -1}
@@ -261,7 +263,8 @@ type cursor struct {
 	at       int // where the value of the current field is; it ends at p
 }
 
-// advance goes to the next field and reports whether there is one. If the wire is broken there is none, and err is set.
+// advance goes to the next field and reports whether there is one. If the wire is broken there is
+// none, and err is set.
 func (e *encoder) advance(c *cursor) bool {
 	for c.p >= c.end {
 		if c.span == c.to {

@@ -8,14 +8,15 @@ import (
 // maxGroups is how deeply groups that are passed over may be nested, as in protowire.
 const maxGroups = 10_000
 
-// notedGroup is from how many bytes on the end of a group is noted. Shorter ones are searched again, which takes less memory
-// than a note where a message has very many.
+// notedGroup is from how many bytes on the end of a group is noted. Shorter ones are searched
+// again, which takes less memory than a note where a message has very many.
 const notedGroup = 32
 
 // A groupEnd is where the content of a group ends, and where its end tag does.
 type groupEnd struct{ to, next int }
 
-// skip passes over the value after a tag and returns the position after it, which is negative if the wire is broken.
+// skip passes over the value after a tag and returns the position after it, which is negative if
+// the wire is broken.
 func (e *encoder) skip(p, end int, tag uint64) int {
 	switch tag & 7 {
 	case wireVarint:
@@ -43,8 +44,9 @@ func (e *encoder) skip(p, end int, tag uint64) int {
 	return -1
 }
 
-// group returns where the content of the group that starts at p ends, and the position after its end tag. Groups within
-// it are noted, so that none is searched twice however deeply they are nested.
+// group returns where the content of the group that starts at p ends, and the position after its
+// end tag. Groups within it are noted, so that none is searched twice however deeply they are
+// nested.
 func (e *encoder) group(p, end int, num uint64) (int, int) {
 	if known, ok := e.groupEnds[p]; ok {
 		return known.to, known.next

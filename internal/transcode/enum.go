@@ -26,7 +26,8 @@ type enumTable struct {
 	sparse map[int32]string // JSON by number, for those that texts does not reach
 }
 
-// enumWords are the JSON of an enum value in a form that is copied as a whole. The size is zero if it does not fit.
+// enumWords are the JSON of an enum value in a form that is copied as a whole. The size is zero if
+// it does not fit.
 type enumWords struct {
 	size uint8
 	text [31]byte
@@ -89,8 +90,9 @@ func (s *enumNames) table() nameTable {
 	return newNameTable(names, numbers)
 }
 
-// withoutPrefix returns the name of a value without that of its type, as in PENDING for ORDER_STATUS_PENDING of
-// OrderStatus. Case and underscores do not matter, and what remains must be a name; that is how protoc compares them too.
+// withoutPrefix returns the name of a value without that of its type, as in PENDING for
+// ORDER_STATUS_PENDING of OrderStatus. Case and underscores do not matter, and what remains must be
+// a name; that is how protoc compares them too.
 func withoutPrefix(name, typeName string) string {
 	at := 0
 	for _, c := range []byte(typeName) {
@@ -112,7 +114,8 @@ func withoutPrefix(name, typeName string) string {
 	return short
 }
 
-// compileEnum makes the table of an enum type. Of values that share a number the first gives the name.
+// compileEnum makes the table of an enum type. Of values that share a number the first gives the
+// name.
 func compileEnum(ed protoreflect.EnumDescriptor, opts Options) *enumTable {
 	vds := ed.Values()
 	var exact, folded enumNames
@@ -157,8 +160,8 @@ func compileEnum(ed protoreflect.EnumDescriptor, opts Options) *enumTable {
 	return t
 }
 
-// shortNames returns the names that are written, without prefixes if the options say so, and adds them to those that are read. A
-// short name that would mean another value too is not used.
+// shortNames returns the names that are written, without prefixes if the options say so, and adds
+// them to those that are read. A short name that would mean another value too is not used.
 func shortNames(exact *enumNames, names []string, numbers []int32, typeName string, opts Options) []string {
 	if !opts.OmitEnumPrefix {
 		return names

@@ -28,12 +28,14 @@ type Field struct {
 	absent string // JSON of the field where it is not set
 }
 
-// Field resolves a path of field names (proto or JSON name) joined by dots, as HTTP rules and query parameters
-// write it: "book.name". All but the last must be singular messages. The forms with brackets are "labels[key]" for an entry of
-// a map, "book[name]" for "book.name", and "tags[]" for the list "tags".
+// Field resolves a path of field names (proto or JSON name) joined by dots, as HTTP rules and query
+// parameters write it: "book.name". All but the last must be singular messages. The forms with
+// brackets are "labels[key]" for an entry of a map, "book[name]" for "book.name", and "tags[]" for
+// the list "tags".
 //
-// A JSON name may have dots and brackets in it. Of the names that the path may begin with the longest counts that makes
-// sense with what follows it. The error says which name is wrong, and why.
+// A JSON name may have dots and brackets in it. Of the names that the path may begin with the
+// longest counts that makes sense with what follows it. The error says which name is wrong, and
+// why.
 func (c *Codec) Field(path string) (*Field, error) {
 	f := &Field{root: c.program}
 	if err := f.resolve(f.root, []byte(path)); err != nil {
@@ -104,8 +106,9 @@ func (f *Field) resolve(p *program, rest []byte) error {
 	}
 }
 
-// longestName returns the field of the longest name that the path begins with and that makes sense with what follows it,
-// and the size of the name. If there is none, the size is that of the first name.
+// longestName returns the field of the longest name that the path begins with and that makes sense
+// with what follows it, and the size of the name. If there is none, the size is that of the first
+// name.
 func (p *program) longestName(path []byte) (*field, int) {
 	var other *field
 	size := 0
@@ -160,24 +163,13 @@ func shorten(name string) string {
 	return name
 }
 
-// setEntry makes the field one entry of the map that the path ends at, given the key in brackets. Brackets within
-// the key are part of it as long as they match: "filter[a][b]" is not a path, as it may mean an entry within an entry.
+// setEntry makes the field one entry of the map that the path ends at, given the key in brackets. The
+// key may hold brackets, but not "][" or "].". So "filter[a][b]" is an error: whoever writes it means an
+// entry within an entry.
 func (f *Field) setEntry(rest []byte) error {
 	m := f.last()
-	open := 0
-	for i, c := range rest {
-		switch c {
-		case '[':
-			open++
-		case ']':
-			open--
-		}
-		if open == 0 && i < len(rest)-1 {
-			return fmt.Errorf("%q is a map, whose entry has one key in brackets at the end of the path", m.fd.Name())
-		}
-	}
-	if open != 0 {
-		return fmt.Errorf("the brackets behind %q do not match", m.fd.Name())
+	if rest[len(rest)-1] != ']' || bytes.Contains(rest, []byte("][")) || bytes.Contains(rest, []byte("].")) {
+		return fmt.Errorf("%q is a map, whose entry has one key in brackets at the end of the path", m.fd.Name())
 	}
 	key := rest[1 : len(rest)-1]
 	f.entry = true
@@ -206,7 +198,8 @@ func (f *Field) prepare() {
 	})
 }
 
-// Key returns the key of the map entry that the field is, as the wire has it, and whether it is one.
+// Key returns the key of the map entry that the field is, as the wire has it, and whether it is
+// one.
 func (f *Field) Key() ([]byte, bool) { return f.key, f.entry }
 
 func (f *Field) last() *field { return f.chain[len(f.chain)-1] }
@@ -217,7 +210,8 @@ func (f *Field) Descriptor() protoreflect.FieldDescriptor { return f.last().fd }
 // Path returns the proto field names from the message down.
 func (f *Field) Path() []protoreflect.FieldDescriptor { return slices.Clone(f.path) }
 
-// within appends the field that write appends, in the messages that enclose it, and fills in their lengths.
+// within appends the field that write appends, in the messages that enclose it, and fills in their
+// lengths.
 func (f *Field) within(d *decoder, dst []byte, write func(out []byte) ([]byte, bool)) ([]byte, bool) {
 	out := dst
 	type opened struct {
@@ -247,10 +241,10 @@ func (f *Field) within(d *decoder, dst []byte, write func(out []byte) ([]byte, b
 	return d.finish(out), true
 }
 
-// AppendJSON appends the wire form of the field set to the JSON value: a request body bound to a field.
-// Lists and maps are bound whole. As in a message, null sets nothing, unless null is a value of the field's type. Required fields
-// within need not be set: other parameters may set them. Errors are
-// of type *SyntaxError.
+// AppendJSON appends the wire form of the field set to the JSON value: a request body bound to a
+// field. Lists and maps are bound whole. As in a message, null sets nothing, unless null is a value
+// of the field's type. Required fields within need not be set: other parameters may set them.
+// Errors are of type *SyntaxError.
 func (f *Field) AppendJSON(dst, json []byte) ([]byte, error) {
 	d := f.root.compiler.newDecoder(json, dst)
 	defer d.release()

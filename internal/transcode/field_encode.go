@@ -5,8 +5,9 @@ import (
 )
 
 // WireToJSON takes the wire form of the codec's message and appends the JSON value of this field: a
-// response_body. An absent field is written as its default (null for a message). The rest of the message is looked at no
-// more than it takes to find the field. Errors are as of the codec's WireToJSON.
+// response_body. An absent field is written as its default (null for a message). The rest of the
+// message is looked at no more than it takes to find the field. Errors are as of the codec's
+// WireToJSON.
 func (f *Field) WireToJSON(dst, wire []byte) ([]byte, error) {
 	out, _, err := f.wireToJSON(dst, wire, false)
 	return out, err

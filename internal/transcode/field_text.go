@@ -9,15 +9,17 @@ import (
 )
 
 // AppendText appends the wire form of the field (with its enclosing messages) set to what a path
-// parameter says: a scalar, enum name or number, a well-known type with a string or scalar JSON form, one element of
-// a repeated field, or the value of a map entry. Protobuf's merge rule makes appended fields override, so zeros are
-// written too; of a FieldMask the paths are added. Errors are of type *SyntaxError, with the field as its path.
+// parameter says: a scalar, enum name or number, a well-known type with a string or scalar JSON
+// form, one element of a repeated field, or the value of a map entry. Protobuf's merge rule makes
+// appended fields override, so zeros are written too; of a FieldMask the paths are added. Errors
+// are of type *SyntaxError, with the field as its path.
 func (f *Field) AppendText(dst []byte, value string) ([]byte, error) {
 	return f.appendParameter(dst, value, false)
 }
 
-// AppendQuery is AppendText for a query parameter, which takes more. A message, a whole map and a google.protobuf.Value are set
-// to JSON text. With DiscardUnknown, an enum name that is not known appends nothing.
+// AppendQuery is AppendText for a query parameter, which takes more. A message, a whole map and a
+// google.protobuf.Value are set to JSON text. With DiscardUnknown, an enum name that is not known
+// appends nothing.
 func (f *Field) AppendQuery(dst []byte, value string) ([]byte, error) {
 	return f.appendParameter(dst, value, true)
 }
@@ -140,8 +142,8 @@ func expectedText(f *field) string {
 	}
 }
 
-// scalarOfText returns what the wire says for the number, bool or enum of a text. The forms are those of JSON, with or
-// without a string's quotes: 1, 1.0, 1e2, NaN.
+// scalarOfText returns what the wire says for the number, bool or enum of a text. The forms are
+// those of JSON, with or without a string's quotes: 1, 1.0, 1e2, NaN.
 func scalarOfText(f *field, text string) (uint64, bool) {
 	b := []byte(text)
 	switch f.kind {
@@ -219,7 +221,8 @@ func appendAllSeconds(out []byte, seconds int64, nanos int32) []byte {
 	return appendVarint(append(out, 2<<3|wireVarint), uint64(int64(nanos)))
 }
 
-// isJSONText reports whether a text is read as the JSON form of a message: where there is no other form of it as text.
+// isJSONText reports whether a text is read as the JSON form of a message: where there is no other
+// form of it as text.
 func isJSONText(m *program, text string) bool {
 	switch m.wkt {
 	case wktTimestamp, wktDuration, wktFieldMask, wktWrapper:

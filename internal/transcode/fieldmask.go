@@ -2,8 +2,9 @@ package transcode
 
 import "bytes"
 
-// appendFieldMask appends the paths of a FieldMask in lowerCamelCase as its field on the wire, in snake_case, and reports
-// whether all of them are field paths. If raw is set, a path that is not a lowerCamelCase, but that rawPath knows, is taken as it is.
+// appendFieldMask appends the paths of a FieldMask in lowerCamelCase as its field on the wire, in
+// snake_case, and reports whether all of them are field paths. If raw is set, a path that is not a
+// lowerCamelCase, but that rawPath knows, is taken as it is.
 func appendFieldMask(out, s []byte, raw bool) ([]byte, bool) {
 	if len(s) == 0 {
 		return out, true
@@ -37,8 +38,8 @@ func appendFieldMask(out, s []byte, raw bool) ([]byte, bool) {
 	return out, true
 }
 
-// appendMaskPath appends a path in lowerCamelCase. It reports whether the path is one that reads back the same: each
-// underscore is followed by a small letter, and there are no capitals.
+// appendMaskPath appends a path in lowerCamelCase. It reports whether the path is one that reads
+// back the same: each underscore is followed by a small letter, and there are no capitals.
 func appendMaskPath(out, path []byte) ([]byte, bool) {
 	if !validPath(path) {
 		return out, false
@@ -80,8 +81,8 @@ func validPath(s []byte) bool {
 // camelPath reports whether s is read as a path in lowerCamelCase.
 func camelPath(s []byte) bool { return validPath(s) && bytes.IndexByte(s, '_') < 0 }
 
-// rawPath reports whether s is names with dots between, where a name may also be a number, as of a map's key, or the
-// wildcard "*" (AIP-134, AIP-157 and AIP-161).
+// rawPath reports whether s is names with dots between, where a name may also be a number, as of a
+// map's key, or the wildcard "*" (AIP-134, AIP-157 and AIP-161).
 func rawPath(s []byte) bool {
 	for more := true; more; {
 		var name []byte

@@ -6,10 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// An encoder that is lenient writes a value without a JSON form as something close to it, so that the rest of the message
-// is not lost. The strict way stays the first: whatever has a JSON form is written in it.
+// An encoder that is lenient writes a value without a JSON form as something close to it, so that
+// the rest of the message is not lost. The strict way stays the first: whatever has a JSON form is
+// written in it.
 
-// depart notes that the value at hand is written in a form that ProtoJSON does not know. It reports whether that may be done.
+// depart notes that the value at hand is written in a form that ProtoJSON does not know. It reports
+// whether that may be done.
 func (e *encoder) depart(format string, args ...any) bool {
 	if !e.lenient {
 		return false
@@ -20,7 +22,8 @@ func (e *encoder) depart(format string, args ...any) bool {
 	return true
 }
 
-// note describes the departures, or is nil if there were none. first is why the strict pass failed, which knows the place.
+// note describes the departures, or is nil if there were none. first is why the strict pass failed,
+// which knows the place.
 func (e *encoder) note(first located) *RangeError {
 	if e.departures == 0 {
 		return nil
@@ -51,7 +54,8 @@ func (e *encoder) missing(p int, out []byte, m *program) ([]byte, bool) {
 	return e.malformed(p, out, fmt.Sprintf("all required fields of %s", m.md.FullName()))
 }
 
-// opaque reports whether a message whose type cannot be converted is written as the base64 of its wire.
+// opaque reports whether a message whose type cannot be converted is written as the base64 of its
+// wire.
 func (e *encoder) opaque(m *program) bool {
 	err := m.use()
 	if err == nil || !e.depart("%v", err) {
@@ -77,8 +81,8 @@ func (e *encoder) rawAny(out, url []byte, value span) []byte {
 	return append(out, '}')
 }
 
-// maxWasted bounds, with the size of the input, what may be read and written of broken content of Anys. They may be nested, and
-// each of them may turn out to be broken at its end.
+// maxWasted bounds, with the size of the input, what may be read and written of broken content of
+// Anys. They may be nested, and each of them may turn out to be broken at its end.
 const maxWasted = 1 << 16
 
 // An encoderMark is a state of the encoder that it can go back to.
@@ -109,7 +113,8 @@ func appendValidText(out, s []byte) []byte {
 	return out
 }
 
-// nearestTimestamp returns the same time with nanoseconds from 0 to 999,999,999, or the first or last time that JSON has.
+// nearestTimestamp returns the same time with nanoseconds from 0 to 999,999,999, or the first or
+// last time that JSON has.
 func (e *encoder) nearestTimestamp(seconds int64, nanos int32) (int64, int32) {
 	s, n := seconds, nanos
 	if n < 0 || n > 999_999_999 {
@@ -132,7 +137,8 @@ func (e *encoder) nearestTimestamp(seconds int64, nanos int32) (int64, int32) {
 	return s, n
 }
 
-// nearestDuration returns the same duration with seconds and nanoseconds of one sign, or the shortest or longest that JSON has.
+// nearestDuration returns the same duration with seconds and nanoseconds of one sign, or the
+// shortest or longest that JSON has.
 func (e *encoder) nearestDuration(seconds int64, nanos int32) (int64, int32) {
 	s, n := addSeconds(seconds, int64(nanos/1e9)), nanos%1e9
 	switch {

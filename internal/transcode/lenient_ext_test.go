@@ -18,7 +18,8 @@ func varint(num protowire.Number, v int64) []byte {
 
 func concat(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
-// TestAnswersWithoutJSONForm lists what becomes of each value that has no JSON form, and what the operator is told.
+// TestAnswersWithoutJSONForm lists what becomes of each value that has no JSON form, and what the
+// operator is told.
 func TestAnswersWithoutJSONForm(t *testing.T) {
 	text := func(s string) []byte { return []byte(s) }
 	double := func(num protowire.Number, v float64) []byte {
@@ -135,7 +136,8 @@ func TestRawMaskPaths(t *testing.T) {
 	}
 }
 
-// TestNestedBrokenAnys has Anys within Anys, each of them broken at its end, and bounds what is done in vain.
+// TestNestedBrokenAnys has Anys within Anys, each of them broken at its end, and bounds what is
+// done in vain.
 func TestNestedBrokenAnys(t *testing.T) {
 	for _, levels := range []int{3, 2000} {
 		var wire []byte

@@ -90,8 +90,8 @@ func TestMaxWireDepth(t *testing.T) {
 	}
 }
 
-// TestMemoryOfWire bounds what a conversion allocates for wire that says little in many fields: it is proportional to the wire, and the
-// factor is that of the notes that the encoder keeps.
+// TestMemoryOfWire bounds what a conversion allocates for wire that says little in many fields: it
+// is proportional to the wire, and the factor is that of the notes that the encoder keeps.
 func TestMemoryOfWire(t *testing.T) {
 	const size = 1 << 19
 	for _, tt := range []struct {
@@ -150,7 +150,8 @@ func TestMaxElements(t *testing.T) {
 	}
 }
 
-// TestMaxOutput stops what grows far beyond its input: defaults of many small messages, and unpacked lists.
+// TestMaxOutput stops what grows far beyond its input: defaults of many small messages, and
+// unpacked lists.
 func TestMaxOutput(t *testing.T) {
 	known := codecOf(t, knownType, transcode.Options{EmitDefaults: true, MaxOutput: 1000})
 	wire := []byte(strings.Repeat("\x12\x00", 500))
@@ -172,8 +173,8 @@ func TestMaxOutput(t *testing.T) {
 	}
 }
 
-// TestLengthsWithinLengths has messages, strings, lists and entries of lengths around those where a length takes another byte, each
-// within others, and holds them to what the wire should be.
+// TestLengthsWithinLengths has messages, strings, lists and entries of lengths around those where a
+// length takes another byte, each within others, and holds them to what the wire should be.
 func TestLengthsWithinLengths(t *testing.T) {
 	codec := codecOf(t, namesType, transcode.Options{})
 	for _, size := range []int{0, 1, 100, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 130, 16377, 16378, 16379, 16380, 16381, 16382, 16383, 16384, 16385, 1 << 21} {

@@ -2,9 +2,9 @@ package transcode
 
 import "math/bits"
 
-// A nameTable finds a number by a name: the fields of a message, the values of an enum. A name is looked up by its
-// length and its first and last eight bytes, which decide on their own up to sixteen bytes; the multiplier is chosen
-// at compile time so that names rarely share a slot.
+// A nameTable finds a number by a name: the fields of a message, the values of an enum. A name is
+// looked up by its length and its first and last eight bytes, which decide on their own up to
+// sixteen bytes; the multiplier is chosen at compile time so that names rarely share a slot.
 type nameTable struct {
 	slots []nameSlot
 	mul   uint64
@@ -99,7 +99,8 @@ func (t *nameTable) lookup(first, last uint64, name []byte) (int32, bool) {
 	}
 }
 
-// nameWords returns the first and the last eight bytes of a name, or the whole of a shorter one and zero.
+// nameWords returns the first and the last eight bytes of a name, or the whole of a shorter one and
+// zero.
 func nameWords(name []byte) (first, last uint64) {
 	n := len(name)
 	if n >= 8 {

@@ -8,14 +8,16 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// bindURL encodes the path variables and the query parameters as wire bytes, which follow those of the body. The path comes last, and
-// so it wins: in protobuf the later value of a field is the one that counts.
+// bindURL encodes the path variables and the query parameters as wire bytes, which follow those of
+// the body. The path comes last, and so it wins: in protobuf the later value of a field is the one
+// that counts.
 func (x *exchange) bindURL() error {
 	b := x.binding
 	if len(b.Vars) == 0 && x.r.URL.RawQuery == "" {
 		return nil
 	}
-	buf := frontend.GetBuffer(len(x.r.URL.Path) + len(x.r.URL.RawQuery)) // what has no text has no wire form
+	// What has no text has no wire form.
+	buf := frontend.GetBuffer(len(x.r.URL.Path) + len(x.r.URL.RawQuery))
 	x.suffix = buf
 	if x.r.URL.RawQuery != "" {
 		out, err := x.bindQuery(*buf)
@@ -44,15 +46,19 @@ func (x *exchange) appendSuffix(wire []byte) []byte {
 
 // boundFields remembers which fields and which members of oneofs have a value already.
 //
-// The fields are a tree, so that a parameter costs memory in proportion to its name, however deep its path is.
+// The fields are a tree, so that a parameter costs memory in proportion to its name, however deep
+// its path is.
 type boundFields struct {
-	nodes   []boundNode
-	steps   map[boundStep]int32                    // the node of a field in the message of a node
-	oneofs  map[boundStep]protoreflect.FieldNumber // the member that is set of a oneof, by the oneof's index
+	nodes []boundNode
+	// steps has the node of a field in the message of a node, by the field's number.
+	steps map[boundStep]int32
+	// oneofs has the member of a oneof that is set, by the oneof's index.
+	oneofs  map[boundStep]protoreflect.FieldNumber
 	entries map[boundEntry]struct{}
 }
 
-// boundNode is a field that was met, or a message on the way to one. The first is the request message.
+// boundNode is a field that was met, or a message on the way to one. The first is the request
+// message.
 type boundNode struct {
 	whole  bool // the field itself has a value
 	within bool // something in it has
@@ -66,8 +72,9 @@ type boundEntry struct {
 	key  string
 }
 
-// claim notes a value for the field. It is an error, worded for the client, that the field has one already and is not repeated, that
-// a message has one as a whole and in parts, or that another member of a oneof has one.
+// claim notes a value for the field. It is an error, worded for the client, that the field has one
+// already and is not repeated, that a message has one as a whole and in parts, or that another
+// member of a oneof has one.
 func (s *boundFields) claim(f *transcode.Field) (problem string) {
 	if s.steps == nil {
 		s.nodes = make([]boundNode, 1, 8)

@@ -46,9 +46,10 @@ func formType(h http.Header) (form, bool) {
 	return form{}, false
 }
 
-// appendForm reads a form and appends its wire form. Each part is a field of the message that the body is bound to, named as in a
-// query: text becomes what a query parameter of that name would be, a file becomes an HttpBody with its content type, or bytes as they are. Where the
-// body is bound to an HttpBody itself, the form has exactly one part, which becomes it.
+// appendForm reads a form and appends its wire form. Each part is a field of the message that the
+// body is bound to, named as in a query: text becomes what a query parameter of that name would be,
+// a file becomes an HttpBody with its content type, or bytes as they are. Where the body is bound
+// to an HttpBody itself, the form has exactly one part, which becomes it.
 func (x *exchange) appendForm(dst []byte, f form) ([]byte, error) {
 	body, err := x.readBody()
 	if err != nil {

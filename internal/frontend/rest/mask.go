@@ -10,11 +10,12 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// appendMask derives the update_mask of a PATCH from the fields that are present in the JSON of its body, and appends its
-// wire form. It does so if the body is a message field, the request has an update_mask, and the query gives none.
+// appendMask derives the update_mask of a PATCH from the fields that are present in the JSON of its
+// body, and appends its wire form. It does so if the body is a message field, the request has an
+// update_mask, and the query gives none.
 //
-// Inside singular messages of the API's own the mask has the innermost fields. A list, a map or a well-known type is one
-// field. A field that is null is present: it is to be cleared.
+// Inside singular messages of the API's own the mask has the innermost fields. A list, a map or a
+// well-known type is one field. A field that is null is present: it is to be cleared.
 func (x *exchange) appendMask(dst, body []byte) ([]byte, error) {
 	b := x.binding
 	if x.r.Method != http.MethodPatch || x.masked || !isPlainMessage(b.Body.Descriptor()) {
@@ -50,7 +51,8 @@ func isNull(text []byte) bool {
 	return false
 }
 
-// isPlainMessage reports whether the field is a singular message whose JSON is an object with its fields.
+// isPlainMessage reports whether the field is a singular message whose JSON is an object with its
+// fields.
 func isPlainMessage(fd protoreflect.FieldDescriptor) bool {
 	return fd.Message() != nil && !fd.IsList() && !fd.IsMap() && fd.Message().FullName().Parent() != "google.protobuf"
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// bindQuery appends the wire form of the query parameters. Parameters are separated by `&` only, `+` is a space, and a parameter
-// without `=` is one with an empty value.
+// bindQuery appends the wire form of the query parameters. Parameters are separated by `&` only,
+// `+` is a space, and a parameter without `=` is one with an empty value.
 func (x *exchange) bindQuery(dst []byte) ([]byte, error) {
 	q := queryBinder{x: x}
 	if b := x.binding; b.Body != nil {
@@ -22,7 +22,8 @@ func (x *exchange) bindQuery(dst []byte) ([]byte, error) {
 		_ = q.bound.claim(b.Body)
 	}
 	for _, v := range x.binding.Vars {
-		_ = q.bound.claim(v) // Nor what the path sets of one: it comes last, and would drop the other member in silence.
+		// Nor what the path sets of one: it comes last, and would drop the other member in silence.
+		_ = q.bound.claim(v)
 	}
 	for raw := range strings.SplitSeq(x.r.URL.RawQuery, "&") {
 		if raw == "" {
@@ -95,8 +96,8 @@ func (q *queryBinder) bind(dst []byte, name, value string) ([]byte, error) {
 	return out, nil
 }
 
-// besideBody is for a parameter of a request that is the body. A raw body takes any: who calls a webhook chooses its query, and
-// a method that takes the body as it is has no fields to name.
+// besideBody is for a parameter of a request that is the body. A raw body takes any: who calls a
+// webhook chooses its query, and a method that takes the body as it is has no fields to name.
 func (q *queryBinder) besideBody(name, value string) error {
 	if known, err := q.system(name, value); known {
 		return err
@@ -108,8 +109,8 @@ func (q *queryBinder) besideBody(name, value string) error {
 }
 
 // system obeys the system parameters of Google's APIs that its REST clients send with each request
-// (https://cloud.google.com/apis/docs/system-parameters). Only their form with a dollar sign is known, which no field has that its schema
-// does not name so; such a field comes first.
+// (https://cloud.google.com/apis/docs/system-parameters). Only their form with a dollar sign is
+// known, which no field has that its schema does not name so; such a field comes first.
 func (q *queryBinder) system(name, value string) (known bool, err error) {
 	switch name {
 	case "$prettyPrint":
@@ -130,7 +131,8 @@ func (q *queryBinder) system(name, value string) (known bool, err error) {
 	}
 }
 
-// agree compares the value of a field that the path gives too. Different texts may be the same value, such as 1 and 01.
+// agree compares the value of a field that the path gives too. Different texts may be the same
+// value, such as 1 and 01.
 func (q *queryBinder) agree(f *transcode.Field, name, value, inPath string) error {
 	if value == inPath {
 		return nil
@@ -165,5 +167,6 @@ func isFieldMask(fd protoreflect.FieldDescriptor) bool {
 	return fd.Message() != nil && fd.Message().FullName() == "google.protobuf.FieldMask" && !fd.IsList()
 }
 
-// reason is an error of the transcoder as the client may read it: those speak of the input and the schema only.
+// reason is an error of the transcoder as the client may read it: those speak of the input and the
+// schema only.
 func reason(err error) string { return clip(err.Error()) }

@@ -52,7 +52,8 @@ func TestMasksWithoutJSONForm(t *testing.T) {
 	})
 }
 
-// TestWholeAndParts refuses a message that is given as a whole and in parts, since one of them would be lost or merged by chance.
+// TestWholeAndParts refuses a message that is given as a whole and in parts, since one of them
+// would be lost or merged by chance.
 func TestWholeAndParts(t *testing.T) {
 	runBinding(t, newWorld(t, frontend.Options{}), []bindingCase{
 		{name: "whole, then a part", method: "GET", path: "/v1/echo?nested={}&nested.value=x", status: 400, message: "given as a whole"},
@@ -95,7 +96,8 @@ func TestMemoryOfParameters(t *testing.T) {
 	}
 }
 
-// TestSystemParameters obeys what Google's REST clients send with each request, and nothing else that no field is named like.
+// TestSystemParameters obeys what Google's REST clients send with each request, and nothing else
+// that no field is named like.
 func TestSystemParameters(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	w.eachVersion(t, func(t *testing.T, c *client) {
@@ -118,7 +120,8 @@ func TestSystemParameters(t *testing.T) {
 	})
 }
 
-// TestRawBodyWithQuery has a webhook, whose caller chooses the query. Fields beside the body are still checked.
+// TestRawBodyWithQuery has a webhook, whose caller chooses the query. Fields beside the body are
+// still checked.
 func TestRawBodyWithQuery(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	w.eachVersion(t, func(t *testing.T, c *client) {

@@ -15,7 +15,8 @@ const octetStream = "application/octet-stream"
 // errBadWire says that a message of the upstream is no protobuf.
 var errBadWire = errors.New("malformed google.api.HttpBody")
 
-// appendResponse appends the JSON of a response message, or of the field of it that response_body names.
+// appendResponse appends the JSON of a response message, or of the field of it that response_body
+// names.
 func (x *exchange) appendResponse(dst, wire []byte) ([]byte, error) {
 	var err error
 	var note *transcode.RangeError
@@ -29,7 +30,8 @@ func (x *exchange) appendResponse(dst, wire []byte) ([]byte, error) {
 		x.method.Depart(note)
 	}
 	if err != nil {
-		// The schema and the upstream disagree, or the message exceeds a limit; either way the client is not to blame.
+		// The schema and the upstream disagree, or the message exceeds a limit; either way the
+		// client is not to blame.
 		return dst, frontend.Errorf(codes.Internal, "the upstream's answer cannot be written as JSON").WithCause(err)
 	}
 	x.method.Converted(frontend.ToJSON, began)
@@ -52,8 +54,9 @@ func (x *exchange) responsePath() []protoreflect.FieldDescriptor {
 	return x.binding.ResponseBody.Path()
 }
 
-// rawType is the Content-Type of raw content. Without one, which is also what an HTTP/2 server makes of one that is no field value, a
-// browser would guess, which is how uploads become scripts.
+// rawType is the Content-Type of raw content. Without one, which is also what an HTTP/2 server
+// makes of one that is not a field value, a browser would guess, which is how uploads become
+// scripts.
 func rawType(contentType []byte) string {
 	for _, c := range contentType {
 		if c < ' ' && c != '\t' || c == 0x7f {
