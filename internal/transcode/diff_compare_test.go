@@ -102,13 +102,13 @@ func (p *pair) compareAnswer(wire, strict []byte, strictErr error) error {
 	got, note, err := p.ours.AnswerToJSON([]byte(prefix), wire)
 	if strictErr == nil {
 		if err != nil || note != nil || !bytes.Equal(got, strict) {
-			return fmt.Errorf("the answer is %s (%v, %v)\nstrictly %s", got, note, err, strict)
+			return fmt.Errorf("the answer is %s (note %v, error %w)\nstrictly %s", got, note, err, strict)
 		}
 		return nil
 	}
 	// Invalid UTF-8 in a value that a later one replaces is not written, and needs no note.
 	if err == nil && (note == nil && !strings.Contains(strictErr.Error(), "valid UTF-8") || !json.Valid(got[len(prefix):])) {
-		return fmt.Errorf("the answer is %s (%v)\nthough strictly there is none: %w", got, note, strictErr)
+		return fmt.Errorf("the answer is %s (note: %t)\nthough strictly there is none: %w", got, note != nil, strictErr)
 	}
 	var rangeError *transcode.RangeError
 	if errors.As(err, &rangeError) {

@@ -15,6 +15,10 @@ func (e *encoder) any(out []byte, from, to int) ([]byte, bool) {
 		switch c.tag {
 		case 1<<3 | wireBytes:
 			url.from, url.to = e.payload(c.at, c.p)
+			// A URL that a later one replaces must be valid, too.
+			if !e.lenient && !utf8.Valid(e.in[url.from:url.to]) {
+				return e.malformed(url.from, out, "valid UTF-8")
+			}
 		case 2<<3 | wireBytes:
 			value.from, value.to = e.payload(c.at, c.p)
 		}
@@ -23,11 +27,8 @@ func (e *encoder) any(out []byte, from, to int) ([]byte, bool) {
 		return out, false
 	}
 	name := e.in[url.from:url.to]
-	if !utf8.Valid(name) {
-		if e.depart("invalid UTF-8 in a type URL") {
-			return e.rawAny(out, name, value), true
-		}
-		return e.malformed(url.from, out, "valid UTF-8")
+	if !utf8.Valid(name) && e.depart("invalid UTF-8 in a type URL") {
+		return e.rawAny(out, name, value), true
 	}
 	if len(name) == 0 {
 		switch {

@@ -100,11 +100,11 @@ func (e *encoder) index(m *program, from, to, base, oneofs int) bool {
 
 // compareOccurrences orders by the declaration of the fields, extensions last and by their full
 // names, and then by place.
-func (m *program) compareOccurrences(a, b occurrence) int {
+func (p *program) compareOccurrences(a, b occurrence) int {
 	i, j := a.key>>1, b.key>>1
 	if i != j {
 		if min(i, j) >= extensionIndex {
-			return cmp.Compare(m.fieldAt(i).fd.FullName(), m.fieldAt(j).fd.FullName())
+			return cmp.Compare(p.fieldAt(i).fd.FullName(), p.fieldAt(j).fd.FullName())
 		}
 		return cmp.Compare(i, j)
 	}

@@ -42,5 +42,5 @@ func Example() {
 	// Output:
 	// 0a09706167655f73697a6518032001
 	// {"name":"page_size","number":4,"label":"LABEL_OPTIONAL"} <nil> <nil>
-	// /number: expected an integer, found string "three" (offset 10)
+	// /number: expected an integer of 32 bits, found string "three" (offset 10)
 }

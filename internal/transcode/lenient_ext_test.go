@@ -26,7 +26,7 @@ func TestAnswersWithoutJSONForm(t *testing.T) {
 		return protowire.AppendFixed64(protowire.AppendTag(nil, num, protowire.Fixed64Type), math.Float64bits(v))
 	}
 	seconds := func(s, n int64) []byte { return concat(varint(1, s), varint(2, n)) }
-	any := func(url string, value []byte) []byte { return concat(field(1, text(url)), field(2, value)) }
+	anyOf := func(url string, value []byte) []byte { return concat(field(1, text(url)), field(2, value)) }
 	const prefix = "type.googleapis.com/"
 	for _, tt := range []struct {
 		name    string
@@ -35,18 +35,18 @@ func TestAnswersWithoutJSONForm(t *testing.T) {
 		want    string
 		note    string
 	}{
-		{"an Any of an unknown type", knownType, field(22, any(prefix+"hidden.Thing", []byte{8, 1})),
+		{"an Any of an unknown type", knownType, field(22, anyOf(prefix+"hidden.Thing", []byte{8, 1})),
 			`{"any":{"@type":"type.googleapis.com/hidden.Thing","value":"CAE="}}`, `/any: google.protobuf.Any: resolve "type.googleapis.com/hidden.Thing": proto: not found`},
-		{"an Any that is broken", knownType, field(22, any(prefix+bookType, []byte{0x0a, 5, 'x'})),
+		{"an Any that is broken", knownType, field(22, anyOf(prefix+bookType, []byte{0x0a, 5, 'x'})),
 			`{"any":{"@type":"type.googleapis.com/judge.proto3.Book","value":"CgV4"}}`,
 			`/any/name: google.protobuf.Any holds no valid judge.proto3.Book: expected a length within the message (offset 45)`},
-		{"a broken Any in an Any", knownType, field(22, any(prefix+"google.protobuf.Any", any(prefix+bookType, []byte{0x0a, 5}))),
+		{"a broken Any in an Any", knownType, field(22, anyOf(prefix+"google.protobuf.Any", anyOf(prefix+bookType, []byte{0x0a, 5}))),
 			`{"any":{"@type":"type.googleapis.com/google.protobuf.Any","value":{"@type":"type.googleapis.com/judge.proto3.Book","value":"CgU="}}}`,
 			`/any/name: google.protobuf.Any holds no valid judge.proto3.Book: expected a length within the message (offset 88)`},
 		{"an Any without a type", knownType, field(22, field(2, []byte{1})), `{"any":{"@type":"","value":"AQ=="}}`, `/any: google.protobuf.Any without a type URL`},
-		{"an Any whose type is not UTF-8", knownType, field(22, any("x\xff/y", []byte{1})),
+		{"an Any whose type is not UTF-8", knownType, field(22, anyOf("x\xff/y", []byte{1})),
 			"{\"any\":{\"@type\":\"x\uFFFD/y\",\"value\":\"AQ==\"}}", `/any: invalid UTF-8 in a type URL`},
-		{"two values", knownType, concat(field(14, nil), field(22, any("hidden.Thing", nil))),
+		{"two values", knownType, concat(field(14, nil), field(22, anyOf("hidden.Thing", nil))),
 			`{"valueList":[null],"any":{"@type":"hidden.Thing","value":""}}`, `/valueList/0: google.protobuf.Value with none of its fields set (and 1 more)`},
 		{"a Value that is NaN", knownType, field(23, double(2, math.NaN())), `{"value":"NaN"}`, `/value: google.protobuf.Value with the number NaN`},
 		{"a Value that is infinite", knownType, field(23, double(2, math.Inf(-1))), `{"value":"-Infinity"}`, `/value: google.protobuf.Value with the number -Inf`},
