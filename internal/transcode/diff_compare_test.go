@@ -102,7 +102,7 @@ func (p *pair) compareAnswer(wire, strict []byte, strictErr error) error {
 	got, note, err := p.ours.AnswerToJSON([]byte(prefix), wire)
 	if strictErr == nil {
 		if err != nil || note != nil || !bytes.Equal(got, strict) {
-			return fmt.Errorf("the answer is %s (note %v, error %w)\nstrictly %s", got, note, err, strict)
+			return fmt.Errorf("the answer is %s (note: %t, error: %w)\nstrictly %s", got, note != nil, err, strict)
 		}
 		return nil
 	}

@@ -10,8 +10,8 @@ import (
 // How far generated wire departs from what a serialiser writes.
 const (
 	canonical = iota // fields once and in order, lists and maps contiguous
-	// scrambled has any order, repeated singulars, split messages and lists, packed and unpacked lists
-	// mixed, and unknown fields.
+	// scrambled has any order, repeated singulars, split messages and lists, unknown fields, and
+	// packed and unpacked lists mixed.
 	scrambled
 	defective  // also wrong wire types, bad UTF-8, bad lengths and tags
 	wireLevels // number of levels

@@ -9,7 +9,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// A compiler belongs to a schema. A codec belongs to a message type, and a field to a path within it.
+// A compiler belongs to a schema. A codec belongs to a message type, and a field to a path within
+// it.
 func Example() {
 	compiler := transcode.NewCompiler(protoregistry.GlobalTypes, transcode.Options{UseProtoNames: true})
 	codec, err := compiler.Codec((&descriptorpb.FieldDescriptorProto{}).ProtoReflect().Descriptor())

@@ -163,9 +163,9 @@ func shorten(name string) string {
 	return name
 }
 
-// setEntry makes the field one entry of the map that the path ends at, given the key in brackets. The
-// key may hold brackets, but not "][" or "].". So "filter[a][b]" is an error: whoever writes it means an
-// entry within an entry.
+// setEntry makes the field one entry of the map that the path ends at, given the key in brackets.
+// The key may hold brackets, but not "][" or "].". So "filter[a][b]" is an error: whoever writes it
+// means an entry within an entry.
 func (f *Field) setEntry(rest []byte) error {
 	m := f.last()
 	if rest[len(rest)-1] != ']' || bytes.Contains(rest, []byte("][")) || bytes.Contains(rest, []byte("].")) {
