@@ -22,7 +22,16 @@ import (
 //		annotations on | off
 //		timeout          <duration> | off
 //		max_request_size <size>
-//		json     { use_proto_names | emit_defaults | enums_as_numbers | discard_unknown }
+//		json     {
+//			use_proto_names
+//			emit_defaults
+//			enums_as_numbers
+//			discard_unknown
+//			enum_prefix      keep | omit
+//			enum_case        exact | any | lower
+//			max_depth        <number>
+//			max_answer_depth <number>
+//		}
 //		query    reject_unknown | ignore_unknown
 //		metadata { request|response [+|-]<glob> [<as>] }
 //		cors       <origin>...
@@ -121,6 +130,10 @@ func (p *directive) json(d *dispenser) error {
 		"emit_defaults":    flag(&j.EmitDefaults),
 		"enums_as_numbers": flag(&j.EnumsAsNumbers),
 		"discard_unknown":  flag(&j.DiscardUnknown),
+		"enum_prefix":      choice(&j.EnumPrefix, "keep", "omit"),
+		"enum_case":        choice(&j.EnumCase, "exact", "any", "lower"),
+		"max_depth":        depth(&j.MaxDepth),
+		"max_answer_depth": depth(&j.MaxAnswerDepth),
 	}.parse(d, "json")
 }
 

@@ -59,6 +59,22 @@ func TestErrors(t *testing.T) {
 			":8080\ngrpc_gateway h:1 {\n\tquery lenient\n}",
 			`query "lenient": expected reject_unknown or ignore_unknown, at Caddyfile:3`,
 		},
+		"no such case of enums": {
+			":8080\ngrpc_gateway h:1 {\n\tjson {\n\t\tenum_case upper\n\t}\n}",
+			`enum_case "upper": expected exact or any or lower, at Caddyfile:4`,
+		},
+		"no such prefix of enums": {
+			":8080\ngrpc_gateway h:1 {\n\tjson {\n\t\tenum_prefix strip\n\t}\n}",
+			`enum_prefix "strip": expected keep or omit, at Caddyfile:4`,
+		},
+		"too deep": {
+			":8080\ngrpc_gateway h:1 {\n\tjson {\n\t\tmax_depth 10001\n\t}\n}",
+			`max_depth "10001": expected a number from 1 to 10000, at Caddyfile:4`,
+		},
+		"no depth": {
+			":8080\ngrpc_gateway h:1 {\n\tjson {\n\t\tmax_answer_depth off\n\t}\n}",
+			`max_answer_depth "off": expected a number from 1 to 10000, at Caddyfile:4`,
+		},
 		"no such way of errors": {
 			":8080\ngrpc_gateway h:1 {\n\terrors json\n}",
 			`errors "json": expected status or pass, at Caddyfile:3`,
@@ -137,7 +153,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown json option": {
 			":8080\ngrpc_gateway h:1 {\n\tjson {\n\t\tpretty\n\t}\n}",
-			`unknown option "pretty" in json: expected one of discard_unknown, emit_defaults, enums_as_numbers, use_proto_names, at Caddyfile:4`,
+			`unknown option "pretty" in json: expected one of discard_unknown, emit_defaults, enum_case, enum_prefix, enums_as_numbers, max_answer_depth, max_depth, use_proto_names, at Caddyfile:4`,
 		},
 		"bad pattern": {
 			":8080\ngrpc_gateway h:1 {\n\texpose /user\n}",

@@ -200,6 +200,23 @@ func size(to *int64) option {
 	}
 }
 
+// depth is an option with a limit of nesting.
+func depth(to *int) option {
+	return func(d *dispenser) error {
+		name := d.Val()
+		got, err := one(d, "a number from 1 to 10000")
+		if err != nil {
+			return err
+		}
+		n, err := strconv.Atoi(got)
+		if err != nil || n < 1 || n > 10_000 {
+			return d.Errf("%s %q: expected a number from 1 to 10000", name, got)
+		}
+		*to = n
+		return nil
+	}
+}
+
 func parseCount(s string) (int, error) {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
 // Handler puts gRPC services on the web. It answers REST requests by the `google.api.http` rules of their methods and by
@@ -122,6 +123,7 @@ type Handler struct {
 	log       *zap.Logger
 	protocols protocols
 	routing   routing
+	json      transcode.Options
 	replaced  atomic.Bool // by another config; some connections may not know yet
 }
 
@@ -145,8 +147,26 @@ type JSONOptions struct {
 	// Write enum values as numbers. Both are read in any case.
 	EnumsAsNumbers bool `json:"enums_as_numbers,omitempty"`
 
-	// Skip unknown fields and unknown enum names in requests. By default they are refused with 400.
+	// Skip unknown fields and unknown enum names in bodies, and unknown enum names in queries. Default: false, they are
+	// refused with 400.
 	DiscardUnknown bool `json:"discard_unknown,omitempty"`
+
+	// Whether the names of enum values have the name of their type in front. `keep` (default) writes them as they are
+	// declared, and reads nothing else. `omit` writes `PENDING` for the value `ORDER_STATUS_PENDING` of the enum `OrderStatus`,
+	// and reads both. A name that would not be unique is written in full.
+	EnumPrefix string `json:"enum_prefix,omitempty"`
+
+	// The case of the names of enum values. `exact` (default) reads and writes them as they are declared. `any` reads
+	// them in any case. `lower` also writes them in lower case.
+	EnumCase string `json:"enum_case,omitempty"`
+
+	// How deeply messages, lists and objects in a request may be nested, from 1 to 10000. A request that goes deeper is refused with
+	// 400. A level takes about 1 KiB of memory while the request is converted. Default: 100.
+	MaxDepth int `json:"max_depth,omitempty"`
+
+	// How deeply they may be nested in an answer, from 1 to 10000. An answer that goes deeper becomes 500. A level takes about 2 KiB
+	// of memory while the answer is converted. Default: 1000.
+	MaxAnswerDepth int `json:"max_answer_depth,omitempty"`
 }
 
 // Metadata says which headers are passed on. A direction without rules has a default set: all request
@@ -187,6 +207,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.validate(); err != nil {
 		return err
 	}
+	var err error
+	if h.json, err = h.JSON.compile(); err != nil {
+		return fmt.Errorf("json: %w", err)
+	}
 	options, err := h.compileOptions()
 	if err != nil {
 		return err
@@ -208,7 +232,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := h.routing.provision(h.log, table, h.JSON.compiled(), upstreams); err != nil {
+	if err := h.routing.provision(h.log, table, h.json, upstreams); err != nil {
 		return err
 	}
 	h.app.handlers = append(h.app.handlers, h)

@@ -45,7 +45,7 @@ func (p *protocols) provision(h *Handler, opts frontend.Options, table *routes.C
 	if h.Health != nil && *h.Health {
 		health.Register(services, health.Config{Table: h.routing.last, Ready: h.routing.ready, Drain: exitDrain})
 	}
-	methods, err := services.Methods(h.JSON.compiled())
+	methods, err := services.Methods(h.json)
 	if err != nil {
 		return err
 	}

@@ -264,6 +264,7 @@ func (h *Handler) compileRoutes() (*routes.Config, error) {
 		FullyDecode: h.FullyDecodeReserved,
 		Owner:       func(upstream, method string) any { return newMethodMetrics(upstream, method) },
 		Timed:       timed,
+		Departed:    departed,
 	}
 	for i := range h.Routes {
 		r := h.Routes[i].compiled()
@@ -273,17 +274,4 @@ func (h *Handler) compileRoutes() (*routes.Config, error) {
 		cfg.Routes = append(cfg.Routes, r)
 	}
 	return cfg, nil
-}
-
-// compiled are the options for the codecs.
-func (j *JSONOptions) compiled() transcode.Options {
-	if j == nil {
-		return transcode.Options{}
-	}
-	return transcode.Options{
-		UseProtoNames:  j.UseProtoNames,
-		EmitDefaults:   j.EmitDefaults,
-		EnumsAsNumbers: j.EnumsAsNumbers,
-		DiscardUnknown: j.DiscardUnknown,
-	}
 }

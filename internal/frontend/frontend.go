@@ -21,6 +21,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/caddy-grpc/gateway/internal/httprule"
 	"github.com/caddy-grpc/gateway/internal/transcode"
@@ -28,19 +29,23 @@ import (
 
 // Method is one RPC that can be called.
 type Method struct {
-	Name       string // "package.Service/Method"
-	Path       string // "/package.Service/Method"
-	Upstream   string // name of the upstream, for metrics and logs
-	Desc       protoreflect.MethodDescriptor
-	Conn       grpc.ClientConnInterface // raw: messages are mem.BufferSlice (sent), *mem.BufferSlice (received)
-	Request    *transcode.Codec
-	Response   *transcode.Codec
-	Types      transcode.Resolver // for the details of errors
-	Timeout    time.Duration      // default deadline of unary calls; 0 is none
+	Name     string // "package.Service/Method"
+	Path     string // "/package.Service/Method"
+	Upstream string // name of the upstream, for metrics and logs
+	Desc     protoreflect.MethodDescriptor
+	Conn     grpc.ClientConnInterface // raw: messages are mem.BufferSlice (sent), *mem.BufferSlice (received)
+	Request  *transcode.Codec
+	Response *transcode.Codec
+	Types    transcode.Resolver // for the details of errors
+	// Files are those of the schema, for server reflection. Nil for methods without a schema.
+	Files      *protoregistry.Files
+	Timeout    time.Duration // default deadline of unary calls; 0 is none
 	Idempotent bool
 	StreamDesc grpc.StreamDesc
 	// Timed, where not nil, is told how long conversions take: of one in 64, at random. See Clock.
 	Timed func(Direction, time.Duration)
+	// Departed, if set, is told about each answer with a value that has no JSON form, which was written as something close to it.
+	Departed func(note error)
 	// ToWire and ToJSON say how large converted messages are beside what they were made of.
 	ToWire, ToJSON Ratio
 	// Owner is what the table's maker keeps with the method. Frontends take no notice of it.

@@ -1,9 +1,7 @@
 package frontend
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,7 +9,7 @@ import (
 
 	_ "google.golang.org/genproto/googleapis/rpc/errdetails" // The usual details are known also where the upstream's schema lacks them.
 	spb "google.golang.org/genproto/googleapis/rpc/status"
-	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -20,8 +18,9 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// AppendStatusJSON appends a google.rpc.Status as ProtoJSON, on one line. Details are resolved in types, which may be nil, then among the
-// types of google/rpc/error_details.proto; one of an unknown type, or that is broken, is written as {"@type":…,"value":"<base64>"}.
+// AppendStatusJSON appends a google.rpc.Status as ProtoJSON, on one line. Details are resolved in
+// types, which may be nil, then among the types of google/rpc/error_details.proto; one of an
+// unknown type, or that is broken, is written as {"@type":…,"value":"<base64>"}.
 func AppendStatusJSON(dst []byte, st *spb.Status, types transcode.Resolver) []byte {
 	dst = append(dst, `{"code":`...)
 	dst = strconv.AppendInt(dst, int64(st.GetCode()), 10)
@@ -40,14 +39,16 @@ func AppendStatusJSON(dst []byte, st *spb.Status, types transcode.Resolver) []by
 	return append(dst, '}')
 }
 
-// AppendAnyJSON appends a google.protobuf.Any as AppendStatusJSON does with details.
+// AppendAnyJSON appends a google.protobuf.Any as AppendStatusJSON does with details. It is written
+// as the same Any in an answer would be: what has no JSON form is written as something close to it.
 func AppendAnyJSON(dst []byte, detail *anypb.Any, types transcode.Resolver) []byte {
-	text, err := protojson.MarshalOptions{Resolver: resolver{types}}.Marshal(detail)
+	codec, err := compilerOf(types).Codec(detail.ProtoReflect().Descriptor())
 	if err == nil {
-		// protojson varies its spacing on purpose; the body of an error should not.
-		compact := bytes.NewBuffer(dst)
-		if json.Compact(compact, text) == nil {
-			return compact.Bytes()
+		// Not proto.Marshal, which refuses a type URL that is not UTF-8.
+		wire := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), detail.GetTypeUrl())
+		wire = protowire.AppendBytes(protowire.AppendTag(wire, 2, protowire.BytesType), detail.GetValue())
+		if out, _, err := codec.AnswerToJSON(dst, wire); err == nil {
+			return out
 		}
 	}
 	dst = append(dst, `{"@type":`...)
@@ -55,6 +56,15 @@ func AppendAnyJSON(dst []byte, detail *anypb.Any, types transcode.Resolver) []by
 	dst = append(dst, `,"value":"`...)
 	dst = base64.StdEncoding.AppendEncode(dst, detail.GetValue())
 	return append(dst, `"}`...)
+}
+
+// compilerOf returns the compiler that resolves Any in types. Those of a table's methods are
+// compilers themselves.
+func compilerOf(types transcode.Resolver) *transcode.Compiler {
+	if c, ok := types.(*transcode.Compiler); ok {
+		return c
+	}
+	return transcode.NewCompiler(resolver{types}, transcode.Options{})
 }
 
 // AppendJSONString appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD.
@@ -88,7 +98,8 @@ func AppendJSONString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// common are the types that every client can be expected to know. What else happens to be compiled into the server is no business of theirs.
+// common are the types that every client can be expected to know. What else happens to be compiled
+// into the server is no business of theirs.
 func common(name protoreflect.FullName) bool {
 	return name.Parent() == "google.rpc" || name.Parent() == "google.protobuf"
 }
@@ -134,7 +145,8 @@ func (r resolver) FindExtensionByNumber(name protoreflect.FullName, n protorefle
 	return r.types.FindExtensionByNumber(name, n)
 }
 
-// UnmarshalDetail is for protocols that write a detail in a form of their own: it finds the detail's type and decodes it.
+// UnmarshalDetail is for protocols that write a detail in a form of their own: it finds the
+// detail's type and decodes it.
 func UnmarshalDetail(detail *anypb.Any, types transcode.Resolver) (proto.Message, error) {
 	m, err := anypb.UnmarshalNew(detail, proto.UnmarshalOptions{Resolver: resolver{types}})
 	if err != nil {

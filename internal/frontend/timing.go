@@ -34,3 +34,10 @@ func (m *Method) Converted(d Direction, began time.Time) {
 		m.Timed(d, time.Since(began))
 	}
 }
+
+// Depart notes that a value of an answer had no JSON form and was written as something close to it.
+func (m *Method) Depart(note error) {
+	if m.Departed != nil {
+		m.Departed(note)
+	}
+}

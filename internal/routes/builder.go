@@ -79,7 +79,8 @@ func (b *builder) newMethod(m *Member, sm *schema.Method) (*frontend.Method, err
 		Conn:       m.Conn,
 		Request:    request,
 		Response:   response,
-		Types:      m.Schema.Types(),
+		Types:      m.Codecs,
+		Files:      m.Schema.Types().Files(),
 		Timeout:    max(0, cmp.Or(m.Timeout, b.cfg.Timeout)),
 		Idempotent: sm.Idempotent,
 		StreamDesc: grpc.StreamDesc{
@@ -89,6 +90,8 @@ func (b *builder) newMethod(m *Member, sm *schema.Method) (*frontend.Method, err
 		},
 		Owner: b.cfg.owner(m.Label, sm.Name),
 		Timed: b.cfg.Timed,
+
+		Departed: b.cfg.departed(m.Label, sm.Name),
 	}, nil
 }
 

@@ -35,6 +35,8 @@ type Config struct {
 	Owner func(upstream, method string) any
 	// Timed becomes frontend.Method.Timed.
 	Timed func(frontend.Direction, time.Duration)
+	// Departed makes frontend.Method.Departed for a method of an upstream. Nil makes none.
+	Departed func(upstream, method string) func(note error)
 }
 
 // Member is one upstream of a handler with the schema that it has at the moment.
@@ -137,6 +139,13 @@ type builder struct {
 }
 
 func (b *builder) problem(p Problem) { b.out.Problems = append(b.out.Problems, p) }
+
+func (cfg *Config) departed(upstream, method string) func(note error) {
+	if cfg.Departed == nil {
+		return nil
+	}
+	return cfg.Departed(upstream, method)
+}
 
 func (cfg *Config) owner(upstream, method string) any {
 	if cfg.Owner == nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// TestNoAllocation converts messages with all but Any, once the pools are filled and the output has room. (Under the race
-// detector, pools drop at random what is put there.)
+// TestNoAllocation converts messages with all but Any, once the pools are filled and the output has
+// room. (Under the race detector, pools drop at random what is put there.)
 func TestNoAllocation(t *testing.T) {
 	for _, tt := range []struct {
 		message protoreflect.FullName

@@ -12,8 +12,8 @@ func appendBase64(out, b []byte) []byte {
 	return append(out, '"')
 }
 
-// base64Encoding tells the encoding of s by its letters and its length: the standard or the URL alphabet, with padding or
-// without.
+// base64Encoding tells the encoding of s by its letters and its length: the standard or the URL
+// alphabet, with padding or without.
 func base64Encoding(s []byte) *base64.Encoding {
 	url := bytes.IndexByte(s, '-') >= 0 || bytes.IndexByte(s, '_') >= 0
 	switch padded := len(s)%4 == 0; {
@@ -29,7 +29,7 @@ func base64Encoding(s []byte) *base64.Encoding {
 }
 
 // bytes reads a string of base64 and appends the length and the bytes.
-func (d *reader) bytes(p int, out []byte) (int, []byte) {
+func (d *decoder) bytes(p int, out []byte) (int, []byte) {
 	s, q := d.text(p)
 	if q < 0 {
 		return q, out

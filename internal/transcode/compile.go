@@ -7,10 +7,11 @@ import (
 	"sync"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// A Compiler compiles message types to codecs when they are first used, and keeps them. It is safe for
-// concurrent use.
+// A Compiler compiles message types to codecs when they are first used, and keeps them. It is safe
+// for concurrent use.
 type Compiler struct {
 	types Resolver
 	opts  Options
@@ -21,14 +22,20 @@ type Compiler struct {
 	enums    map[protoreflect.EnumDescriptor]*enumTable
 	anyTypes map[string]*program
 
-	readers sync.Pool
-	writers sync.Pool
+	numbers     *Compiler // the same with EnumsAsNumbers
+	numbersOnce sync.Once
+
+	decoders sync.Pool
+	encoders sync.Pool
 }
 
 // NewCompiler returns a compiler that resolves Any and extensions in types, which may be nil.
 func NewCompiler(types Resolver, opts Options) *Compiler {
 	if opts.MaxDepth <= 0 {
 		opts.MaxDepth = DefaultMaxDepth
+	}
+	if opts.MaxWireDepth <= 0 {
+		opts.MaxWireDepth = DefaultMaxWireDepth
 	}
 	if opts.MaxOutput <= 0 {
 		opts.MaxOutput = DefaultMaxOutput
@@ -44,19 +51,72 @@ func NewCompiler(types Resolver, opts Options) *Compiler {
 		enums:    make(map[protoreflect.EnumDescriptor]*enumTable),
 		anyTypes: make(map[string]*program),
 	}
-	c.readers.New = func() any { return &reader{c: c} }
-	c.writers.New = func() any { return &writer{c: c} }
+	c.decoders.New = func() any { return &decoder{c: c} }
+	c.encoders.New = func() any { return &encoder{c: c} }
 	return c
 }
 
-// Codec returns the codec of a message type. Recursive types are handled. It fails for a type that is not linked (a
-// placeholder) and for proto1's MessageSet; a type within that cannot be converted fails when a message uses it.
+// withEnumNumbers returns the compiler with the same options and EnumsAsNumbers, which is made when
+// it is first needed.
+func (c *Compiler) withEnumNumbers() *Compiler {
+	if c.opts.EnumsAsNumbers {
+		return c
+	}
+	c.numbersOnce.Do(func() {
+		opts := c.opts
+		opts.EnumsAsNumbers = true
+		c.numbers = NewCompiler(c.types, opts)
+	})
+	return c.numbers
+}
+
+// Codec returns the codec of a message type. Recursive types are handled. It fails for a type that
+// is not linked (a placeholder) and for proto1's MessageSet; a type within that cannot be converted
+// fails when a message uses it.
 func (c *Compiler) Codec(md protoreflect.MessageDescriptor) (*Codec, error) {
 	p := c.program(md)
 	if err := p.use(); err != nil {
 		return nil, err
 	}
 	return &Codec{program: p}, nil
+}
+
+// A Compiler resolves types itself, so that whoever has one for a schema needs nothing else to
+// write an Any.
+var _ Resolver = (*Compiler)(nil)
+
+// FindMessageByName implements Resolver.
+func (c *Compiler) FindMessageByName(name protoreflect.FullName) (protoreflect.MessageType, error) {
+	if c.types == nil {
+		return nil, protoregistry.NotFound
+	}
+	return c.types.FindMessageByName(name)
+}
+
+// FindMessageByURL implements Resolver.
+func (c *Compiler) FindMessageByURL(url string) (protoreflect.MessageType, error) {
+	if c.types == nil {
+		return nil, protoregistry.NotFound
+	}
+	return c.types.FindMessageByURL(url)
+}
+
+// FindExtensionByName implements Resolver.
+func (c *Compiler) FindExtensionByName(name protoreflect.FullName) (protoreflect.ExtensionType, error) {
+	if c.types == nil {
+		return nil, protoregistry.NotFound
+	}
+	return c.types.FindExtensionByName(name)
+}
+
+// FindExtensionByNumber implements Resolver.
+func (c *Compiler) FindExtensionByNumber(
+	message protoreflect.FullName, number protoreflect.FieldNumber,
+) (protoreflect.ExtensionType, error) {
+	if c.types == nil {
+		return nil, protoregistry.NotFound
+	}
+	return c.types.FindExtensionByNumber(message, number)
 }
 
 // program returns the program of a message type, which may not be compiled yet.
@@ -85,7 +145,7 @@ func (c *Compiler) enum(ed protoreflect.EnumDescriptor) *enumTable {
 	if t != nil {
 		return t
 	}
-	t = compileEnum(ed)
+	t = compileEnum(ed, c.opts)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if other := c.enums[ed]; other != nil {
@@ -166,7 +226,8 @@ func (p *program) compile() {
 	p.wkt, p.err = wellKnownOf(p)
 }
 
-// number fills the tables that find a field by its number: dense up to where half of the slots would be empty.
+// number fills the tables that find a field by its number: dense up to where half of the slots
+// would be empty.
 func (p *program) number() {
 	limit := int32(4*len(p.fields) + 16)
 	size := int32(0)
@@ -189,7 +250,7 @@ func (p *program) number() {
 	}
 }
 
-// kinds maps the descriptor's kinds to ours, with the wire type of one value.
+// kinds maps the descriptor's kinds to those of this package, with the wire type of one value.
 var kinds = [...]struct {
 	kind kind
 	wire uint8
@@ -375,47 +436,4 @@ func enforcesUTF8(fd protoreflect.FieldDescriptor) bool {
 		}
 	}
 	return fd.Syntax() == protoreflect.Proto3
-}
-
-// compileEnum makes the table of an enum type. Of values that share a number the first gives the name.
-func compileEnum(ed protoreflect.EnumDescriptor) *enumTable {
-	vds := ed.Values()
-	names := make([]string, 0, vds.Len())
-	numbers := make([]int32, 0, vds.Len())
-	low, high := int64(0), int64(0)
-	for i := range vds.Len() {
-		vd := vds.Get(i)
-		if vds.ByName(vd.Name()) != vd { // a duplicate, which only an unchecked schema has
-			continue
-		}
-		names = append(names, string(vd.Name()))
-		numbers = append(numbers, int32(vd.Number()))
-		if n := int64(vd.Number()); n >= -16 && n <= int64(4*vds.Len()+16) {
-			low, high = min(low, n), max(high, n)
-		}
-	}
-	t := &enumTable{names: newNameTable(names, numbers), low: int32(low), texts: make([]string, high-low+1)}
-	for i, n := range numbers {
-		text := `"` + names[i] + `"`
-		if at := int64(n) - low; at >= 0 && at < int64(len(t.texts)) {
-			if t.texts[at] == "" {
-				t.texts[at] = text
-			}
-			continue
-		}
-		if t.sparse == nil {
-			t.sparse = make(map[int32]string)
-		}
-		if _, ok := t.sparse[n]; !ok {
-			t.sparse[n] = text
-		}
-	}
-	t.words = make([]enumWords, len(t.texts))
-	for i, text := range t.texts {
-		if len(text) <= len(t.words[i].text) {
-			t.words[i].size = uint8(len(text))
-			copy(t.words[i].text[:], text)
-		}
-	}
-	return t
 }

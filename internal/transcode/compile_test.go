@@ -36,8 +36,8 @@ func chainOf(t *testing.T, n int) protoreflect.MessageDescriptors {
 	return fd.Messages()
 }
 
-// TestTypesAreCompiledWhenUsed counts the types that are compiled after one of many was asked for, and after two levels of
-// it were used.
+// TestTypesAreCompiledWhenUsed counts the types that are compiled after one of many was asked for,
+// and after two levels of it were used.
 func TestTypesAreCompiledWhenUsed(t *testing.T) {
 	c := NewCompiler(nil, Options{})
 	compiled := func() (n int) {

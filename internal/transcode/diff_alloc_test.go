@@ -13,7 +13,8 @@ import (
 
 // The race detector makes a sync.Pool forget at random, so that there is no steady state under it.
 
-// TestNoAllocations converts a message of each kind that has no Any in it. In the steady state nothing is allocated.
+// TestNoAllocations converts a message of each kind that has no Any in it. In the steady state
+// nothing is allocated.
 func TestNoAllocations(t *testing.T) {
 	s, err := loadSchema()
 	if err != nil {
@@ -32,7 +33,8 @@ func TestNoAllocations(t *testing.T) {
 				if err != nil {
 					continue
 				}
-				// The pool of buffers may be emptied at any time, which costs a few allocations now and then: on average, none.
+				// The pool of buffers may be emptied at any time, which costs a few allocations now
+				// and then: on average, none.
 				if n := testing.AllocsPerRun(50, func() { buf, _ = p.ours.WireToJSON(buf[:0], wire) }); n != 0 {
 					t.Errorf("%v allocations to JSON: %x", n, wire)
 				}
@@ -61,8 +63,9 @@ func reachesAny(md protoreflect.MessageDescriptor, seen map[protoreflect.FullNam
 	return false
 }
 
-// TestMemoryOfHostileInputs bounds what is allocated for an input by its size and that of the result: JSON comes from
-// strangers; wire comes from the backends that the gateway is there for, and may need an index of all its fields.
+// TestMemoryOfHostileInputs bounds what is allocated for an input by its size and that of the
+// result: JSON comes from strangers; wire comes from the backends that the gateway is there for,
+// and may need an index of all its fields.
 func TestMemoryOfHostileInputs(t *testing.T) {
 	const perByteOfJSON, perByteOfWire, slack = 16, 128, 1 << 16
 	s, err := loadSchema()

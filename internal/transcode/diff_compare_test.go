@@ -2,6 +2,7 @@ package transcode_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,7 +16,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode/conformance/oracle"
 )
 
-// prefix stands before what the codec appends, and must still stand there afterwards.
+// prefix is before what the codec appends, and must still be there afterwards.
 const prefix = "prefix\x00"
 
 // compareJSON converts JSON to wire both ways and reports how the results differ.
@@ -75,6 +76,9 @@ func (p *pair) compareWire(wire []byte) error {
 	if err := checkAppend(got, gotErr); err != nil {
 		return err
 	}
+	if err := p.compareAnswer(wire, got, gotErr); err != nil {
+		return err
+	}
 	want, wantErr := p.oracle.WireToJSON(nil, wire)
 	if errors.Is(wantErr, oracle.ErrPanic) {
 		return nil
@@ -92,6 +96,27 @@ func (p *pair) compareWire(wire []byte) error {
 	return nil
 }
 
+// compareAnswer holds AnswerToJSON to WireToJSON: it writes the same where that succeeds, and
+// something where that finds a value without a JSON form.
+func (p *pair) compareAnswer(wire, strict []byte, strictErr error) error {
+	got, note, err := p.ours.AnswerToJSON([]byte(prefix), wire)
+	if strictErr == nil {
+		if err != nil || note != nil || !bytes.Equal(got, strict) {
+			return fmt.Errorf("the answer is %s (note: %t, error: %w)\nstrictly %s", got, note != nil, err, strict)
+		}
+		return nil
+	}
+	// Invalid UTF-8 in a value that a later one replaces is not written, and needs no note.
+	if err == nil && (note == nil && !strings.Contains(strictErr.Error(), "valid UTF-8") || !json.Valid(got[len(prefix):])) {
+		return fmt.Errorf("the answer is %s (note: %t)\nthough strictly there is none: %w", got, note != nil, strictErr)
+	}
+	var rangeError *transcode.RangeError
+	if errors.As(err, &rangeError) {
+		return fmt.Errorf("there is no answer: %w", err)
+	}
+	return nil
+}
+
 func (p *pair) compareWireErrors(wire, want []byte, gotErr, wantErr error) error {
 	if wantErr == nil {
 		if p.mayRefuseWire(wire) {
@@ -101,13 +126,15 @@ func (p *pair) compareWireErrors(wire, want []byte, gotErr, wantErr error) error
 	}
 	var rangeError *transcode.RangeError
 	if errors.As(gotErr, &rangeError) {
-		// Malformed wire after a value that has no JSON form may be reported as either, since it is read in one pass.
+		// Malformed wire after a value that has no JSON form may be reported as either, since it is
+		// read in one pass.
 		return nil
 	}
 	if err := checkSyntaxError(gotErr, len(wire)); err != nil {
 		return err
 	}
-	// protojson parses what is in an Any when it writes it, and therefore finds bad wire there to be an output error.
+	// protojson parses what is in an Any when it writes it, and therefore finds bad wire there to
+	// be an output error.
 	var output *oracle.OutputError
 	if errors.As(wantErr, &output) && !strings.Contains(wantErr.Error(), "google.protobuf.Any") {
 		return fmt.Errorf("refused the wire: %w\noracle parses it, and refuses to write it: %w", gotErr, wantErr)
@@ -115,9 +142,10 @@ func (p *pair) compareWireErrors(wire, want []byte, gotErr, wantErr error) error
 	return nil
 }
 
-// compareRoundTrip takes wire to JSON, back, and to JSON again, and reports if that is another text. The wire need not be
-// the same: unknown fields and the bits of a NaN have no JSON form. One thing is lost in JSON itself, and by the oracle too: a
-// NullValue without presence that is not zero is written as null, and read as absent.
+// compareRoundTrip takes wire to JSON, back, and to JSON again, and reports if that is another
+// text. The wire need not be the same: unknown fields and the bits of a NaN have no JSON form. One
+// thing is lost in JSON itself, and by the oracle too: a NullValue without presence that is not
+// zero is written as null, and read as absent.
 func (p *pair) compareRoundTrip(wire []byte) error {
 	text, err := p.ours.WireToJSON(nil, wire)
 	if err != nil {
@@ -142,8 +170,8 @@ func (p *pair) compareRoundTrip(wire []byte) error {
 	return nil
 }
 
-// mayRefuseJSON reports whether the text is nested more deeply than the codec's limit, which is far lower than that of
-// protojson: a gateway reads what strangers send.
+// mayRefuseJSON reports whether the text is nested more deeply than the codec's limit, which is far
+// lower than that of protojson: a gateway reads what strangers send.
 func (p *pair) mayRefuseJSON(text []byte) bool { return jsonDepth(text) > p.maxDepth() }
 
 // jsonDepth returns the deepest nesting of arrays and objects.
@@ -166,9 +194,10 @@ func jsonDepth(text []byte) int {
 	return deepest
 }
 
-// mayRefuseWire reports whether the wire may be nested more deeply than the codec's limit: the oracle refuses it as well,
-// if it gets the same limit. Messages in Any are not counted by that, and are taken to be deep enough if they are long enough:
-// each level takes two bytes, but a group in unknown fields.
+// mayRefuseWire reports whether the wire may be nested more deeply than the codec's limit: the
+// oracle refuses it as well, if it gets the same limit. Messages in Any are not counted by that,
+// and are taken to be deep enough if they are long enough: each level takes two bytes, but a group
+// in unknown fields.
 func (p *pair) mayRefuseWire(wire []byte) bool {
 	msg := dynamicpb.NewMessage(p.md)
 	limited := proto.UnmarshalOptions{Resolver: p.types, RecursionLimit: p.maxDepth()}
@@ -188,9 +217,10 @@ func (p *pair) maxDepth() int {
 	return defaultMaxDepth
 }
 
-// canonical returns the bytes that stand for a message and for all that are equal to it. What an Any holds is any
-// serialisation of its message: the order of its fields is not part of the result, and neither are fields that its type
-// does not have, since they do not get through JSON. That required fields are set is checked before.
+// canonical returns the bytes that represent a message and all that are equal to it. What an Any
+// holds is any serialisation of its message: the order of its fields is not part of the result, and
+// neither are fields that its type does not have, since they do not get through JSON. That required
+// fields are set is checked before.
 func (p *pair) canonical(msg proto.Message) ([]byte, error) {
 	if err := p.canonicalAnys(msg.ProtoReflect()); err != nil {
 		return nil, err

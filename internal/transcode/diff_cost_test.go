@@ -24,7 +24,8 @@ const (
 	anypb     = "google.protobuf.Any"
 )
 
-// A hostile input is one that a careless codec takes more than linear time for: n says how large it is.
+// A hostile input is one that a careless codec takes more than linear time for: n says how large it
+// is.
 type hostile struct {
 	name    string
 	message protoreflect.FullName
@@ -188,8 +189,9 @@ var hostileWire = []hostile{
 	}},
 }
 
-// TestCostIsLinear converts hostile inputs of two sizes, with no limit to nesting. Sixteen times the input may take sixteen
-// times as long, or 64 in the noise of a busy machine and of the race detector, but not 256, in four attempts.
+// TestCostIsLinear converts hostile inputs of two sizes, with no limit to nesting. Sixteen times
+// the input may take sixteen times as long, or 64 in the noise of a busy machine and of the race
+// detector, but not 256, in four attempts.
 func TestCostIsLinear(t *testing.T) {
 	s, err := loadSchema()
 	if err != nil {
@@ -229,8 +231,8 @@ func TestCostIsLinear(t *testing.T) {
 	}
 }
 
-// cost returns the shortest of several times that a conversion takes, in seconds of processor time. Whether it succeeds does
-// not matter.
+// cost returns the shortest of several times that a conversion takes, in seconds of processor time.
+// Whether it succeeds does not matter.
 func cost(t *testing.T, do func(dst, input []byte) ([]byte, error), input []byte) float64 {
 	t.Helper()
 	runtime.LockOSThread()
@@ -259,7 +261,8 @@ func cost(t *testing.T, do func(dst, input []byte) ([]byte, error), input []byte
 	return shortest
 }
 
-// TestHostileResults holds the results for the hostile inputs to the oracle, where they are within the limit of nesting.
+// TestHostileResults holds the results for the hostile inputs to the oracle, where they are within
+// the limit of nesting.
 func TestHostileResults(t *testing.T) {
 	for _, n := range []int{1, 2, 10, 90, 300} {
 		for _, h := range hostileJSON {
@@ -300,7 +303,7 @@ func field(num protowire.Number, content []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), content)
 }
 
-// nestWire returns a field within a field, n times. It is built from behind, in linear time.
+// nestWire returns a field within a field, n times. It is built from the end, in linear time.
 func nestWire(n int, num protowire.Number, content []byte) []byte {
 	var backwards [][]byte
 	size := len(content)

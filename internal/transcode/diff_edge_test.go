@@ -33,8 +33,8 @@ var recursive = []hostile{
 	{"unknown object", proto3All, func(n int) []byte { return nest(n, `{"unknown":`, `{}`, `}`) }},
 }
 
-// TestDepthOfEachKind nests messages up to the limit and beyond. What is read must be of some depth and is limited; and what was
-// written from JSON can be read back.
+// TestDepthOfEachKind nests messages up to the limit and beyond. What is read must be of some depth
+// and is limited; and what was written from JSON can be read back.
 func TestDepthOfEachKind(t *testing.T) {
 	for _, h := range recursive {
 		t.Run(h.name, func(t *testing.T) {
@@ -60,7 +60,8 @@ func TestDepthOfEachKind(t *testing.T) {
 	}
 }
 
-// TestNestedLengths converts nested messages whose lengths, at each level, are about to need another byte.
+// TestNestedLengths converts nested messages whose lengths, at each level, are about to need
+// another byte.
 func TestNestedLengths(t *testing.T) {
 	for _, edge := range []int{1 << 7, 1 << 14} {
 		for size := edge - 12; size <= edge+1; size++ {
@@ -92,8 +93,9 @@ func TestNestedLengths(t *testing.T) {
 	}
 }
 
-// TestConcurrentDifferential converts with compilers that have compiled nothing yet, from many goroutines at once: while one
-// compiles a message type, others already want it. The race detector is what judges.
+// TestConcurrentDifferential converts with compilers that have compiled nothing yet, from many
+// goroutines at once: while one compiles a message type, others already want it. The race detector
+// is what judges.
 func TestConcurrentDifferential(t *testing.T) {
 	s, err := loadSchema()
 	if err != nil {

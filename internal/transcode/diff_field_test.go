@@ -23,8 +23,8 @@ type fieldPath struct {
 
 func (f *fieldPath) last() protoreflect.FieldDescriptor { return f.fields[len(f.fields)-1] }
 
-// fieldPathOf picks a path of fields in a message; ok is false if there is none. It does not lead into messages that have a
-// JSON form of their own, since the oracle cannot name their fields.
+// fieldPathOf picks a path of fields in a message; ok is false if there is none. It does not lead
+// into messages that have a JSON form of their own, since the oracle cannot name their fields.
 func fieldPathOf(t *tape, md protoreflect.MessageDescriptor, withKey bool) (f fieldPath, ok bool) {
 	var names []string
 	for depth := 0; md.Fields().Len() > 0 && !isKnownType(md); depth++ {
@@ -58,7 +58,8 @@ func (f *fieldPath) wrap(value string) []byte {
 	return []byte(text)
 }
 
-// fieldJSONTrial binds a JSON value to a field. The oracle reads the same value where it stands in the whole message.
+// fieldJSONTrial binds a JSON value to a field. The oracle reads the same value where it is in the
+// whole message.
 func fieldJSONTrial(p *pair, t *tape) trial {
 	f, ok := fieldPathOf(t, p.md, false)
 	if !ok {
@@ -100,10 +101,12 @@ func (p *pair) compareFieldJSON(f fieldPath, value string) error {
 	return nil
 }
 
-// bareExponent matches what protojson takes for a number if anything follows it, and not if nothing does.
+// bareExponent matches what protojson takes for a number if anything follows it, and not if nothing
+// does.
 var bareExponent = regexp.MustCompile(`[0-9][eE]$`)
 
-// oneValue reports whether a text that makes good JSON within an object is a single value, and no further member follows.
+// oneValue reports whether a text that makes good JSON within an object is a single value, and no
+// further member follows.
 func oneValue(text string) bool {
 	if bareExponent.MatchString(text) {
 		return false
@@ -151,7 +154,8 @@ func (p *pair) sameFragment(wire []byte, want proto.Message) error {
 	return nil
 }
 
-// partialOracle parses JSON without a look at required fields: other parts of the same message may come from elsewhere.
+// partialOracle parses JSON without a look at required fields: other parts of the same message may
+// come from elsewhere.
 type partialOracle struct{ *pair }
 
 func (p *pair) partial() partialOracle { return partialOracle{p} }

@@ -57,8 +57,8 @@ var judges = []judge{
 	{"field mask", fieldMaskTrial},
 }
 
-// TestDifferential holds the codec to the oracle on generated cases: the same ones each time, or with -diff.for new ones
-// for as long as that says.
+// TestDifferential holds the codec to the oracle on generated cases: the same ones each time, or
+// with -diff.for new ones for as long as that says.
 func TestDifferential(t *testing.T) {
 	for _, j := range judges {
 		t.Run(j.name, func(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// A jsonGen writes random messages as JSON, in all the spellings that are accepted and, if it is wild, in some that are
-// not.
+// A jsonGen writes random messages as JSON, in all the spellings that are accepted and, if it is
+// wild, in some that are not.
 type jsonGen struct {
 	*tape
 	schema *schema
@@ -92,7 +92,8 @@ func (g *jsonGen) members(md protoreflect.MessageDescriptor, depth int) []string
 	return members
 }
 
-// dedupe keeps the first of each key, as spelled: without it required fields would mostly come twice.
+// dedupe keeps the first of each key, as spelled: without it required fields would mostly come
+// twice.
 func dedupe(members []string) []string {
 	seen := map[string]bool{}
 	return slices.DeleteFunc(members, func(m string) bool {
@@ -290,7 +291,7 @@ func (g *jsonGen) spell(v int64) string {
 	case 1:
 		text += pick(g.tape, "e0", "E0", "e+0", "e-0", ".00e0")
 	case 2:
-		// Move the point in and an exponent behind.
+		// Move the point in and an exponent after.
 		sign, digits := "", text
 		if v < 0 {
 			sign, digits = "-", text[1:]

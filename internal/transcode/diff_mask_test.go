@@ -10,7 +10,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// fieldMaskTrial asks which fields a JSON text sets. The oracle looks at the text with encoding/json.
+// fieldMaskTrial asks which fields a JSON text sets. The oracle looks at the text with
+// encoding/json.
 func fieldMaskTrial(p *pair, t *tape) trial {
 	if isKnownType(p.md) {
 		return trial{}
@@ -26,7 +27,7 @@ func (p *pair) compareFieldMask(text []byte) error {
 		}
 	}
 	if _, err := p.oracle.FromJSON(text); err != nil || !json.Valid(text) {
-		return nil //nolint:nilerr // what is refused by JSONToWire has no mask, and FieldMask need not notice
+		return nil //nolint:nilerr // what JSONToWire refuses has no mask, and FieldMask need not notice
 	}
 	if gotErr != nil {
 		if p.mayRefuseJSON(text) {

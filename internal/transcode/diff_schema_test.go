@@ -1,8 +1,8 @@
 package transcode_test
 
-// The diff_*_test.go files hold the codec against package oracle, protojson over dynamicpb, in both directions: what is
-// accepted, what is refused, and what comes out. The differences that are meant stand in diff_compare_test.go, each as an
-// exact rule with its reason.
+// The diff_*_test.go files hold the codec against package oracle, protojson over dynamicpb, in both
+// directions: what is accepted, what is refused, and what comes out. The differences that are meant
+// are in diff_compare_test.go, each as an exact rule with its reason.
 
 import (
 	_ "embed"
@@ -26,8 +26,8 @@ import (
 //go:embed testdata/schema.binpb
 var schemaSet []byte
 
-// judgedMessages are the types that the tests start from. Nested types and extensions are reached from them. The order is
-// part of the fuzz corpora: new names go to the end.
+// judgedMessages are the types that the tests start from. Nested types and extensions are reached
+// from them. The order is part of the fuzz corpora: new names go to the end.
 var judgedMessages = []protoreflect.FullName{
 	"protobuf_test_messages.proto3.TestAllTypesProto3",
 	"protobuf_test_messages.proto2.TestAllTypesProto2",
@@ -125,7 +125,8 @@ func optionsOf(bits uint8) transcode.Options {
 	}
 }
 
-// With the highest bit no types can be resolved: there are no extensions, and an Any holds something only as bytes.
+// With the highest bit no types can be resolved: there are no extensions, and an Any holds
+// something only as bytes.
 const (
 	optionBits  = 32
 	withoutType = 16

@@ -5,8 +5,8 @@ import (
 	"math/rand/v2"
 )
 
-// A tape is where the generators take their choices from: first the bytes given, so that a fuzzing engine can steer
-// them, and then pseudo-random numbers that depend on those bytes only.
+// A tape is where the generators take their choices from: first the bytes given, so that a fuzzing
+// engine can steer them, and then pseudo-random numbers that depend on those bytes only.
 type tape struct {
 	data []byte
 	rng  *rand.Rand

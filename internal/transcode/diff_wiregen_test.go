@@ -9,10 +9,12 @@ import (
 
 // How far generated wire departs from what a serialiser writes.
 const (
-	canonical  = iota // fields once and in order, lists and maps contiguous
-	scrambled         // any order, repeated singulars, split messages and lists, packed and unpacked mixed, unknown fields
-	defective         // also wrong wire types, bad UTF-8, bad lengths and tags
-	wireLevels        // number of levels
+	canonical = iota // fields once and in order, lists and maps contiguous
+	// scrambled has any order, repeated singulars, split messages and lists, unknown fields, and
+	// packed and unpacked lists mixed.
+	scrambled
+	defective  // also wrong wire types, bad UTF-8, bad lengths and tags
+	wireLevels // number of levels
 )
 
 // A wireGen writes random messages in the wire format.

@@ -35,8 +35,8 @@ var judgedExtensions = []protoreflect.FullName{
 	"google.api.field_behavior",
 }
 
-// knownType appends the content of a well-known type whose fields depend on each other, so that it is mostly valid. Other
-// messages are left to the caller.
+// knownType appends the content of a well-known type whose fields depend on each other, so that it
+// is mostly valid. Other messages are left to the caller.
 func (g *wireGen) knownType(dst []byte, md protoreflect.MessageDescriptor, depth int) ([]byte, bool) {
 	switch md.FullName() {
 	case "google.protobuf.Timestamp":

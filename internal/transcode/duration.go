@@ -3,8 +3,8 @@ package transcode
 // maxDuration is the range of google.protobuf.Duration, in seconds: about 10,000 years.
 const maxDuration = 315_576_000_000
 
-// parseDuration reads seconds as a decimal number with an s behind: "1s", "-0.5s", "+1.s", ".000000001s". At most nine
-// digits may follow the point.
+// parseDuration reads seconds as a decimal number followed by the letter s: "1s", "-0.5s", "+1.s",
+// ".000000001s". At most nine digits may follow the point.
 func parseDuration(s []byte) (seconds int64, nanos int32, ok bool) {
 	if len(s) < 2 || s[len(s)-1] != 's' {
 		return 0, 0, false

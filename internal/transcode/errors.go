@@ -8,15 +8,22 @@ import (
 	"unicode/utf8"
 )
 
-// A SyntaxError says that the input is not what the message type accepts: bad JSON, a wrong type, an unknown field,
-// malformed wire, a required field that is missing, or a limit that the input exceeds.
+// A SyntaxError says that the input is not what the message type accepts. The reason may be bad
+// JSON, a wrong type, an unknown field, malformed wire, a missing required field, or a limit that
+// the input exceeds.
 type SyntaxError struct {
-	Path     string // JSON-pointer-like, "/books/3/title"; empty for the whole input
-	Offset   int    // in bytes from the start of the input
-	Expected string // what would have been accepted, or which rule is broken
-	Found    string // what stands there, shortened; may be empty
+	// Path has the form of a JSON pointer, such as "/books/3/title". It is empty for the whole
+	// input.
+	Path string
+	// Offset counts bytes from the start of the input.
+	Offset int
+	// Expected says what would have been accepted, or which rule is broken.
+	Expected string
+	// Found is the text at the offset, shortened. It may be empty.
+	Found string
 
-	trail []string // the segments of Path while they are gathered, the last first
+	// trail gathers the segments of Path, the last one first.
+	trail []string
 }
 
 // Error says where the input is wrong, what was expected there and what was found.
@@ -38,12 +45,17 @@ func (e *SyntaxError) Error() string {
 	return b.String()
 }
 
-// A RangeError says that a message is well formed but has no JSON form, such as a Timestamp out of range.
+// A RangeError says that a message is well formed but has no JSON form, such as a Timestamp out of
+// range.
 type RangeError struct {
-	Path   string // JSON-pointer-like, "/books/3/published"; empty for the whole message
+	// Path has the form of a JSON pointer, such as "/books/3/published". It is empty for the whole
+	// message.
+	Path string
+	// Reason says why there is no JSON form.
 	Reason string
 
-	trail []string // as of SyntaxError
+	// trail gathers the segments of Path, the last one first.
+	trail []string
 }
 
 // Error says which value has no JSON form and why.
@@ -60,8 +72,8 @@ const maxSegment = 64
 // maxFound bounds how much of the input an error repeats, in bytes.
 const maxFound = 32
 
-// A located error gathers its path on the way out of the members and elements that it happened in: the segments come
-// from the last to the first, and are put together once by settle.
+// A located error gathers its path on the way out of the members and elements that it happened in.
+// The segments come from the last to the first, and settle puts them together once.
 type located interface {
 	error
 	within(segment string)
@@ -76,7 +88,8 @@ func (e *SyntaxError) settle() { e.Path, e.trail = joinPath(e.trail)+e.Path, nil
 
 func (e *RangeError) settle() { e.Path, e.trail = joinPath(e.trail)+e.Path, nil }
 
-// within notes that an error happened in a member or element. There is none if a pass was given up.
+// within notes that an error happened in a member or element. The error is nil if a pass was given
+// up.
 func within(err located, segment string) {
 	if err != nil {
 		err.within(segment)
@@ -136,7 +149,8 @@ func excerpt(b []byte, n int) string {
 	return strings.ToValidUTF8(string(b[:n]), "?")
 }
 
-// stringExtent is how far the string literal at the start of b reaches, looking no further than an excerpt.
+// stringExtent is how far the string literal at the start of b reaches, looking no further than an
+// excerpt.
 func stringExtent(b []byte) int {
 	for i := 1; i < len(b) && i <= maxFound; i++ {
 		switch b[i] {
@@ -157,8 +171,8 @@ func wordExtent(b []byte) int {
 	return n
 }
 
-// isWordByte reports whether c may continue a number or a literal. A token that is followed by such a byte does not
-// end there, so "nullx" and "12ab" are not read as "null" and "12".
+// isWordByte reports whether c may continue a number or a literal. A token that is followed by such
+// a byte does not end there, so "nullx" and "12ab" are not read as "null" and "12".
 func isWordByte(c byte) bool {
 	return c == '-' || c == '+' || c == '.' || c == '_' ||
 		'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'

@@ -8,7 +8,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// extensionByNumber returns the extension field of a message type, or nil if the schema has none of that number.
+// extensionByNumber returns the extension field of a message type, or nil if the schema has none of
+// that number.
 func (p *program) extensionByNumber(num int32) (*field, error) {
 	if p.compiler.types == nil || !p.md.ExtensionRanges().Has(protoreflect.FieldNumber(num)) {
 		return nil, nil
@@ -29,8 +30,8 @@ func (p *program) extensionByNumber(num int32) (*field, error) {
 	return p.keepExtension(xt.TypeDescriptor()), nil
 }
 
-// extensionByName returns the extension field that `[name]` means in JSON, or nil if the schema has none. It fails if
-// the name means something else, or an extension of another message type.
+// extensionByName returns the extension field that `[name]` means in JSON, or nil if the schema has
+// none. It fails if the name means something else, or an extension of another message type.
 func (p *program) extensionByName(name []byte) (*field, error) {
 	if p.compiler.types == nil {
 		return nil, nil
@@ -58,7 +59,6 @@ func (p *program) extensionByName(name []byte) (*field, error) {
 func (p *program) keepExtension(fd protoreflect.FieldDescriptor) *field {
 	f := new(field)
 	p.compiler.compileField(f, fd)
-	f.index = extensionIndex
 	f.required = false
 
 	p.extensions.mu.Lock()
@@ -70,6 +70,8 @@ func (p *program) keepExtension(fd protoreflect.FieldDescriptor) *field {
 	if other := p.extensions.byNumber[f.num]; other != nil && other.fd.FullName() == fd.FullName() {
 		return other
 	}
+	f.index = extensionIndex + int32(len(p.extensions.slots))
+	p.extensions.slots = append(p.extensions.slots, f)
 	p.extensions.byNumber[f.num] = f
 	p.extensions.byName[string(fd.FullName())] = f
 	return f

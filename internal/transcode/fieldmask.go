@@ -2,17 +2,23 @@ package transcode
 
 import "bytes"
 
-// appendFieldMask appends the paths of a FieldMask in lowerCamelCase as its field on the wire, in snake_case, and reports
-// whether all of them are field paths.
-func appendFieldMask(out, s []byte) ([]byte, bool) {
+// appendFieldMask appends the paths of a FieldMask in lowerCamelCase as its field on the wire, in
+// snake_case, and reports whether all of them are field paths. If raw is set, a path that is not a
+// lowerCamelCase, but that rawPath knows, is taken as it is.
+func appendFieldMask(out, s []byte, raw bool) ([]byte, bool) {
 	if len(s) == 0 {
 		return out, true
 	}
 	for more := true; more; {
 		var path []byte
 		path, s, more = bytes.Cut(s, []byte{','})
-		if !validPath(path) || bytes.IndexByte(path, '_') >= 0 {
-			return out, false
+		if !camelPath(path) {
+			if !raw || !rawPath(path) {
+				return out, false
+			}
+			out = appendVarint(append(out, 1<<3|wireBytes), uint64(len(path)))
+			out = append(out, path...)
+			continue
 		}
 		size := len(path)
 		for _, c := range path {
@@ -32,8 +38,8 @@ func appendFieldMask(out, s []byte) ([]byte, bool) {
 	return out, true
 }
 
-// appendMaskPath appends a path in lowerCamelCase. It reports whether the path is one that reads back the same: each
-// underscore is followed by a small letter, and there are no capitals.
+// appendMaskPath appends a path in lowerCamelCase. It reports whether the path is one that reads
+// back the same: each underscore is followed by a small letter, and there are no capitals.
 func appendMaskPath(out, path []byte) ([]byte, bool) {
 	if !validPath(path) {
 		return out, false
@@ -70,6 +76,30 @@ func validPath(s []byte) bool {
 		}
 	}
 	return !first
+}
+
+// camelPath reports whether s is read as a path in lowerCamelCase.
+func camelPath(s []byte) bool { return validPath(s) && bytes.IndexByte(s, '_') < 0 }
+
+// rawPath reports whether s is names with dots between, where a name may also be a number, as of a
+// map's key, or the wildcard "*" (AIP-134, AIP-157 and AIP-161).
+func rawPath(s []byte) bool {
+	for more := true; more; {
+		var name []byte
+		name, s, more = bytes.Cut(s, []byte{'.'})
+		if len(name) == 0 {
+			return false
+		}
+		if string(name) == "*" {
+			continue
+		}
+		for _, c := range name {
+			if c != '_' && (c < 'a' || c > 'z') && !isUpper(c) && (c < '0' || c > '9') {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }

@@ -15,7 +15,8 @@ var (
 	powers32 = [...]float32{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10}
 )
 
-// decimal takes a plain decimal number apart: m * 10^-scale. It gives up on exponents and on more than 18 digits.
+// decimal takes a plain decimal number apart: m * 10^-scale. It gives up on exponents and on more
+// than 18 digits.
 func decimal(b []byte) (m uint64, scale int, negative, ok bool) {
 	if len(b) > len("-")+18+len(".") {
 		return 0, 0, false, false
@@ -44,8 +45,9 @@ func decimal(b []byte) (m uint64, scale int, negative, ok bool) {
 	return m, scale, negative, len(b)-start <= 18
 }
 
-// parseFloat64 returns the value of a JSON number, or of NaN, Infinity or -Infinity, and whether it is in range.
-// If both the digits and the power of ten are exact in floating point, so is the rounding of their quotient.
+// parseFloat64 returns the value of a JSON number, or of NaN, Infinity or -Infinity, and whether it
+// is in range. If both the digits and the power of ten are exact in floating point, so is the
+// rounding of their quotient.
 func parseFloat64(b []byte) (float64, bool) {
 	if m, scale, negative, ok := decimal(b); ok && m < 1<<53 {
 		v := float64(m) / powers64[scale]
@@ -71,13 +73,14 @@ func parseFloat32(b []byte) (float32, bool) {
 	return float32(v), err == nil
 }
 
-// appendFloat64 appends the JSON form of a double: the shortest decimal that reads back as the same value, with an
-// exponent below 1e-6 and from 1e21 on, as encoding/json and protojson write it.
+// appendFloat64 appends the JSON form of a double: the shortest decimal that reads back as the same
+// value, with an exponent below 1e-6 and from 1e21 on, as encoding/json and protojson write it.
 //
-// Most numbers in JSON have few digits behind the point, and need not go through strconv. If a double is m/10^scale, rounded,
-// with m below 2^50, then m is found by multiplying and rounding, as the errors of both are far less than a half; and
-// as decimals of that scale lie several units in the last place apart, no other of them, and so none of a lesser
-// scale, reads back as the same value. It is the shortest once the zeros at its end are gone.
+// Most numbers in JSON have few digits after the point, and need not go through strconv. If a
+// double is m/10^scale, rounded, with m below 2^50, then m is found by multiplying and rounding, as
+// the errors of both are far less than a half; and as decimals of that scale lie several units in
+// the last place apart, no other of them, and so none of a lesser scale, reads back as the same
+// value. It is the shortest once the zeros at its end are gone.
 func appendFloat64(out []byte, v float64) []byte {
 	out = grow(out, scalarRoom)
 	buf := out[:cap(out)]
@@ -102,9 +105,9 @@ func putFloat64(buf []byte, n int, v float64) int {
 	return len(appendFloat(buf[:n], v, 64))
 }
 
-// appendFloat32 is appendFloat64 for a float. With three digits behind the point and below 4000, m is below 2^22, and the
-// second rounding, from a quotient in double precision, cannot go another way than one rounding would: no such decimal
-// lies that close to the middle between two floats.
+// appendFloat32 is appendFloat64 for a float. With three digits after the point and below 4000, m
+// is below 2^22, and the second rounding, from a quotient in double precision, cannot go another
+// way than one rounding would: no such decimal lies that close to the middle between two floats.
 func appendFloat32(out []byte, v float32) []byte {
 	out = grow(out, scalarRoom)
 	buf := out[:cap(out)]

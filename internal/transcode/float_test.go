@@ -57,7 +57,7 @@ func TestFloatsAreReadAsStrconvDoes(t *testing.T) {
 			texts = append(texts, strconv.FormatFloat(v, 'f', -1, 32))
 		}
 	}
-	d := &reader{c: NewCompiler(nil, Options{})}
+	d := &decoder{c: NewCompiler(nil, Options{})}
 	for _, text := range texts {
 		want, err := strconv.ParseFloat(text, 64)
 		d.in = []byte(text + ",")

@@ -4,8 +4,9 @@ import "math/bits"
 
 const asciiZeros = '0' * eachByte
 
-// pairs8 returns the two decimal digits of each of four numbers below 100, which stand in the 16-bit lanes of x, one digit in
-// each byte and the first in the lowest. The multiplication with a shift divides by 10 in all lanes at once.
+// pairs8 returns the two decimal digits of each of four numbers below 100, which are in the 16-bit
+// lanes of x, one digit in each byte and the first in the lowest. The multiplication with a shift
+// divides by 10 in all lanes at once.
 func pairs8(x uint64) uint64 {
 	q := x * 103 >> 10 & 0x000f_000f_000f_000f
 	return q | (x-q*10)<<8
@@ -25,7 +26,8 @@ func digits8(v uint64) uint64 {
 	return pairs8(q | (x-q*100)<<16)
 }
 
-// maxDigits is the room that putUint needs: what it writes at the most, and up to seven bytes behind.
+// maxDigits is the room that putUint needs: what it writes at the most, and up to seven bytes
+// after.
 const maxDigits = 24
 
 // putUint writes v in decimal at buf[n], and returns where it ends.
@@ -33,7 +35,7 @@ func putUint(buf []byte, n int, v uint64) int {
 	switch {
 	case v < 1e4:
 		digits := digits4(v)
-		zeros := bits.TrailingZeros64(digits|1<<24) &^ 7 // the last digit is no leading zero
+		zeros := bits.TrailingZeros64(digits|1<<24) &^ 7 // the last digit is not a leading zero
 		store32(buf, n, uint32((digits+asciiZeros)>>uint(zeros&31)))
 		return n + 4 - zeros/8
 	case v < 1e8:

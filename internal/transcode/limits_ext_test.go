@@ -1,11 +1,15 @@
 package transcode_test
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
@@ -27,7 +31,7 @@ func TestMaxDepth(t *testing.T) {
 	}{
 		{0, 100, true}, {0, 101, false}, {3, 3, true}, {3, 4, false}, {2000, 2000, true}, {2000, 2001, false},
 	} {
-		codec := codecOf(t, namesType, transcode.Options{MaxDepth: tt.limit})
+		codec := codecOf(t, namesType, transcode.Options{MaxDepth: tt.limit, MaxWireDepth: cmp.Or(tt.limit, 100)})
 		text, wire := nestedNames(tt.depth)
 		got, err := codec.JSONToWire(nil, text)
 		if (err == nil) != tt.ok || err == nil && string(got) != string(wire) {
@@ -52,9 +56,10 @@ func TestMaxDepthOfValues(t *testing.T) {
 		for depth, ok := range map[int]bool{30: true, 31: false} {
 			deep := strings.Repeat(tt.open, depth-1) + "{}" + strings.Repeat(tt.end, depth-1)
 			loose := codecOf(t, "google.protobuf.Value", transcode.Options{})
-			strict := codecOf(t, "google.protobuf.Value", transcode.Options{MaxDepth: 30})
+			limits := transcode.Options{MaxDepth: 30, MaxWireDepth: 30}
+			strict := codecOf(t, "google.protobuf.Value", limits)
 			if tt.message == "google.protobuf.Any" {
-				loose, strict = codecOf(t, "google.protobuf.Any", transcode.Options{}), codecOf(t, "google.protobuf.Any", transcode.Options{MaxDepth: 30})
+				loose, strict = codecOf(t, "google.protobuf.Any", transcode.Options{}), codecOf(t, "google.protobuf.Any", limits)
 			}
 			wire, err := loose.JSONToWire(nil, []byte(deep))
 			if err != nil {
@@ -67,6 +72,59 @@ func TestMaxDepthOfValues(t *testing.T) {
 				t.Errorf("%s%d levels on the wire: %v", tt.open, depth, err)
 			}
 		}
+	}
+}
+
+// TestMaxWireDepth has answers nested more deeply than requests may be.
+func TestMaxWireDepth(t *testing.T) {
+	codec := codecOf(t, namesType, transcode.Options{})
+	for depth, ok := range map[int]bool{101: true, 1000: true, 1001: false} {
+		text, wire := nestedNames(depth)
+		got, err := codec.WireToJSON(nil, wire)
+		if (err == nil) != ok || ok && !bytes.Equal(got, text) {
+			t.Errorf("wire of depth %d: %v", depth, err)
+		}
+		if _, err := codec.JSONToWire(nil, text); err == nil {
+			t.Errorf("JSON of depth %d is read", depth)
+		}
+	}
+}
+
+// TestMemoryOfWire bounds what a conversion allocates for wire that says little in many fields: it
+// is proportional to the wire, and the factor is that of the notes that the encoder keeps.
+func TestMemoryOfWire(t *testing.T) {
+	const size = 1 << 19
+	for _, tt := range []struct {
+		name    string
+		message protoreflect.FullName
+		part    []byte
+	}{
+		{"an empty message again and again", namesType, field(12, nil)},
+		{"a small message again and again", namesType, field(12, field(2, []byte("x")))},
+		{"a message in a message again and again", namesType, field(12, field(12, field(12, field(2, []byte("x")))))},
+		{"a string again and again", namesType, field(2, nil)},
+		{"members of a oneof in turns", namesType, concat(field(15, nil), varint(14, 1), field(40, nil))},
+		{"a group again and again", "judge.editions.Features", []byte("\x63\x64")},
+		{"an unknown group of groups", namesType, []byte("\xa3\x06\xab\x06\xac\x06\xab\x06\xac\x06\xa4\x06")},
+		{"a struct again and again", "google.protobuf.Value", field(5, nil)},
+		{"a map entry of nothing", namesType, field(50, nil)},
+		{"a map value in parts", namesType, field(50, field(2, nil))},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			codec := codecOf(t, tt.message, transcode.Options{})
+			wire := bytes.Repeat(tt.part, size/len(tt.part))
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			if _, err := codec.WireToJSON(nil, wire); err != nil {
+				t.Fatal(err)
+			}
+			runtime.ReadMemStats(&after)
+			if perByte := float64(after.TotalAlloc-before.TotalAlloc) / size; perByte > 60 {
+				t.Errorf("%.0f bytes are allocated for each of the wire", perByte)
+			} else {
+				t.Logf("%.1f bytes for each of the wire", perByte)
+			}
+		})
 	}
 }
 
@@ -92,7 +150,8 @@ func TestMaxElements(t *testing.T) {
 	}
 }
 
-// TestMaxOutput stops what grows far beyond its input: defaults of many small messages, and unpacked lists.
+// TestMaxOutput stops what grows far beyond its input: defaults of many small messages, and
+// unpacked lists.
 func TestMaxOutput(t *testing.T) {
 	known := codecOf(t, knownType, transcode.Options{EmitDefaults: true, MaxOutput: 1000})
 	wire := []byte(strings.Repeat("\x12\x00", 500))
@@ -114,8 +173,8 @@ func TestMaxOutput(t *testing.T) {
 	}
 }
 
-// TestLengthsWithinLengths has messages, strings, lists and entries of lengths around those where a length takes another byte, each
-// within others, and holds them to what the wire should be.
+// TestLengthsWithinLengths has messages, strings, lists and entries of lengths around those where a
+// length takes another byte, each within others, and holds them to what the wire should be.
 func TestLengthsWithinLengths(t *testing.T) {
 	codec := codecOf(t, namesType, transcode.Options{})
 	for _, size := range []int{0, 1, 100, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 130, 16377, 16378, 16379, 16380, 16381, 16382, 16383, 16384, 16385, 1 << 21} {

@@ -2,13 +2,15 @@ package transcode
 
 import "math/bits"
 
-// A nameTable finds a number by a name: the fields of a message, the values of an enum. A name is looked up by its
-// length and its first and last eight bytes, which decide on their own up to sixteen bytes; the multiplier is chosen
-// at compile time so that names rarely share a slot.
+// A nameTable finds a number by a name: the fields of a message, the values of an enum. A name is
+// looked up by its length and its first and last eight bytes, which decide on their own up to
+// sixteen bytes; the multiplier is chosen at compile time so that names rarely share a slot.
 type nameTable struct {
 	slots []nameSlot
 	mul   uint64
 	shift uint8
+
+	longest int32 // the length of the longest name
 }
 
 // A nameSlot is free if its length is zero: no protobuf name is empty.
@@ -43,6 +45,7 @@ func newNameTable(names []string, values []int32) nameTable {
 	}
 	t.slots = make([]nameSlot, size)
 	for i, name := range names {
+		t.longest = max(t.longest, int32(len(name)))
 		first, last := nameWords([]byte(name))
 		at := t.slot(first, last, len(name))
 		for t.slots[at].size != 0 {
@@ -96,7 +99,8 @@ func (t *nameTable) lookup(first, last uint64, name []byte) (int32, bool) {
 	}
 }
 
-// nameWords returns the first and the last eight bytes of a name, or the whole of a shorter one and zero.
+// nameWords returns the first and the last eight bytes of a name, or the whole of a shorter one and
+// zero.
 func nameWords(name []byte) (first, last uint64) {
 	n := len(name)
 	if n >= 8 {

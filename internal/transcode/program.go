@@ -55,7 +55,8 @@ const (
 	shapeMap
 )
 
-// A form is the kind of a singular field, or the shape of any other: what the one pass over wire decides by.
+// A form is the kind of a singular field, or the shape of any other: what the one pass over wire
+// decides by.
 type form = kind
 
 const (
@@ -85,63 +86,76 @@ const (
 	quickEnum
 )
 
-// A program is all that is needed to convert one message type, compiled from its descriptor when it is first used.
+// A program holds everything that is needed to convert one message type. It is compiled from the
+// type's descriptor when it is first used.
 type program struct {
 	compiler *Compiler
 	md       protoreflect.MessageDescriptor
 
-	mu       sync.Mutex  // held while compiling
-	compiled bool        // with or without success
-	ready    atomic.Bool // compiled with success
-	err      error       // why the type cannot be converted
+	// mu is held while compiling. It guards compiled and everything that compiling fills; ready
+	// tells readers that they need not take it.
+	mu       sync.Mutex
+	compiled bool // with or without success
+	ready    atomic.Bool
+	err      error // why the type cannot be converted
 
 	wkt      wellKnown
-	fields   []field // in declaration order
+	fields   []field // in the order of declaration
 	dense    []uint16
 	sparse   map[int32]*field
 	names    nameTable // index in fields, by JSON name and by proto name
 	required int
 	oneofs   int  // with more than one member
-	wide     bool // too many fields for a bit set of one word
+	wide     bool // has too many fields for a bit set of one word
 	ranges   bool // has extension ranges
 
-	// indexed says that wire of this type is indexed before it is written as JSON: because the fields are not declared
-	// in the order of their numbers, or because wire in another order was seen before.
+	// indexed says that wire of this type is indexed before it is written as JSON. The reason is
+	// that the fields are not declared in the order of their numbers, or that wire in another order
+	// was seen before.
 	indexed atomic.Bool
 
 	extensions extensionCache
 }
 
-// A field is what is known of one field. Those of a map's entry and extensions are fields too.
+// A field is what is known about one field. Extensions are fields too, and so are the key and the
+// value of a map's entry.
 type field struct {
 	kind     kind
 	form     form
 	shape    shape
 	wire     uint8 // wire type of one value
-	implicit bool  // no presence: the zero value is not written
+	implicit bool  // has no presence: the zero value is not written
 	required bool
 	keepNull bool // JSON null is a value, not an absence
 	utf8     bool // wire with invalid UTF-8 is malformed
 	packable bool // the wire may hold many values in one field
-	counted  bool // is required or in a oneof with more than one member
+	counted  bool // is required, or in a oneof with more than one member
 	zigzag   bool
 	fixed    uint8
 	way      way
 	quick    quick
 	keySize  uint8 // length of key if it fits keyWords
 
-	tag   uint32 // of one value
-	byte1 uint32 // the same if it is one byte, else no byte
-	pack  uint32 // of a packed list; zero where the list is not written packed
-	num   int32
-	index int32 // in declaration order; extensions come after all
-	oneof int32 // among the oneofs with more than one member; -1 for none
+	// tag is that of one value. byte1 is the same if it is one byte, and otherwise equals no byte.
+	tag   uint32
+	byte1 uint32
+	// pack is the tag of a packed list. It is zero if the list is not written packed.
+	pack uint32
+	num  int32
+	// index is the place in the order of declaration. Extensions come after all fields.
+	index int32
+	// oneof is the index among the oneofs with more than one member, or -1.
+	oneof int32
 
-	bit         uint64    // by which objectState.seen tells the field; zero if the message is wide, and for extensions
-	match, mask [2]uint64 // the first sixteen bytes of key
-	low, high   int64     // the range of an integer, as far as it is one of an int64
+	// bit is by which objectState.seen tells the field. It is zero if the message is wide, and for
+	// extensions.
+	bit uint64
+	// match and mask are for comparing the first sixteen bytes of key.
+	match, mask [2]uint64
+	// low and high are the range of an integer, as far as an int64 holds it.
+	low, high int64
 
-	next     *field // in declaration order
+	next     *field // in the order of declaration
 	msg      *program
 	enum     *enumTable
 	mapKey   *field
@@ -149,18 +163,19 @@ type field struct {
 
 	keyWords [32]byte
 	key      string // `"name":`
-	zero     string // `"name":0,`, where EmitDefaults writes it
+	zero     string // `"name":0,`, as EmitDefaults writes it
 	name     string // as in key
 	fd       protoreflect.FieldDescriptor
 }
 
-// takes reports whether a tag with the field's number has a wire type that the field is read from. One with another is
-// unknown.
+// takes reports whether a tag with the field's number has a wire type that the field is read from.
+// One with another is unknown.
 func (f *field) takes(tag uint64) bool {
 	return uint32(tag) == f.tag || f.packable && tag&7 == wireBytes
 }
 
-// extensionIndex is the index of all extensions: they are written after the message's own fields, by full name.
+// extensionIndex is the index of the first extension that was found. Extensions are written after
+// the message's own fields, by their full names.
 const extensionIndex = 1 << 20
 
 // byNumber returns the field of a number, or nil. Extensions are not found here.
@@ -175,6 +190,16 @@ func (p *program) byNumber(num uint64) *field {
 		return nil
 	}
 	return p.sparse[int32(num)]
+}
+
+// fieldAt returns the field of an index.
+func (p *program) fieldAt(i uint32) *field {
+	if i < extensionIndex {
+		return &p.fields[i]
+	}
+	p.extensions.mu.RLock()
+	defer p.extensions.mu.RUnlock()
+	return p.extensions.slots[i-extensionIndex]
 }
 
 // byName returns the field of a JSON or proto name, or nil. Extensions are not found here.
@@ -200,33 +225,11 @@ func (p *program) use() error {
 	return p.err
 }
 
-// An enumTable holds the values of an enum.
-type enumTable struct {
-	names  nameTable        // number by name
-	texts  []string         // JSON by number from low on; empty where there is no such value
-	words  []enumWords      // the same, for those that are short
-	low    int32            //
-	sparse map[int32]string // JSON by number, for those that texts does not reach
-}
-
-// enumWords are the JSON of an enum value in a form that is copied as a whole. The size is zero if it does not fit.
-type enumWords struct {
-	size uint8
-	text [31]byte
-}
-
-// text returns the JSON of an enum number: its quoted name, or nothing for a number without a name.
-func (t *enumTable) text(n int32) string {
-	if i := int64(n) - int64(t.low); i >= 0 && i < int64(len(t.texts)) {
-		return t.texts[i]
-	}
-	return t.sparse[n]
-}
-
-// An extensionCache keeps the extensions of one message type that were asked for and found. It is bounded by the
-// schema: what is not found is not kept.
+// An extensionCache keeps the extensions of one message type that were asked for and found. It is
+// bounded by the schema: what is not found is not kept.
 type extensionCache struct {
 	mu       sync.RWMutex
 	byNumber map[int32]*field
 	byName   map[string]*field
+	slots    []*field
 }

@@ -5,17 +5,17 @@ import (
 	"math/bits"
 )
 
-// Strings are scanned eight bytes at a time ("SIMD within a register"). A mask has the high bit of a byte set where the
-// byte is of interest; only the lowest set bit is exact, because a borrow may leak upwards from there, and only the
-// lowest is ever used.
+// Strings are scanned eight bytes at a time ("SIMD within a register"). A mask has the high bit of
+// a byte set where the byte is of interest; only the lowest set bit is exact, because a borrow may
+// leak upwards from there, and only the lowest is ever used.
 
 const (
 	eachByte = 0x0101010101010101
 	highBits = 0x8080808080808080
 )
 
-// Words are read and written through slices of their size: of b[i:] the compiler checks the length once more, and masks the
-// pointer lest an empty slice point behind the array.
+// Words are read and written through slices of their size: of b[i:] the compiler checks the length
+// once more, and masks the pointer lest an empty slice point after the array.
 
 // load64 reads eight bytes at b[i] so that b[i] is the lowest byte.
 func load64(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[i : i+8 : i+8]) }
@@ -27,15 +27,17 @@ func store32(b []byte, i int, x uint32) { binary.LittleEndian.PutUint32(b[i:i+4:
 // load32 reads four bytes at b[i] so that b[i] is the lowest byte.
 func load32(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[i : i+4 : i+4]) }
 
-// specials marks the bytes that cannot be copied between a JSON string and a proto string as they are: controls, the
-// quote, the backslash, and everything that is not ASCII (its UTF-8 must be checked).
+// specials marks the bytes that cannot be copied between a JSON string and a proto string as they
+// are: controls, the quote, the backslash, and everything that is not ASCII (its UTF-8 must be
+// checked).
 func specials(x uint64) uint64 { return (odd(x) | x) & highBits }
 
 // specialsASCII is specials but for bytes that are not ASCII.
 func specialsASCII(x uint64) uint64 { return odd(x) &^ x & highBits }
 
-// odd marks controls, the quote and the backslash, and may mark what is not ASCII. With its second bit flipped the quote is
-// a space and the controls stay below that, so that one subtraction finds both.
+// odd marks controls, the quote and the backslash, and may mark what is not ASCII. With its second
+// bit flipped the quote is a space and the controls stay below that, so that one subtraction finds
+// both.
 func odd(x uint64) uint64 {
 	return ((x ^ 0x02*eachByte) - (' '+1)*eachByte) | ((x ^ '\\'*eachByte) - eachByte)
 }

@@ -53,7 +53,8 @@ func TestParseTimestamp(t *testing.T) {
 		{"1970-01-01T00:00:00.123456789Z", 0, 123_456_789, true},
 		{"1970-01-01T01:30:00+01:30", 0, 0, true},
 		{"1969-12-31T23:59:59-00:00", -1, 0, true},
-		{"1970-01-01T0:00:00Z", 0, 0, true}, // package time takes an hour of one digit, and so does protojson
+		// Package time takes an hour of one digit, and so does protojson.
+		{"1970-01-01T0:00:00Z", 0, 0, true},
 		{"1970-01-01T00:00:00,5Z", 0, 500_000_000, true},
 		{"0001-01-01T00:00:00Z", minTimestamp, 0, true},
 		{"9999-12-31T23:59:59.999999999Z", maxTimestamp, 999_999_999, true},

@@ -1,19 +1,23 @@
 // Package transcode converts between JSON and the protobuf wire format without building a message.
 //
-// A Compiler turns a message descriptor into a program: tables of fields by number and by name, with all that is needed to
-// read and write them. A Codec runs a program over bytes. The mapping is ProtoJSON, as protojson and protobuf's own
-// conformance suite have it; docs/transcoding.md tells how it works.
+// A Compiler turns a message descriptor into a program: tables of fields by number and by name,
+// with everything that reading and writing them needs. A Codec runs a program over bytes. The
+// mapping is ProtoJSON, as protojson and protobuf's own conformance suite define it.
+// docs/transcoding.md explains how it works.
 //
-// The package knows nothing of HTTP, routes or streams, and it is not a protobuf runtime: it converts, and never hands
-// out messages.
+// JSON becomes wire in the decoder (decode_*.go), and wire becomes JSON in the encoder
+// (encode_*.go).
+//
+// The package knows nothing about HTTP, routes or streams. It is not a protobuf runtime either: it
+// converts bytes, and never hands out messages.
 package transcode
 
 import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Resolver finds the types that a message may name: those inside google.protobuf.Any, and extensions.
-// *protoregistry.Types and *dynamicpb.Types satisfy it.
+// Resolver finds the types that a message may name: the types inside google.protobuf.Any, and
+// extensions. *protoregistry.Types, *dynamicpb.Types and *Compiler implement it.
 type Resolver interface {
 	FindMessageByName(protoreflect.FullName) (protoreflect.MessageType, error)
 	FindMessageByURL(url string) (protoreflect.MessageType, error)
@@ -21,41 +25,77 @@ type Resolver interface {
 	FindExtensionByNumber(protoreflect.FullName, protoreflect.FieldNumber) (protoreflect.ExtensionType, error)
 }
 
-// Limits where Options do not say otherwise.
+// The limits that apply unless Options say otherwise.
 const (
-	DefaultMaxDepth    = 100       // as in the C++ and Java runtimes
-	DefaultMaxOutput   = 256 << 20 // bytes
+	// DefaultMaxDepth is the limit of the C++ and Java runtimes.
+	DefaultMaxDepth = 100
+	// DefaultMaxWireDepth takes about 2 MiB of stack.
+	DefaultMaxWireDepth = 1000
+	// DefaultMaxOutput is in bytes.
+	DefaultMaxOutput = 256 << 20
+	// DefaultMaxElements counts list elements and map entries.
 	DefaultMaxElements = 16 << 20
 )
 
-// Options say how JSON is written and how strictly it is read. The zero value is the ProtoJSON default.
+// Options say how JSON is written and how strictly it is read. The zero value follows ProtoJSON.
+// Options can be compared, so that codecs can be shared by those who use equal ones.
 type Options struct {
-	UseProtoNames  bool // write field names as in the .proto file; default lowerCamelCase (json_name)
-	EmitDefaults   bool // write fields without presence that are at their default, and empty lists and maps
-	EnumsAsNumbers bool // write enum values as numbers; default by name
-	DiscardUnknown bool // skip unknown fields and unknown enum names in JSON; default: refuse
+	// UseProtoNames writes field names as in the .proto file. Both forms are read.
+	// Default: false, names are written in lowerCamelCase (json_name).
+	UseProtoNames bool
 
-	// MaxDepth is how deeply messages may be nested, the outermost counted. The levels of a JSON value that is a
-	// google.protobuf.Value count too. Default 100.
+	// EmitDefaults also writes fields without presence that are at their default, and empty lists
+	// and maps. Default: false.
+	EmitDefaults bool
+
+	// EnumsAsNumbers writes enum values as numbers. Both forms are read. Default: false, by name.
+	EnumsAsNumbers bool
+
+	// DiscardUnknown skips unknown fields and unknown enum names in JSON. Default: false, they are
+	// errors.
+	DiscardUnknown bool
+
+	// OmitEnumPrefix writes the names of enum values without the name of their type, such as
+	// PENDING for ORDER_STATUS_PENDING of OrderStatus. Both forms are read. A name that would not
+	// be unique is written in full. Default: false, names are written in full and nothing else is
+	// read.
+	OmitEnumPrefix bool
+
+	// EnumCase says how the case of the names of enum values is read and written. Default: exact.
+	EnumCase EnumCase
+
+	// RawMaskPaths reads and writes the paths of a google.protobuf.FieldMask that have no form in
+	// lowerCamelCase as they are: "*", and names such as "isbn_10". Default: false, they are
+	// errors, as ProtoJSON says.
+	RawMaskPaths bool
+
+	// MaxDepth limits how deeply messages in JSON may be nested. The outermost message counts, and
+	// so do the arrays and objects of a google.protobuf.Value. Default: 100.
 	MaxDepth int
 
-	// MaxOutput is how many bytes one conversion may append. JSON may be much longer than its wire where EmitDefaults
-	// is set, and wire longer than its JSON in lists that are not packed. Default 256 MiB.
+	// MaxWireDepth is the same limit for messages on the wire. Default: 1000.
+	MaxWireDepth int
+
+	// MaxOutput limits how many bytes one conversion may append. JSON may be much longer than its
+	// wire if EmitDefaults is set, and wire longer than its JSON if lists are not packed.
+	// Default: 256 MiB.
 	MaxOutput int
 
-	// MaxElements is how many elements of lists and entries of maps one conversion may hold in all. Default 16 Mi.
+	// MaxElements limits how many list elements and map entries one conversion may hold in total.
+	// Default: 16 Mi.
 	MaxElements int
 }
 
-// Codec converts one message type between JSON and the protobuf wire format. Immutable, safe for concurrent use.
+// Codec converts one message type between JSON and the protobuf wire format. It is immutable and
+// safe for concurrent use.
 type Codec struct {
 	program *program
 }
 
-// JSONToWire appends the wire form of the JSON text to dst. On error dst is returned at its old length. Errors are of
-// type *SyntaxError. The text must not be part of dst's spare capacity.
+// JSONToWire appends the wire form of the JSON text to dst. If it fails, dst is returned at its old
+// length, and the error is a *SyntaxError. The text must not be part of dst's spare capacity.
 func (c *Codec) JSONToWire(dst, json []byte) ([]byte, error) {
-	d := c.program.compiler.newReader(json, dst)
+	d := c.program.compiler.newDecoder(json, dst)
 	out, ok := d.document(dst, c.program)
 	err := d.err
 	d.release()
@@ -65,19 +105,60 @@ func (c *Codec) JSONToWire(dst, json []byte) ([]byte, error) {
 	return out, nil
 }
 
-// WireToJSON appends the JSON form of the wire bytes to dst, without any white space. Fields stand in the order of
-// their declaration, extensions after them by their names, and map entries by their keys. On error dst is returned at
-// its old length: a *SyntaxError says that the wire is malformed, a *RangeError that the message has no JSON form. The
-// wire must not be part of dst's spare capacity.
+// WireToJSON appends the JSON form of the wire bytes to dst, without any white space. Fields come
+// in the order of their declaration, extensions follow by their names, and map entries are sorted
+// by their keys. If it fails, dst is returned at its old length. A *SyntaxError says that the wire
+// is malformed, and a *RangeError that the message has no JSON form. The wire must not be part of
+// dst's spare capacity.
 func (c *Codec) WireToJSON(dst, wire []byte) ([]byte, error) {
-	w := c.program.compiler.newWriter(wire, dst)
-	out, ok := w.document(dst, c.program)
-	err := w.err
-	w.release()
-	if !ok {
-		return dst, settled(err)
+	e := c.program.compiler.newEncoder(wire, dst)
+	if out, ok := e.document(dst, c.program); ok {
+		e.release()
+		return out, nil
 	}
-	return out, nil
+	out, _, err := c.wireAgain(e, dst, false)
+	return out, err
+}
+
+// AnswerToJSON is WireToJSON for a message that must not be lost because one value in it has no
+// JSON form, such as the answer to a call that was executed. It writes such a value as something
+// close to it; docs/transcoding.md lists what. The note describes the first such value and says how
+// many there were. It is nil if there was none. An error still says that the wire is malformed, or
+// that the message exceeds a limit.
+func (c *Codec) AnswerToJSON(dst, wire []byte) (json []byte, note *RangeError, err error) {
+	e := c.program.compiler.newEncoder(wire, dst)
+	if out, ok := e.document(dst, c.program); ok {
+		e.release()
+		return out, nil, nil
+	}
+	return c.wireAgain(e, dst, true)
+}
+
+// wireAgain writes the message after one pass has failed.
+func (c *Codec) wireAgain(e *encoder, dst []byte, lenient bool) ([]byte, *RangeError, error) {
+	out, note, ok := e.again(dst, lenient, func(out []byte) ([]byte, bool) {
+		return e.message(out, c.program, 0, len(e.in))
+	})
+	err := e.err
+	e.release()
+	if !ok {
+		return dst, nil, settled(err)
+	}
+	return out, note, nil
+}
+
+// WithEnumNumbers returns a codec of the same type that writes enum values as numbers. A single
+// request may ask for that.
+func (c *Codec) WithEnumNumbers() *Codec {
+	compiler := c.program.compiler.withEnumNumbers()
+	if compiler == c.program.compiler {
+		return c
+	}
+	p := compiler.program(c.program.md)
+	if p.use() != nil { // as this one was compiled, so is that one
+		return c
+	}
+	return &Codec{program: p}
 }
 
 // Descriptor returns the message type.

@@ -126,6 +126,7 @@ func TestBrokenWireAndWireWithoutJSON(t *testing.T) {
 		{"a group not closed", bookType, "bb3e0801", "expected a field tag (offset 4)", false},
 		{"a group closed by another's end", bookType, "bb3ec43e", "expected the end of the group that is open (offset 2)", false},
 		{"an end without a group", bookType, "bc3e", "expected a whole value of wire type end-group (offset 2)", false},
+		{"bad UTF-8 in a URL that is replaced", "google.protobuf.Any", "0a01ff0a0161", "expected valid UTF-8 (offset 2)", false},
 		{"a required field not set", needsType, "", "expected all required fields of judge.proto2.Needs (offset 0)", false},
 		{"a time out of range", bookType, "220808ffffffffffff7f", "/created: timestamp of 562949953421311 seconds is not within the years 1 to 9999", true},
 		{"a time of many nanoseconds", bookType, "22061080a8d6b907", "/created: timestamp with 2000000000 nanoseconds", true},
@@ -152,7 +153,7 @@ func TestBrokenWireAndWireWithoutJSON(t *testing.T) {
 	}
 }
 
-// TestNonCanonicalWire shows how fields that stand in several places come together.
+// TestNonCanonicalWire shows how fields that are in several places come together.
 func TestNonCanonicalWire(t *testing.T) {
 	for _, tt := range []struct{ name, message, wire, want string }{
 		{"the last of a singular counts", bookType, "\x10\x01\x10\x02", `{"id":"2"}`},
@@ -181,7 +182,7 @@ func TestNonCanonicalWire(t *testing.T) {
 	}
 }
 
-// TestAnyTypeAnywhere finds "@type" wherever it stands in its object, also where Anys are nested.
+// TestAnyTypeAnywhere finds "@type" wherever it is in its object, even where Anys are nested.
 func TestAnyTypeAnywhere(t *testing.T) {
 	const inner = `{"value":"1.5s","@type":"x/google.protobuf.Duration"}`
 	for _, text := range []string{

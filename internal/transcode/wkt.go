@@ -22,7 +22,8 @@ const (
 	wktEmpty // its JSON form is a message's, but for a `value` member within Any
 )
 
-// A wktLayout lists the kinds of a well-known type's fields 1, 2, ... as this package relies on them.
+// A wktLayout lists the kinds of a well-known type's fields 1, 2, ... as this package relies on
+// them.
 type wktLayout struct {
 	wkt   wellKnown
 	kinds []protoreflect.Kind
@@ -79,8 +80,8 @@ func wktLayoutOf(name protoreflect.FullName) (wktLayout, bool) {
 	return wktLayout{}, false
 }
 
-// wellKnownOf says which well-known type a compiled program is of. It fails if the schema declares a type of that name
-// with other fields.
+// wellKnownOf says which well-known type a compiled program is of. It fails if the schema declares
+// a type of that name with other fields.
 func wellKnownOf(p *program) (wellKnown, error) {
 	layout, ok := wktLayoutOf(p.md.FullName())
 	if !ok {

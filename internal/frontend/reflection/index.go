@@ -7,7 +7,6 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
@@ -32,9 +31,6 @@ type file struct {
 	imports []*file
 }
 
-// describedTypes are Method.Types that can tell which files they are from. Those of schemas can.
-type describedTypes interface{ Files() *protoregistry.Files }
-
 func newIndex(t *frontend.Table) *index {
 	i := &index{
 		table: t, byPath: map[string]*file{}, bySymbol: map[string]*file{}, extensions: map[string]map[int32]*file{},
@@ -49,9 +45,7 @@ func newIndex(t *frontend.Table) *index {
 			services[string(m.Desc.Parent().FullName())] = true
 			in := upstreams[m.Upstream]
 			in.Methods = append(in.Methods, m.Desc)
-			if t, ok := m.Types.(describedTypes); ok {
-				in.Schema = t.Files()
-			}
+			in.Schema = m.Files
 			upstreams[m.Upstream] = in
 		}
 	}

@@ -60,7 +60,7 @@ func upstream(t *testing.T, table *frontend.Table, label string, hidden []string
 	}
 	for _, m := range s.Methods() {
 		if !slices.Contains(hidden, m.Name) {
-			table.Methods["/"+m.Name] = &frontend.Method{Name: m.Name, Path: "/" + m.Name, Upstream: label, Desc: m.Desc, Types: s.Types()}
+			table.Methods["/"+m.Name] = &frontend.Method{Name: m.Name, Path: "/" + m.Name, Upstream: label, Desc: m.Desc, Types: s.Types(), Files: s.Types().Files()}
 		}
 	}
 }

@@ -185,7 +185,10 @@ func AppendMessage(dst []byte, m *frontend.Method, msg mem.BufferSlice, json boo
 	wire, free := flat(msg)
 	defer free()
 	began := m.Clock()
-	out, err := m.Response.WireToJSON(dst, wire)
+	out, note, err := m.Response.AnswerToJSON(dst, wire)
+	if note != nil {
+		m.Depart(note)
+	}
 	if err != nil {
 		return dst, frontend.Errorf(codes.Internal, "the upstream's answer has no JSON form").WithCause(err)
 	}

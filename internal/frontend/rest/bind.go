@@ -1,8 +1,6 @@
 package rest
 
 import (
-	"strconv"
-
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -10,14 +8,16 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// bindURL encodes the path variables and the query parameters as wire bytes, which follow those of the body. The path comes last, and
-// so it wins: in protobuf the later value of a field is the one that counts.
+// bindURL encodes the path variables and the query parameters as wire bytes, which follow those of
+// the body. The path comes last, and so it wins: in protobuf the later value of a field is the one
+// that counts.
 func (x *exchange) bindURL() error {
 	b := x.binding
 	if len(b.Vars) == 0 && x.r.URL.RawQuery == "" {
 		return nil
 	}
-	buf := frontend.GetBuffer(len(x.r.URL.Path) + len(x.r.URL.RawQuery)) // what has no text has no wire form
+	// What has no text has no wire form.
+	buf := frontend.GetBuffer(len(x.r.URL.Path) + len(x.r.URL.RawQuery))
 	x.suffix = buf
 	if x.r.URL.RawQuery != "" {
 		out, err := x.bindQuery(*buf)
@@ -44,44 +44,90 @@ func (x *exchange) appendSuffix(wire []byte) []byte {
 	return append(wire, *x.suffix...)
 }
 
-// boundFields remembers which fields and which members of oneofs have a value from the URL already.
+// boundFields remembers which fields and which members of oneofs have a value already.
+//
+// The fields are a tree, so that a parameter costs memory in proportion to its name, however deep
+// its path is.
 type boundFields struct {
-	seen    map[string]protoreflect.FieldNumber
-	scratch []byte
+	nodes []boundNode
+	// steps has the node of a field in the message of a node, by the field's number.
+	steps map[boundStep]int32
+	// oneofs has the member of a oneof that is set, by the oneof's index.
+	oneofs  map[boundStep]protoreflect.FieldNumber
+	entries map[boundEntry]struct{}
 }
 
-// claim notes a value for the field; key tells the entries of a map apart. It is an error, worded for the client, that the field
-// has one already and is not repeated, or that another member of its oneof has.
-func (s *boundFields) claim(f *transcode.Field, key string) (problem string) {
-	if s.seen == nil {
-		s.seen = make(map[string]protoreflect.FieldNumber, 8)
+// boundNode is a field that was met, or a message on the way to one. The first is the request
+// message.
+type boundNode struct {
+	whole  bool // the field itself has a value
+	within bool // something in it has
+}
+
+type boundStep struct{ node, number int32 }
+
+// boundEntry is an entry of a map.
+type boundEntry struct {
+	node int32
+	key  string
+}
+
+// claim notes a value for the field. It is an error, worded for the client, that the field has one
+// already and is not repeated, that a message has one as a whole and in parts, or that another
+// member of a oneof has one.
+func (s *boundFields) claim(f *transcode.Field) (problem string) {
+	if s.steps == nil {
+		s.nodes = make([]boundNode, 1, 8)
+		s.steps = make(map[boundStep]int32, 8)
 	}
-	id := s.scratch[:0]
+	at := int32(0)
 	path := f.Path()
 	for _, fd := range path {
+		if s.nodes[at].whole {
+			return "the message that it is in is given as a whole"
+		}
+		s.nodes[at].within = true
 		if oneof := fd.ContainingOneof(); oneof != nil && !oneof.IsSynthetic() {
-			// The separator is followed by a name, which no field's number is.
-			at := len(id)
-			id = append(append(id, '/'), oneof.Name()...)
-			if other, ok := s.seen[string(id)]; ok && other != fd.Number() {
+			if s.oneofs == nil {
+				s.oneofs = make(map[boundStep]protoreflect.FieldNumber)
+			}
+			step := boundStep{at, int32(oneof.Index())}
+			if other, ok := s.oneofs[step]; ok && other != fd.Number() {
 				return "another member of the oneof " + string(oneof.Name()) + " is set already"
 			}
-			s.seen[string(id)] = fd.Number()
-			id = id[:at]
+			s.oneofs[step] = fd.Number()
 		}
-		id = strconv.AppendInt(append(id, '.'), int64(fd.Number()), 10)
+		step := boundStep{at, int32(fd.Number())}
+		next, ok := s.steps[step]
+		if !ok {
+			next = int32(len(s.nodes))
+			s.nodes = append(s.nodes, boundNode{})
+			s.steps[step] = next
+		}
+		at = next
 	}
-	last := path[len(path)-1]
-	if last.IsMap() {
-		id = append(append(id, '['), key...)
-	} else if last.IsList() {
+	node := &s.nodes[at]
+	if key, ok := f.Key(); ok {
+		entry := boundEntry{at, string(key)}
+		if _, ok := s.entries[entry]; ok || node.whole {
+			return "given more than once, and it is not a list"
+		}
+		if s.entries == nil {
+			s.entries = make(map[boundEntry]struct{})
+		}
+		s.entries[entry] = struct{}{}
+		node.within = true
 		return ""
 	}
-	s.scratch = id
-	if _, ok := s.seen[string(id)]; ok {
+	switch {
+	case path[len(path)-1].IsList():
+	case node.whole:
 		return "given more than once, and it is not a list"
+	case node.within:
+		return "given as a whole, and in parts before"
+	default:
+		node.whole = true
 	}
-	s.seen[string(id)] = last.Number()
 	return ""
 }
 

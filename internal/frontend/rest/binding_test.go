@@ -69,7 +69,8 @@ func TestPathVariables(t *testing.T) {
 func TestPrecedence(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	w.eachVersion(t, func(t *testing.T, c *client) {
-		// The literal "shelves:titles" beats the variable of "{name=shelves/*/books/*}" and of "books/{name}".
+		// The literal "shelves:titles" beats the variable of "{name=shelves/*/books/*}" and of
+		// "books/{name}".
 		if a := c.do("GET", "/v1/shelves:titles", nil); a.StatusCode != http.StatusOK || !strings.HasPrefix(a.body, `[{"name":`) {
 			t.Errorf("literal: %d %s", a.StatusCode, a.body)
 		}
@@ -154,7 +155,8 @@ func TestSingularTwiceOneofTwiceRepeatedMessage(t *testing.T) {
 	})
 }
 
-// A member that the path sets comes last on the wire and would drop the one of the query in silence.
+// A member that the path sets comes last on the wire and would drop the one of the query in
+// silence.
 func TestOneofInPathAndQuery(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	w.table = newTable(t, w.table.Methods["/gateway.test.v1.Echo/Unary"].Conn,

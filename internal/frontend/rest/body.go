@@ -93,7 +93,7 @@ func (x *exchange) appendJSON(dst, body []byte) ([]byte, error) {
 		dst, err = x.method.Request.JSONToWire(dst, body)
 	default:
 		if dst, err = x.binding.Body.AppendJSON(dst, body); err == nil {
-			dst = x.appendMask(dst, body)
+			dst, err = x.appendMask(dst, body)
 		}
 	}
 	if err != nil {

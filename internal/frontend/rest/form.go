@@ -46,9 +46,10 @@ func formType(h http.Header) (form, bool) {
 	return form{}, false
 }
 
-// appendForm reads a form and appends its wire form. Each part is a field of the message that the body is bound to, named as in a
-// query: text becomes what a query parameter of that name would be, a file becomes an HttpBody with its content type, or bytes as they are. Where the
-// body is bound to an HttpBody itself, the form has exactly one part, which becomes it.
+// appendForm reads a form and appends its wire form. Each part is a field of the message that the
+// body is bound to, named as in a query: text becomes what a query parameter of that name would be,
+// a file becomes an HttpBody with its content type, or bytes as they are. Where the body is bound
+// to an HttpBody itself, the form has exactly one part, which becomes it.
 func (x *exchange) appendForm(dst []byte, f form) ([]byte, error) {
 	body, err := x.readBody()
 	if err != nil {
@@ -130,7 +131,7 @@ func (b *formBinder) part(dst []byte, p part) ([]byte, error) {
 	}
 	f, problem := b.field(p.name)
 	if problem == "" {
-		problem = b.bound.claim(f, mapKey(p.name))
+		problem = b.bound.claim(f)
 	}
 	if problem != "" {
 		return dst, badForm("part %q: %s", clip(p.name), problem)
@@ -141,7 +142,7 @@ func (b *formBinder) part(dst []byte, p part) ([]byte, error) {
 	case f.Descriptor().Kind() == protoreflect.BytesKind && !f.Descriptor().IsMap() && p.file:
 		return appendBytes(dst, f.Path(), p.data), nil
 	}
-	out, err := f.AppendText(dst, string(p.data))
+	out, err := f.AppendQuery(dst, string(p.data))
 	if err != nil {
 		return dst, badForm("part %q: %s", clip(p.name), reason(err))
 	}
@@ -153,13 +154,15 @@ func (b *formBinder) field(name string) (f *transcode.Field, problem string) {
 	if name == "" {
 		return nil, "it has no name"
 	}
-	if body := b.x.binding.Body; body != nil {
+	var err error
+	if body := b.x.binding.Body; body == nil {
+		f, err = b.x.method.Request.Field(name)
+	} else {
 		if !isPlainMessage(body.Descriptor()) {
 			return nil, "the body is bound to a field that no form can fill"
 		}
-		name = fieldName(body) + "." + name
+		f, err = body.Field(name)
 	}
-	f, err := b.x.method.Request.Field(name)
 	if err != nil {
 		return nil, reason(err)
 	}

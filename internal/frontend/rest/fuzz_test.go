@@ -22,6 +22,7 @@ func FuzzQuery(f *testing.F) {
 	for _, seed := range []string{
 		"text=a&count=1&list=a&list=b", "labels[a]=1&labels[b]=2&nested.child.value=x", "left=a&right=1", "text=%zz", "a;b=c&&=&x", "maybe&genre=POETRY",
 		"by_number[1]=x", "labels[=", "many.value=1", "text=a&text=b", "wrapped=x&at=2020-01-01T00:00:00Z", "nested.numbers=1&nested.numbers=2", "text=+%2B",
+		"$alt=json%3Benum-encoding=int", "nested={}&nested.value=x", "nested[child][value]=x", "list[]=a", "labels[a][b]=1", "mask=*",
 	} {
 		f.Add(seed)
 	}
@@ -32,7 +33,7 @@ func FuzzQuery(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, query string) {
 		x := exchange{
-			opts: &frontend.Options{}, info: &frontend.Info{}, method: b.Method, binding: b,
+			opts: &frontend.Options{}, info: &frontend.Info{}, method: b.Method, binding: b, codec: b.Method.Response,
 			r: &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/v1/echo", RawQuery: query}},
 		}
 		defer x.release()

@@ -13,16 +13,17 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// bindQuery appends the wire form of the query parameters. Parameters are separated by `&` only, `+` is a space, and a parameter
-// without `=` is one with an empty value.
+// bindQuery appends the wire form of the query parameters. Parameters are separated by `&` only,
+// `+` is a space, and a parameter without `=` is one with an empty value.
 func (x *exchange) bindQuery(dst []byte) ([]byte, error) {
 	q := queryBinder{x: x}
 	if b := x.binding; b.Body != nil {
 		// What the body may set of a oneof, the query may not set differently.
-		_ = q.bound.claim(b.Body, "")
+		_ = q.bound.claim(b.Body)
 	}
 	for _, v := range x.binding.Vars {
-		_ = q.bound.claim(v, "") // Nor what the path sets of one: it comes last, and would drop the other member in silence.
+		// Nor what the path sets of one: it comes last, and would drop the other member in silence.
+		_ = q.bound.claim(v)
 	}
 	for raw := range strings.SplitSeq(x.r.URL.RawQuery, "&") {
 		if raw == "" {
@@ -64,10 +65,13 @@ type queryBinder struct {
 func (q *queryBinder) bind(dst []byte, name, value string) ([]byte, error) {
 	b := q.x.binding
 	if b.BodyAll {
-		return dst, q.unknown(name, "the request is taken from the body, which leaves no field to the query")
+		return dst, q.besideBody(name, value)
 	}
 	f, err := q.x.method.Request.Field(name)
 	if err != nil {
+		if known, err := q.system(name, value); known {
+			return dst, err
+		}
 		return dst, q.unknown(name, reason(err))
 	}
 	path := f.Path()
@@ -79,20 +83,56 @@ func (q *queryBinder) bind(dst []byte, name, value string) ([]byte, error) {
 			return dst, q.agree(v, name, value, q.x.vars[i])
 		}
 	}
-	if problem := q.bound.claim(f, mapKey(name)); problem != "" {
+	if problem := q.bound.claim(f); problem != "" {
 		return dst, badParameter(name, problem)
 	}
 	if isUpdateMask(path) {
 		q.x.masked = true
 	}
-	out, err := f.AppendText(dst, value)
+	out, err := f.AppendQuery(dst, value)
 	if err != nil {
 		return dst, badParameter(name, reason(err))
 	}
 	return out, nil
 }
 
-// agree compares the value of a field that the path gives too. Different texts may be the same value, such as 1 and 01.
+// besideBody is for a parameter of a request that is the body. A raw body takes any: who calls a
+// webhook chooses its query, and a method that takes the body as it is has no fields to name.
+func (q *queryBinder) besideBody(name, value string) error {
+	if known, err := q.system(name, value); known {
+		return err
+	}
+	if q.x.bodyIsRaw() {
+		return nil
+	}
+	return q.unknown(name, "the request is taken from the body, which leaves no field to the query")
+}
+
+// system obeys the system parameters of Google's APIs that its REST clients send with each request
+// (https://cloud.google.com/apis/docs/system-parameters). Only their form with a dollar sign is
+// known, which no field has that its schema does not name so; such a field comes first.
+func (q *queryBinder) system(name, value string) (known bool, err error) {
+	switch name {
+	case "$prettyPrint":
+		return true, nil // answers are on one line
+	case "$alt":
+		format, params, _ := strings.Cut(value, ";")
+		switch {
+		case format != "json":
+		case params == "enum-encoding=int":
+			q.x.numberEnums()
+			return true, nil
+		case params == "":
+			return true, nil
+		}
+		return true, badParameter(name, "expected json or json;enum-encoding=int")
+	default:
+		return false, nil
+	}
+}
+
+// agree compares the value of a field that the path gives too. Different texts may be the same
+// value, such as 1 and 01.
 func (q *queryBinder) agree(f *transcode.Field, name, value, inPath string) error {
 	if value == inPath {
 		return nil
@@ -119,12 +159,6 @@ func badParameter(name, why string) error {
 	return frontend.Errorf(codes.InvalidArgument, "query parameter %q: %s", clip(name), why)
 }
 
-// mapKey is the key of labels[key].
-func mapKey(name string) string {
-	_, key, _ := strings.Cut(name, "[")
-	return key
-}
-
 func isUpdateMask(path []protoreflect.FieldDescriptor) bool {
 	return path[0].Name() == "update_mask" && isFieldMask(path[0])
 }
@@ -133,5 +167,6 @@ func isFieldMask(fd protoreflect.FieldDescriptor) bool {
 	return fd.Message() != nil && fd.Message().FullName() == "google.protobuf.FieldMask" && !fd.IsList()
 }
 
-// reason is an error of the transcoder as the client may read it: those speak of the input and the schema only.
+// reason is an error of the transcoder as the client may read it: those speak of the input and the
+// schema only.
 func reason(err error) string { return clip(err.Error()) }

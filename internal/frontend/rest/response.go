@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
 const octetStream = "application/octet-stream"
@@ -14,21 +15,35 @@ const octetStream = "application/octet-stream"
 // errBadWire says that a message of the upstream is no protobuf.
 var errBadWire = errors.New("malformed google.api.HttpBody")
 
-// appendResponse appends the JSON of a response message, or of the field of it that response_body names.
+// appendResponse appends the JSON of a response message, or of the field of it that response_body
+// names.
 func (x *exchange) appendResponse(dst, wire []byte) ([]byte, error) {
 	var err error
+	var note *transcode.RangeError
 	began := x.method.Clock()
-	if f := x.binding.ResponseBody; f != nil {
-		dst, err = f.WireToJSON(dst, wire)
+	if f := x.responseBody; f != nil {
+		dst, note, err = f.AnswerToJSON(dst, wire)
 	} else {
-		dst, err = x.method.Response.WireToJSON(dst, wire)
+		dst, note, err = x.codec.AnswerToJSON(dst, wire)
+	}
+	if note != nil {
+		x.method.Depart(note)
 	}
 	if err != nil {
-		// The schema and the upstream disagree, or the message has no JSON form; either way the client is not to blame.
+		// The schema and the upstream disagree, or the message exceeds a limit; either way the
+		// client is not to blame.
 		return dst, frontend.Errorf(codes.Internal, "the upstream's answer cannot be written as JSON").WithCause(err)
 	}
 	x.method.Converted(frontend.ToJSON, began)
 	return dst, nil
+}
+
+// numberEnums has the answer written with the numbers of enum values.
+func (x *exchange) numberEnums() {
+	x.codec = x.codec.WithEnumNumbers()
+	if x.responseBody != nil {
+		x.responseBody = x.responseBody.WithEnumNumbers()
+	}
 }
 
 // responsePath leads to the HttpBody in the response; nil when the response is one.
@@ -39,8 +54,9 @@ func (x *exchange) responsePath() []protoreflect.FieldDescriptor {
 	return x.binding.ResponseBody.Path()
 }
 
-// rawType is the Content-Type of raw content. Without one, which is also what an HTTP/2 server makes of one that is no field value, a
-// browser would guess, which is how uploads become scripts.
+// rawType is the Content-Type of raw content. Without one, which is also what an HTTP/2 server
+// makes of one that is not a field value, a browser would guess, which is how uploads become
+// scripts.
 func rawType(contentType []byte) string {
 	for _, c := range contentType {
 		if c < ' ' && c != '\t' || c == 0x7f {

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
 // Handler serves the REST protocol. Safe for concurrent use.
@@ -67,6 +68,7 @@ func (x *exchange) serve(t *frontend.Table) error {
 	if err != nil || !found {
 		return err
 	}
+	x.codec, x.responseBody = x.method.Response, x.binding.ResponseBody
 	if x.websocket {
 		return x.serveWebSocket()
 	}
@@ -95,6 +97,10 @@ type exchange struct {
 	websocket bool
 	suffix    *[]byte // the wire form of query and path, which follows that of each body; nil when there is none
 	masked    bool    // the query has an update_mask
+
+	// What the answer is written by.
+	codec        *transcode.Codec
+	responseBody *transcode.Field // nil: the whole message
 }
 
 // release gives back what was borrowed for the request.

@@ -80,7 +80,7 @@ func Compile(t testing.TB, cfg *routes.Config, conn grpc.ClientConnInterface) *f
 		t.Fatal(err)
 	}
 	table, err := routes.Compile(cfg, []routes.Member{{
-		Label: "test", Schema: s, Codecs: transcode.NewCompiler(s.Types(), transcode.Options{}), Conn: conn,
+		Label: "test", Schema: s, Codecs: transcode.NewCompiler(s.Types(), transcode.Options{RawMaskPaths: true}), Conn: conn,
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -1,8 +1,9 @@
-// Command conformance is the program under test for the official protobuf conformance suite: it answers the suite's
-// runner on standard input and output with what package transcode makes of each JSON case. Binary and text cases, which
-// are not transcoding, are skipped. run.sh builds it, fetches the suite and judges the result.
+// Command conformance is the program under test for the official protobuf conformance suite: it
+// answers the suite's runner on standard input and output with what package transcode makes of each
+// JSON case. Binary and text cases, which are not transcoding, are skipped. run.sh builds it,
+// fetches the suite and judges the result.
 //
-// It is no part of the gateway.
+// It is not part of the gateway.
 package main
 
 import (
@@ -46,7 +47,8 @@ type codec interface {
 	WireToJSON(dst, wire []byte) ([]byte, error)
 }
 
-// codecs returns the source of codecs: by message type, and by whether unknown JSON fields are ignored.
+// codecs returns the source of codecs: by message type, and by whether unknown JSON fields are
+// ignored.
 func codecs(types transcode.Resolver, useOracle bool) func(protoreflect.MessageDescriptor, bool) (codec, error) {
 	strict := transcode.Options{}
 	lenient := transcode.Options{DiscardUnknown: true}

@@ -28,8 +28,8 @@ type testee struct {
 	codec func(md protoreflect.MessageDescriptor, discardUnknown bool) (codec, error)
 }
 
-// serve answers requests until the runner closes its end, which is reported as io.EOF. Each way a message is its length
-// as 32 bits little-endian, and then its wire form.
+// serve answers requests until the runner closes its end, which is reported as io.EOF. Each way a
+// message is its length as 32 bits little-endian, and then its wire form.
 func (t *testee) serve(r io.Reader, w io.Writer) error {
 	in, out := bufio.NewReader(r), bufio.NewWriter(w)
 	for {
@@ -115,7 +115,8 @@ func (t *testee) toJSON(c codec, wire []byte) proto.Message {
 	return t.text("json_payload", string(text))
 }
 
-// fail reports an error as what its type says it is. An error of another type is a fault of the codec.
+// fail reports an error as what its type says it is. An error of another type is a fault of the
+// codec.
 func (t *testee) fail(err error) proto.Message {
 	var syntax *transcode.SyntaxError
 	var rng *transcode.RangeError

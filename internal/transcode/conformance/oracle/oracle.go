@@ -1,6 +1,7 @@
-// Package oracle is the reference that package transcode is judged by: the same two conversions, done by protojson over
-// dynamicpb messages. It is slow and it builds messages, which is what transcode exists to avoid; it is imported by
-// tests, by the conformance testee and by the benchmarks, and by nothing that serves requests.
+// Package oracle is the reference that package transcode is judged by: the same two conversions,
+// done by protojson over dynamicpb messages. It is slow and it builds messages, which is what
+// transcode exists to avoid; it is imported by tests, by the conformance testee and by the
+// benchmarks, and by nothing that serves requests.
 package oracle
 
 import (
@@ -17,16 +18,17 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// Codec converts one message type. It has the shape of *transcode.Codec, so that a judge can be proved with it before it
-// is let loose on the real one.
+// Codec converts one message type. It has the shape of *transcode.Codec, so that a judge can be
+// proved with it before it is let loose on the real one.
 type Codec struct {
 	typ   protoreflect.MessageType
 	types transcode.Resolver
 	opts  transcode.Options
 }
 
-// New returns the reference codec of a message type. Any and extensions are resolved in types. Of the options MaxDepth
-// is not honoured: protojson's limit is 10,000, and a judge has to allow for the difference.
+// New returns the reference codec of a message type. Any and extensions are resolved in types. Of
+// the options MaxDepth is not honoured: protojson's limit is 10,000, and a judge has to allow for
+// the difference.
 func New(md protoreflect.MessageDescriptor, types transcode.Resolver, opts transcode.Options) *Codec {
 	return &Codec{typ: dynamicpb.NewMessageType(md), types: types, opts: opts}
 }
@@ -34,8 +36,8 @@ func New(md protoreflect.MessageDescriptor, types transcode.Resolver, opts trans
 // Descriptor returns the message type.
 func (c *Codec) Descriptor() protoreflect.MessageDescriptor { return c.typ.Descriptor() }
 
-// JSONToWire appends the wire form of the JSON text to dst: fields in the order of their numbers, map entries by key.
-// Every error is an *InputError.
+// JSONToWire appends the wire form of the JSON text to dst: fields in the order of their numbers,
+// map entries by key. Every error is an *InputError.
 func (c *Codec) JSONToWire(dst, text []byte) ([]byte, error) {
 	msg, err := c.FromJSON(text)
 	if err != nil {
@@ -44,8 +46,8 @@ func (c *Codec) JSONToWire(dst, text []byte) ([]byte, error) {
 	return Canonical(dst, msg)
 }
 
-// WireToJSON appends the JSON form of the wire bytes to dst, with no white space. An error is an *InputError if the
-// wire is malformed, and an *OutputError if the message has no JSON form.
+// WireToJSON appends the JSON form of the wire bytes to dst, with no white space. An error is an
+// *InputError if the wire is malformed, and an *OutputError if the message has no JSON form.
 func (c *Codec) WireToJSON(dst, wire []byte) ([]byte, error) {
 	msg, err := c.FromWire(wire)
 	if err != nil {
@@ -54,9 +56,9 @@ func (c *Codec) WireToJSON(dst, wire []byte) ([]byte, error) {
 	return c.ToJSON(dst, msg)
 }
 
-// ErrPanic is returned where protobuf itself panics, so that there is no telling what the result should be. That is known of
-// proto.Unmarshal of version 1.36.12 on a dynamic message with a map, one of whose entries has a good key and then a key of
-// another wire type.
+// ErrPanic is returned where protobuf itself panics, so that there is no telling what the result
+// should be. That is known of proto.Unmarshal of version 1.36.12 on a dynamic message with a map,
+// one of whose entries has a good key and then a key of another wire type.
 var ErrPanic = errors.New("oracle: protobuf panicked")
 
 // RecoverPanic is deferred by what calls protobuf: it turns a panic into an error that is ErrPanic.
@@ -99,7 +101,8 @@ func (c *Codec) ToJSON(dst []byte, msg proto.Message) (_ []byte, err error) {
 	if err != nil {
 		return dst, &OutputError{err}
 	}
-	// protojson adds spaces at random, so that nobody relies on its text; without them it is stable.
+	// protojson adds spaces at random, so that nobody relies on its text; without them it is
+	// stable.
 	buf := bytes.NewBuffer(dst)
 	if err := json.Compact(buf, text); err != nil {
 		return dst, fmt.Errorf("compact protojson's own output: %w", err)

@@ -1,6 +1,7 @@
-// Command protoset writes the schema that the differential tests of package transcode run over, as a FileDescriptorSet:
-// the conformance suite's test messages, the well-known types, google's API protos that this module depends on anyway,
-// and the .proto files of testdata. Use it through generate.sh.
+// Command protoset writes the schema that the differential tests of package transcode run over, as
+// a FileDescriptorSet: the conformance suite's test messages, the well-known types, google's API
+// protos that this module depends on anyway, and the .proto files of testdata. Use it through
+// generate.sh.
 package main
 
 import (
@@ -72,7 +73,7 @@ func run(suite, testdata, out string) error {
 	if err != nil {
 		return fmt.Errorf("marshal: %w", err)
 	}
-	return os.WriteFile(out, data, 0o644) //nolint:gosec // a file of the source tree, which all may read
+	return os.WriteFile(out, data, 0o644) //nolint:gosec // all may read a file of the source tree
 }
 
 // registered returns the files of package google that this program is linked with, sorted by path.
@@ -105,8 +106,8 @@ func add(set *descriptorpb.FileDescriptorSet, seen map[string]bool, file protore
 	set.File = append(set.File, fdp)
 }
 
-// dropMessageSets takes out of a message what has to do with the MessageSets declared in it. Those are a wire format of
-// proto1 that Go's protodesc does not accept any more.
+// dropMessageSets takes out of a message what has to do with the MessageSets declared in it. Those
+// are a wire format of proto1 that Go's protodesc does not accept any more.
 func dropMessageSets(msg *descriptorpb.DescriptorProto) {
 	sets := map[string]bool{}
 	msg.NestedType = slices.DeleteFunc(msg.NestedType, func(nested *descriptorpb.DescriptorProto) bool {

@@ -1,6 +1,6 @@
-// Command weaken makes the symbol version requirements of an ELF file weak, so that the dynamic linker of an older libc
-// warns of a version that it lacks where it would have refused to start the program. The symbols themselves must still
-// come from somewhere: run.sh preloads shim.cpp.
+// Command weaken makes the symbol version requirements of an ELF file weak, so that the dynamic
+// linker of an older libc warns of a version that it lacks where it would have refused to start the
+// program. The symbols themselves must still come from somewhere: run.sh preloads shim.cpp.
 package main
 
 import (
@@ -21,7 +21,8 @@ func main() {
 	}
 }
 
-// weaken writes a copy of the program to a new file, with VER_FLG_WEAK set in each entry of .gnu.version_r.
+// weaken writes a copy of the program to a new file, with VER_FLG_WEAK set in each entry of
+// .gnu.version_r.
 func weaken(from, to string) error {
 	data, err := os.ReadFile(from) //nolint:gosec // the path is the argument of the command
 	if err != nil {
@@ -47,10 +48,10 @@ func weaken(from, to string) error {
 
 var errRange = errors.New("an entry of .gnu.version_r lies outside of it")
 
-// setWeak walks the Verneed records, one for each library, and the Vernaux records of each, one for each version. Both
-// are 16 bytes and end in the distance to the next one, zero at the last:
+// setWeak walks the Verneed records, one for each library, and the Vernaux records of each, one for
+// each version. Both are 16 bytes and end in the distance to the next one, zero at the last:
 //
-//	Verneed: version u16, number of Vernaux u16, file u32, distance to the first Vernaux u32, next u32
+//	Verneed: version u16, number of Vernaux u16, file u32, distance to first Vernaux u32, next u32
 //	Vernaux: hash u32, flags u16, index u16, name u32, next u32
 func setWeak(file *elf.File, section []byte) error {
 	const (

@@ -7,7 +7,7 @@ import (
 )
 
 // signed reads an integer of 32 or 64 bits, as a number or as a string that holds one.
-func (d *reader) signed(p int, size uint) (int64, int) {
+func (d *decoder) signed(p int, size uint) (int64, int) {
 	in := d.in
 	q := p
 	quoted := q < len(in) && in[q] == '"'
@@ -36,7 +36,7 @@ func (d *reader) signed(p int, size uint) (int64, int) {
 }
 
 // unsigned reads an unsigned integer of 32 or 64 bits, as a number or as a string that holds one.
-func (d *reader) unsigned(p int, size uint) (uint64, int) {
+func (d *decoder) unsigned(p int, size uint) (uint64, int) {
 	quoted := d.is(p, '"')
 	q := p
 	if quoted {
@@ -50,9 +50,9 @@ func (d *reader) unsigned(p int, size uint) (uint64, int) {
 	return v, q
 }
 
-// digits reads the plain integer at p that ends as a number or a string does, and reports whether there is one below
-// 2^64. All else is left to oddInteger.
-func (d *reader) digits(p int, quoted bool) (uint64, int, bool) {
+// digits reads the plain integer at p that ends as a number or a string does, and reports whether
+// there is one below 2^64. All else is left to oddInteger.
+func (d *decoder) digits(p int, quoted bool) (uint64, int, bool) {
 	in := d.in
 	start := p
 	var v uint64
@@ -83,7 +83,8 @@ func (d *reader) digits(p int, quoted bool) (uint64, int, bool) {
 	if n == 0 || p >= len(in) || in[start] == '0' && n > 1 {
 		return 0, p, false
 	}
-	// Twenty digits have not gone round 2^64 if they start with a 1 and give a value that looks like it.
+	// Twenty digits have not gone round 2^64 if they start with a 1 and give a value that looks
+	// like it.
 	if n > 19 && (n > 20 || in[start] != '1' || v < 1e19) {
 		return 0, p, false
 	}
@@ -93,9 +94,9 @@ func (d *reader) digits(p int, quoted bool) (uint64, int, bool) {
 	return v, p, !isWordByte(in[p])
 }
 
-// oddInteger reads an integer in any form that JSON allows a number: with a fraction of zeros, with an exponent, with
-// escapes if it is a string. It also finds what is no integer.
-func (d *reader) oddInteger(p int, size uint, signed bool) (int64, int) {
+// oddInteger reads an integer in any form that JSON allows a number: with a fraction of zeros, with
+// an exponent, with escapes if it is a string. It also finds what is not an integer.
+func (d *decoder) oddInteger(p int, size uint, signed bool) (int64, int) {
 	expected := expectedInteger(size, signed)
 	token, q := d.numberText(p, expected)
 	if q < 0 {
@@ -133,7 +134,7 @@ func expectedInteger(size uint, signed bool) string {
 }
 
 // numberText returns the text of the number at p, or in the string at p, and the position after it.
-func (d *reader) numberText(p int, expected string) ([]byte, int) {
+func (d *decoder) numberText(p int, expected string) ([]byte, int) {
 	if !d.is(p, '"') {
 		q := p + numberSize(d.in[min(p, len(d.in)):])
 		if q == p {
@@ -155,9 +156,9 @@ func (d *reader) numberText(p int, expected string) ([]byte, int) {
 	return s, q
 }
 
-// numberSize is the length of the number token at the start of b, or 0 if there is none. It is protojson's reading of
-// JSON's grammar, which also takes a token for a number whose exponent has no digits; none has a value but 0 and
-// integers, as integerOf says.
+// numberSize is the length of the number token at the start of b, or 0 if there is none. It is
+// protojson's reading of JSON's grammar, which also takes a token for a number whose exponent has
+// no digits; none has a value but 0 and integers, as integerOf says.
 func numberSize(b []byte) int {
 	n := 0
 	if n < len(b) && b[n] == '-' {
@@ -197,7 +198,8 @@ func skipDigits(b []byte, n int) int {
 	return n
 }
 
-// integerOf returns the magnitude and the sign of a number token, and whether it is an integer that may fit 64 bits.
+// integerOf returns the magnitude and the sign of a number token, and whether it is an integer that
+// may fit 64 bits.
 func integerOf(token []byte) (v uint64, negative, ok bool) {
 	if token[0] == '-' {
 		negative = true
@@ -214,7 +216,8 @@ func integerOf(token []byte) (v uint64, negative, ok bool) {
 		fraction, rest = bytes.TrimRight(rest[1:n], "0"), rest[n:]
 	}
 	if len(whole) == 0 && len(fraction) == 0 {
-		// protojson reads the token again by itself, and a sign without digits is then no exponent; a bare e is.
+		// protojson reads the token again by itself, and a sign without digits is then no exponent;
+		// a bare e is.
 		bareSign := len(rest) == 2 && (rest[1] == '+' || rest[1] == '-')
 		return 0, false, !bareSign
 	}
@@ -263,7 +266,7 @@ func appendDigit(v uint64, digit byte) (uint64, bool) {
 }
 
 // float32 reads a float and returns its bits.
-func (d *reader) float32(p int) (uint64, int) {
+func (d *decoder) float32(p int) (uint64, int) {
 	token, q := d.floatText(p)
 	if q < 0 {
 		return 0, q
@@ -277,7 +280,7 @@ func (d *reader) float32(p int) (uint64, int) {
 }
 
 // float64 reads a double and returns its bits. Where it is plain, plainDouble does so in less time.
-func (d *reader) float64(p int) (uint64, int) {
+func (d *decoder) float64(p int) (uint64, int) {
 	token, q := d.floatText(p)
 	if q < 0 {
 		return 0, q
@@ -290,9 +293,9 @@ func (d *reader) float64(p int) (uint64, int) {
 	return math.Float64bits(v), q
 }
 
-// floatText returns the text of the floating-point number at p, which may be a string that holds one, or one of the
-// names that stand for what JSON's numbers cannot say.
-func (d *reader) floatText(p int) ([]byte, int) {
+// floatText returns the text of the floating-point number at p, which may be a string that holds
+// one, or one of the names that represent what JSON's numbers cannot say.
+func (d *decoder) floatText(p int) ([]byte, int) {
 	if d.is(p, '"') {
 		s, q := d.text(p)
 		if q < 0 {

@@ -29,9 +29,10 @@ func (c *Compiler) anyType(url []byte) (*program, error) {
 	return p, p.use()
 }
 
-// any reads the JSON form of an Any: the message it holds with its type URL as a member "@type", or that URL and a
-// member "value" if the type has a JSON form of its own. "@type" may stand anywhere in the object.
-func (d *reader) any(p int, out []byte) (int, []byte) {
+// any reads the JSON form of an Any: the message it holds with its type URL as a member "@type", or
+// that URL and a member "value" if the type has a JSON form of its own. "@type" may be anywhere in
+// the object.
+func (d *decoder) any(p int, out []byte) (int, []byte) {
 	if !d.is(p, '{') {
 		return d.fail(p, out, "an object with \"@type\"")
 	}
@@ -67,7 +68,8 @@ func (d *reader) any(p int, out []byte) (int, []byte) {
 	out = d.open(append(out, 2<<3|wireBytes))
 	d.partial++
 	if m.wkt == notWellKnown {
-		p, out = d.object(p, out, m, true) // the Any's level and the message's are one level of JSON
+		// The Any and the message in it are one level of JSON, and count as one.
+		p, out = d.object(p, out, m, true)
 	} else {
 		p, out = d.anyValue(p, out, m)
 	}
@@ -82,8 +84,9 @@ func (d *reader) any(p int, out []byte) (int, []byte) {
 	return p, out
 }
 
-// findType returns where the value of "@type" stands in the object at p, whose first member is at q, or -1.
-func (d *reader) findType(p, q int) (int, bool) {
+// findType returns where the value of "@type" is in the object at p, whose first member is at q, or
+// -1.
+func (d *decoder) findType(p, q int) (int, bool) {
 	const first = `"@type":`
 	if len(d.in)-q >= len(first) && string(d.in[q:q+len(first)]) == first {
 		return d.space(q + len(first)), true
@@ -91,8 +94,9 @@ func (d *reader) findType(p, q int) (int, bool) {
 	return d.typeOf(p)
 }
 
-// anyValue reads an object of "@type" and "value", where the value is the JSON form of a well-known type.
-func (d *reader) anyValue(p int, out []byte, m *program) (int, []byte) {
+// anyValue reads an object of "@type" and "value", where the value is the JSON form of a well-known
+// type.
+func (d *decoder) anyValue(p int, out []byte, m *program) (int, []byte) {
 	if d.depth <= 0 {
 		return d.fail(p, out, "nesting within the limit of depth")
 	}

@@ -4,17 +4,32 @@ import (
 	"bytes"
 	"math"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
-// AppendText appends the wire form of the field (with its enclosing messages) set to what a path or query
-// parameter says: a scalar, enum name or number, a well-known type with a string or scalar JSON form, one element of
-// a repeated field, or the value of a map entry. Protobuf's merge rule makes appended fields override, so zeros are
-// written too; of a
-// FieldMask the paths are added. Errors are of type *SyntaxError, with the field as its path.
+// AppendText appends the wire form of the field (with its enclosing messages) set to what a path
+// parameter says: a scalar, enum name or number, a well-known type with a string or scalar JSON
+// form, one element of a repeated field, or the value of a map entry. Protobuf's merge rule makes
+// appended fields override, so zeros are written too; of a FieldMask the paths are added. Errors
+// are of type *SyntaxError, with the field as its path.
 func (f *Field) AppendText(dst []byte, value string) ([]byte, error) {
-	d := f.root.compiler.newReader(nil, dst)
+	return f.appendParameter(dst, value, false)
+}
+
+// AppendQuery is AppendText for a query parameter, which takes more. A message, a whole map and a
+// google.protobuf.Value are set to JSON text. With DiscardUnknown, an enum name that is not known
+// appends nothing.
+func (f *Field) AppendQuery(dst []byte, value string) ([]byte, error) {
+	return f.appendParameter(dst, value, true)
+}
+
+func (f *Field) appendParameter(dst []byte, value string, query bool) ([]byte, error) {
+	d := f.root.compiler.newDecoder(nil, dst)
 	defer d.release()
+	d.query = query
+	d.partial = 1
+	d.depth -= len(f.chain)
 	g := f.last()
 	var err error
 	out, ok := f.within(d, dst, func(out []byte) ([]byte, bool) {
@@ -25,15 +40,47 @@ func (f *Field) AppendText(dst []byte, value string) ([]byte, error) {
 			if out, err = d.appendText(out, g.mapValue, value); err == nil {
 				d.close(index, out)
 			}
-		case g.shape == shapeMap:
-			err = textError("an entry, as "+string(g.fd.Name())+"[key]", value)
-		default:
+		case g.shape != shapeMap:
 			out, err = d.appendText(out, g, value)
+		case query && jsonBegins(value, '{'):
+			out, err = d.jsonText(out, g, value)
+		default:
+			err = textError("an entry, as "+string(g.fd.Name())+"[key]", value)
 		}
 		return out, err == nil
 	})
 	if !ok {
 		return dst, f.settle(err)
+	}
+	if d.dropped {
+		return dst, nil
+	}
+	return out, nil
+}
+
+// jsonBegins reports whether a text begins as a JSON object or array does.
+func jsonBegins(text string, c byte) bool {
+	text = strings.TrimLeft(text, " \t\r\n")
+	return text != "" && text[0] == c
+}
+
+// jsonText appends a message or a map that is given as JSON.
+func (d *decoder) jsonText(out []byte, f *field, text string) ([]byte, error) {
+	d.in = []byte(text)
+	p := d.space(0)
+	if f.shape == shapeMap {
+		p, out = d.mapValue(p, out, f)
+	} else {
+		p, out = d.value(p, out, f)
+	}
+	if p >= 0 {
+		if p = d.space(p); p < len(d.in) {
+			d.fail(p, out, "the end of the input")
+			p = -1
+		}
+	}
+	if p < 0 {
+		return out, d.err
 	}
 	return out, nil
 }
@@ -46,7 +93,7 @@ func textError(expected, found string) error {
 }
 
 // appendText appends a field with its tag, given its text.
-func (d *reader) appendText(out []byte, f *field, text string) ([]byte, error) {
+func (d *decoder) appendText(out []byte, f *field, text string) ([]byte, error) {
 	switch f.kind {
 	case kindMessage, kindGroup:
 		return d.appendMessageText(out, f, text)
@@ -67,9 +114,18 @@ func (d *reader) appendText(out []byte, f *field, text string) ([]byte, error) {
 	}
 	v, ok := scalarOfText(f, text)
 	if !ok {
+		if d.query && d.c.opts.DiscardUnknown && f.kind == kindEnum && isName(text) {
+			d.dropped = true
+			return out, nil
+		}
 		return out, textError(expectedText(f), text)
 	}
 	return appendBits(appendTag(out, f.tag), f, v), nil
+}
+
+// isName reports whether a text may be the name of an enum value, and not a number.
+func isName(text string) bool {
+	return text != "" && (text[0] == '_' || text[0]|0x20 >= 'a' && text[0]|0x20 <= 'z')
 }
 
 // expectedText says what texts a scalar is written as.
@@ -86,15 +142,15 @@ func expectedText(f *field) string {
 	}
 }
 
-// scalarOfText returns what the wire says for the number, bool or enum of a text. The forms are those of JSON, with or
-// without a string's quotes: 1, 1.0, 1e2, NaN.
+// scalarOfText returns what the wire says for the number, bool or enum of a text. The forms are
+// those of JSON, with or without a string's quotes: 1, 1.0, 1e2, NaN.
 func scalarOfText(f *field, text string) (uint64, bool) {
 	b := []byte(text)
 	switch f.kind {
 	case kindBool:
 		return uint64(boolBit(text == "true")), text == "true" || text == "false"
 	case kindEnum, kindNull:
-		if n, ok := f.enum.names.find(b); ok {
+		if n, ok := f.enum.number(b); ok {
 			return uint64(int64(n)), true
 		}
 		if f.kind == kindNull && text == "null" {
@@ -165,10 +221,28 @@ func appendAllSeconds(out []byte, seconds int64, nanos int32) []byte {
 	return appendVarint(append(out, 2<<3|wireVarint), uint64(int64(nanos)))
 }
 
+// isJSONText reports whether a text is read as the JSON form of a message: where there is no other
+// form of it as text.
+func isJSONText(m *program, text string) bool {
+	switch m.wkt {
+	case wktTimestamp, wktDuration, wktFieldMask, wktWrapper:
+		return false
+	case wktValue:
+		return strings.Trim(text, " \t\r\n") != ""
+	case wktListValue:
+		return jsonBegins(text, '[')
+	default:
+		return jsonBegins(text, '{')
+	}
+}
+
 // appendMessageText appends a well-known type whose JSON form is a string or a scalar.
-func (d *reader) appendMessageText(out []byte, f *field, text string) ([]byte, error) {
+func (d *decoder) appendMessageText(out []byte, f *field, text string) ([]byte, error) {
 	if err := f.msg.use(); err != nil {
 		return out, err
+	}
+	if d.query && isJSONText(f.msg, text) {
+		return d.jsonText(out, f, text)
 	}
 	out = appendTag(out, f.tag)
 	index := len(d.patches)
@@ -191,7 +265,7 @@ func (d *reader) appendMessageText(out []byte, f *field, text string) ([]byte, e
 		}
 		out = appendAllSeconds(out, seconds, nanos)
 	case wktFieldMask:
-		if out, ok = appendFieldMask(out, bytes.TrimSpace([]byte(text))); !ok {
+		if out, ok = appendFieldMask(out, bytes.TrimSpace([]byte(text)), d.c.opts.RawMaskPaths); !ok {
 			return out, textError("field paths in lowerCamelCase with commas between", text)
 		}
 	case wktWrapper:
@@ -199,6 +273,9 @@ func (d *reader) appendMessageText(out []byte, f *field, text string) ([]byte, e
 			return out, err
 		}
 	default:
+		if d.query {
+			return out, textError("JSON text of "+string(f.msg.md.FullName()), text)
+		}
 		return out, textError("a field of "+string(f.msg.md.FullName())+", which has no form as text", text)
 	}
 	if f.kind == kindMessage {

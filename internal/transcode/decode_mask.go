@@ -2,14 +2,17 @@ package transcode
 
 import "fmt"
 
-// FieldMask returns the paths of the fields that a JSON text sets, by their proto names joined by dots: the update_mask
-// that a PATCH means which has none. A path leads into singular messages, and ends at scalars, lists, maps, well-known types,
-// empty objects and nulls (which clear a field). The order is that of the text. Extensions and, with DiscardUnknown, unknown
-// members are left out. Errors are of type *SyntaxError. The text is not checked more closely than this needs; JSONToWire
+// FieldMask returns the paths of the fields that a JSON text sets, by their proto names joined by
+// dots: the update_mask that a PATCH means which has none. A path leads into singular messages, and
+// ends at scalars, lists, maps, well-known types, empty objects and nulls (which clear a field).
+// The order is that of the text. Extensions and, with DiscardUnknown, unknown members are left out.
+// Errors are of type *SyntaxError. The text is not checked more closely than this needs; JSONToWire
 // does that.
 func (c *Codec) FieldMask(json []byte) ([]string, error) {
-	d := c.program.compiler.newReader(json, nil)
+	d := c.program.compiler.newDecoder(json, nil)
 	defer d.release()
+	// The paths of deeply nested fields may be much longer than the text.
+	d.limit = min(d.limit, minMask+maskFactor*len(json))
 	var paths []string
 	p := d.maskOf(d.space(0), c.program, "", &paths)
 	if p, _ = d.atEnd(p); p < 0 {
@@ -18,8 +21,15 @@ func (c *Codec) FieldMask(json []byte) ([]string, error) {
 	return paths, nil
 }
 
-// FieldMask returns the paths of the fields that the JSON value of this field sets, as the codec's FieldMask does. They
-// start within the field, which must be a singular message. It fails for another field.
+// The paths of a text may have minMask bytes, and maskFactor bytes more for each of the text.
+const (
+	minMask    = 1 << 16
+	maskFactor = 8
+)
+
+// FieldMask returns the paths of the fields that the JSON value of this field sets, as the codec's
+// FieldMask does. They start within the field, which must be a singular message. It fails for
+// another field.
 func (f *Field) FieldMask(json []byte) ([]string, error) {
 	m := f.last().msg
 	if m == nil || f.entry || f.last().shape != shapeSingular {
@@ -36,7 +46,7 @@ func (f *Field) FieldMask(json []byte) ([]string, error) {
 }
 
 // atEnd checks that nothing follows.
-func (d *reader) atEnd(p int) (int, []byte) {
+func (d *decoder) atEnd(p int) (int, []byte) {
 	if p < 0 {
 		return p, nil
 	}
@@ -47,7 +57,7 @@ func (d *reader) atEnd(p int) (int, []byte) {
 }
 
 // maskOf gathers the paths of an object's members and returns the position after it.
-func (d *reader) maskOf(p int, m *program, prefix string, paths *[]string) int {
+func (d *decoder) maskOf(p int, m *program, prefix string, paths *[]string) int {
 	if err := m.use(); err != nil || d.depth <= 0 || !d.is(p, '{') {
 		p, _ = d.fail(p, nil, "an object within the limit of depth")
 		return p
@@ -96,13 +106,12 @@ func (d *reader) maskOf(p int, m *program, prefix string, paths *[]string) int {
 }
 
 // maskField gathers the paths of one member, whose value is at p.
-func (d *reader) maskField(p int, f *field, prefix string, paths *[]string) int {
+func (d *decoder) maskField(p int, f *field, prefix string, paths *[]string) int {
 	path := prefix + string(f.fd.Name())
 	if f.msg != nil && f.shape == shapeSingular && d.is(p, '{') && f.msg.use() == nil && f.msg.wkt == notWellKnown &&
 		!d.is(d.space(p+1), '}') {
 		return d.maskOf(p, f.msg, path+".", paths)
 	}
-	// The paths of deeply nested fields may be much longer than the text.
 	if d.limit -= len(path); d.limit < 0 {
 		p, _ = d.fail(p, nil, "field paths within the limit of size")
 		return p

@@ -2,17 +2,19 @@ package transcode
 
 import "math"
 
-// The short way of reading JSON: functions that read what is most common, and give up on all else by returning 0 as the position
-// after it. They also give up near the end of the input, where no whole words can be read.
+// The short way of reading JSON: functions that read what is most common, and give up on all else
+// by returning 0 as the position after it. They also give up near the end of the input, where no
+// whole words can be read.
 
-// shortRoom is the room that the short way needs: for a tag, and for a number or what putShort writes.
+// shortRoom is the room that the short way needs: for a tag, and for a number or what putShort
+// writes.
 const shortRoom = 1 + maxShort + 9
 
 // maxShort is how long a string may be at the most that putShort copies; its length takes one byte.
 const maxShort = 0x78
 
-// putShort reads a short plain string with its quotes at in[p], and writes a byte for its length and the string at buf[n]. It returns the positions
-// after both.
+// putShort reads a short plain string with its quotes at in[p], and writes a byte for its length
+// and the string at buf[n]. It returns the positions after both.
 func putShort(in []byte, p int, buf []byte, n int) (int, int) {
 	if uint(p) >= uint(len(in)) || in[p] != '"' {
 		return 0, n
@@ -36,8 +38,9 @@ func putShort(in []byte, p int, buf []byte, n int) (int, int) {
 	return 0, n
 }
 
-// put reads the value of a member or an element at in[p] and writes it with its tag, or without one into a packed list, at buf[n], where
-// there is room for what is short. It returns the positions after both.
+// put reads the value of a member or an element at in[p] and writes it with its tag, or without one
+// into a packed list, at buf[n], where there is room for what is short. It returns the positions
+// after both.
 func (f *field) put(in []byte, p int, buf []byte, n int) (int, int) {
 	if uint(p) >= uint(len(in)) {
 		return 0, n
@@ -78,8 +81,8 @@ func (f *field) put(in []byte, p int, buf []byte, n int) (int, int) {
 	return q, n
 }
 
-// quoted looks up the name in quotes at in[p], if it is short and without escapes, and returns the position of the closing quote. If there
-// is no such name, the position is 0.
+// quoted looks up the name in quotes at in[p], if it is short and without escapes, and returns the
+// position of the closing quote. If there is not such a name, the position is 0.
 func (t *nameTable) quoted(in []byte, p int) (int32, int) {
 	if p+9 > len(in) || in[p] != '"' {
 		return 0, 0
@@ -111,7 +114,8 @@ func (t *nameTable) quoted(in []byte, p int) (int32, int) {
 	return 0, 0
 }
 
-// plainInteger reads the integer at in[p], in quotes or without, if it is written in digits alone and is in the field's range.
+// plainInteger reads the integer at in[p], in quotes or without, if it is written in digits alone
+// and is in the field's range.
 func (f *field) plainInteger(in []byte, p int) (int, uint64) {
 	quoted := in[p] == '"'
 	if quoted {
@@ -181,8 +185,8 @@ func moreDigits(in []byte, p int, v uint64) (int, uint64) {
 	return p + k, v*pow10[k] + parseEight(x<<uint(64-8*k))
 }
 
-// plainDouble reads a number without an exponent, of at most seven digits before the point and behind it: both its digits and the
-// power of ten are exact in floating point.
+// plainDouble reads a number without an exponent, of at most seven digits before the point and
+// after it: both its digits and the power of ten are exact in floating point.
 func plainDouble(in []byte, p int) (int, uint64) {
 	negative := in[p] == '-'
 	if negative {

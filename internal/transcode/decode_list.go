@@ -1,7 +1,7 @@
 package transcode
 
 // list reads an array and appends the elements of a repeated field.
-func (d *reader) list(p int, out []byte, f *field) (int, []byte) {
+func (d *decoder) list(p int, out []byte, f *field) (int, []byte) {
 	if !d.is(p, '[') {
 		return d.fail(p, out, "an array")
 	}
@@ -27,9 +27,9 @@ func (d *reader) list(p int, out []byte, f *field) (int, []byte) {
 	return p, out
 }
 
-// elements reads the elements of an array, of which there is one at least, to the closing bracket. Plain ones go the short way, as in
-// members.
-func (d *reader) elements(p int, out []byte, f *field) (int, []byte) {
+// elements reads the elements of an array, of which there is one at least, to the closing bracket.
+// Plain ones go the short way, as in members.
+func (d *decoder) elements(p int, out []byte, f *field) (int, []byte) {
 	in := d.in
 	buf, n := out[:cap(out)], len(out)
 	for i := 0; ; i++ {
@@ -67,7 +67,7 @@ func (d *reader) elements(p int, out []byte, f *field) (int, []byte) {
 }
 
 // oneElement reads an element of any form and appends it.
-func (d *reader) oneElement(p int, out []byte, f *field) (int, []byte) {
+func (d *decoder) oneElement(p int, out []byte, f *field) (int, []byte) {
 	if f.pack == 0 {
 		if f.kind == kindMessage {
 			return d.delimited(p, out, f)
@@ -82,15 +82,16 @@ func (d *reader) oneElement(p int, out []byte, f *field) (int, []byte) {
 	return p, out
 }
 
-// A mapKey is a key of a map being read: where its bytes stand in the output, or its number if size is -1.
+// A mapKey is a key of a map being read: where its bytes are in the output, or its number if size
+// is -1.
 type mapKey struct {
 	at   uint64
 	size int
-	lost bool // the entry was ignored, and the bytes of its key stand in reader.lost
+	lost bool // the entry was ignored, and the bytes of its key are in decoder.lost
 }
 
 // mapValue reads an object and appends the entries of a map field.
-func (d *reader) mapValue(p int, out []byte, f *field) (int, []byte) {
+func (d *decoder) mapValue(p int, out []byte, f *field) (int, []byte) {
 	if !d.is(p, '{') {
 		return d.fail(p, out, "an object")
 	}
@@ -137,9 +138,9 @@ func (d *reader) mapValue(p int, out []byte, f *field) (int, []byte) {
 	return p + 1, out
 }
 
-// entry reads a key and its value, and appends the entry. An entry whose value is to be ignored is none, though its key
-// must not be that of an entry before.
-func (d *reader) entry(p int, out []byte, f *field) (int, []byte) {
+// entry reads a key and its value, and appends the entry. An entry whose value is to be ignored is
+// none, though its key must not be that of an entry before.
+func (d *decoder) entry(p int, out []byte, f *field) (int, []byte) {
 	before, index, growth, keys := len(out), len(d.patches), d.growth, len(d.keys)
 	out = d.open(appendTag(out, f.tag))
 	if p, out = d.entryKey(p, out, f.mapKey); p < 0 {
@@ -168,7 +169,7 @@ func (d *reader) entry(p int, out []byte, f *field) (int, []byte) {
 }
 
 // entryKey reads the key of a map entry and appends it.
-func (d *reader) entryKey(p int, out []byte, f *field) (int, []byte) {
+func (d *decoder) entryKey(p int, out []byte, f *field) (int, []byte) {
 	out = appendTag(out, f.tag)
 	text, q := d.text(p)
 	if q < 0 {

@@ -1,7 +1,7 @@
 package transcode
 
 // single reads the one value of a wrapper or of a map entry, and appends it with its tag.
-func (d *reader) single(p int, out []byte, f *field) (int, []byte) {
+func (d *decoder) single(p int, out []byte, f *field) (int, []byte) {
 	if buf := out[:cap(out)]; f.quick != quickNone && len(buf)-len(out) >= shortRoom {
 		if q, n := f.put(d.in, p, buf, len(out)); q > 0 {
 			return q, buf[:n]
@@ -11,7 +11,7 @@ func (d *reader) single(p int, out []byte, f *field) (int, []byte) {
 }
 
 // value reads one value that field.put does not, and appends it with its tag.
-func (d *reader) value(p int, out []byte, f *field) (int, []byte) {
+func (d *decoder) value(p int, out []byte, f *field) (int, []byte) {
 	switch f.kind {
 	case kindString:
 		if f.implicit && p+1 < len(d.in) && d.in[p] == '"' && d.in[p+1] == '"' {
@@ -44,9 +44,9 @@ func (d *reader) value(p int, out []byte, f *field) (int, []byte) {
 	}
 }
 
-// scalar reads a number, bool or enum value and returns what the wire says for it. An unknown enum name that is to be
-// ignored gives zero and sets dropped.
-func (d *reader) scalar(p int, f *field) (uint64, int) {
+// scalar reads a number, bool or enum value and returns what the wire says for it. An unknown enum
+// name that is to be ignored gives zero and sets dropped.
+func (d *decoder) scalar(p int, f *field) (uint64, int) {
 	switch f.kind {
 	case kindInt32:
 		v, q := d.signed(p, 32)
@@ -89,7 +89,7 @@ func (d *reader) scalar(p int, f *field) (uint64, int) {
 }
 
 // boolean reads true or false.
-func (d *reader) boolean(p int) (uint64, int) {
+func (d *decoder) boolean(p int) (uint64, int) {
 	switch {
 	case d.is(p, 't'):
 		return 1, d.literal(p, "true")
@@ -101,7 +101,7 @@ func (d *reader) boolean(p int) (uint64, int) {
 }
 
 // literal reads a word that JSON knows.
-func (d *reader) literal(p int, word string) int {
+func (d *decoder) literal(p int, word string) int {
 	end := p + len(word)
 	if end > len(d.in) || string(d.in[p:end]) != word || end < len(d.in) && isWordByte(d.in[end]) {
 		p, _ = d.fail(p, nil, word)
@@ -111,7 +111,7 @@ func (d *reader) literal(p int, word string) int {
 }
 
 // enum reads the name or the number of an enum value.
-func (d *reader) enum(p int, f *field) (uint64, int) {
+func (d *decoder) enum(p int, f *field) (uint64, int) {
 	if !d.is(p, '"') {
 		if !d.is(p, '-') && (p >= len(d.in) || d.in[p] < '0' || d.in[p] > '9') {
 			p, _ = d.fail(p, nil, "a value of "+string(f.fd.Enum().FullName()))
@@ -124,7 +124,7 @@ func (d *reader) enum(p int, f *field) (uint64, int) {
 	if q < 0 {
 		return 0, q
 	}
-	if n, ok := f.enum.names.find(name); ok {
+	if n, ok := f.enum.number(name); ok {
 		return uint64(int64(n)), q
 	}
 	if d.c.opts.DiscardUnknown {

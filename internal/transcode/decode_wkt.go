@@ -3,7 +3,7 @@ package transcode
 import "bytes"
 
 // wellKnown reads the JSON form of a well-known type and appends the fields.
-func (d *reader) wellKnown(p int, out []byte, m *program) (int, []byte) {
+func (d *decoder) wellKnown(p int, out []byte, m *program) (int, []byte) {
 	switch m.wkt {
 	case wktTimestamp:
 		return d.timestamp(p, out)
@@ -27,7 +27,7 @@ func (d *reader) wellKnown(p int, out []byte, m *program) (int, []byte) {
 }
 
 // dynamicValue reads any JSON value as a google.protobuf.Value.
-func (d *reader) dynamicValue(p int, out []byte, m *program) (int, []byte) {
+func (d *decoder) dynamicValue(p int, out []byte, m *program) (int, []byte) {
 	if p >= len(d.in) {
 		return d.fail(p, out, "a value")
 	}
@@ -66,7 +66,7 @@ func (d *reader) dynamicValue(p int, out []byte, m *program) (int, []byte) {
 }
 
 // timestamp reads an RFC 3339 time and appends the fields of a Timestamp.
-func (d *reader) timestamp(p int, out []byte) (int, []byte) {
+func (d *decoder) timestamp(p int, out []byte) (int, []byte) {
 	s, q := d.text(p)
 	if q < 0 {
 		return q, out
@@ -78,8 +78,8 @@ func (d *reader) timestamp(p int, out []byte) (int, []byte) {
 	return q, appendSeconds(out, seconds, nanos)
 }
 
-// duration reads seconds with an s behind and appends the fields of a Duration.
-func (d *reader) duration(p int, out []byte) (int, []byte) {
+// duration reads seconds followed by the letter s and appends the fields of a Duration.
+func (d *decoder) duration(p int, out []byte) (int, []byte) {
 	s, q := d.text(p)
 	if q < 0 {
 		return q, out
@@ -113,13 +113,14 @@ func putSeconds(buf []byte, n int, seconds int64, nanos int32) int {
 	return n
 }
 
-// fieldMask reads paths in lowerCamelCase, with commas between, and appends the fields of a FieldMask.
-func (d *reader) fieldMask(p int, out []byte) (int, []byte) {
+// fieldMask reads paths in lowerCamelCase, with commas between, and appends the fields of a
+// FieldMask.
+func (d *decoder) fieldMask(p int, out []byte) (int, []byte) {
 	s, q := d.text(p)
 	if q < 0 {
 		return q, out
 	}
-	out, ok := appendFieldMask(out, bytes.TrimSpace(s))
+	out, ok := appendFieldMask(out, bytes.TrimSpace(s), d.c.opts.RawMaskPaths)
 	if !ok {
 		return d.fail(p, out, "field paths in lowerCamelCase with commas between")
 	}

@@ -4,33 +4,42 @@ import (
 	"slices"
 )
 
-// A reader converts one JSON text to wire. It goes over the text once and appends to the output as it goes; the
-// lengths of what is delimited are filled in by finish.
+// A decoder converts one JSON text to wire. It reads the text once and appends to the output as it
+// goes. finish fills in the lengths of messages and other delimited values.
 //
-// Methods that read a value take the position of its first byte and the output, and return the position after it and
-// the longer output. On failure they return a negative position, and err says why.
-type reader struct {
-	c       *Compiler
-	in      []byte
-	err     located
-	depth   int // levels of messages that may still be opened
-	elems   int // elements that may still be read
-	limit   int // length that the output may reach
-	partial int // if positive, required fields need not be set; counts the Any messages around
+// Methods that read a value take the position of its first byte and the output. They return the
+// position after the value and the longer output. If they fail, the position is negative, and err
+// says why.
+type decoder struct {
+	c   *Compiler
+	in  []byte
+	err located
+
+	depth int // messages that may still be opened within each other
+	elems int // elements that may still be read
+	limit int // the length that the output may reach
+	// partial counts the Any messages around. If it is positive, required fields may be missing.
+	partial int
 
 	patches []patch
 	growth  int // bytes that finish will insert
 
-	bits    []uint64 // sets of fields seen, of messages too wide for one word
-	keys    []mapKey // keys of the maps being read
-	table   []int32  // hash table for keys
-	lost    []byte   // bytes of the keys of ignored entries
-	name    []byte   // scratch for member names and strings with escapes
-	dropped bool     // the value just read is an unknown enum name to be ignored
-	frame   int      // counts messages, for extSeen
+	bits  []uint64 // sets of the fields seen, for messages too wide for one word
+	keys  []mapKey // keys of the maps being read
+	table []int32  // hash table for keys
+	lost  []byte   // bytes of the keys of ignored entries
+	name  []byte   // scratch for member names and strings with escapes
+
+	// query says that a query parameter is read, see Field.AppendQuery.
+	query bool
+	// dropped says that the value just read is an unknown enum name, which is skipped.
+	dropped bool
+
+	frame   int // counts messages, for extSeen
 	extSeen map[extSeen]struct{}
-	types   []typeEntry // of objects that name their "@type" late
-	scanned int         // up to where types is filled
+
+	types   []typeEntry // objects whose "@type" is not their first member
+	scanned int         // the position up to which types is filled
 }
 
 // extSeen notes that an extension was set in a message.
@@ -39,8 +48,8 @@ type extSeen struct {
 	num   int32
 }
 
-func (c *Compiler) newReader(in []byte, dst []byte) *reader {
-	d := c.readers.Get().(*reader)
+func (c *Compiler) newDecoder(in []byte, dst []byte) *decoder {
+	d := c.decoders.Get().(*decoder)
 	d.in = in[:len(in):len(in)]
 	d.err = nil
 	d.depth = c.opts.MaxDepth
@@ -52,7 +61,7 @@ func (c *Compiler) newReader(in []byte, dst []byte) *reader {
 	d.bits = d.bits[:0]
 	d.keys = d.keys[:0]
 	d.lost = d.lost[:0]
-	d.dropped = false
+	d.query, d.dropped = false, false
 	d.frame = 0
 	d.types = d.types[:0]
 	d.scanned = 0
@@ -62,7 +71,7 @@ func (c *Compiler) newReader(in []byte, dst []byte) *reader {
 // maxKept bounds the elements of each scratch buffer that goes back to the pool.
 const maxKept = 1 << 14
 
-func (d *reader) release() {
+func (d *decoder) release() {
 	d.in = nil
 	d.err = nil
 	d.patches = keep(d.patches)
@@ -77,7 +86,7 @@ func (d *reader) release() {
 	} else {
 		clear(d.extSeen)
 	}
-	d.c.readers.Put(d)
+	d.c.decoders.Put(d)
 }
 
 // keep returns the buffer, emptied, or none if it has grown too large to be kept.
@@ -89,12 +98,12 @@ func keep[T any](s []T) []T {
 }
 
 // document reads a whole JSON text as a message.
-func (d *reader) document(out []byte, m *program) ([]byte, bool) {
+func (d *decoder) document(out []byte, m *program) ([]byte, bool) {
 	return d.end(d.message(d.space(0), out, m))
 }
 
 // end checks that nothing follows the value that was read, and finishes the output.
-func (d *reader) end(p int, out []byte) ([]byte, bool) {
+func (d *decoder) end(p int, out []byte) ([]byte, bool) {
 	if p < 0 {
 		return out, false
 	}
@@ -110,7 +119,7 @@ func (d *reader) end(p int, out []byte) ([]byte, bool) {
 }
 
 // space skips white space.
-func (d *reader) space(p int) int {
+func (d *decoder) space(p int) int {
 	in := d.in
 	for uint(p) < uint(len(in)) {
 		switch in[p] {
@@ -124,32 +133,32 @@ func (d *reader) space(p int) int {
 }
 
 // is reports whether the byte at p is c.
-func (d *reader) is(p int, c byte) bool { return uint(p) < uint(len(d.in)) && d.in[p] == c }
+func (d *decoder) is(p int, c byte) bool { return uint(p) < uint(len(d.in)) && d.in[p] == c }
 
-// fail notes that something else than what stands at p was expected.
-func (d *reader) fail(p int, out []byte, expected string) (int, []byte) {
+// fail notes that something else than what is at p was expected.
+func (d *decoder) fail(p int, out []byte, expected string) (int, []byte) {
 	d.err = &SyntaxError{Offset: p, Expected: expected, Found: describeJSON(d.in, p)}
 	return -1, out
 }
 
 // within puts the member that failed in front of the path of the error.
-func (d *reader) within(segment string, out []byte) (int, []byte) {
+func (d *decoder) within(segment string, out []byte) (int, []byte) {
 	within(d.err, segment)
 	return -1, out
 }
 
-func (d *reader) tooLarge(p int, out []byte) (int, []byte) {
+func (d *decoder) tooLarge(p int, out []byte) (int, []byte) {
 	d.err = &SyntaxError{Offset: p, Expected: "a message within the limit of size", Found: "more bytes"}
 	return -1, out
 }
 
 // element counts one element of a list or entry of a map, and reports whether the limits allow it.
-func (d *reader) element(out []byte) bool {
+func (d *decoder) element(out []byte) bool {
 	d.elems--
 	return d.elems >= 0 && len(out)+d.growth <= d.limit
 }
 
-func (d *reader) tooMany(p int, out []byte) (int, []byte) {
+func (d *decoder) tooMany(p int, out []byte) (int, []byte) {
 	if d.elems >= 0 {
 		return d.tooLarge(p, out)
 	}
@@ -157,22 +166,22 @@ func (d *reader) tooMany(p int, out []byte) (int, []byte) {
 	return -1, out
 }
 
-// A patch is a length that may be larger than the one byte that stands for it in the output. Patches are kept in the
-// order of their positions.
+// A patch is a length that may be larger than the one byte that represents it in the output.
+// Patches are kept in the order of their positions.
 type patch struct {
 	pos  int // of the byte
 	size int // while open: growth when it was opened; then: the length
 }
 
 // open starts something delimited: it appends one byte for its length.
-func (d *reader) open(out []byte) []byte {
+func (d *decoder) open(out []byte) []byte {
 	d.patches = append(d.patches, patch{pos: len(out), size: d.growth})
 	return append(out, 0)
 }
 
-// close ends what the patch of this index started. A short length is filled in at once. It holds nothing long, so
-// its patch is the last one and goes.
-func (d *reader) close(index int, out []byte) {
+// close ends what the patch of this index started. A short length is filled in at once. It holds
+// nothing long, so its patch is the last one and goes.
+func (d *decoder) close(index int, out []byte) {
 	pt := &d.patches[index]
 	size := len(out) - pt.pos - 1 + d.growth - pt.size
 	if size < 0x80 {
@@ -185,14 +194,14 @@ func (d *reader) close(index int, out []byte) {
 }
 
 // cancel forgets what was opened at the index and after; the caller cuts the output.
-func (d *reader) cancel(index int, growth int) {
+func (d *decoder) cancel(index int, growth int) {
 	d.patches = d.patches[:index]
 	d.growth = growth
 }
 
-// finish makes room for the lengths that take more than one byte and fills them in, from the last to the first, so
-// that each byte of the output moves once however deeply it is nested.
-func (d *reader) finish(out []byte) []byte {
+// finish makes room for the lengths that take more than one byte and fills them in, from the last
+// to the first, so that each byte of the output moves once however deeply it is nested.
+func (d *decoder) finish(out []byte) []byte {
 	if d.growth == 0 {
 		return out
 	}
@@ -211,7 +220,7 @@ func (d *reader) finish(out []byte) []byte {
 }
 
 // message reads the JSON form of a message and appends the fields, without a tag or length.
-func (d *reader) message(p int, out []byte, m *program) (int, []byte) {
+func (d *decoder) message(p int, out []byte, m *program) (int, []byte) {
 	if d.depth <= 0 {
 		return d.fail(p, out, "nesting within the limit of depth")
 	}
@@ -232,7 +241,7 @@ func (d *reader) message(p int, out []byte, m *program) (int, []byte) {
 }
 
 // delimited reads a message and appends it with the tag that f gives it.
-func (d *reader) delimited(p int, out []byte, f *field) (int, []byte) {
+func (d *decoder) delimited(p int, out []byte, f *field) (int, []byte) {
 	m := f.msg
 	if d.depth <= 0 || f.kind == kindGroup || !m.ready.Load() {
 		return d.oddDelimited(p, out, f)
@@ -262,7 +271,7 @@ func (d *reader) delimited(p int, out []byte, f *field) (int, []byte) {
 }
 
 // oddDelimited is delimited for groups, and for types that are met for the first time.
-func (d *reader) oddDelimited(p int, out []byte, f *field) (int, []byte) {
+func (d *decoder) oddDelimited(p int, out []byte, f *field) (int, []byte) {
 	out = appendTag(out, f.tag)
 	if f.kind == kindGroup {
 		p, out = d.message(p, out, f.msg)
@@ -277,7 +286,7 @@ func (d *reader) oddDelimited(p int, out []byte, f *field) (int, []byte) {
 	return p, out
 }
 
-// putLength writes a length at the start of b, and touches no byte behind it.
+// putLength writes a length at the start of b, and touches no byte after it.
 func putLength(b []byte, size uint64) {
 	i := 0
 	for ; size >= 0x80; i++ {

@@ -6,7 +6,7 @@ import (
 )
 
 // str reads a string and appends its length and its bytes.
-func (d *reader) str(p int, out []byte) (int, []byte) {
+func (d *decoder) str(p int, out []byte) (int, []byte) {
 	if buf := out[:cap(out)]; len(buf)-len(out) >= shortRoom {
 		if q, n := putShort(d.in, p, buf, len(out)); q > 0 {
 			return q, buf[:n]
@@ -16,7 +16,7 @@ func (d *reader) str(p int, out []byte) (int, []byte) {
 }
 
 // oddString is str for a string that is not short and plain.
-func (d *reader) oddString(p int, out []byte) (int, []byte) {
+func (d *decoder) oddString(p int, out []byte) (int, []byte) {
 	in := d.in
 	if !d.is(p, '"') {
 		return d.fail(p, out, "a string")
@@ -42,9 +42,9 @@ func (d *reader) oddString(p int, out []byte) (int, []byte) {
 	return p, out
 }
 
-// scan finds the quote or the backslash that comes first from p on, within a string, and reports whether all before it
-// is ASCII. It fails at a control character and at the end of the input.
-func (d *reader) scan(p int) (int, bool) {
+// scan finds the quote or the backslash that comes first from p on, within a string, and reports
+// whether all before it is ASCII. It fails at a control character and at the end of the input.
+func (d *decoder) scan(p int) (int, bool) {
 	in := d.in
 	plain := true
 	for p+8 <= len(in) {
@@ -71,14 +71,14 @@ func (d *reader) scan(p int) (int, bool) {
 	return p, false
 }
 
-func (d *reader) scanned1(p int, plain bool) (int, bool) {
+func (d *decoder) scanned1(p int, plain bool) (int, bool) {
 	if d.in[p] < ' ' {
 		p, _ = d.fail(p, nil, "a string without control characters")
 	}
 	return p, plain
 }
 
-func (d *reader) invalidUTF8(start int, out []byte) (int, []byte) {
+func (d *decoder) invalidUTF8(start int, out []byte) (int, []byte) {
 	in := d.in[start:]
 	p := start
 	for len(in) > 0 {
@@ -92,8 +92,9 @@ func (d *reader) invalidUTF8(start int, out []byte) (int, []byte) {
 	return -1, out
 }
 
-// unescape appends the bytes of the string whose content starts at p, and returns the position after the closing quote.
-func (d *reader) unescape(p int, out []byte) (int, []byte) {
+// unescape appends the bytes of the string whose content starts at p, and returns the position
+// after the closing quote.
+func (d *decoder) unescape(p int, out []byte) (int, []byte) {
 	for {
 		q, plain := d.scan(p)
 		if q < 0 {
@@ -113,7 +114,7 @@ func (d *reader) unescape(p int, out []byte) (int, []byte) {
 }
 
 // escape reads the escape sequence at p, which is a backslash.
-func (d *reader) escape(p int, out []byte) (int, []byte) {
+func (d *decoder) escape(p int, out []byte) (int, []byte) {
 	if p+1 >= len(d.in) {
 		return d.fail(p+1, out, "an escape")
 	}
@@ -149,7 +150,7 @@ func (d *reader) escape(p int, out []byte) (int, []byte) {
 }
 
 // hexRune returns the value of the escape \uXXXX at p, or -1.
-func (d *reader) hexRune(p int) rune {
+func (d *decoder) hexRune(p int) rune {
 	if p+6 > len(d.in) || d.in[p] != '\\' || d.in[p+1] != 'u' {
 		return -1
 	}
@@ -170,8 +171,9 @@ func (d *reader) hexRune(p int) rune {
 	return r
 }
 
-// text reads a string and returns its bytes, which stay valid until the next call, and the position after it.
-func (d *reader) text(p int) ([]byte, int) {
+// text reads a string and returns its bytes, which stay valid until the next call, and the position
+// after it.
+func (d *decoder) text(p int) ([]byte, int) {
 	if !d.is(p, '"') {
 		p, _ = d.fail(p, nil, "a string")
 		return nil, p
@@ -194,7 +196,7 @@ func (d *reader) text(p int) ([]byte, int) {
 }
 
 // memberName reads the name of a member and the colon, and returns the position after it.
-func (d *reader) memberName(p int) ([]byte, int) {
+func (d *decoder) memberName(p int) ([]byte, int) {
 	name, q := d.text(p)
 	if q < 0 {
 		return nil, q

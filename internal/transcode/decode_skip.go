@@ -2,13 +2,13 @@ package transcode
 
 import "sort"
 
-// skip passes over a value of any form and returns the position after it. Depth is how deeply arrays and objects may
-// be nested in it.
-func (d *reader) skip(p, depth int) int {
+// skip passes over a value of any form and returns the position after it. Depth is how deeply
+// arrays and objects may be nested in it.
+func (d *decoder) skip(p, depth int) int {
 	return d.skipNoting(p, depth, false)
 }
 
-// A typeEntry notes where the "@type" of an object stands.
+// A typeEntry notes where the "@type" of an object is.
 type typeEntry struct {
 	object int // position of the opening brace
 	value  int // position of the value of "@type"
@@ -16,7 +16,7 @@ type typeEntry struct {
 }
 
 // skipNoting is skip. If asked to, it fills types with the objects that name their "@type".
-func (d *reader) skipNoting(p, depth int, note bool) int {
+func (d *decoder) skipNoting(p, depth int, note bool) int {
 	if uint(p) >= uint(len(d.in)) {
 		p, _ = d.fail(p, nil, "a value")
 		return p
@@ -44,7 +44,7 @@ func (d *reader) skipNoting(p, depth int, note bool) int {
 	return p + n
 }
 
-func (d *reader) skipArray(p, depth int, note bool) int {
+func (d *decoder) skipArray(p, depth int, note bool) int {
 	if depth < 0 {
 		p, _ = d.fail(p, nil, "nesting within the limit of depth")
 		return p
@@ -69,7 +69,7 @@ func (d *reader) skipArray(p, depth int, note bool) int {
 	}
 }
 
-func (d *reader) skipObject(p, depth int, note bool) int {
+func (d *decoder) skipObject(p, depth int, note bool) int {
 	if depth < 0 {
 		p, _ = d.fail(p, nil, "nesting within the limit of depth")
 		return p
@@ -90,7 +90,7 @@ func (d *reader) skipObject(p, depth int, note bool) int {
 	return p
 }
 
-func (d *reader) skipMembers(p, depth int, note bool, entry int) int {
+func (d *decoder) skipMembers(p, depth int, note bool, entry int) int {
 	for {
 		if !d.is(p, '"') {
 			p, _ = d.fail(p, nil, "a field name")
@@ -124,10 +124,10 @@ func (d *reader) skipMembers(p, depth int, note bool, entry int) int {
 	}
 }
 
-// typeOf returns where the value of "@type" stands in the object at p, or -1 if it has none or has two. The first call
-// notes all objects within p; calls for those look there, so that no byte is searched twice however deeply objects are
-// nested.
-func (d *reader) typeOf(p int) (int, bool) {
+// typeOf returns where the value of "@type" is in the object at p, or -1 if it has none or has two.
+// The first call notes all objects within p; calls for those look there, so that no byte is
+// searched twice however deeply objects are nested.
+func (d *decoder) typeOf(p int) (int, bool) {
 	if p >= d.scanned {
 		end := d.skipNoting(p, d.depth+1, true)
 		if end < 0 {

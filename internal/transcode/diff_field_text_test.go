@@ -15,8 +15,8 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// textBindable reports whether one element of the field has a form as a text that is not JSON: a scalar, or a well-known
-// type whose JSON form is a scalar.
+// textBindable reports whether one element of the field has a form as a text that is not JSON: a
+// scalar, or a well-known type whose JSON form is a scalar.
 func textBindable(fd protoreflect.FieldDescriptor) bool {
 	md := fd.Message()
 	if md == nil {
@@ -40,8 +40,8 @@ func isWrapper(md protoreflect.MessageDescriptor) bool {
 	}
 }
 
-// textAsJSON returns the JSON value that a text stands for: what is a JSON string or may be one is quoted, true and false
-// are themselves, and so is the number of an enum value.
+// textAsJSON returns the JSON value that a text represents: what is a JSON string or may be one is
+// quoted, true and false are themselves, and so is the number of an enum value.
 func textAsJSON(fd protoreflect.FieldDescriptor, text string) (string, error) {
 	if !utf8.ValidString(text) {
 		return "", fmt.Errorf("%q is not UTF-8", text)
@@ -156,9 +156,9 @@ func (p *pair) compareFieldText(f fieldPath, body []byte, text string) error {
 	return nil
 }
 
-// bindText sets the field in a message to what the text says, by way of protojson. Elements of lists and the
-// paths of a FieldMask, which is one, are appended. An unknown name of an enum value is refused whatever the options say: those
-// are about JSON.
+// bindText sets the field in a message to what the text says, by way of protojson. Elements of
+// lists and the paths of a FieldMask, which is one, are appended. An unknown name of an enum value
+// is refused whatever the options say: those are about JSON.
 func (p *pair) bindText(f *fieldPath, m protoreflect.Message, text string) error {
 	fd := f.last()
 	element := fd
@@ -201,7 +201,8 @@ func (p *pair) bindText(f *fieldPath, m protoreflect.Message, text string) error
 			into.Append(v.List().Get(i))
 		}
 	case fd.Message() != nil && fd.Message().FullName() != "google.protobuf.FieldMask":
-		m.Set(fd, v) // not a merge: of a Timestamp of whole seconds no nanoseconds are left from before
+		// This is not a merge: a Timestamp of whole seconds keeps no nanoseconds from before.
+		m.Set(fd, v)
 	case fd.Message() != nil && fd.Message().FullName() == "google.protobuf.FieldMask":
 		proto.Merge(m.Mutable(fd).Message().Interface(), v.Message().Interface())
 	default:

@@ -6,8 +6,9 @@ import (
 	"math"
 )
 
-// parseMapKey returns what the wire says for a map key of an integer or bool kind, and whether the text is one. The
-// forms are those of strconv in base ten: a sign and leading zeros are allowed, a fraction or an exponent is not.
+// parseMapKey returns what the wire says for a map key of an integer or bool kind, and whether the
+// text is one. The forms are those of strconv in base ten: a sign and leading zeros are allowed, a
+// fraction or an exponent is not.
 func parseMapKey(text []byte, k kind) (uint64, bool) {
 	switch k {
 	case kindBool:
@@ -73,9 +74,9 @@ func boolBit(b bool) int {
 // fewKeys is up to how many keys are compared with one another; more go through a hash table.
 const fewKeys = 8
 
-// duplicate returns the index of a key that is the same as that of an entry before, or -1. The cost is linear: the hash is
-// seeded, so that nobody can choose keys that collide.
-func (d *reader) duplicate(keys []mapKey, out []byte) int {
+// duplicate returns the index of a key that is the same as that of an entry before, or -1. The cost
+// is linear: the hash is seeded, so that nobody can choose keys that collide.
+func (d *decoder) duplicate(keys []mapKey, out []byte) int {
 	if len(keys) <= fewKeys {
 		for i := range keys {
 			for j := range i {
@@ -111,21 +112,21 @@ func (d *reader) duplicate(keys []mapKey, out []byte) int {
 }
 
 // keyBytes are the bytes of a string key.
-func (d *reader) keyBytes(k mapKey, out []byte) []byte {
+func (d *decoder) keyBytes(k mapKey, out []byte) []byte {
 	if k.lost {
 		out = d.lost
 	}
 	return out[k.at : k.at+uint64(k.size)]
 }
 
-func (d *reader) sameKey(a, b mapKey, out []byte) bool {
+func (d *decoder) sameKey(a, b mapKey, out []byte) bool {
 	if a.size < 0 {
 		return a.at == b.at
 	}
 	return a.size == b.size && bytes.Equal(d.keyBytes(a, out), d.keyBytes(b, out))
 }
 
-func (d *reader) hash(k mapKey, out []byte) uint64 {
+func (d *decoder) hash(k mapKey, out []byte) uint64 {
 	if k.size < 0 {
 		return maphash.Comparable(d.c.seed, k.at)
 	}

@@ -15,11 +15,12 @@ func (c *Compiler) appendScalar(out []byte, f *field, v uint64) []byte {
 	return append(out, f.enum.text(int32(v))...) // a long name
 }
 
-// scalarRoom is the room that putScalar needs: for maxDigits with quotes and a sign, for the name of an enum value that fits
-// enumWords, or for what strconv makes of a double.
+// scalarRoom is the room that putScalar needs: for maxDigits with quotes and a sign, for the name
+// of an enum value that fits enumWords, or for what strconv makes of a double.
 const scalarRoom = 32
 
-// putScalar writes the JSON form of a number, bool or enum at buf[n], and returns where it ends, or -1 if it is a long name.
+// putScalar writes the JSON form of a number, bool or enum at buf[n], and returns where it ends, or
+// -1 if it is a long name.
 func (c *Compiler) putScalar(buf []byte, n int, f *field, v uint64) int {
 	switch f.kind {
 	case kindBool:
@@ -77,8 +78,8 @@ func putEnum(buf []byte, n int, t *enumTable, v int32) int {
 	return putInt(buf, n, int64(v))
 }
 
-// appendJSONString appends s as a JSON string, and reports whether s is valid UTF-8. Nothing is escaped but what must be:
-// the quote, the backslash and control characters.
+// appendJSONString appends s as a JSON string, and reports whether s is valid UTF-8. Nothing is
+// escaped but what must be: the quote, the backslash and control characters.
 func appendJSONString(out, s []byte) ([]byte, bool) {
 	return appendText(out, s, 0, len(s))
 }
@@ -96,8 +97,9 @@ func appendText(out, in []byte, from, to int) ([]byte, bool) {
 // textRoom is the room that putText needs beyond the length of the string.
 const textRoom = 16
 
-// putText writes in[from:to] as a JSON string at buf[n], and returns where it ends, or -1 if there is something to escape or to
-// validate in it. Eight bytes are copied and looked at in one step; the last of them may stand behind the string.
+// putText writes in[from:to] as a JSON string at buf[n], and returns where it ends, or -1 if there
+// is something to escape or to validate in it. Eight bytes are copied and looked at in one step;
+// the last of them may be after the string.
 func putText(buf []byte, n int, in []byte, from, to int) int {
 	buf[n] = '"'
 	n++

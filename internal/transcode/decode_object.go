@@ -2,9 +2,9 @@ package transcode
 
 import "fmt"
 
-// object reads the members of a message that has no JSON form of its own. Within an Any, typed says that a member
-// "@type" belongs to the Any and is passed over.
-func (d *reader) object(p int, out []byte, m *program, typed bool) (int, []byte) {
+// object reads the members of a message that has no JSON form of its own. Within an Any, typed says
+// that a member "@type" belongs to the Any and is passed over.
+func (d *decoder) object(p int, out []byte, m *program, typed bool) (int, []byte) {
 	if !d.is(p, '{') {
 		return d.fail(p, out, "an object")
 	}
@@ -39,18 +39,18 @@ type objectState struct {
 	many     map[int32]struct{} // oneofs set, from 64 on
 	required int                // required fields set
 	frame    int
-	wide     int  // where the fields seen stand in reader.bits
+	wide     int  // where the fields seen are in decoder.bits
 	typed    bool // "@type" was seen
 }
 
 // members reads the members of an object from the first one's name on, to the closing brace.
 //
-// What is most common goes the short way: into output that has room for it, without another look at what the field is. buf
-// is all of the output's memory, of which n bytes are written.
-func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectState) (int, []byte) {
+// What is most common goes the short way: into output that has room for it, without another look at
+// what the field is. buf is all of the output's memory, of which n bytes are written.
+func (d *decoder) members(p int, out []byte, m *program, typed bool, s *objectState) (int, []byte) {
 	in := d.in
 	buf, n := out[:cap(out)], len(out)
-	var expected *field              // the one behind the last
+	var expected *field              // the one after the last
 	if !typed && len(m.fields) > 0 { // in an Any each of the names may be "@type"
 		expected = &m.fields[0]
 	}
@@ -122,16 +122,17 @@ func (d *reader) members(p int, out []byte, m *program, typed bool, s *objectSta
 	}
 }
 
-// namedAt reports whether the name of the field and the colon stand at in[p], behind which there are sixteen bytes at least.
+// namedAt reports whether the name of the field and the colon are at in[p], after which there are
+// sixteen bytes at least.
 func (f *field) namedAt(in []byte, p int) bool {
 	return (load64(in, p)^f.match[0])&f.mask[0]|(load64(in, p+8)^f.match[1])&f.mask[1] == 0 &&
 		(len(f.key) <= 16 || p+len(f.key) <= len(in) && string(in[p+16:p+len(f.key)]) == f.key[16:])
 }
 
-// member returns the field of the member at p, and the position behind the colon. A member that is no field
-// and may be there is passed over as a whole, and there is no field. If it is not the first of those expected, it is most likely the
-// second.
-func (d *reader) member(p int, out []byte, m *program, expected *field, typed bool, s *objectState) (*field, int, []byte) {
+// member returns the field of the member at p, and the position after the colon. A member that is
+// not a field and may be there is passed over as a whole, and there is no field. If it is not the
+// first of those expected, it is most likely the second.
+func (d *decoder) member(p int, out []byte, m *program, expected *field, typed bool, s *objectState) (*field, int, []byte) {
 	if !d.is(p, '"') {
 		p, out = d.fail(p, out, "a field name")
 		return nil, p, out
@@ -150,7 +151,7 @@ func (d *reader) member(p int, out []byte, m *program, expected *field, typed bo
 }
 
 // memberValue reads the value at p of the member at start, of any form, and appends the field.
-func (d *reader) memberValue(start, p int, out []byte, f *field, s *objectState) (int, []byte) {
+func (d *decoder) memberValue(start, p int, out []byte, f *field, s *objectState) (int, []byte) {
 	if d.is(p, 'n') && !f.keepNull {
 		return d.literal(p, "null"), out
 	}
@@ -166,9 +167,9 @@ func (d *reader) memberValue(start, p int, out []byte, f *field, s *objectState)
 }
 
 // mark notes that a field was seen, and reports whether it was seen for the first time.
-func (d *reader) mark(f *field, s *objectState) bool {
+func (d *decoder) mark(f *field, s *objectState) bool {
 	switch i := uint(f.index); {
-	case f.index == extensionIndex:
+	case f.index >= extensionIndex:
 		k := extSeen{s.frame, f.num}
 		if _, ok := d.extSeen[k]; ok {
 			return false
@@ -211,9 +212,9 @@ func (s *objectState) markOneof(i int32) bool {
 	return true
 }
 
-// namedMember reads the name of a member and returns its field and the position of its value. A member that is no field
-// and may be there is passed over as a whole, and there is no field.
-func (d *reader) namedMember(p int, out []byte, m *program, typed bool, s *objectState) (*field, int, []byte) {
+// namedMember reads the name of a member and returns its field and the position of its value. A
+// member that is not a field and may be there is passed over as a whole, and there is no field.
+func (d *decoder) namedMember(p int, out []byte, m *program, typed bool, s *objectState) (*field, int, []byte) {
 	start := p
 	name, p := d.memberName(p)
 	if p < 0 {
@@ -248,7 +249,7 @@ func (d *reader) namedMember(p int, out []byte, m *program, typed bool, s *objec
 }
 
 // missing says which required field is not set.
-func (d *reader) missing(p int, out []byte, m *program, s *objectState) (int, []byte) {
+func (d *decoder) missing(p int, out []byte, m *program, s *objectState) (int, []byte) {
 	names := ""
 	for i := range m.fields {
 		f := &m.fields[i]
@@ -271,7 +272,7 @@ func (d *reader) missing(p int, out []byte, m *program, s *objectState) (int, []
 }
 
 // fieldValue reads the value of a member and appends the field.
-func (d *reader) fieldValue(p int, out []byte, f *field) (int, []byte) {
+func (d *decoder) fieldValue(p int, out []byte, f *field) (int, []byte) {
 	switch f.shape {
 	case shapeList:
 		return d.list(p, out, f)
