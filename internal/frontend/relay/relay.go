@@ -5,7 +5,7 @@
 // # Who does what
 //
 // A unary call is done by the handler's goroutine alone. Where requests stream, a second one (sender.go) reads the body and
-// sends; where responses stream, another (pump.go) receives, while the handler's own writes. Each blocks where its other side does
+// sends; where responses stream, another (package stream) receives, while the handler's own writes. Each blocks where its other side does
 // not keep up, so that a slow reader on either end stops the writer on the other, and what waits is bounded.
 package relay
 
@@ -95,7 +95,7 @@ func (x *Exchange) serve() error {
 	}
 	defer call.Close()
 	_ = call.Send(frontend.NewMessage(msg)) // An error of sending is told by Recv, and better.
-	x.pump(call, nil)
+	x.writeStream(call, nil)
 	return nil
 }
 
@@ -290,11 +290,5 @@ func (x *Exchange) refuse(trailer metadata.MD, err error) {
 	x.Protocol.Refuse(trailer, e)
 }
 
-// AsError makes an error that a client may see of any error.
-func AsError(err error) *frontend.Error {
-	var e *frontend.Error
-	if errors.As(err, &e) {
-		return e
-	}
-	return frontend.Errorf(codes.Internal, "the request failed in the gateway").WithCause(err)
-}
+// AsError is frontend.AsError.
+func AsError(err error) *frontend.Error { return frontend.AsError(err) }

@@ -28,7 +28,7 @@ func (x *Exchange) serveUpload(in *envelope.Reader, settings frontend.CallSettin
 	s := &sender{x: x, in: in, call: call}
 	s.work = frontend.GoBeside(s.run, call.Close)
 	defer s.stop()
-	x.pump(call, s)
+	x.writeStream(call, s)
 	return nil
 }
 
