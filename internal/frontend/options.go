@@ -34,8 +34,17 @@ type Options struct {
 	// CallOptions are added to each RPC; idempotent says that it may be executed twice. nil adds none.
 	CallOptions func(m *Method, idempotent bool) []grpc.CallOption
 
-	// Heartbeat is how long a stream may be quiet before an SSE comment or a WebSocket ping is sent. Default 15 s; negative is off.
+	// Heartbeat is how long a stream may be quiet before an SSE comment or a WebSocket ping is sent, and how long
+	// the header of any stream over plain HTTP waits for the service's. Default 15 s; negative is off.
 	Heartbeat time.Duration
+	// HeartbeatLines makes NDJSON and JSON array streams have heartbeats, too: a line break.
+	HeartbeatLines bool
+	// NoEventIDs leaves the events of an event stream without ids. Default: they count the messages.
+	NoEventIDs bool
+	// EventIDField is the path of the message field that has the id of an event. Default: ids count the messages.
+	EventIDField string
+	// EndEvent makes an event stream that succeeded end with an event of the type "end".
+	EndEvent bool
 	// NoWebSocket refuses the upgrade to WebSocket.
 	NoWebSocket bool
 	// WebSocketOrigins are host patterns (path.Match) of other origins whose pages may open a WebSocket. Pages of the same host always may.

@@ -1,8 +1,6 @@
 package rest
 
 import (
-	"strconv"
-
 	"google.golang.org/grpc/codes"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
@@ -18,8 +16,10 @@ type framing interface {
 	appendEnd(dst []byte, n uint64) []byte
 	// appendError appends the terminal error; ok is false where the framing has none and the connection must be aborted.
 	appendError(dst []byte, err *frontend.Error) (out []byte, ok bool)
-	// heartbeat is what is sent on a quiet stream; "" for nothing.
-	heartbeat() string
+	// early reports whether the header can be written before there is a message.
+	early() bool
+	// heartbeat is what is sent on a quiet stream. "": nothing.
+	heartbeat(opts *frontend.Options) string
 	// mediaType is the Content-Type unless a message has one.
 	mediaType() string
 }
@@ -29,7 +29,9 @@ type ndjson struct{}
 
 func (ndjson) name() string      { return "ndjson" }
 func (ndjson) mediaType() string { return typeNDJSON }
-func (ndjson) heartbeat() string { return "" }
+func (ndjson) early() bool       { return true }
+
+func (ndjson) heartbeat(opts *frontend.Options) string { return lineBreak(opts) }
 
 func (ndjson) appendMessage(dst []byte, x *exchange, wire []byte, _ uint64) ([]byte, string, error) {
 	dst, err := x.appendResponse(dst, wire)
@@ -44,24 +46,40 @@ func (ndjson) appendError(dst []byte, err *frontend.Error) ([]byte, bool) {
 	return append(dst, "}\n"...), true
 }
 
+// lineBreak is the heartbeat of JSON, where white space between values means nothing.
+func lineBreak(opts *frontend.Options) string {
+	if opts.HeartbeatLines {
+		return "\n"
+	}
+	return ""
+}
+
 // sse is the event stream of the HTML standard. A failure is an event of the type "error".
-type sse struct{}
+type sse struct {
+	ids eventIDs
+	end bool // A success is an event of the type "end".
+}
 
-func (sse) name() string      { return "sse" }
-func (sse) mediaType() string { return typeSSE }
-func (sse) heartbeat() string { return ":\n\n" }
+func (*sse) name() string                       { return "sse" }
+func (*sse) mediaType() string                  { return typeSSE }
+func (*sse) early() bool                        { return true }
+func (*sse) heartbeat(*frontend.Options) string { return ":\n\n" }
 
-func (sse) appendMessage(dst []byte, x *exchange, wire []byte, n uint64) ([]byte, string, error) {
-	dst = append(dst, "id: "...)
-	dst = strconv.AppendUint(dst, n, 10)
-	dst = append(dst, "\ndata: "...)
+func (f *sse) appendMessage(dst []byte, x *exchange, wire []byte, n uint64) ([]byte, string, error) {
+	dst = f.ids.append(dst, wire, n)
+	dst = append(dst, "data: "...)
 	dst, err := x.appendResponse(dst, wire)
 	return append(dst, "\n\n"...), "", err
 }
 
-func (sse) appendEnd(dst []byte, _ uint64) []byte { return dst }
+func (f *sse) appendEnd(dst []byte, _ uint64) []byte {
+	if f.end {
+		dst = append(dst, "event: end\ndata: {}\n\n"...)
+	}
+	return dst
+}
 
-func (sse) appendError(dst []byte, err *frontend.Error) ([]byte, bool) {
+func (*sse) appendError(dst []byte, err *frontend.Error) ([]byte, bool) {
 	dst = append(dst, "event: error\ndata: "...)
 	dst = frontend.AppendStatusJSON(dst, err.Status, err.Types)
 	return append(dst, "\n\n"...), true
@@ -72,7 +90,9 @@ type jsonArray struct{}
 
 func (jsonArray) name() string      { return "json" }
 func (jsonArray) mediaType() string { return typeJSON }
-func (jsonArray) heartbeat() string { return "" }
+func (jsonArray) early() bool       { return true }
+
+func (jsonArray) heartbeat(opts *frontend.Options) string { return lineBreak(opts) }
 
 func (jsonArray) appendMessage(dst []byte, x *exchange, wire []byte, n uint64) ([]byte, string, error) {
 	if n == 1 {
@@ -98,7 +118,12 @@ type raw struct{}
 
 func (raw) name() string      { return "raw" }
 func (raw) mediaType() string { return octetStream }
-func (raw) heartbeat() string { return "" }
+
+// early is false because the content type comes with the first message.
+func (raw) early() bool { return false }
+
+// heartbeat is empty because each byte of the body is content.
+func (raw) heartbeat(*frontend.Options) string { return "" }
 
 func (raw) appendMessage(dst []byte, x *exchange, wire []byte, _ uint64) ([]byte, string, error) {
 	contentType, data, ok := parseHTTPBody(wire, x.responsePath())

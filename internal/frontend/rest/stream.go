@@ -2,6 +2,7 @@ package rest
 
 import (
 	"net/http"
+	"time"
 
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
@@ -35,17 +36,19 @@ func (x *exchange) writeStream(call *frontend.Call, f framing, explain func(erro
 	x.info.Framing = f.name()
 	defer x.opts.Drain.BoundWrites(x.w, x.opts.CloseDelay)()
 	quiet := x.opts.Heartbeat
-	if f.heartbeat() == "" {
+	if !f.early() {
 		quiet = 0
 	}
+	beat := f.heartbeat(x.opts)
 	q := stream.New(stream.Settings{
 		Source: call,
-		Sink:   &httpSink{framed: framed{x: x, f: f}, call: call, rc: http.NewResponseController(x.w)},
+		Sink:   &httpSink{framed: framed{x: x, f: f}, call: call, beat: beat, rc: http.NewResponseController(x.w)},
 		Info:   x.info,
 		Limit:  maxPending,
 		Single: !x.method.StreamDesc.ServerStreams,
-		Quiet:  quiet, Beats: true,
-		Drain: x.opts.Drain, CloseDelay: x.opts.CloseDelay,
+		Quiet:  quiet, Beats: beat != "",
+		HeaderGrace: headerGrace,
+		Drain:       x.opts.Drain, CloseDelay: x.opts.CloseDelay,
 		Explain: explain,
 	})
 	defer q.Stop()
@@ -54,6 +57,11 @@ func (x *exchange) writeStream(call *frontend.Call, f framing, explain func(erro
 
 // maxPending is how many bytes may wait for a slow reader before the next message is received.
 const maxPending = 16 << 10
+
+// headerGrace is how long the header of a stream waits for the first message once the service has sent its own. A
+// service that fails right after its header gets its real status through within that time, as one does that
+// sends header and error together.
+const headerGrace = 100 * time.Millisecond
 
 // smallMessage is how many bytes a message may grow when it is framed until its buffer is grown again.
 const smallMessage = 2 << 10
@@ -83,6 +91,7 @@ func (s *framed) Append(dst []byte, msg mem.BufferSlice, n uint64) ([]byte, erro
 type httpSink struct {
 	framed
 	call *frontend.Call
+	beat string // "" for no heartbeat
 	rc   *http.ResponseController
 
 	bounded bool // Writes have a deadline because the server stops.
@@ -103,7 +112,7 @@ func (s *httpSink) bound() {
 }
 
 // Early implements stream.Sink.
-func (s *httpSink) Early() bool { return false }
+func (s *httpSink) Early() bool { return s.f.early() }
 
 // Open implements stream.Sink.
 func (s *httpSink) Open(header metadata.MD) {
@@ -114,10 +123,10 @@ func (s *httpSink) Open(header metadata.MD) {
 		contentType = s.f.mediaType()
 	}
 	h["Content-Type"] = []string{contentType}
-	if s.f != (raw{}) {
+	if _, ok := s.f.(raw); !ok {
 		h.Add("Vary", "Accept")
 	}
-	if _, ok := h["Cache-Control"]; !ok && s.f.heartbeat() != "" {
+	if _, ok := h["Cache-Control"]; !ok && contentType == typeSSE {
 		h["Cache-Control"] = []string{"no-cache"} // As the HTML standard asks of event streams.
 	}
 	h["X-Accel-Buffering"] = []string{"no"} // For an nginx in front, which would collect the messages.
@@ -138,6 +147,9 @@ func (s *httpSink) Write(batch []byte, _ []int) error {
 
 // Flush implements stream.Sink.
 func (s *httpSink) Flush() error {
+	if s.x.r.Method == http.MethodHead {
+		return stream.ErrEnough
+	}
 	// A writer that cannot flush has no buffer, or is a test's.
 	if err := s.rc.Flush(); err != nil && !isUnsupported(err) {
 		return err
@@ -146,7 +158,7 @@ func (s *httpSink) Flush() error {
 }
 
 // Beat implements stream.Sink.
-func (s *httpSink) Beat() error { return s.Write([]byte(s.f.heartbeat()), nil) }
+func (s *httpSink) Beat() error { return s.Write([]byte(s.beat), nil) }
 
 // Refuse implements stream.Sink.
 func (s *httpSink) Refuse(_ metadata.MD, err *frontend.Error) error { return s.x.failed(s.call, err) }

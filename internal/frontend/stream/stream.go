@@ -95,6 +95,9 @@ type Settings struct {
 	// Opened says that the header is on the wire already.
 	Opened bool
 
+	// HeaderGrace is how long a header waits for a message or an error to go with, if Sink.Early allows it to go
+	// alone. Within that time an error can still be an answer of its own. Default: it does not wait.
+	HeaderGrace time.Duration
 	// Quiet is how long a stream may be quiet until the header is written in any case, and a heartbeat if Beats
 	// is set. 0 or less: never.
 	Quiet time.Duration

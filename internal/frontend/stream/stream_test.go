@@ -149,6 +149,7 @@ func play(t *testing.T, settings func(*Settings, *record), do func(s *script), w
 func step() { time.Sleep(time.Millisecond) }
 
 func TestStream(t *testing.T) {
+	grace := func(set *Settings, r *record) { set.HeaderGrace, r.early = time.Second, true }
 	header := metadata.Pairs("h", "v ")
 	gone := frontend.Errorf(codes.NotFound, "gone")
 	for _, tc := range []struct {
@@ -194,6 +195,37 @@ func TestStream(t *testing.T) {
 			step()
 			s.events <- io.EOF
 		}, want: []string{"open v ", "flush", "write a,", "finish "}},
+		{name: "a header alone waits for a message to go with", settings: grace, do: func(s *script) {
+			s.header <- header
+			time.Sleep(999 * time.Millisecond)
+			s.events <- "a"
+			time.Sleep(time.Minute)
+			s.events <- io.EOF
+		}, want: []string{"open v ", "write a,", "finish "}},
+		{name: "a header alone waits for an error, which is then an answer of its own", settings: grace, do: func(s *script) {
+			s.header <- header
+			time.Sleep(999 * time.Millisecond)
+			s.events <- gone
+		}, want: []string{"refuse v NOT_FOUND"}, code: codes.NotFound},
+		{name: "a header alone does not wait for long", settings: grace, do: func(s *script) {
+			s.header <- header
+			time.Sleep(1001 * time.Millisecond)
+			s.events <- gone
+		}, want: []string{"open v ", "flush", "finish NOT_FOUND"}, code: codes.NotFound},
+		{name: "a header that never goes alone", settings: func(set *Settings, _ *record) { set.HeaderGrace = time.Second }, do: func(s *script) {
+			s.header <- header
+			time.Sleep(time.Minute)
+			s.events <- gone
+		}, want: []string{"refuse v NOT_FOUND"}, code: codes.NotFound},
+		{name: "a service that sends nothing, not even a header, and a sink without heartbeats", settings: func(set *Settings, r *record) {
+			set.Quiet, r.early = 10*time.Second, true
+		}, do: func(s *script) {
+			time.Sleep(time.Minute)
+			s.header <- header
+			s.events <- "a"
+			time.Sleep(time.Minute)
+			s.events <- io.EOF
+		}, want: []string{"open ", "flush", "write a,", "finish "}},
 		{name: "a method that answers once", settings: func(set *Settings, _ *record) { set.Single = true }, do: func(s *script) {
 			s.header <- header
 			s.ended = true
@@ -212,7 +244,7 @@ func TestStream(t *testing.T) {
 			time.Sleep(11 * time.Second)
 			s.header <- header
 			s.events <- gone
-		}, want: []string{"open ", "beat", "finish NOT_FOUND"}, code: codes.NotFound},
+		}, want: []string{"open ", "flush", "beat", "finish NOT_FOUND"}, code: codes.NotFound},
 		{name: "the client leaves", settings: func(_ *Settings, r *record) { r.fail = io.ErrClosedPipe }, do: func(s *script) {
 			s.header <- header
 			s.events <- "a"

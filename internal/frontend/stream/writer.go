@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
@@ -14,6 +15,7 @@ import (
 func (q *Queue) Run() error {
 	w := writer{q: q, sink: q.set.Sink, opened: q.set.Opened, quiet: newQuietTimer(q.set.Quiet)}
 	defer w.quiet.stop()
+	defer w.grace.stop()
 	drain := q.set.Drain.Done()
 	var delay <-chan time.Time
 	for {
@@ -23,6 +25,11 @@ func (q *Queue) Run() error {
 			b = q.take()
 		case <-w.quiet.fired():
 			if err := w.beat(); err != nil {
+				return w.lost(err)
+			}
+			continue
+		case <-w.grace.fired():
+			if err := w.openAlone(); err != nil {
 				return w.lost(err)
 			}
 			continue
@@ -53,51 +60,63 @@ type writer struct {
 	sink   Sink
 	opened bool
 	quiet  quietTimer
+	grace  quietTimer // Runs from when there is a header until something is written.
 }
 
 // write writes a batch, or the header alone: a client may wait for it before it says anything.
 func (w *writer) write(b batch) error {
 	if b.buf != nil {
 		defer frontend.PutBuffer(b.buf)
-		w.open(b)
+		w.open(b.header)
 		w.quiet.reset()
 		return w.sink.Write(*b.buf, b.ends)
 	}
 	if w.opened || b.header == nil || !w.sink.Early() {
 		return nil
 	}
-	w.open(b)
+	if w.q.set.HeaderGrace <= 0 {
+		return w.openAlone()
+	}
+	if w.grace.timer == nil {
+		w.grace = newQuietTimer(w.q.set.HeaderGrace)
+	}
+	return nil
+}
+
+func (w *writer) open(header metadata.MD) {
+	if w.opened {
+		return
+	}
+	w.opened = true
+	w.grace.stop()
+	if !w.q.set.Beats {
+		w.quiet.stop()
+	}
+	w.sink.Open(header)
+}
+
+// openAlone writes the header without a message. The service may not have sent its header metadata yet. It is
+// lost then. A client that hears nothing at all is worse.
+func (w *writer) openAlone() error {
+	w.q.mu.Lock()
+	header := w.q.header
+	w.q.mu.Unlock()
+	w.open(header)
 	return w.sink.Flush()
 }
 
-func (w *writer) open(b batch) {
-	if !w.opened {
-		w.opened = true
-		w.sink.Open(b.header)
-	}
-}
-
-// beat is called when the timer has fired.
+// beat is called when the stream may have been quiet for too long.
 func (w *writer) beat() error {
-	if !w.quiet.elapsed() {
-		return nil
-	}
-	opened := w.opened
-	if !opened {
-		// The service may not have sent its header metadata yet. It is lost then. A client that hears nothing at
-		// all is worse.
-		w.q.mu.Lock()
-		b := batch{header: w.q.header}
-		w.q.mu.Unlock()
-		w.open(b)
-	}
 	switch {
-	case w.q.set.Beats:
+	case !w.quiet.elapsed():
+		return nil
+	case w.q.set.Beats && w.opened:
 		return w.sink.Beat()
-	case !opened:
-		return w.sink.Flush()
 	}
-	return nil
+	if err := w.openAlone(); err != nil || !w.q.set.Beats {
+		return err
+	}
+	return w.sink.Beat()
 }
 
 // finish writes the last batch and the end.
@@ -120,7 +139,7 @@ func (w *writer) finish(b batch) error {
 		b.buf = frontend.GetBuffer(0)
 	}
 	defer frontend.PutBuffer(b.buf)
-	w.open(b)
+	w.open(b.header)
 	if err := w.sink.Finish(b.buf, b.ends, e); err != nil {
 		return w.lost(err)
 	}
@@ -178,8 +197,10 @@ func (t *quietTimer) reset() {
 	}
 }
 
+// stop makes it never fire again.
 func (t *quietTimer) stop() {
 	if t.timer != nil {
 		t.timer.Stop()
+		t.timer = nil
 	}
 }
