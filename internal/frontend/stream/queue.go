@@ -21,7 +21,8 @@ type Queue struct {
 
 	mu      sync.Mutex
 	pending *[]byte // Nil if nothing waits, so that a quiet stream holds no buffer.
-	ends    []int
+	waiting int     // How many messages are in pending.
+	ends    []int   // Only with Settings.KeepEnds.
 	count   uint64
 	header  metadata.MD // Nil before it is there, and if the RPC failed without.
 	over    bool
@@ -119,20 +120,29 @@ func (q *Queue) add(msg mem.BufferSlice) (full bool, err error) {
 	}
 	*q.pending = out
 	q.count++
+	q.waiting++
 	if q.set.KeepEnds {
 		q.ends = append(q.ends, len(out))
 	}
 	if !q.set.Single { // The end follows at once, and is written together with it.
 		signal(q.more)
 	}
-	return len(out) >= q.set.Limit, nil
+	return q.fullLocked(), nil
+}
+
+// maxEnds is how many messages may wait if their ends are kept: each end takes memory, even that of an empty message.
+const maxEnds = 1 << 10
+
+// fullLocked reports whether so much waits that no further message should be received. Caller must hold q.mu.
+func (q *Queue) fullLocked() bool {
+	return q.pending != nil && (len(*q.pending) >= q.set.Limit || len(q.ends) >= maxEnds)
 }
 
 // waitForRoom waits until the writer has caught up. It reports false if the RPC was ended instead.
 func (q *Queue) waitForRoom() bool {
 	for {
 		q.mu.Lock()
-		full := q.pending != nil && len(*q.pending) >= q.set.Limit
+		full := q.fullLocked()
 		q.mu.Unlock()
 		if !full {
 			return true
@@ -170,10 +180,11 @@ func (q *Queue) take() batch {
 		return b
 	}
 	signal(q.room)
-	if len(*b.buf) == 0 { // The message that it was for could not be encoded.
+	if q.waiting == 0 { // The message that the buffer was for could not be encoded.
 		frontend.PutBuffer(b.buf)
 		b.buf = nil
 	}
+	q.waiting = 0
 	return b
 }
 

@@ -325,6 +325,33 @@ func TestSlowReaderStopsTheReceiving(t *testing.T) {
 	})
 }
 
+// empty is a Sink whose messages have no bytes.
+type empty struct{ *record }
+
+func (empty) Append(dst []byte, _ mem.BufferSlice, _ uint64) ([]byte, error) { return dst, nil }
+
+func TestEmptyMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(t)
+		s.events = make(chan any, 2*maxEnds)
+		q := New(Settings{Source: s, Sink: empty{&record{rpc: s}}, Info: &frontend.Info{}, Limit: 1 << 10, KeepEnds: true})
+		s.header <- nil
+		s.events <- ""
+		synctest.Wait()
+		if b := q.take(); b.buf == nil || !slices.Equal(b.ends, []int{0}) {
+			t.Errorf("an empty message is lost where each is written on its own: %+v", b)
+		}
+		for range 2 * maxEnds {
+			s.events <- ""
+		}
+		synctest.Wait()
+		if got := len(q.take().ends); got != maxEnds {
+			t.Errorf("%d empty messages wait, want %d", got, maxEnds)
+		}
+		q.Stop()
+	})
+}
+
 func TestQuietStreamHoldsNoBuffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript(t)
