@@ -44,8 +44,9 @@ func (s *sink) Append(dst []byte, msg mem.BufferSlice, _ uint64) ([]byte, error)
 	return s.x.appendMessage(dst, msg)
 }
 
-// Early implements stream.Sink. On HTTP/1.1 a header before the end of the request costs the connection (see
-// closeEarly) and gains nothing: clients do not look for it before they have sent their request.
+// Early implements stream.Sink. On HTTP/1.1 a header before the end of the request costs the
+// connection (see closeEarly) and gains nothing: clients do not look for it before they have sent
+// their request.
 func (s *sink) Early() bool { return s.x.R.ProtoMajor > 1 || s.x.body.Ended() }
 
 // Open implements stream.Sink.

@@ -18,7 +18,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
-// cannedConn answers each call with the same message, so that a benchmark shows what the gateway itself costs.
+// cannedConn answers each call with the same message, so that a benchmark shows what the gateway
+// itself costs.
 type cannedConn struct {
 	grpc.ClientConnInterface
 	answer []byte
@@ -122,7 +123,8 @@ func (s *finiteStream) RecvMsg(m any) error {
 	return s.cannedStream.RecvMsg(m)
 }
 
-// BenchmarkStream shows what a stream of 1000 messages costs, the allocation of each message by the connection included.
+// BenchmarkStream shows what a stream of 1000 messages costs, the allocation of each message by the
+// connection included.
 func BenchmarkStream(b *testing.B) {
 	message, err := proto.Marshal(&testpb.EchoResponse{Text: "a message", Number: 7})
 	if err != nil {

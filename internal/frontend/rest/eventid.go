@@ -8,8 +8,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// eventIDs makes the ids of an event stream. A browser that connects again sends the last one as Last-Event-ID.
-// The zero value makes none.
+// eventIDs makes the ids of an event stream. A browser that connects again sends the last one as
+// Last-Event-ID. The zero value makes none.
 type eventIDs struct {
 	count bool   // They count the messages.
 	after uint64 // Counting continues after this number.
@@ -24,7 +24,8 @@ func (x *exchange) newSSE() *sse {
 		f.ids.field = idField(x.method.Response.Descriptor(), x.opts.EventIDField)
 	case !x.opts.NoEventIDs:
 		f.ids.count = true
-		// Anything but a number is not an id that was made here. Half of the numbers are left for what follows.
+		// Anything but a number is not an id that was made here. Half of the numbers are left for
+		// what follows.
 		if last, err := strconv.ParseUint(x.r.Header.Get("Last-Event-ID"), 10, 63); err == nil {
 			f.ids.after = last
 		}
@@ -32,8 +33,8 @@ func (x *exchange) newSSE() *sse {
 	return f
 }
 
-// idField finds the field that path leads to. It is nil if the message does not have it, or if it is not one
-// string or integer.
+// idField finds the field that path leads to. It is nil if the message does not have it, or if it
+// is not one string or integer.
 func idField(md protoreflect.MessageDescriptor, path string) []protoreflect.FieldDescriptor {
 	var fields []protoreflect.FieldDescriptor
 	for name := range strings.SplitSeq(path, ".") {
@@ -86,8 +87,8 @@ func printable(id []byte) bool {
 	return len(id) > 0
 }
 
-// appendField appends the text of the field that path leads to from the message. As everywhere in protobuf the last
-// value counts. ok is false if there is none, or if the wire is broken.
+// appendField appends the text of the field that path leads to from the message. As everywhere in
+// protobuf the last value counts. ok is false if there is none, or if the wire is broken.
 func appendField(dst, wire []byte, path []protoreflect.FieldDescriptor) (out []byte, ok bool) {
 	out = dst
 	for len(wire) > 0 {
@@ -118,7 +119,8 @@ func appendField(dst, wire []byte, path []protoreflect.FieldDescriptor) (out []b
 	return out, ok
 }
 
-// appendScalar appends the text of a string or an integer. fits is false if its wire type is another than its kind's.
+// appendScalar appends the text of a string or an integer. fits is false if its wire type is
+// another than its kind's.
 func appendScalar(dst, value []byte, typ protowire.Type, kind protoreflect.Kind) (out []byte, fits bool) {
 	switch typ {
 	case protowire.BytesType:

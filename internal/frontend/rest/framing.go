@@ -6,15 +6,17 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// framing is how the messages of a response stream stand in its body. n counts messages from 1.
+// framing is the form of the messages of a response stream in its body. n counts messages from 1.
 type framing interface {
 	// name is for Info.Framing.
 	name() string
-	// appendMessage appends a message, with what separates it from the one before. contentType, where not empty, is that of the response.
+	// appendMessage appends a message, with what separates it from the one before. If contentType
+	// is not empty, it is the content type of the response.
 	appendMessage(dst []byte, x *exchange, wire []byte, n uint64) (out []byte, contentType string, err error)
-	// appendEnd appends what comes behind the n messages of a stream that succeeded.
+	// appendEnd appends what follows the n messages of a stream that succeeded.
 	appendEnd(dst []byte, n uint64) []byte
-	// appendError appends the terminal error; ok is false where the framing has none and the connection must be aborted.
+	// appendError appends the terminal error. ok is false if the framing has none: then the
+	// connection must be aborted.
 	appendError(dst []byte, err *frontend.Error) (out []byte, ok bool)
 	// early reports whether the header can be written before there is a message.
 	early() bool
@@ -85,7 +87,8 @@ func (*sse) appendError(dst []byte, err *frontend.Error) ([]byte, bool) {
 	return append(dst, "\n\n"...), true
 }
 
-// jsonArray is one JSON array. It has no place for a failure: its closing bracket must never come then.
+// jsonArray is one JSON array. It has no place for a failure: its closing bracket must never come
+// then.
 type jsonArray struct{}
 
 func (jsonArray) name() string      { return "json" }
@@ -113,7 +116,8 @@ func (jsonArray) appendEnd(dst []byte, n uint64) []byte {
 
 func (jsonArray) appendError(dst []byte, _ *frontend.Error) ([]byte, bool) { return dst, false }
 
-// raw is the data of google.api.HttpBody messages, one behind the other. The first one says the content type.
+// raw is the data of google.api.HttpBody messages, one after the other. The first message says the
+// content type.
 type raw struct{}
 
 func (raw) name() string      { return "raw" }

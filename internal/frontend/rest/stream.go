@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend/stream"
 )
 
-// serveStream answers a method with one message there and many back.
+// serveStream answers a method that takes one message and answers with many.
 func (x *exchange) serveStream() error {
 	f, err := x.chooseFraming()
 	if err != nil {
@@ -58,12 +58,13 @@ func (x *exchange) writeStream(call *frontend.Call, f framing, explain func(erro
 // maxPending is how many bytes may wait for a slow reader before the next message is received.
 const maxPending = 16 << 10
 
-// headerGrace is how long the header of a stream waits for the first message once the service has sent its own. A
-// service that fails right after its header gets its real status through within that time, as one does that
-// sends header and error together.
+// headerGrace is how long the header of a stream waits for the first message after the service has
+// sent its own. An error within that time still has its real status. Many services send their
+// header just before they fail.
 const headerGrace = 100 * time.Millisecond
 
-// smallMessage is how many bytes a message may grow when it is framed until its buffer is grown again.
+// smallMessage is how many bytes a message may grow when it is framed until its buffer is grown
+// again.
 const smallMessage = 2 << 10
 
 // framed is the part of a stream.Sink that is the framing's.
@@ -97,8 +98,8 @@ type httpSink struct {
 	bounded bool // Writes have a deadline because the server stops.
 }
 
-// bound has what is written from now on obey the deadline that BoundWrites has set, which the server's own idle timeout replaces
-// with each write.
+// bound makes later writes obey the deadline that BoundWrites has set. The server's idle timeout
+// replaces that deadline with each write.
 func (s *httpSink) bound() {
 	if s.bounded {
 		return
@@ -129,7 +130,8 @@ func (s *httpSink) Open(header metadata.MD) {
 	if _, ok := h["Cache-Control"]; !ok && contentType == typeSSE {
 		h["Cache-Control"] = []string{"no-cache"} // As the HTML standard asks of event streams.
 	}
-	h["X-Accel-Buffering"] = []string{"no"} // For an nginx in front, which would collect the messages.
+	// An nginx in front would collect the messages.
+	h["X-Accel-Buffering"] = []string{"no"}
 	s.x.w.WriteHeader(http.StatusOK)
 }
 
@@ -168,7 +170,8 @@ func (s *httpSink) Finish(batch *[]byte, _ []int, err *frontend.Error) error {
 	if s.x.r.Method == http.MethodHead {
 		return nil
 	}
-	// It is flushed: a body that fits into the server's buffer would get a Content-Length, and then no trailers.
+	// Write flushes. Otherwise a body that fits into the server's buffer gets a Content-Length, and
+	// then no trailers.
 	if len(*batch) > 0 {
 		if err := s.Write(*batch, nil); err != nil {
 			return err

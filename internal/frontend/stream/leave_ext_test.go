@@ -27,7 +27,8 @@ func (quiet) ServerStream(_ *testpb.EchoRequest, ss grpcgo.ServerStreamingServer
 	return nil
 }
 
-// TestClientOfAQuietStreamThatLeaves: the header has come, nothing more does, and the client goes away.
+// TestClientOfAQuietStreamThatLeaves: the header has come, nothing more does, and the client goes
+// away.
 func TestClientOfAQuietStreamThatLeaves(t *testing.T) {
 	b := testkit.StartBackend(t, testkit.WithoutServices(), testkit.WithRegister(func(s grpcgo.ServiceRegistrar) {
 		testpb.RegisterEchoServer(s, quiet{})

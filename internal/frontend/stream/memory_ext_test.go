@@ -30,7 +30,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
-// flood is a service that sends the same message as fast as it is received, up to a number that no bounded queue takes.
+// flood is a service that sends the same message as fast as it is received, up to a number that no
+// bounded queue takes.
 type flood struct {
 	grpcgo.ClientConnInterface
 	message []byte
@@ -199,8 +200,8 @@ func held(t *testing.T, w way, table *frontend.Table, method string, streams int
 	return bytes
 }
 
-// TestSlowReadersHoldLittle has services that never stop sending, and clients that read nothing. What gRPC's window holds
-// is not among it: docs/http.md has the sum.
+// TestSlowReadersHoldLittle has services that never stop sending, and clients that read nothing.
+// What gRPC's window holds is not among it: docs/http.md has the sum.
 func TestSlowReadersHoldLittle(t *testing.T) {
 	const (
 		fixed = 40 << 10 // the request, its goroutines' state, and on a WebSocket its buffers
@@ -223,8 +224,8 @@ func TestSlowReadersHoldLittle(t *testing.T) {
 		table := rpctest.Table(t, flood{message: m.message})
 		for _, w := range ways() {
 			t.Run(fmt.Sprintf("%s, messages %s", w.name, m.name), func(t *testing.T) {
-				// Two batches: one is being written, one waits. Buffers come in sizes, the next of which is twice as large,
-				// and base64 makes three bytes into four.
+				// Two batches: one is being written, one waits. Buffers come in sizes, the next of
+				// which is twice as large, and base64 makes three bytes into four.
 				most := fixed + 2*2*(limit+len(m.message)*4/3)
 				got := held(t, w, table, m.method, m.streams)
 				t.Logf("%d KiB for each stream", got>>10)

@@ -36,7 +36,8 @@ func New(s Settings) *Queue {
 	return q
 }
 
-// Stop ends the RPC and waits for the receiving goroutine. It panics if that goroutine has panicked.
+// Stop ends the RPC and waits for the receiving goroutine. It panics if that goroutine has
+// panicked.
 func (q *Queue) Stop() {
 	q.set.Source.Close()
 	<-q.work.Done()
@@ -73,7 +74,8 @@ func (q *Queue) end(err error) {
 func (q *Queue) receiveAll() error {
 	full := false
 	for {
-		// Room is waited for before a message is received, so that the message waits where flow control counts it.
+		// Room is waited for before a message is received, so that the message waits where flow
+		// control counts it.
 		if full && !q.waitForRoom() {
 			return q.discard()
 		}
@@ -93,8 +95,8 @@ func (q *Queue) receiveAll() error {
 	}
 }
 
-// discard receives what nobody will read, up to the error that ends an RPC that was cancelled. gRPC goes on
-// writing to the trailer metadata until then.
+// discard receives what nobody will read, up to the error that ends an RPC that was cancelled. gRPC
+// goes on writing to the trailer metadata until then.
 func (q *Queue) discard() error {
 	for {
 		msg, err := q.set.Source.Recv()
@@ -105,7 +107,8 @@ func (q *Queue) discard() error {
 	}
 }
 
-// add encodes one message and frees it. full reports that no further message should be received now.
+// add encodes one message and frees it. full reports that no further message should be received
+// now.
 func (q *Queue) add(msg mem.BufferSlice) (full bool, err error) {
 	defer msg.Free()
 	q.mu.Lock()
@@ -130,10 +133,12 @@ func (q *Queue) add(msg mem.BufferSlice) (full bool, err error) {
 	return q.fullLocked(), nil
 }
 
-// maxEnds is how many messages may wait if their ends are kept: each end takes memory, even that of an empty message.
+// maxEnds is how many messages may wait if their ends are kept: each end takes memory, even that of
+// an empty message.
 const maxEnds = 1 << 10
 
-// fullLocked reports whether so much waits that no further message should be received. Caller must hold q.mu.
+// fullLocked reports whether so much waits that no further message should be received. Caller must
+// hold q.mu.
 func (q *Queue) fullLocked() bool {
 	return q.pending != nil && (len(*q.pending) >= q.set.Limit || len(q.ends) >= maxEnds)
 }

@@ -120,7 +120,8 @@ func (r *record) Finish(batch *[]byte, ends []int, err *frontend.Error) error {
 	return nil
 }
 
-// play runs a stream in a bubble with fake time: do is what the service and the server do meanwhile.
+// play runs a stream in a bubble with fake time: do is what the service and the server do
+// meanwhile.
 func play(t *testing.T, settings func(*Settings, *record), do func(s *script), want ...string) frontend.Info {
 	t.Helper()
 	var info frontend.Info

@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// Run writes until the stream is over. The error is that of Sink.Refuse: nothing was written then. All later
-// failures are noted in Info and told to the client by the Sink.
+// Run writes until the stream is over. The error is that of Sink.Refuse: nothing was written then.
+// All later failures are noted in Info and told to the client by the Sink.
 func (q *Queue) Run() error {
 	w := writer{q: q, sink: q.set.Sink, opened: q.set.Opened, quiet: newQuietTimer(q.set.Quiet)}
 	defer w.quiet.stop()
@@ -95,8 +95,8 @@ func (w *writer) open(header metadata.MD) {
 	w.sink.Open(header)
 }
 
-// openAlone writes the header without a message. The service may not have sent its header metadata yet. It is
-// lost then. A client that hears nothing at all is worse.
+// openAlone writes the header without a message. The service may not have sent its header metadata
+// yet. It is lost then. A client that hears nothing at all is worse.
 func (w *writer) openAlone() error {
 	w.q.mu.Lock()
 	header := w.q.header
@@ -146,8 +146,8 @@ func (w *writer) finish(b batch) error {
 	return nil
 }
 
-// lost notes that the client is gone, or that it has all that it wants. There is nothing left to answer: the
-// status is on the wire already.
+// lost notes that the client is gone, or that it has all that it wants. There is nothing left to
+// answer: the status is on the wire already.
 func (w *writer) lost(err error) error {
 	if !errors.Is(err, ErrEnough) {
 		w.q.set.Info.Fail(frontend.Errorf(codes.Canceled, "the client went away").WithCause(err))
@@ -155,7 +155,8 @@ func (w *writer) lost(err error) error {
 	return nil
 }
 
-// quietTimer fires when a stream was quiet for a while. A write costs no more than reading the clock.
+// quietTimer fires when a stream was quiet for a while. A write costs no more than reading the
+// clock.
 type quietTimer struct {
 	after time.Duration
 	timer *time.Timer // Nil: it never fires.
@@ -177,8 +178,8 @@ func (t *quietTimer) fired() <-chan time.Time {
 	return t.timer.C
 }
 
-// elapsed is called when the timer has fired. It starts the timer again, and reports whether nothing was written
-// in the meantime.
+// elapsed is called when the timer has fired. It starts the timer again, and reports whether
+// nothing was written in the meantime.
 func (t *quietTimer) elapsed() bool {
 	since := time.Since(t.last)
 	if since < t.after {
