@@ -54,9 +54,9 @@ type Options struct {
 	// Forms accepts multipart/form-data and application/x-www-form-urlencoded request bodies.
 	Forms bool
 
-	// Patient is called before a request is read whose client may rest between its messages as long as it likes, and lifts the limit that
-	// the server sets to that; restore puts it back. nil: there is none.
-	Patient func(r *http.Request) (restore func())
+	// LiftReadTimeout, if set, is called before a streaming request body is read. It lifts the server's limit on the
+	// time between two reads, because the client may send its messages at any time. restore puts the limit back.
+	LiftReadTimeout func(r *http.Request) (restore func())
 
 	// Drain is closed when the server stops: streams then end, each with the terminal frame of its protocol. Unary calls
 	// are not cut short. nil: never. Streams outlive a reload, so it must not be closed by one.
@@ -65,12 +65,12 @@ type Options struct {
 	CloseDelay time.Duration
 }
 
-// BePatient calls Patient.
-func (o *Options) BePatient(r *http.Request) (restore func()) {
-	if o.Patient == nil {
+// UnboundedRead calls LiftReadTimeout, if it is set.
+func (o *Options) UnboundedRead(r *http.Request) (restore func()) {
+	if o.LiftReadTimeout == nil {
 		return func() {}
 	}
-	return o.Patient(r)
+	return o.LiftReadTimeout(r)
 }
 
 // WithDefaults returns the options with every zero field set to its default.

@@ -71,7 +71,7 @@ func (x *exchange) serveWebSocket() error {
 	s := &socket{framed: framed{x: x, f: socketJSON{}}, conn: conn, wire: upgrade.conn, call: call}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(x.r.Context()))
 	defer s.stop()
-	s.reading = frontend.GoBeside(s.receive, call.Close)
+	s.reading = frontend.GoConfined(s.receive, call.Close)
 	cancelDrain := x.opts.Drain.AfterFunc(func() {
 		// A client that does not read cannot hold up the exit.
 		_ = upgrade.conn.SetWriteDeadline(frontend.WriteDeadline(x.opts.CloseDelay))
@@ -152,7 +152,7 @@ type socket struct {
 	cancel context.CancelFunc
 	pings  sync.WaitGroup
 
-	reading *frontend.Beside
+	reading *frontend.Confined
 
 	mu  sync.Mutex
 	err error // why the reading goroutine ended the call: the client's fault

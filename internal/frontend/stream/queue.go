@@ -17,7 +17,7 @@ type Queue struct {
 	set  Settings
 	more chan struct{} // Has room for one signal: something was added, or the RPC is over.
 	room chan struct{} // Has room for one signal: what waited was taken.
-	work *frontend.Beside
+	work *frontend.Confined
 
 	mu      sync.Mutex
 	pending *[]byte // Nil if nothing waits, so that a quiet stream holds no buffer.
@@ -32,7 +32,7 @@ type Queue struct {
 // New starts to receive. Stop must be called.
 func New(s Settings) *Queue {
 	q := &Queue{set: s, more: make(chan struct{}, 1), room: make(chan struct{}, 1)}
-	q.work = frontend.GoBeside(q.receive, func() { q.end(frontend.Errorf(codes.Internal, "the gateway failed")) })
+	q.work = frontend.GoConfined(q.receive, func() { q.end(frontend.Errorf(codes.Internal, "the gateway failed")) })
 	return q
 }
 
