@@ -85,11 +85,23 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option of stream": {
 			":8080\ngrpc_gateway h:1 {\n\tstream {\n\t\tping 5s\n\t}\n}",
-			`unknown option "ping" in stream: expected one of close_delay, heartbeat, websocket, websocket_origins, websocket_unary, at Caddyfile:4`,
+			`unknown option "ping" in stream: expected one of close_delay, end_event, event_id, heartbeat, heartbeat_lines, websocket, websocket_origins, websocket_unary, at Caddyfile:4`,
 		},
 		"negative heartbeat": {
 			":8080\ngrpc_gateway h:1 {\n\tstream {\n\t\theartbeat -1s\n\t}\n}",
 			`heartbeat "-1s": expected a duration above 0, such as 5s, or off, at Caddyfile:4`,
+		},
+		"no such source of event ids": {
+			":8080\ngrpc_gateway h:1 {\n\tstream {\n\t\tevent_id cursor\n\t}\n}",
+			`event_id "cursor": expected count, off or field <path>, at Caddyfile:4`,
+		},
+		"event ids from no field": {
+			":8080\ngrpc_gateway h:1 {\n\tstream {\n\t\tevent_id field\n\t}\n}",
+			`event_id "field": expected count, off or field <path>, at Caddyfile:4`,
+		},
+		"event ids from what cannot be a field": {
+			":8080\ngrpc_gateway h:1 {\n\tstream {\n\t\tevent_id field meta..revision\n\t}\n}",
+			`event_id field "meta..revision": expected the path of a field, such as cursor or meta.revision, at Caddyfile:4`,
 		},
 		"an origin with a scheme": {
 			":8080\ngrpc_gateway h:1 {\n\tstream {\n\t\twebsocket_origins https://app.example.com\n\t}\n}",

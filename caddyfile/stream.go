@@ -1,11 +1,18 @@
 package caddyfile
 
-import "github.com/caddy-grpc/gateway/module"
+import (
+	"strings"
+
+	"github.com/caddy-grpc/gateway/module"
+)
 
 // stream parses
 //
 //	stream {
 //		heartbeat   <duration> | off
+//		heartbeat_lines on | off
+//		event_id    count | off | field <path>
+//		end_event   on | off
 //		websocket   on | off
 //		websocket_unary on | off
 //		websocket_origins <host pattern>...
@@ -19,6 +26,9 @@ func (p *directive) stream(d *dispenser) error {
 	p.handler.Stream = s
 	return options{
 		"heartbeat":         timeout(&s.Heartbeat),
+		"heartbeat_lines":   toggle(&s.HeartbeatLines),
+		"event_id":          eventID(s),
+		"end_event":         toggle(&s.EndEvent),
 		"websocket":         onOff(&s.WebSocket),
 		"websocket_unary":   toggle(&s.WebSocketUnary),
 		"websocket_origins": hosts(&s.WebSocketOrigins),
@@ -39,6 +49,29 @@ func hosts(to *[]string) option {
 			}
 		}
 		*to = append(*to, got...)
+		return nil
+	}
+}
+
+// eventID is the option that says where the ids of events come from.
+func eventID(s *module.Stream) option {
+	return func(d *dispenser) error {
+		const syntax = "count, off or field <path>"
+		got, err := args(d, 1, 2, syntax)
+		if err != nil {
+			return err
+		}
+		switch field := got[0] == "field"; {
+		case field && len(got) == 2:
+			if err := module.ValidateEventIDField(got[1]); err != nil {
+				return d.Errf("event_id field %w", err)
+			}
+			s.EventIDField = got[1]
+		case !field && len(got) == 1 && (got[0] == "count" || got[0] == "off"):
+			s.EventID = got[0]
+		default:
+			return d.Errf("event_id %q: expected %s", strings.Join(got, " "), syntax)
+		}
 		return nil
 	}
 }

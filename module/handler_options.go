@@ -31,7 +31,7 @@ func (h *Handler) compileOptions() (frontend.Options, error) {
 		TrustedProxy:       trustedProxy,
 		CallOptions:        callOptions,
 		Drain:              exitDrain,
-		Patient:            patient,
+		LiftReadTimeout:    liftReadTimeout,
 		ETag:               h.ETag,
 		Forms:              h.Forms,
 		AllowCrossSite:     h.CrossSite == crossSiteAllow,
@@ -94,8 +94,9 @@ func (u *HandlerUpstream) isReference() bool { return reflect.ValueOf(u.Upstream
 // noHurry is longer than any stream.
 const noHurry = 10 * 365 * 24 * time.Hour
 
-// patient lifts the server's read_idle_timeout, a minute by default, from the body of a request whose messages may come at any time.
-func patient(r *http.Request) (restore func()) {
+// liftReadTimeout lifts the server's read_idle_timeout, a minute by default, from the body of a request whose messages
+// may come at any time.
+func liftReadTimeout(r *http.Request) (restore func()) {
 	reader, _ := caddyhttp.IdleTimeoutsFromContext(r.Context())
 	if reader == nil {
 		return func() {}

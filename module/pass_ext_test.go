@@ -55,6 +55,12 @@ func TestStreamOptionsAreChecked(t *testing.T) {
 	s := newSite(t)
 	for _, tc := range []struct{ name, options, want string }{
 		{"origins", `"stream":{"websocket_origins":["https://a"]}`, `stream: websocket_origins: "https://a": expected a host`},
+		{"event_id", `"stream":{"event_id":"cursor"}`, `stream: event_id "cursor": expected count or off`},
+		{"event_id_field", `"stream":{"event_id_field":"a b"}`, `stream: event_id_field: "a b": expected the path of a field`},
+		{
+			"both", `"stream":{"event_id":"off","event_id_field":"cursor"}`,
+			"stream: event_id off and event_id_field cursor: expected one of them",
+		},
 		{"close_delay", `"stream":{"close_delay":-1}`, "stream: close_delay -1ns: expected a duration of 0 or more"},
 		{"errors", `"errors":"json"`, `errors "json": expected status or pass`},
 	} {

@@ -3,6 +3,7 @@ package module
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -10,12 +11,33 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// Stream says how streams go over plain HTTP. docs/http.md has what clients see of it.
+// Stream says how streams go over plain HTTP. docs/http.md says what clients see of it.
 type Stream struct {
-	// How long a stream may be quiet before a sign of life goes out: a comment on an event stream, a ping on a WebSocket. It
-	// keeps proxies and load balancers from closing the connection, so it has to be shorter than their idle timeouts.
-	// Default: 15s. Negative: none.
+	// How long a stream may be quiet before the gateway sends a sign of life: a comment on an event
+	// stream, a ping on a WebSocket, and with `heartbeat_lines` a line break on the others. It
+	// keeps proxies and load balancers from closing the connection, so it must be shorter than
+	// their idle timeouts. After the same time the response header is sent, even if the service has
+	// sent neither its header nor a message. Default: 15s. Negative: neither happens.
 	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
+
+	// Whether NDJSON and JSON array streams have heartbeats, too: an empty line. JSON allows it,
+	// but a client that parses each line of NDJSON must skip empty ones. Default: false.
+	HeartbeatLines bool `json:"heartbeat_lines,omitempty"`
+
+	// The ids of the events of an event stream: `count` numbers the messages and continues after
+	// the number in `Last-Event-ID`, `off` leaves ids out. Default: `count`. Must be empty with
+	// `event_id_field`.
+	EventID string `json:"event_id,omitempty"`
+
+	// The response field that has the id of an event, in place of a count: the path of a string or
+	// an integer by .proto names, such as `cursor` or `meta.revision`. An event has no id if its
+	// message does not have the field, if the field is not set, or if its text is not printable
+	// ASCII. Default: none, see `event_id`.
+	EventIDField string `json:"event_id_field,omitempty"`
+
+	// Whether an event stream that succeeded ends with `event: end`, so that a page can tell it
+	// from a lost connection. Default: false.
+	EndEvent bool `json:"end_event,omitempty"`
 
 	// Whether methods can be called over WebSocket. Default: true. A WebSocket handshake is a GET to
 	// everything in front of this handler, even if the route is a POST: matchers by HTTP method let
@@ -33,8 +55,9 @@ type Stream struct {
 	// origin and are not affected. Default: none.
 	WebSocketOrigins []string `json:"websocket_origins,omitempty"`
 
-	// How long streams may go on when the server stops, before they end with an error UNAVAILABLE. Default: 0, at once. More
-	// than the `drain_timeout` of their upstream has no effect. A reload of the config never ends a stream.
+	// How long streams may go on when the server stops, before they end with an error UNAVAILABLE.
+	// Default: 0, at once. More than the `drain_timeout` of their upstream has no effect. A reload
+	// of the config never ends a stream.
 	CloseDelay caddy.Duration `json:"close_delay,omitempty"`
 }
 
@@ -48,6 +71,19 @@ func (s *Stream) Validate() error {
 			return fmt.Errorf("websocket_origins: %w", err)
 		}
 	}
+	switch s.EventID {
+	case "", "count", "off":
+	default:
+		return fmt.Errorf("event_id %q: expected count or off", s.EventID)
+	}
+	if s.EventIDField != "" {
+		if s.EventID != "" {
+			return fmt.Errorf("event_id %s and event_id_field %s: expected one of them", s.EventID, s.EventIDField)
+		}
+		if err := ValidateEventIDField(s.EventIDField); err != nil {
+			return fmt.Errorf("event_id_field: %w", err)
+		}
+	}
 	if s.CloseDelay < 0 {
 		return fmt.Errorf("close_delay %s: expected a duration of 0 or more", time.Duration(s.CloseDelay))
 	}
@@ -57,7 +93,19 @@ func (s *Stream) Validate() error {
 // ValidateWebSocketOrigin says what is wrong with a pattern of Stream.WebSocketOrigins.
 func ValidateWebSocketOrigin(pattern string) error {
 	if _, err := path.Match(pattern, ""); err != nil || pattern == "" || path.Base(pattern) != pattern {
-		return fmt.Errorf("%q: expected a host without a scheme, such as app.example.com, *.example.com or localhost:3000", pattern)
+		return fmt.Errorf("%q: expected a host without a scheme, such as app.example.com, *.example.com or localhost:3000",
+			pattern)
+	}
+	return nil
+}
+
+// fieldPath is the path of a field by .proto names.
+var fieldPath = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`)
+
+// ValidateEventIDField says what is wrong with a path for Stream.EventIDField.
+func ValidateEventIDField(path string) error {
+	if !fieldPath.MatchString(path) {
+		return fmt.Errorf("%q: expected the path of a field, such as cursor or meta.revision", path)
 	}
 	return nil
 }
@@ -68,6 +116,10 @@ func (s *Stream) apply(opts *frontend.Options) {
 		return
 	}
 	opts.Heartbeat = time.Duration(s.Heartbeat)
+	opts.HeartbeatLines = s.HeartbeatLines
+	opts.NoEventIDs = s.EventID == "off"
+	opts.EventIDField = s.EventIDField
+	opts.EndEvent = s.EndEvent
 	opts.NoWebSocket = s.WebSocket != nil && !*s.WebSocket
 	opts.WebSocketUnary = s.WebSocketUnary
 	opts.WebSocketOrigins = s.WebSocketOrigins

@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -22,6 +23,15 @@ type Error struct {
 // Errorf returns an error with the message, which the client will see.
 func Errorf(code codes.Code, format string, args ...any) *Error {
 	return &Error{Status: &spb.Status{Code: int32(code), Message: fmt.Sprintf(format, args...)}}
+}
+
+// AsError makes an error that a client may see of any error. The text of one that is not an *Error is not shown.
+func AsError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return Errorf(codes.Internal, "the request failed in the gateway").WithCause(err)
 }
 
 // WithHTTP sets an HTTP status other than the one the code maps to.

@@ -48,8 +48,20 @@ type Options struct {
 	AllowCrossSite bool
 
 	// Heartbeat is how long a stream may be quiet before an SSE comment or a WebSocket ping is
-	// sent. Default: 15 s. Negative: nothing is sent.
+	// sent, and how long the header of any stream over plain HTTP waits for the service's. Default:
+	// 15 s. Negative: nothing is sent.
 	Heartbeat time.Duration
+	// HeartbeatLines gives NDJSON and JSON array streams heartbeats too: a line break. Default:
+	// false.
+	HeartbeatLines bool
+	// NoEventIDs leaves the events of an event stream without IDs. Default: false, they count the
+	// messages.
+	NoEventIDs bool
+	// EventIDField is the path of the message field that has the ID of an event. Default: "", IDs
+	// count the messages.
+	EventIDField string
+	// EndEvent ends an event stream that succeeded with an event of the type "end". Default: false.
+	EndEvent bool
 	// NoWebSocket refuses the upgrade to WebSocket. Default: false.
 	NoWebSocket bool
 	// WebSocketUnary lets a WebSocket call unary methods that are not bound to GET. Default: false.
@@ -64,10 +76,10 @@ type Options struct {
 	// Default: false.
 	Forms bool
 
-	// Patient is called before a request is read whose client may pause between its messages as
-	// long as it likes. It lifts the time limit that the server sets to that, and restore puts the
-	// limit back. Default: nil, there is no limit.
-	Patient func(r *http.Request) (restore func())
+	// LiftReadTimeout, if set, is called before a streaming request body is read. It lifts the
+	// server's limit on the time between two reads, because the client may send its messages at any
+	// time. restore puts the limit back. Default: nil, there is no limit.
+	LiftReadTimeout func(r *http.Request) (restore func())
 
 	// Drain is closed when the server stops. Streams then end, each with the terminal frame of its
 	// protocol. Unary calls are not cut short. Streams outlive a reload, so a reload must not close
@@ -77,12 +89,12 @@ type Options struct {
 	CloseDelay time.Duration
 }
 
-// BePatient calls Patient if it is set.
-func (o *Options) BePatient(r *http.Request) (restore func()) {
-	if o.Patient == nil {
+// UnboundedRead calls LiftReadTimeout, if it is set.
+func (o *Options) UnboundedRead(r *http.Request) (restore func()) {
+	if o.LiftReadTimeout == nil {
 		return func() {}
 	}
-	return o.Patient(r)
+	return o.LiftReadTimeout(r)
 }
 
 // WithDefaults returns the options with each zero field that has another default set to it.

@@ -1,12 +1,14 @@
-// Package relay moves the messages of one RPC between a client's HTTP request and the upstream, for the protocols that put their
-// messages in envelopes: gRPC, gRPC-Web and the streams of Connect. What these differ in (headers, and how the end is told) stands
-// behind Protocol. Connect's unary calls have no envelopes and are not its business, but use its Body.
+// Package relay moves the messages of one RPC between a client's HTTP request and the upstream, for
+// the protocols that put their messages in envelopes: gRPC, gRPC-Web and the streams of Connect.
+// Their headers and the way they tell the end differ: a Protocol knows both. Connect's unary calls
+// have no envelopes. They use only Body.
 //
 // # Who does what
 //
-// A unary call is done by the handler's goroutine alone. Where requests stream, a second one (sender.go) reads the body and
-// sends; where responses stream, another (pump.go) receives, while the handler's own writes. Each blocks where its other side does
-// not keep up, so that a slow reader on either end stops the writer on the other, and what waits is bounded.
+// The handler's goroutine makes a unary call alone. If requests stream, a second goroutine
+// (sender.go) reads the body and sends. If responses stream, another one (package stream) receives
+// while the handler's own writes. Each blocks while its other side does not keep up. So a slow
+// reader on one end stops the writer on the other, and what waits is bounded.
 package relay
 
 import (
@@ -22,13 +24,14 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend/envelope"
 )
 
-// Protocol is what differs between the protocols. All calls come from the handler's goroutine.
+// Protocol is how one of the protocols answers. All calls come from the handler's goroutine.
 type Protocol interface {
-	// Header sets what the header of a response has besides metadata.
+	// Header sets the fields of a response header that are not metadata.
 	Header(h http.Header)
-	// End appends the terminal frame, if there is one, to dst, or sets the trailers in h. A nil error is success.
+	// End appends the terminal frame, if there is one, to dst, or sets the trailers in h. A nil
+	// error is success.
 	End(dst []byte, h http.Header, trailer metadata.MD, err *frontend.Error) []byte
-	// Refuse answers a request of which nothing has been answered yet and that brings no header metadata back.
+	// Refuse answers with an error if nothing was answered yet and there is no header metadata.
 	Refuse(trailer metadata.MD, err *frontend.Error)
 }
 
@@ -50,11 +53,11 @@ type Exchange struct {
 
 	// JSON says that the client's messages are JSON. The method then has codecs.
 	JSON bool
-	// Source is the request body as a stream of envelopes, nil for that of R as it is.
+	// Source is the request body as a stream of envelopes. Nil: the body of R as it is.
 	Source Source
 	// Request is what the client compresses with, Response what it gets.
 	Request, Response envelope.Coding
-	// Encode, where not nil, appends what has to be written in place of a run of whole envelopes.
+	// Encode, if set, appends what has to be written in place of a run of whole envelopes.
 	Encode func(dst, src []byte) []byte
 
 	body   *Body
@@ -95,7 +98,7 @@ func (x *Exchange) serve() error {
 	}
 	defer call.Close()
 	_ = call.Send(frontend.NewMessage(msg)) // An error of sending is told by Recv, and better.
-	x.pump(call, nil)
+	x.writeStream(call, nil)
 	return nil
 }
 
@@ -113,7 +116,7 @@ func (x *Exchange) serveUnary(msg *[]byte, settings frontend.CallSettings) error
 	return nil
 }
 
-// readOnly reads the one message of a request that has to have just one: no more and no less is sent to the upstream.
+// readOnly reads the only message of a request. A request with none or with several is an error.
 func (x *Exchange) readOnly(in *envelope.Reader) (*[]byte, error) {
 	stop, err := x.body.Bound()
 	if err != nil {
@@ -277,9 +280,10 @@ func (x *Exchange) fail(call *frontend.Call, err error) {
 	_ = x.write(*buf) // Nobody is left to tell when the client is gone.
 }
 
-// closeEarly is called before the header is written. On HTTP/1.1 a connection whose request is answered before it was read to its end
-// cannot be used again: what is left of the body would be taken for the next request. net/http takes care of that itself, but not in
-// full duplex, where it panics when it finds the end of the body after the handler has returned.
+// closeEarly is called before the header is written. On HTTP/1.1 a connection cannot be used again
+// if its request is answered before it was read to its end: what is left of the body would be taken
+// for the next request. net/http takes care of that itself, but not in full duplex, where it panics
+// when it finds the end of the body after the handler has returned.
 func (x *Exchange) closeEarly() {
 	if x.R.ProtoMajor == 1 && x.duplex && !x.body.Ended() {
 		x.W.Header().Set("Connection", "close")
@@ -293,11 +297,5 @@ func (x *Exchange) refuse(trailer metadata.MD, err error) {
 	x.Protocol.Refuse(trailer, e)
 }
 
-// AsError makes an error that a client may see of any error.
-func AsError(err error) *frontend.Error {
-	var e *frontend.Error
-	if errors.As(err, &e) {
-		return e
-	}
-	return frontend.Errorf(codes.Internal, "the request failed in the gateway").WithCause(err)
-}
+// AsError is frontend.AsError.
+func AsError(err error) *frontend.Error { return frontend.AsError(err) }

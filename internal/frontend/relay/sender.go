@@ -24,11 +24,11 @@ func (x *Exchange) serveUpload(in *envelope.Reader, settings frontend.CallSettin
 		// The server would otherwise read the whole body before the first byte of the answer.
 		x.duplex = http.NewResponseController(x.W).EnableFullDuplex() == nil
 	}
-	defer x.Options.BePatient(x.R)()
+	defer x.Options.UnboundedRead(x.R)()
 	s := &sender{x: x, in: in, call: call}
-	s.work = frontend.GoBeside(s.run, call.Close)
+	s.work = frontend.GoConfined(s.run, call.Close)
 	defer s.stop()
-	x.pump(call, s)
+	x.writeStream(call, s)
 	return nil
 }
 
@@ -37,7 +37,7 @@ type sender struct {
 	x    *Exchange
 	in   *envelope.Reader
 	call *frontend.Call
-	work *frontend.Beside
+	work *frontend.Confined
 
 	mu  sync.Mutex
 	err error // why it gave up: the client's fault, and so what the client must be told

@@ -18,7 +18,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
-// cannedConn answers each call with the same message, so that a benchmark shows what the gateway itself costs.
+// cannedConn answers each call with the same message, so that a benchmark shows what the gateway
+// itself costs.
 type cannedConn struct {
 	grpc.ClientConnInterface
 	answer []byte
@@ -97,3 +98,66 @@ func BenchmarkUnary(b *testing.B) {
 		})
 	}
 }
+
+// finiteConn answers each stream with some messages, and then ends it.
+type finiteConn struct {
+	grpc.ClientConnInterface
+	answer []byte
+	count  int
+}
+
+func (c finiteConn) NewStream(ctx context.Context, _ *grpc.StreamDesc, _ string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+	return &finiteStream{cannedStream{ctx: ctx, answer: c.answer}, c.count}, nil
+}
+
+type finiteStream struct {
+	cannedStream
+	left int
+}
+
+func (s *finiteStream) RecvMsg(m any) error {
+	if s.left == 0 {
+		return io.EOF
+	}
+	s.left--
+	return s.cannedStream.RecvMsg(m)
+}
+
+// BenchmarkStream shows what a stream of 1000 messages costs, the allocation of each message by the
+// connection included.
+func BenchmarkStream(b *testing.B) {
+	message, err := proto.Marshal(&testpb.EchoResponse{Text: "a message", Number: 7})
+	if err != nil {
+		b.Fatal(err)
+	}
+	table := newTable(b, finiteConn{answer: message, count: 1000})
+	for _, f := range streamFramings {
+		b.Run(f, func(b *testing.B) {
+			h := New(frontend.Options{})
+			r := httptest.NewRequest(http.MethodGet, "/v1/stream/1", nil)
+			r.Header.Set("Accept", f)
+			w := &countingWriter{nullWriter: nullWriter{http.Header{}}}
+			b.ReportAllocs()
+			for b.Loop() {
+				clear(w.header)
+				if err := h.Serve(w, r, table, &frontend.Info{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(w.writes)/float64(b.N), "writes/op")
+		})
+	}
+}
+
+// countingWriter counts writes.
+type countingWriter struct {
+	nullWriter
+	writes int
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	w.writes++
+	return len(p), nil
+}
+
+func (w *countingWriter) Flush() {}

@@ -8,10 +8,10 @@ import (
 	"sync"
 )
 
-// corkedUpgrade hands a corkedConn to whoever hijacks the connection.
+// corkedUpgrade is a ResponseWriter whose Hijack returns a corkedConn.
 type corkedUpgrade struct {
 	http.ResponseWriter
-	conn *corkedConn // nil before Hijack
+	conn *corkedConn // Nil before Hijack.
 }
 
 // Hijack implements http.Hijacker.
@@ -25,10 +25,12 @@ func (u *corkedUpgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return u.conn, rw, nil
 }
 
-// maxHeld is how many bytes are held back at most: gathering small frames saves system calls, large ones are their own.
+// maxHeld is how many bytes are held back at most. Small frames are gathered to save system calls.
+// A large frame is worth a call of its own.
 const maxHeld = 16 << 10
 
-// corkedConn can hold back what is written, so that many WebSocket frames, each of which the library flushes, leave in one write.
+// corkedConn can hold back what is written. The library flushes each WebSocket frame, and this lets
+// many of them leave in one write.
 type corkedConn struct {
 	net.Conn
 	mu     sync.Mutex

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// notModified sets the ETag of the answer to a GET or HEAD, and reports whether the client has that answer already. An ETag that the
-// upstream sent stands; ours is made of a hash of the body, and strong: equal tags, equal bytes.
+// notModified sets the ETag of the answer to a GET or HEAD, and reports whether the client has that
+// answer already. An ETag that the service has sent is kept. Otherwise the ETag is a hash of the
+// body. It is strong: equal tags mean equal bytes.
 func (x *exchange) notModified(h http.Header, body []byte) bool {
 	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
 		return false

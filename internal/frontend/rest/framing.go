@@ -1,25 +1,27 @@
 package rest
 
 import (
-	"strconv"
-
 	"google.golang.org/grpc/codes"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// framing is how the messages of a response stream stand in its body. n counts messages from 1.
+// framing is the form of the messages of a response stream in its body. n counts messages from 1.
 type framing interface {
 	// name is for Info.Framing.
 	name() string
-	// appendMessage appends a message, with what separates it from the one before. contentType, where not empty, is that of the response.
+	// appendMessage appends a message, with what separates it from the one before. If contentType
+	// is not empty, it is the content type of the response.
 	appendMessage(dst []byte, x *exchange, wire []byte, n uint64) (out []byte, contentType string, err error)
-	// appendEnd appends what comes behind the n messages of a stream that succeeded.
+	// appendEnd appends what follows the n messages of a stream that succeeded.
 	appendEnd(dst []byte, n uint64) []byte
-	// appendError appends the terminal error; ok is false where the framing has none and the connection must be aborted.
+	// appendError appends the terminal error. ok is false if the framing has none: then the
+	// connection must be aborted.
 	appendError(dst []byte, err *frontend.Error) (out []byte, ok bool)
-	// heartbeat is what is sent on a quiet stream; "" for nothing.
-	heartbeat() string
+	// early reports whether the header can be written before there is a message.
+	early() bool
+	// heartbeat is what is sent on a quiet stream. "": nothing.
+	heartbeat(opts *frontend.Options) string
 	// mediaType is the Content-Type unless a message has one.
 	mediaType() string
 }
@@ -29,7 +31,9 @@ type ndjson struct{}
 
 func (ndjson) name() string      { return "ndjson" }
 func (ndjson) mediaType() string { return typeNDJSON }
-func (ndjson) heartbeat() string { return "" }
+func (ndjson) early() bool       { return true }
+
+func (ndjson) heartbeat(opts *frontend.Options) string { return lineBreak(opts) }
 
 func (ndjson) appendMessage(dst []byte, x *exchange, wire []byte, _ uint64) ([]byte, string, error) {
 	dst, err := x.appendResponse(dst, wire)
@@ -44,35 +48,54 @@ func (ndjson) appendError(dst []byte, err *frontend.Error) ([]byte, bool) {
 	return append(dst, "}\n"...), true
 }
 
+// lineBreak is the heartbeat of JSON, where white space between values means nothing.
+func lineBreak(opts *frontend.Options) string {
+	if opts.HeartbeatLines {
+		return "\n"
+	}
+	return ""
+}
+
 // sse is the event stream of the HTML standard. A failure is an event of the type "error".
-type sse struct{}
+type sse struct {
+	ids eventIDs
+	end bool // A success is an event of the type "end".
+}
 
-func (sse) name() string      { return "sse" }
-func (sse) mediaType() string { return typeSSE }
-func (sse) heartbeat() string { return ":\n\n" }
+func (*sse) name() string                       { return "sse" }
+func (*sse) mediaType() string                  { return typeSSE }
+func (*sse) early() bool                        { return true }
+func (*sse) heartbeat(*frontend.Options) string { return ":\n\n" }
 
-func (sse) appendMessage(dst []byte, x *exchange, wire []byte, n uint64) ([]byte, string, error) {
-	dst = append(dst, "id: "...)
-	dst = strconv.AppendUint(dst, n, 10)
-	dst = append(dst, "\ndata: "...)
+func (f *sse) appendMessage(dst []byte, x *exchange, wire []byte, n uint64) ([]byte, string, error) {
+	dst = f.ids.append(dst, wire, n)
+	dst = append(dst, "data: "...)
 	dst, err := x.appendResponse(dst, wire)
 	return append(dst, "\n\n"...), "", err
 }
 
-func (sse) appendEnd(dst []byte, _ uint64) []byte { return dst }
+func (f *sse) appendEnd(dst []byte, _ uint64) []byte {
+	if f.end {
+		dst = append(dst, "event: end\ndata: {}\n\n"...)
+	}
+	return dst
+}
 
-func (sse) appendError(dst []byte, err *frontend.Error) ([]byte, bool) {
+func (*sse) appendError(dst []byte, err *frontend.Error) ([]byte, bool) {
 	dst = append(dst, "event: error\ndata: "...)
 	dst = frontend.AppendStatusJSON(dst, err.Status, err.Types)
 	return append(dst, "\n\n"...), true
 }
 
-// jsonArray is one JSON array. It has no place for a failure: its closing bracket must never come then.
+// jsonArray is one JSON array. It has no place for a failure: its closing bracket must never come
+// then.
 type jsonArray struct{}
 
 func (jsonArray) name() string      { return "json" }
 func (jsonArray) mediaType() string { return typeJSON }
-func (jsonArray) heartbeat() string { return "" }
+func (jsonArray) early() bool       { return true }
+
+func (jsonArray) heartbeat(opts *frontend.Options) string { return lineBreak(opts) }
 
 func (jsonArray) appendMessage(dst []byte, x *exchange, wire []byte, n uint64) ([]byte, string, error) {
 	if n == 1 {
@@ -93,12 +116,18 @@ func (jsonArray) appendEnd(dst []byte, n uint64) []byte {
 
 func (jsonArray) appendError(dst []byte, _ *frontend.Error) ([]byte, bool) { return dst, false }
 
-// raw is the data of google.api.HttpBody messages, one behind the other. The first one says the content type.
+// raw is the data of google.api.HttpBody messages, one after the other. The first message says the
+// content type.
 type raw struct{}
 
 func (raw) name() string      { return "raw" }
 func (raw) mediaType() string { return octetStream }
-func (raw) heartbeat() string { return "" }
+
+// early is false because the content type comes with the first message.
+func (raw) early() bool { return false }
+
+// heartbeat is empty because each byte of the body is content.
+func (raw) heartbeat(*frontend.Options) string { return "" }
 
 func (raw) appendMessage(dst []byte, x *exchange, wire []byte, _ uint64) ([]byte, string, error) {
 	contentType, data, ok := parseHTTPBody(wire, x.responsePath())

@@ -69,9 +69,9 @@ type world struct {
 }
 
 // newWorld starts both. The server speaks HTTP/1.1 and HTTP/2 without TLS on one port.
-func newWorld(t testing.TB, opts frontend.Options) *world {
+func newWorld(t testing.TB, opts frontend.Options, backend ...testkit.Option) *world {
 	t.Helper()
-	b := testkit.StartBackend(t)
+	b := testkit.StartBackend(t, backend...)
 	w := &world{t: t, backend: b}
 	w.table = newTable(t, dial(t, b.Addr()))
 	w.serve(opts)

@@ -92,7 +92,7 @@ func (x *exchange) chooseFraming() (framing, error) {
 	case !ok:
 		return nil, notAcceptable(typeNDJSON, typeSSE, typeJSON)
 	case chosen == typeSSE:
-		return sse{}, nil
+		return x.newSSE(), nil
 	case chosen == typeJSON:
 		return jsonArray{}, nil
 	default:

@@ -16,12 +16,9 @@
 package rest
 
 import (
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
-
-	"google.golang.org/grpc/codes"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/transcode"
@@ -174,10 +171,4 @@ func WriteError(w http.ResponseWriter, _ *http.Request, err error) {
 	_, _ = w.Write(*body) // Nobody is left to tell when the client is gone.
 }
 
-func asError(err error) *frontend.Error {
-	var e *frontend.Error
-	if errors.As(err, &e) {
-		return e
-	}
-	return frontend.Errorf(codes.Internal, "the request failed in the gateway").WithCause(err)
-}
+func asError(err error) *frontend.Error { return frontend.AsError(err) }

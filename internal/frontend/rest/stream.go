@@ -2,11 +2,16 @@ package rest
 
 import (
 	"net/http"
+	"time"
+
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/frontend/stream"
 )
 
-// serveStream answers a method with one message there and many back.
+// serveStream answers a method that takes one message and answers with many.
 func (x *exchange) serveStream() error {
 	f, err := x.chooseFraming()
 	if err != nil {
@@ -27,26 +32,74 @@ func (x *exchange) serveStream() error {
 }
 
 // writeStream writes the response messages of a call, framed, as they come.
-func (x *exchange) writeStream(call *frontend.Call, f framing, override func(error) error) error {
+func (x *exchange) writeStream(call *frontend.Call, f framing, explain func(error) error) error {
 	x.info.Framing = f.name()
 	defer x.opts.Drain.BoundWrites(x.w, x.opts.CloseDelay)()
-	p := newPump(x, call, f, false)
-	defer p.stop()
-	return p.run(&httpSink{x: x, call: call, f: f, rc: http.NewResponseController(x.w)}, override)
+	quiet := x.opts.Heartbeat
+	if !f.early() {
+		quiet = 0
+	}
+	beat := f.heartbeat(x.opts)
+	q := stream.New(stream.Settings{
+		Source: call,
+		Sink:   &httpSink{framed: framed{x: x, f: f}, call: call, beat: beat, rc: http.NewResponseController(x.w)},
+		Info:   x.info,
+		Limit:  maxPending,
+		Single: !x.method.StreamDesc.ServerStreams,
+		Quiet:  quiet, Beats: beat != "",
+		HeaderGrace: headerGrace,
+		Drain:       x.opts.Drain, CloseDelay: x.opts.CloseDelay,
+		Explain: explain,
+	})
+	defer q.Stop()
+	return q.Run()
+}
+
+// maxPending is how many bytes may wait for a slow reader before the next message is received.
+const maxPending = 16 << 10
+
+// headerGrace is how long the header of a stream waits for the first message after the service has
+// sent its own. An error within that time still has its real status. Many services send their
+// header just before they fail.
+const headerGrace = 100 * time.Millisecond
+
+// smallMessage is how many bytes a message may grow when it is framed until its buffer is grown
+// again.
+const smallMessage = 2 << 10
+
+// framed is the part of a stream.Sink that is the framing's.
+type framed struct {
+	x    *exchange
+	f    framing
+	kind string // The content type that the first message brought.
+}
+
+// Room implements stream.Sink. A small message becomes up to some four times as long.
+func (s *framed) Room(size int) int { return size + min(3*size, smallMessage) + 64 }
+
+// Append implements stream.Sink.
+func (s *framed) Append(dst []byte, msg mem.BufferSlice, n uint64) ([]byte, error) {
+	wire, free := flat(msg)
+	defer free()
+	out, kind, err := s.f.appendMessage(dst, s.x, wire, n)
+	if err == nil && n == 1 {
+		s.kind = kind
+	}
+	return out, err
 }
 
 // httpSink writes a stream to a response body.
 type httpSink struct {
-	x    *exchange
+	framed
 	call *frontend.Call
-	f    framing
+	beat string // "" for no heartbeat
 	rc   *http.ResponseController
 
-	bounded bool // writes have a deadline because the server stops
+	bounded bool // Writes have a deadline because the server stops.
 }
 
-// bound has what is written from now on obey the deadline that BoundWrites has set, which the server's own idle timeout replaces
-// with each write.
+// bound makes later writes obey the deadline that BoundWrites has set. The server's idle timeout
+// replaces that deadline with each write.
 func (s *httpSink) bound() {
 	if s.bounded {
 		return
@@ -59,38 +112,46 @@ func (s *httpSink) bound() {
 	}
 }
 
-func (s *httpSink) open(with opening) {
+// Early implements stream.Sink.
+func (s *httpSink) Early() bool { return s.f.early() }
+
+// Open implements stream.Sink.
+func (s *httpSink) Open(header metadata.MD) {
 	h := s.x.w.Header()
-	s.x.opts.WriteHeader(h, with.header)
-	contentType := with.kind
+	s.x.opts.WriteHeader(h, header)
+	contentType := s.kind
 	if contentType == "" {
 		contentType = s.f.mediaType()
 	}
 	h["Content-Type"] = []string{contentType}
-	if s.f != (raw{}) {
+	if _, ok := s.f.(raw); !ok {
 		h.Add("Vary", "Accept")
 	}
-	if _, ok := h["Cache-Control"]; !ok && s.f.heartbeat() != "" {
+	if _, ok := h["Cache-Control"]; !ok && contentType == typeSSE {
 		h["Cache-Control"] = []string{"no-cache"} // As the HTML standard asks of event streams.
 	}
-	h["X-Accel-Buffering"] = []string{"no"} // For an nginx in front, which would collect the messages.
+	// An nginx in front would collect the messages.
+	h["X-Accel-Buffering"] = []string{"no"}
 	s.x.w.WriteHeader(http.StatusOK)
 }
 
-func (s *httpSink) opened() bool { return false }
-
-func (s *httpSink) write(batch []byte, _ []int) error {
+// Write implements stream.Sink.
+func (s *httpSink) Write(batch []byte, _ []int) error {
 	if s.x.r.Method == http.MethodHead {
-		return errNoBody
+		return stream.ErrEnough
 	}
 	s.bound()
 	if _, err := s.x.w.Write(batch); err != nil {
 		return err
 	}
-	return s.flush()
+	return s.Flush()
 }
 
-func (s *httpSink) flush() error {
+// Flush implements stream.Sink.
+func (s *httpSink) Flush() error {
+	if s.x.r.Method == http.MethodHead {
+		return stream.ErrEnough
+	}
 	// A writer that cannot flush has no buffer, or is a test's.
 	if err := s.rc.Flush(); err != nil && !isUnsupported(err) {
 		return err
@@ -98,31 +159,48 @@ func (s *httpSink) flush() error {
 	return nil
 }
 
-func (s *httpSink) beats() bool { return s.f.heartbeat() != "" }
+// Beat implements stream.Sink.
+func (s *httpSink) Beat() error { return s.Write([]byte(s.beat), nil) }
 
-func (s *httpSink) beat() error { return s.write([]byte(s.f.heartbeat()), nil) }
+// Refuse implements stream.Sink.
+func (s *httpSink) Refuse(_ metadata.MD, err *frontend.Error) error { return s.x.failed(s.call, err) }
 
-func (s *httpSink) finish(err *frontend.Error) {
-	tail := frontend.GetBuffer(0)
-	defer frontend.PutBuffer(tail)
-	if err == nil {
-		*tail = s.f.appendEnd(*tail, s.x.info.Received)
-	} else {
-		out, ok := s.f.appendError(*tail, err)
-		if !ok {
-			// What came before is flushed, and the client must see that the rest is missing.
-			panic(http.ErrAbortHandler)
-		}
-		*tail = out
-	}
+// Finish implements stream.Sink.
+func (s *httpSink) Finish(batch *[]byte, _ []int, err *frontend.Error) error {
 	if s.x.r.Method == http.MethodHead {
-		return
+		return nil
 	}
-	s.bound()
-	if len(*tail) > 0 {
-		_, _ = s.x.w.Write(*tail) // Nobody is left to tell when the client is gone.
+	// Write flushes. Otherwise a body that fits into the server's buffer gets a Content-Length, and
+	// then no trailers.
+	if len(*batch) > 0 {
+		if err := s.Write(*batch, nil); err != nil {
+			return err
+		}
+	}
+	if err := s.finish((*batch)[:0], err); err != nil {
+		return err
 	}
 	if frontend.WantsTrailers(s.x.r.Header) {
 		s.x.opts.WriteTrailer(s.x.w.Header(), s.call.Trailer())
 	}
+	return nil
+}
+
+// finish writes what follows the last message.
+func (s *httpSink) finish(dst []byte, err *frontend.Error) error {
+	if err == nil {
+		dst = s.f.appendEnd(dst, s.x.info.Received)
+	} else {
+		var ok bool
+		if dst, ok = s.f.appendError(dst, err); !ok {
+			// What came before is flushed, and the client must see that the rest is missing.
+			panic(http.ErrAbortHandler)
+		}
+	}
+	if len(dst) == 0 {
+		return nil
+	}
+	s.bound()
+	_, failed := s.x.w.Write(dst)
+	return failed
 }

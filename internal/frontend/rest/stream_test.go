@@ -158,40 +158,6 @@ func TestEachMessageIsFlushedAsItArrives(t *testing.T) {
 	}
 }
 
-// numbered frames only the number of a message.
-type numbered struct{ ndjson }
-
-func (numbered) appendMessage(dst []byte, _ *exchange, _ []byte, n uint64) ([]byte, string, error) {
-	return fmt.Appendf(dst, "%d,", n), "", nil
-}
-
-func TestMessagesThatWaitAreWrittenInOneGo(t *testing.T) {
-	p := &pump{f: numbered{}, more: make(chan struct{}, 1), room: make(chan struct{}, 1)}
-	for i := range 100 {
-		if full, err := p.add(nil); err != nil || full {
-			t.Fatalf("message %d: full %t, %v", i, full, err)
-		}
-	}
-	b := p.take()
-	if got := bytes.Count(*b.buf, []byte(",")); got != 100 {
-		t.Errorf("one batch has %d messages of 100", got)
-	}
-	if b := p.take(); b.buf != nil {
-		t.Error("a quiet stream holds a buffer")
-	}
-	for n := 1; ; n++ {
-		if full, _ := p.add(nil); full {
-			if got := len(*p.take().buf); got < maxPending || got > maxPending+8 {
-				t.Errorf("full with %d bytes", got)
-			}
-			return
-		}
-		if n > maxPending {
-			t.Fatal("it is never full")
-		}
-	}
-}
-
 func TestHeartbeat(t *testing.T) {
 	w := newWorld(t, frontend.Options{Heartbeat: 20 * time.Millisecond})
 	w.eachVersion(t, func(t *testing.T, c *client) {

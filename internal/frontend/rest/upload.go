@@ -45,7 +45,7 @@ func (x *exchange) serveUpload() error {
 		// On HTTP/1.1 the server would otherwise read the whole body before the first byte of the answer.
 		_ = http.NewResponseController(x.w).EnableFullDuplex()
 	}
-	defer x.opts.BePatient(x.r)()
+	defer x.opts.UnboundedRead(x.r)()
 	s := x.startSender(call, read)
 	defer s.stop()
 	if bidi {
@@ -169,7 +169,7 @@ func (x *exchange) rawReader(body *bodyReader) reader {
 type sender struct {
 	x    *exchange
 	call *frontend.Call
-	work *frontend.Beside
+	work *frontend.Confined
 
 	mu   sync.Mutex
 	read bool  // the body has been read to its end
@@ -178,7 +178,7 @@ type sender struct {
 
 func (x *exchange) startSender(call *frontend.Call, read reader) *sender {
 	s := &sender{x: x, call: call}
-	s.work = frontend.GoBeside(func() {
+	s.work = frontend.GoConfined(func() {
 		if err := s.send(read); err != nil {
 			s.note(false, err)
 			call.Close()

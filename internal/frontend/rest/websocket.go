@@ -12,8 +12,10 @@ import (
 
 	"github.com/coder/websocket"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/frontend/stream"
 )
 
 const (
@@ -65,23 +67,33 @@ func (x *exchange) serveWebSocket() error {
 	}
 	conn.SetReadLimit(x.opts.MaxRequestSize)
 	x.info.Framing = "websocket"
-	s := &socket{x: x, conn: conn, wire: upgrade.conn, call: call}
+	s := &socket{framed: framed{x: x, f: socketJSON{}}, conn: conn, wire: upgrade.conn, call: call}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(x.r.Context()))
 	defer s.stop()
-	s.reading = frontend.GoBeside(s.receive, call.Close)
+	s.reading = frontend.GoConfined(s.receive, call.Close)
 	cancelDrain := x.opts.Drain.AfterFunc(func() {
 		// A client that does not read must not delay the exit.
 		_ = upgrade.conn.SetWriteDeadline(frontend.WriteDeadline(x.opts.CloseDelay))
 	})
 	defer cancelDrain()
 
-	var f framing = socketJSON{}
 	if x.responseIsRaw() {
-		f = raw{}
+		s.f = raw{}
 	}
-	p := newPump(x, call, f, true)
-	defer p.stop()
-	return p.run(s, s.explain)
+	q := stream.New(stream.Settings{
+		Source:   call,
+		Sink:     s,
+		Info:     x.info,
+		Limit:    maxPending,
+		Single:   !x.method.StreamDesc.ServerStreams,
+		KeepEnds: true,
+		Opened:   true, // The status went with the handshake.
+		Quiet:    x.opts.Heartbeat, Beats: true,
+		Drain: x.opts.Drain, CloseDelay: x.opts.CloseDelay,
+		Explain: s.explain,
+	})
+	defer q.Stop()
+	return q.Run()
 }
 
 // checkHandshake refuses a handshake that is not valid, that comes from a page which may not open a
@@ -139,9 +151,10 @@ func (socketJSON) appendMessage(dst []byte, x *exchange, wire []byte, _ uint64) 
 	return dst, "", err
 }
 
-// socket is one WebSocket. It is the sink of a pump, and has a goroutine that reads.
+// socket is one WebSocket. It is the stream.Sink of the answer, and has a goroutine that reads.
 type socket struct {
-	x    *exchange
+	framed
+
 	conn *websocket.Conn
 	// wire is the connection under conn.
 	wire *corkedConn
@@ -151,7 +164,7 @@ type socket struct {
 	cancel context.CancelFunc
 	pings  sync.WaitGroup
 
-	reading *frontend.Beside
+	reading *frontend.Confined
 
 	mu sync.Mutex
 	// err is why the reading goroutine has ended the call, if that is the client's fault.
@@ -260,13 +273,20 @@ func (s *socket) stop() {
 	s.reading.Wait()
 }
 
-// open does nothing: the handshake has sent the status, and a WebSocket has no place for header
-// metadata.
-func (s *socket) open(opening) {}
+// Early implements stream.Sink.
+func (s *socket) Early() bool { return false }
 
-func (s *socket) opened() bool { return true }
+// Open implements stream.Sink. There is no place for header metadata.
+func (s *socket) Open(metadata.MD) {}
 
-func (s *socket) write(batch []byte, ends []int) error {
+// Flush implements stream.Sink.
+func (s *socket) Flush() error { return nil }
+
+// Refuse implements stream.Sink. The handshake was answered already, so it is never called.
+func (s *socket) Refuse(_ metadata.MD, err *frontend.Error) error { return err }
+
+// Write implements stream.Sink: each message is a frame.
+func (s *socket) Write(batch []byte, ends []int) error {
 	kind := websocket.MessageText
 	if s.x.responseIsRaw() {
 		kind = websocket.MessageBinary
@@ -284,11 +304,9 @@ func (s *socket) write(batch []byte, ends []int) error {
 	return s.wire.uncork()
 }
 
-func (s *socket) beats() bool { return true }
-
-// beat sends a ping. Another goroutine waits for the pong, which comes late if the client's
-// messages wait for the upstream.
-func (s *socket) beat() error {
+// Beat implements stream.Sink: it sends a ping. Another goroutine waits for the pong, which comes
+// late if the client's messages wait for the upstream.
+func (s *socket) Beat() error {
 	s.pings.Go(func() {
 		ctx, cancel := context.WithTimeout(s.ctx, s.x.opts.Heartbeat)
 		defer cancel()
@@ -297,13 +315,18 @@ func (s *socket) beat() error {
 	return nil
 }
 
-func (s *socket) finish(err *frontend.Error) {
+// Finish implements stream.Sink.
+func (s *socket) Finish(batch *[]byte, ends []int, err *frontend.Error) error {
+	if err := s.Write(*batch, ends); err != nil {
+		return err
+	}
 	code, reason := websocket.StatusNormalClosure, ""
 	if err != nil {
 		code = websocket.StatusCode(closeBase + int(min(err.Code(), 999)))
 		reason = closeReason(err)
 	}
 	_ = s.conn.Close(code, reason) // If the client has left, nobody needs to know.
+	return nil
 }
 
 func closeReason(err *frontend.Error) string {
