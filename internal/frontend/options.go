@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"net"
 	"net/http"
 	"time"
 
@@ -48,6 +49,10 @@ type Options struct {
 	// Patient is called before a request is read whose client may rest between its messages as long as it likes, and lifts the limit that
 	// the server sets to that; restore puts it back. nil: there is none.
 	Patient func(r *http.Request) (restore func())
+
+	// ClientConn returns the connection that an HTTP/1.1 request came over, nil if it is not known. With it,
+	// a client that leaves is noticed even while nobody reads its body; see WatchClient. nil: never known.
+	ClientConn func(r *http.Request) net.Conn
 
 	// Drain is closed when the server stops: streams then end, each with the terminal frame of its protocol. Unary calls
 	// are not cut short. nil: never. Streams outlive a reload, so it must not be closed by one.

@@ -37,14 +37,14 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 	subtype, ok := parseType(r.Header.Get("Content-Type"))
 	switch {
 	case r.ProtoMajor < 2:
-		frontend.HTTPError(w, info, frontend.Errorf(codes.Unknown, "gRPC needs HTTP/2 or HTTP/3; gRPC-Web and Connect do not").
+		frontend.HTTPError(w, r, info, frontend.Errorf(codes.Unknown, "gRPC needs HTTP/2 or HTTP/3; gRPC-Web and Connect do not").
 			WithHTTP(http.StatusHTTPVersionNotSupported))
 		return nil
 	case r.Method != http.MethodPost:
-		frontend.HTTPError(w, info, frontend.OnlyPOST(r.Method, http.MethodPost))
+		frontend.HTTPError(w, r, info, frontend.OnlyPOST(r.Method, http.MethodPost))
 		return nil
 	case !ok:
-		frontend.HTTPError(w, info, frontend.UnsupportedType(r.Header.Get("Content-Type"), supported))
+		frontend.HTTPError(w, r, info, frontend.UnsupportedType(r.Header.Get("Content-Type"), supported))
 		return nil
 	}
 	p.contentType = contentType + subtype

@@ -8,17 +8,16 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
-	"github.com/caddy-grpc/gateway/internal/frontend/relay"
 )
 
 // textSource implements relay.Source for a body in base64.
 type textSource struct {
 	textReader
 
-	body *relay.Body
+	body *frontend.Body
 }
 
-func (s *textSource) Body() *relay.Body { return s.body }
+func (s *textSource) Body() *frontend.Body { return s.body }
 
 // appendText appends src in base64. Each run of envelopes is encoded by itself, padding included, so that a client can decode what it
 // has without waiting for what follows.

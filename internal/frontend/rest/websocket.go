@@ -57,6 +57,7 @@ func (x *exchange) serveWebSocket() error {
 		return err
 	}
 	defer call.Close()
+	defer x.opts.WatchClient(x.r, call.Close)()
 	// The origin was checked above, where its error is ours to word.
 	upgrade := &corkedUpgrade{ResponseWriter: x.w}
 	conn, err := websocket.Accept(upgrade, x.r, &websocket.AcceptOptions{InsecureSkipVerify: true})
@@ -203,7 +204,7 @@ func (s *socket) send(frame []byte, bind bool) error {
 		*wire = out
 	}
 	*wire = s.x.appendSuffix(*wire)
-	return s.call.Send(frontend.NewMessage(wire))
+	return s.call.Send(wire)
 }
 
 // appendFrame appends the wire form of a frame. A stream that is bound to a route without a body takes whole messages.
