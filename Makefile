@@ -38,7 +38,7 @@ test: test-unit test-modules conformance-protobuf conformance-connect fuzz-codec
 .PHONY: test-unit
 test-unit: ## test the plugin's module, with the race detector; replays the fuzz corpora
 	go test -race -timeout 10m ./...
-	go test -timeout 5m ./internal/transcode # allocations and memory, which the race detector would change
+	go test -timeout 5m ./internal/transcode ./internal/frontend # allocations and memory, which the race detector would change
 
 .PHONY: test-modules
 test-modules: ## test the modules beside it that are not end-to-end

@@ -204,6 +204,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision compiles the handler. It touches neither network nor registry.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.log = printable(ctx.Logger())
+	keepConns(ctx)
 	if err := h.validate(); err != nil {
 		return err
 	}

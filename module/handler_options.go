@@ -1,11 +1,14 @@
 package module
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"reflect"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"google.golang.org/grpc"
 
@@ -32,6 +35,7 @@ func (h *Handler) compileOptions() (frontend.Options, error) {
 		CallOptions:        callOptions,
 		Drain:              exitDrain,
 		LiftReadTimeout:    liftReadTimeout,
+		ClientConn:         clientConn,
 		ETag:               h.ETag,
 		Forms:              h.Forms,
 		AllowCrossSite:     h.CrossSite == crossSiteAllow,
@@ -102,6 +106,29 @@ func liftReadTimeout(r *http.Request) (restore func()) {
 		return func() {}
 	}
 	return reader.Override(noHurry, 0)
+}
+
+// connKey is the key of the client's connection in the context of a request.
+type connKey struct{}
+
+// keepConns makes the server that is being provisioned keep the connection in the context of its requests.
+func keepConns(ctx caddy.Context) {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return
+	}
+	server.RegisterConnContext(func(ctx context.Context, c net.Conn) context.Context {
+		if ctx.Value(connKey{}) != nil {
+			return ctx // Another handler of the server was first.
+		}
+		return context.WithValue(ctx, connKey{}, c)
+	})
+}
+
+// clientConn is the connection that a request came over.
+func clientConn(r *http.Request) net.Conn {
+	c, _ := r.Context().Value(connKey{}).(net.Conn)
+	return c
 }
 
 // trustedProxy reports whether the server's trusted_proxies hold for the request.

@@ -21,7 +21,7 @@ const (
 var bufferSizes = [...]int{tinyBuffer, smallBuffer, batchBuffer, mediumBuffer, largeBuffer}
 
 // Buffers are pooled byte slices that are appended to, a pool for each size. GetBuffer and PutBuffer are their only users' interface;
-// NewMessage hands one to gRPC.
+// Call.Send and Options.Invoke hand one to gRPC.
 type bufferPool [len(bufferSizes)]sync.Pool
 
 // buffers is shared by all frontends: it holds no state but spare memory.
@@ -53,9 +53,9 @@ func GrowBuffer(b *[]byte, n int) *[]byte {
 	return bigger
 }
 
-// NewMessage makes a message for Call.Send of a buffer from GetBuffer, which it takes over: it returns to the pool when
-// gRPC has sent it.
-func NewMessage(b *[]byte) mem.BufferSlice {
+// newMessage makes a message of a buffer from GetBuffer, which it takes over. The buffer returns to the pool
+// when gRPC has sent it.
+func newMessage(b *[]byte) mem.BufferSlice {
 	return mem.BufferSlice{mem.NewBuffer(b, &buffers)}
 }
 

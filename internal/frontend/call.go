@@ -38,6 +38,7 @@ type Call struct {
 	info     *Info
 
 	response mem.BufferSlice // where a message is received to
+	unsent   *unsent         // nil where the client sends one message
 
 	// Of a whole call.
 	header, trailer metadata.MD
@@ -61,6 +62,9 @@ func (o *Options) Start(ctx context.Context, m *Method, s CallSettings, info *In
 	if err != nil {
 		defer c.cancel()
 		return nil, c.failed(err)
+	}
+	if m.StreamDesc.ClientStreams {
+		c.unsent = newUnsent()
 	}
 	return c, nil
 }
@@ -103,10 +107,15 @@ func (o *Options) callOptions(dst []grpc.CallOption, m *Method, s *CallSettings)
 	return append(dst, o.CallOptions(m, s.Idempotent || m.Idempotent)...)
 }
 
-// Send hands a message to gRPC, which frees it. It blocks while the upstream does not read (flow control). io.EOF means that
-// the RPC has ended, and Recv tells how; any other error is a *Error.
-func (c *Call) Send(msg mem.BufferSlice) error {
-	err := c.stream.SendMsg(msg)
+// Send sends a message, a buffer from GetBuffer, which it takes over. It blocks while the upstream does not
+// read: while gRPC holds too many bytes or too many messages of this stream that are not written yet. io.EOF
+// means that the RPC has ended, and Recv tells how. Any other error is a *Error.
+func (c *Call) Send(msg *[]byte) error {
+	if c.unsent != nil && !c.unsent.wait(c.ctx) {
+		PutBuffer(msg)
+		return io.EOF
+	}
+	err := c.stream.SendMsg(c.message(msg))
 	switch {
 	case err == nil:
 		c.info.Sent++
@@ -116,6 +125,14 @@ func (c *Call) Send(msg mem.BufferSlice) error {
 	default:
 		return c.failed(err)
 	}
+}
+
+// message makes a message of a buffer, which returns to where it came from when gRPC has sent it.
+func (c *Call) message(b *[]byte) mem.BufferSlice {
+	if c.unsent != nil {
+		return c.unsent.message(b)
+	}
+	return newMessage(b)
 }
 
 // CloseSend tells the upstream that no more messages come.

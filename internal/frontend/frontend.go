@@ -7,7 +7,7 @@
 // It finds the Method in the Table and starts the Call with Options.Start, which makes metadata of the request's headers and applies
 // the deadlines (the client's by whichever header, the gateway's for unary calls). Where there is one message each way,
 // Options.Invoke makes the whole call, for less. Messages of a stream go by Call.Send and Call.Recv as
-// mem.BufferSlice, never decoded here; what the sender makes itself goes into a buffer from GetBuffer that NewMessage hands to gRPC. Errors of
+// mem.BufferSlice, never decoded here; what the sender makes itself goes into a buffer from GetBuffer that Call.Send hands to gRPC. Errors of
 // a call are *Error already, safe to show; a protocol makes its own with Errorf. Response metadata passes the rules by
 // Options.WriteHeader and WriteTrailer, or VisitMetadata where the protocol has a place of its own for it. Everything
 // that the log, the metrics and the placeholders want to know is noted in Info on the way.

@@ -30,11 +30,11 @@ func (o *Options) Invoke(ctx context.Context, m *Method, s CallSettings, msg *[]
 	info.Called = true
 	info.Sent++
 	if conn, ok := m.Conn.(BoundingConn); ok {
-		err = conn.InvokeUntil(c.parent, c.deadline, m.Path, NewMessage(msg), &c.response, opts...)
+		err = conn.InvokeUntil(c.parent, c.deadline, m.Path, newMessage(msg), &c.response, opts...)
 	} else {
 		c.bound()
 		defer c.cancel()
-		err = m.Conn.Invoke(c.ctx, m.Path, NewMessage(msg), &c.response, opts...)
+		err = m.Conn.Invoke(c.ctx, m.Path, newMessage(msg), &c.response, opts...)
 	}
 	if err != nil {
 		return c, nil, c.failed(err)

@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"net"
 	"net/http"
 	"time"
 
@@ -80,6 +81,11 @@ type Options struct {
 	// server's limit on the time between two reads, because the client may send its messages at any
 	// time. restore puts the limit back. Default: nil, there is no limit.
 	LiftReadTimeout func(r *http.Request) (restore func())
+
+	// ClientConn returns the connection over which an HTTP/1.1 request came, or nil if it is not
+	// known. With it, a client that leaves is noticed even while nobody reads its body; see
+	// WatchClient. Default: nil, never known.
+	ClientConn func(r *http.Request) net.Conn
 
 	// Drain is closed when the server stops. Streams then end, each with the terminal frame of its
 	// protocol. Unary calls are not cut short. Streams outlive a reload, so a reload must not close

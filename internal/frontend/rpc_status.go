@@ -44,9 +44,11 @@ func (o *Options) VisitMetadata(md metadata.MD, visit func(name string, values [
 	}
 }
 
-// HTTPError answers a request that is wrong on the level of HTTP, before any protocol: 405, 415 or 505.
-func HTTPError(w http.ResponseWriter, info *Info, err *Error) {
+// HTTPError answers a request that is wrong on the level of HTTP, before any protocol: 405, 415 or 505. Nobody
+// has read its body.
+func HTTPError(w http.ResponseWriter, r *http.Request, info *Info, err *Error) {
 	info.Fail(err)
+	LeaveBody(w, r)
 	h := w.Header()
 	for key, values := range err.Header {
 		h[key] = values

@@ -245,7 +245,7 @@ type stream struct {
 	grpc.ClientStream
 
 	lease   lease
-	options [4]grpc.CallOption // room for the usual number, so that they need no allocation
+	options [5]grpc.CallOption // room for the usual number, so that they need no allocation
 }
 
 // Endpoint is the address of the instance that has the call, "" before one was picked.

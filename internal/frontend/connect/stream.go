@@ -15,7 +15,7 @@ import (
 // serveStream answers a request whose messages are in envelopes.
 func (h *Handler) serveStream(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info, k kind) {
 	if r.Method != http.MethodPost {
-		frontend.HTTPError(w, info, frontend.OnlyPOST(r.Method, http.MethodPost))
+		frontend.HTTPError(w, r, info, frontend.OnlyPOST(r.Method, http.MethodPost))
 		return
 	}
 	p := &stream{opts: &h.opts, w: w, contentType: "application/connect+proto"}
@@ -25,12 +25,13 @@ func (h *Handler) serveStream(w http.ResponseWriter, r *http.Request, t *fronten
 	x := &relay.Exchange{Options: &h.opts, W: w, R: r, Info: info, Protocol: p, JSON: k.json}
 	err := p.prepare(x, t)
 	if err == nil && !x.Method.StreamDesc.ClientStreams && !x.Method.StreamDesc.ServerStreams {
-		frontend.HTTPError(w, info, frontend.UnsupportedType(r.Header.Get("Content-Type"), unaryTypes))
+		frontend.HTTPError(w, r, info, frontend.UnsupportedType(r.Header.Get("Content-Type"), unaryTypes))
 		return
 	}
 	if err != nil {
 		e := relay.AsError(err)
 		info.Fail(e)
+		frontend.LeaveBody(w, r)
 		p.Refuse(nil, e)
 		return
 	}

@@ -48,13 +48,13 @@ func (x *unary) serve(t *frontend.Table, typed bool) error {
 	}
 	switch {
 	case get && !m.HasNoSideEffects() || !get && x.r.Method != http.MethodPost:
-		frontend.HTTPError(x.w, x.info, frontend.OnlyPOST(x.r.Method, allow))
+		frontend.HTTPError(x.w, x.r, x.info, frontend.OnlyPOST(x.r.Method, allow))
 		return nil
 	case m.StreamDesc.ClientStreams || m.StreamDesc.ServerStreams:
-		frontend.HTTPError(x.w, x.info, frontend.UnsupportedType(x.r.Header.Get("Content-Type"), streamTypes))
+		frontend.HTTPError(x.w, x.r, x.info, frontend.UnsupportedType(x.r.Header.Get("Content-Type"), streamTypes))
 		return nil
 	case !get && !typed:
-		frontend.HTTPError(x.w, x.info, frontend.UnsupportedType(x.r.Header.Get("Content-Type"), unaryTypes))
+		frontend.HTTPError(x.w, x.r, x.info, frontend.UnsupportedType(x.r.Header.Get("Content-Type"), unaryTypes))
 		return nil
 	}
 	var msg *[]byte
@@ -165,7 +165,7 @@ func (x *unary) readBody() (*[]byte, error) {
 	if x.r.ContentLength > x.opts.MaxRequestSize {
 		return nil, x.tooLarge()
 	}
-	body := relay.NewBody(x.w, x.r)
+	body := frontend.NewBody(x.w, x.r)
 	stop, err := body.Bound()
 	if err != nil {
 		return nil, err

@@ -38,14 +38,14 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 	subtype, ok := parseType(r.Header.Get("Content-Type"))
 	switch {
 	case r.ProtoMajor < 2:
-		frontend.HTTPError(w, info, frontend.Errorf(codes.Unknown, "gRPC needs HTTP/2 or HTTP/3; gRPC-Web and Connect do not").
+		frontend.HTTPError(w, r, info, frontend.Errorf(codes.Unknown, "gRPC needs HTTP/2 or HTTP/3; gRPC-Web and Connect do not").
 			WithHTTP(http.StatusHTTPVersionNotSupported))
 		return
 	case r.Method != http.MethodPost:
-		frontend.HTTPError(w, info, frontend.OnlyPOST(r.Method, http.MethodPost))
+		frontend.HTTPError(w, r, info, frontend.OnlyPOST(r.Method, http.MethodPost))
 		return
 	case !ok:
-		frontend.HTTPError(w, info, frontend.UnsupportedType(r.Header.Get("Content-Type"), supported))
+		frontend.HTTPError(w, r, info, frontend.UnsupportedType(r.Header.Get("Content-Type"), supported))
 		return
 	}
 	p.contentType = contentType + subtype

@@ -38,16 +38,16 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 	kind, ok := parseType(r.Header.Get("Content-Type"))
 	switch {
 	case r.Method != http.MethodPost:
-		frontend.HTTPError(w, info, frontend.OnlyPOST(r.Method, http.MethodPost))
+		frontend.HTTPError(w, r, info, frontend.OnlyPOST(r.Method, http.MethodPost))
 		return
 	case !ok:
-		frontend.HTTPError(w, info, frontend.UnsupportedType(r.Header.Get("Content-Type"), supported))
+		frontend.HTTPError(w, r, info, frontend.UnsupportedType(r.Header.Get("Content-Type"), supported))
 		return
 	}
 	p := &protocol{opts: &h.opts, w: w, contentType: kind.name}
 	x := &relay.Exchange{Options: &h.opts, W: w, R: r, Info: info, Protocol: p, JSON: kind.json}
 	if kind.text {
-		body := relay.NewBody(w, r)
+		body := frontend.NewBody(w, r)
 		x.Source = &textSource{textReader{src: body}, body}
 	}
 	// Accept decides, not the content type: a page that cannot read binary streams may still send
@@ -60,6 +60,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 	if err := p.prepare(x, t); err != nil {
 		e := relay.AsError(err)
 		info.Fail(e)
+		frontend.LeaveBody(w, r)
 		p.Refuse(nil, e)
 		return
 	}

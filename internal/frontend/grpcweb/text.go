@@ -8,17 +8,16 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
-	"github.com/caddy-grpc/gateway/internal/frontend/relay"
 )
 
 // textSource implements relay.Source for a body in base64.
 type textSource struct {
 	textReader
 
-	body *relay.Body
+	body *frontend.Body
 }
 
-func (s *textSource) Body() *relay.Body { return s.body }
+func (s *textSource) Body() *frontend.Body { return s.body }
 
 // appendText appends src in base64. Each run of envelopes is encoded on its own, with its padding,
 // so that a client can decode it without waiting for the next one.

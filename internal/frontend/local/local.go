@@ -226,7 +226,6 @@ func (s clientStream) SendMsg(m any) error {
 	if !ok {
 		return status.Errorf(codes.Internal, "local call: cannot send a %T", m)
 	}
-	msg.Ref()
 	select {
 	case s.c.in <- msg:
 		return nil

@@ -39,7 +39,7 @@ type Protocol interface {
 type Source interface {
 	io.Reader
 	// Body is what it reads from.
-	Body() *Body
+	Body() *frontend.Body
 }
 
 // Exchange is one call.
@@ -60,8 +60,7 @@ type Exchange struct {
 	// Encode, if set, appends what has to be written in place of a run of whole envelopes.
 	Encode func(dst, src []byte) []byte
 
-	body   *Body
-	duplex bool // answers while it reads, on HTTP/1.1
+	body *frontend.Body
 }
 
 // Serve makes the call and answers, whatever happens.
@@ -72,7 +71,7 @@ func (x *Exchange) Serve() {
 }
 
 func (x *Exchange) serve() error {
-	x.body = NewBody(x.W, x.R)
+	x.body = frontend.NewBody(x.W, x.R)
 	src := io.Reader(x.body)
 	if x.Source != nil {
 		x.body, src = x.Source.Body(), x.Source
@@ -97,7 +96,8 @@ func (x *Exchange) serve() error {
 		return err
 	}
 	defer call.Close()
-	_ = call.Send(frontend.NewMessage(msg)) // An error of sending is told by Recv, and better.
+	defer x.Options.WatchClient(x.R, call.Close)()
+	_ = call.Send(msg) // An error of sending is told by Recv, and better.
 	x.writeStream(call, nil)
 	return nil
 }
@@ -280,15 +280,11 @@ func (x *Exchange) fail(call *frontend.Call, err error) {
 	_ = x.write(*buf) // Nobody is left to tell when the client is gone.
 }
 
-// closeEarly is called before the header is written. On HTTP/1.1 a connection cannot be used again
-// if its request is answered before it was read to its end: what is left of the body would be taken
-// for the next request. net/http takes care of that itself, but not in full duplex, where it panics
-// when it finds the end of the body after the handler has returned.
-func (x *Exchange) closeEarly() {
-	if x.R.ProtoMajor == 1 && x.duplex && !x.body.Ended() {
-		x.W.Header().Set("Connection", "close")
-	}
-}
+// closeEarly is called before the header is written. On HTTP/1.1 a connection whose request is answered before
+// it was read to its end cannot be used again: what is left of the body would be taken for the next request.
+// net/http would first read the rest. In full duplex it does not, and it panics when it finds the end of the
+// body after the handler has returned.
+func (x *Exchange) closeEarly() { x.body.Leave() }
 
 func (x *Exchange) refuse(trailer metadata.MD, err error) {
 	x.closeEarly()

@@ -20,9 +20,10 @@ func (x *Exchange) serveUpload(in *envelope.Reader, settings frontend.CallSettin
 		return err
 	}
 	defer call.Close()
+	defer x.Options.WatchClient(x.R, call.Close)()
 	if x.R.ProtoMajor == 1 {
 		// The server would otherwise read the whole body before the first byte of the answer.
-		x.duplex = http.NewResponseController(x.W).EnableFullDuplex() == nil
+		_ = http.NewResponseController(x.W).EnableFullDuplex()
 	}
 	defer x.Options.UnboundedRead(x.R)()
 	s := &sender{x: x, in: in, call: call}
@@ -63,7 +64,7 @@ func (s *sender) send() error {
 		if err != nil {
 			return s.x.body.Error(err)
 		}
-		over = s.call.Send(frontend.NewMessage(msg)) != nil // Recv tells how.
+		over = s.call.Send(msg) != nil // Recv tells how.
 	}
 	return nil
 }

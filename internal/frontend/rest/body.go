@@ -1,15 +1,16 @@
 package rest
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
 	"os"
-	"time"
 
 	"google.golang.org/grpc/codes"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/frontend/negotiate"
 )
 
 // takesBody reports whether the binding has a place for the request's body.
@@ -21,6 +22,9 @@ func (x *exchange) requestWire() (*[]byte, error) {
 		return nil, err
 	}
 	if !x.takesBody() {
+		if err := x.skipBody(); err != nil {
+			return nil, err
+		}
 		wire := x.suffix
 		x.suffix = nil
 		if wire == nil {
@@ -34,6 +38,16 @@ func (x *exchange) requestWire() (*[]byte, error) {
 	}
 	*wire = x.appendSuffix(*wire)
 	return wire, nil
+}
+
+// skipBody is for a binding that has no place for a body.
+func (x *exchange) skipBody() error {
+	left, err := x.body.Skip()
+	if err != nil {
+		return x.bodyError(err)
+	}
+	x.left = left
+	return nil
 }
 
 // bodyWire reads the body and returns its wire form.
@@ -114,30 +128,42 @@ func isBlank(b []byte) bool {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
 
-// readBody reads the whole body, decompressed, up to the limit.
+// readBody reads the whole body, unpacked, up to the limit. A compressed body is unpacked when it is complete:
+// while it comes in, no more is held than what came.
 func (x *exchange) readBody() (*[]byte, error) {
-	// On HTTP/1.1 the body is not to be touched when it is empty: see openBody.
-	if x.r.ContentLength == 0 {
+	if x.body.Ended() {
 		return frontend.GetBuffer(0), nil
 	}
-	body, err := x.openBody()
+	coding, err := bodyCoding(x.r.Header)
 	if err != nil {
 		return nil, err
 	}
-	defer body.Close()
 	limit := x.opts.MaxRequestSize
-	size := x.r.ContentLength
-	if !body.compressed && size > limit {
-		return nil, tooLarge(limit)
+	if coding != negotiate.Identity {
+		limit = packedLimit(limit)
 	}
-	if body.compressed {
-		size = -1
+	if x.r.ContentLength > limit {
+		return nil, tooLarge(x.opts.MaxRequestSize)
 	}
-	buf, err := frontend.ReadAll(body, size, limit)
+	buf, err := x.body.ReadAll(x.r.ContentLength, limit)
 	if err != nil {
 		return nil, x.bodyError(err)
 	}
-	return buf, nil
+	packed := newUnpacker(coding, bytes.NewReader(*buf))
+	if packed == nil {
+		return buf, nil
+	}
+	defer frontend.PutBuffer(buf)
+	defer packed.release()
+	limit = min(x.opts.MaxRequestSize, allowed(int64(len(*buf))))
+	plain, err := frontend.ReadAll(packed, int64(4*len(*buf)), limit)
+	switch {
+	case errors.Is(err, frontend.ErrTooLarge) && limit < x.opts.MaxRequestSize:
+		return nil, x.bodyError(errRatio)
+	case err != nil:
+		return nil, x.bodyError(err)
+	}
+	return plain, nil
 }
 
 // bodyError turns an error of reading the body into the one that the client sees.
@@ -151,6 +177,10 @@ func (x *exchange) bodyError(err error) error {
 		return tooLarge(x.opts.MaxRequestSize)
 	case errors.As(err, &set):
 		return tooLarge(set.Limit) // A limit that another handler has set.
+	case errors.Is(err, errRatio):
+		return frontend.Errorf(codes.InvalidArgument, "request body: %s", errRatio)
+	case errors.Is(err, errBarren):
+		return frontend.Errorf(codes.InvalidArgument, "request body: %s", errBarren)
 	case errors.Is(err, errCompressed):
 		return frontend.Errorf(codes.InvalidArgument, "request body: it is not valid %s", x.r.Header.Get("Content-Encoding")).WithCause(err)
 	case x.r.Context().Err() != nil:
@@ -166,47 +196,28 @@ func tooLarge(limit int64) *frontend.Error {
 	return frontend.Errorf(codes.ResourceExhausted, "the request body is larger than %d bytes", limit).WithHTTP(http.StatusRequestEntityTooLarge)
 }
 
-// openBody opens the body for reading, decompressed.
+// openBody opens the body of a stream for reading, unpacked as it comes.
 func (x *exchange) openBody() (*bodyReader, error) {
-	raw := &untilEOF{r: x.r.Body}
-	r := &bodyReader{Reader: raw}
-	if x.r.ProtoMajor == 1 {
-		// Once the body of an HTTP/1.1 request has been read, the server watches the connection under whatever read deadline is
-		// armed, and cancels the request's context when that passes.
-		r.close = append(r.close, func() {
-			if raw.ended {
-				_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{})
-			}
-		})
+	coding, err := bodyCoding(x.r.Header)
+	if err != nil {
+		return nil, err
 	}
-	return r, r.decompress(x.r.Header)
+	r := &bodyReader{Reader: &x.body}
+	if packed := newUnpacker(coding, &x.body); packed != nil {
+		r.Reader, r.packed = packed, packed
+	}
+	return r, nil
 }
 
-// bodyReader is an open body.
+// bodyReader is the open body of a stream.
 type bodyReader struct {
 	io.Reader
-	compressed bool
-	close      []func()
+	packed unpacker // nil where the body is not compressed
 }
 
-// Close gives back what decompressing needed. The connection stays as it is.
+// Close gives back what unpacking needed. The connection stays as it is.
 func (b *bodyReader) Close() {
-	for _, fn := range b.close {
-		fn()
+	if b.packed != nil {
+		b.packed.release()
 	}
-}
-
-// untilEOF never reads past the end, which on HTTP/1.1 has side effects.
-type untilEOF struct {
-	r     io.Reader
-	ended bool
-}
-
-func (u *untilEOF) Read(p []byte) (int, error) {
-	if u.ended {
-		return 0, io.EOF
-	}
-	n, err := u.r.Read(p)
-	u.ended = errors.Is(err, io.EOF)
-	return n, err
 }

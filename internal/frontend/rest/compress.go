@@ -9,56 +9,111 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"google.golang.org/grpc/codes"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/frontend/negotiate"
 )
 
-// zstdWindow bounds what one zstd body may make us allocate: the window that RFC 9659 lets every recipient require.
-const zstdWindow = 8 << 20
+const (
+	// maxRatio and freeRatio bound what is held of a compressed body at a time, a message or a
+	// window: so many bytes for each byte that came in, and two mebibytes besides. DEFLATE never
+	// unpacks to more than that; of zstd, a block of 4 bytes may be 128 KiB. Two mebibytes are the
+	// usual window of zstd encoders: thanks to it, a stream of the same line again and again
+	// passes.
+	maxRatio  = 1032
+	freeRatio = 2 << 20
+	// maxBarren is how many bytes of a compressed body may come in without anything to unpack. It
+	// is larger than the largest block of a coding (zstd: 128 KiB). Clients that flush send empty
+	// blocks of a few bytes.
+	maxBarren = 256 << 10
+)
 
 // codings are those of request bodies.
-var codings = []string{"gzip", "zstd"}
+var codings = []string{codingGzip, codingZstd}
 
-// errCompressed wraps errors in the compressed data.
-var errCompressed = errors.New("bad compressed data")
+const (
+	codingGzip = "gzip"
+	codingZstd = "zstd"
+)
 
-// Decompressors are expensive to make and hold nothing of a request once they are given back.
-var gzipReaders, zstdReaders sync.Pool
+var (
+	// errCompressed wraps errors in the compressed data.
+	errCompressed = errors.New("bad compressed data")
+	errRatio      = fmt.Errorf("a message unpacks to more than %d times its size", maxRatio)
+	errBarren     = fmt.Errorf("%d bytes of it unpack to nothing", maxBarren)
+)
 
-// decompress puts the decompressor between that Content-Encoding asks for.
-func (b *bodyReader) decompress(h http.Header) error {
-	src := &source{r: b.Reader}
+// packedLimit is how large a compressed body may be that unpacks to limit bytes at most. Data that
+// cannot be compressed grows by less than a thousandth.
+func packedLimit(limit int64) int64 { return limit + limit/1000 + 1<<10 }
+
+// bodyCoding returns what the body is compressed with, negotiate.Identity if it is not.
+func bodyCoding(h http.Header) (string, error) {
 	coding, err := negotiate.ContentEncoding(h["Content-Encoding"], codings)
-	switch {
-	case err != nil:
-		return frontend.Errorf(codes.InvalidArgument, "%s; supported: %s", err, strings.Join(codings, ", ")).
+	if err != nil {
+		return "", frontend.Errorf(codes.InvalidArgument, "%s; supported: %s", err, strings.Join(codings, ", ")).
 			WithHTTP(http.StatusUnsupportedMediaType).WithHeader("Accept-Encoding", strings.Join(codings, ", "))
-	case coding == "gzip":
-		b.Reader, b.compressed = &gunzip{src: src, b: b}, true
-		return nil
-	case coding == "zstd":
-		return b.unzstd(src)
+	}
+	return coding, nil
+}
+
+// unpacker reads compressed data.
+type unpacker interface {
+	io.Reader
+	// allowed is how many bytes may be held, for those that came in.
+	allowed() int64
+	// release gives back what unpacking needed.
+	release()
+}
+
+// newUnpacker returns the unpacked form of r, and nil where there is nothing to unpack.
+func newUnpacker(coding string, r io.Reader) unpacker {
+	switch coding {
+	case codingGzip:
+		return &gunzip{source: source{r: r}}
+	case codingZstd:
+		return newUnzstd(r)
 	default:
 		return nil
 	}
 }
 
-// source is what is decompressed. It keeps its error, so that one of the connection is told from one in the data.
+// source is compressed data. It keeps its error, so that an error of the connection is told from
+// one in the data, and it counts.
 type source struct {
-	r   io.Reader
-	err error
+	r      io.Reader
+	err    error
+	read   int64 // Bytes that came in.
+	barren int64 // Bytes that came in since the last byte was unpacked.
 }
 
+// Read implements io.Reader.
 func (s *source) Read(p []byte) (int, error) {
+	if s.barren > maxBarren {
+		return 0, errBarren
+	}
 	n, err := s.r.Read(p)
 	s.err = err
+	s.read += int64(n)
+	s.barren += int64(n)
 	return n, err
 }
 
-// explain returns the error of decompressing, marked where the data is to blame.
+// unpacked is called with how many bytes were unpacked.
+func (s *source) unpacked(n int) {
+	if n > 0 {
+		s.barren = 0
+	}
+}
+
+// allowed implements unpacker.
+func (s *source) allowed() int64 { return allowed(s.read) }
+
+// allowed is how many bytes may be held for compressed ones that came in.
+func allowed(packed int64) int64 { return freeRatio + maxRatio*packed }
+
+// explain returns the error of unpacking, marked where the data is to blame.
 func (s *source) explain(err error) error {
 	switch {
 	case err == nil || errors.Is(err, io.EOF):
@@ -70,56 +125,35 @@ func (s *source) explain(err error) error {
 	}
 }
 
-// gunzip reads the gzip header only when data is asked for: it may not be there yet.
+// gzipReaders are expensive to make, and hold nothing of a request once they are given back.
+var gzipReaders sync.Pool
+
+// gunzip unpacks gzip. It reads the header only when data is asked for: it may not be there yet.
 type gunzip struct {
-	src *source
-	b   *bodyReader
-	zr  *gzip.Reader
+	source
+	zr *gzip.Reader
 }
 
+// Read implements io.Reader.
 func (g *gunzip) Read(p []byte) (int, error) {
 	if g.zr == nil {
 		zr, ok := gzipReaders.Get().(*gzip.Reader)
 		if !ok {
 			zr = new(gzip.Reader)
 		}
-		if err := zr.Reset(g.src); err != nil {
-			return 0, g.src.explain(err)
+		if err := zr.Reset(&g.source); err != nil {
+			return 0, g.source.explain(err)
 		}
 		g.zr = zr
-		g.b.close = append(g.b.close, func() { gzipReaders.Put(zr) })
 	}
 	n, err := g.zr.Read(p)
-	return n, g.src.explain(err)
+	g.source.unpacked(n)
+	return n, g.source.explain(err)
 }
 
-func (b *bodyReader) unzstd(src *source) error {
-	zr, ok := zstdReaders.Get().(*zstd.Decoder)
-	if !ok {
-		var err error
-		zr, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zstdWindow))
-		if err != nil {
-			return fmt.Errorf("make a zstd decoder: %w", err)
-		}
+func (g *gunzip) release() {
+	if g.zr != nil {
+		gzipReaders.Put(g.zr)
+		g.zr = nil
 	}
-	if err := zr.Reset(src); err != nil {
-		return fmt.Errorf("start the zstd decoder: %w", err)
-	}
-	b.close = append(b.close, func() {
-		if zr.Reset(nil) == nil {
-			zstdReaders.Put(zr)
-		}
-	})
-	b.Reader, b.compressed = unzstd{zr, src}, true
-	return nil
-}
-
-type unzstd struct {
-	zr  *zstd.Decoder
-	src *source
-}
-
-func (z unzstd) Read(p []byte) (int, error) {
-	n, err := z.zr.Read(p)
-	return n, z.src.explain(err)
 }

@@ -93,6 +93,7 @@ func FuzzRequest(f *testing.F) {
 		r.Method, r.URL = method, u
 		r.Header.Set("Content-Type", contentType)
 		x := &exchange{opts: &h.opts, w: httptest.NewRecorder(), r: r, info: &frontend.Info{}}
+		x.body.Reset(x.w, x.r)
 		defer x.release()
 		found, err := x.route(table)
 		if err == nil && found && !x.method.StreamDesc.ClientStreams {

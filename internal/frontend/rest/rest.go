@@ -42,9 +42,11 @@ func New(opts frontend.Options) *Handler {
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) error {
 	info.Protocol = "rest"
 	x := &exchange{opts: &h.opts, w: w, r: r, info: info}
+	x.body.Reset(w, r)
 	defer x.release()
 	err := x.serve(t)
 	if err != nil {
+		x.body.Leave()
 		info.Fail(asError(err))
 		return asError(err)
 	}
@@ -86,6 +88,9 @@ type exchange struct {
 	r    *http.Request
 	info *frontend.Info
 
+	body frontend.Body
+	left bool // The body stays unread.
+
 	method  *frontend.Method
 	binding *frontend.Binding
 	vars    []string  // the values of binding.Vars
@@ -118,6 +123,7 @@ func (x *exchange) settings() frontend.CallSettings {
 		Request:    x.r,
 		Timeout:    x.binding.Timeout,
 		Idempotent: x.binding.Idempotent || x.method.Idempotent,
+		Began:      x.body.Began(),
 	}
 }
 

@@ -17,6 +17,9 @@ import (
 type splitter struct {
 	r     io.Reader
 	limit int64
+	// allowed, if set, is how many bytes a value may have by what came in so far.
+	allowed func() int64
+
 	array bool // a body that begins with "[" is an array of values, not one value
 
 	buf        *[]byte
@@ -121,6 +124,9 @@ func (s *splitter) value(c byte) ([]byte, error) {
 		}
 		if int64(n) > s.limit {
 			return nil, frontend.ErrTooLarge
+		}
+		if s.allowed != nil && int64(n) > s.allowed() {
+			return nil, errRatio
 		}
 		if err := s.fill(); errors.Is(err, io.EOF) {
 			if scan.scalar {

@@ -27,7 +27,8 @@ func (x *exchange) serveStream() error {
 		return err
 	}
 	defer call.Close()
-	_ = call.Send(frontend.NewMessage(wire))
+	defer x.opts.WatchClient(x.r, call.Close)()
+	_ = call.Send(wire)
 	return x.writeStream(call, f, nil)
 }
 

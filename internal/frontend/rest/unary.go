@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -20,7 +21,14 @@ func (x *exchange) serveUnary() error {
 	if err != nil {
 		return err
 	}
-	call, msg, err := x.opts.Invoke(x.r.Context(), x.method, x.settings(), wire, x.info)
+	ctx := x.r.Context()
+	if x.left {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		defer x.opts.WatchClient(x.r, cancel)()
+	}
+	call, msg, err := x.opts.Invoke(ctx, x.method, x.settings(), wire, x.info)
 	switch {
 	case call == nil:
 		return err

@@ -41,6 +41,7 @@ func (x *exchange) serveUpload() error {
 		return err
 	}
 	defer call.Close()
+	defer x.opts.WatchClient(x.r, call.Close)()
 	if x.takesBody() {
 		// On HTTP/1.1 the server would otherwise read the whole body before the first byte of the answer.
 		_ = http.NewResponseController(x.w).EnableFullDuplex()
@@ -70,7 +71,7 @@ type reader func(dst []byte) ([]byte, error)
 func (x *exchange) chooseReader() (reader, error) {
 	switch {
 	case !x.takesBody():
-		return once(), nil
+		return once(), x.skipBody()
 	case x.r.ContentLength == 0:
 		return func(dst []byte) ([]byte, error) { return dst, io.EOF }, nil
 	}
@@ -106,6 +107,9 @@ func once() reader {
 
 func (x *exchange) jsonReader(body *bodyReader, array bool) reader {
 	split := newSplitter(body, x.opts.MaxRequestSize, array)
+	if body.packed != nil {
+		split.allowed = body.packed.allowed
+	}
 	n := 0
 	return func(dst []byte) ([]byte, error) {
 		value, err := split.next()
@@ -214,7 +218,7 @@ func (s *sender) send(read reader) error {
 
 // deliver reports whether the RPC goes on. If not, receiving tells how it ended.
 func (s *sender) deliver(wire *[]byte) bool {
-	return s.call.Send(frontend.NewMessage(wire)) == nil
+	return s.call.Send(wire) == nil
 }
 
 // explain replaces the error of a call that ended because its sender gave up by the sender's own.

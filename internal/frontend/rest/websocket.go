@@ -58,6 +58,7 @@ func (x *exchange) serveWebSocket() error {
 		return err
 	}
 	defer call.Close()
+	defer x.opts.WatchClient(x.r, call.Close)()
 	// The origin has been checked: InsecureSkipVerify turns off the library's own check.
 	upgrade := &corkedUpgrade{ResponseWriter: x.w}
 	conn, err := websocket.Accept(upgrade, x.r, &websocket.AcceptOptions{InsecureSkipVerify: true})
@@ -230,7 +231,7 @@ func (s *socket) send(frame []byte, bind bool) error {
 		*wire = out
 	}
 	*wire = s.x.appendSuffix(*wire)
-	return s.call.Send(frontend.NewMessage(wire))
+	return s.call.Send(wire)
 }
 
 // appendFrame appends the wire form of a frame. A frame of a stream whose route has no body is a

@@ -31,8 +31,7 @@ type rawCodec struct{ encoding.CodecV2 }
 
 func (c rawCodec) Marshal(v any) (mem.BufferSlice, error) {
 	if b, ok := v.(mem.BufferSlice); ok {
-		b.Ref()
-		return b, nil
+		return b, nil // With the sender's reference, which grpc frees.
 	}
 	return c.CodecV2.Marshal(v)
 }

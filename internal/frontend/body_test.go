@@ -1,4 +1,4 @@
-package relay
+package frontend
 
 import (
 	"errors"
@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
-
-	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
 func TestBoundSaysThatTheDeadlinePassed(t *testing.T) {
@@ -36,7 +34,7 @@ func TestBoundSaysThatTheDeadlinePassed(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(tc.reading)
-				var e *frontend.Error
+				var e *Error
 				if late := stop(); (late != nil) != tc.late || tc.late && (!errors.As(late, &e) || e.Code() != codes.DeadlineExceeded) {
 					t.Errorf("got %v", late)
 				}
