@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// task is work that is due at a time. It runs with the fleet locked.
+// task is work that is due at a time. It runs with the balancer locked.
 type task struct {
 	at  time.Time
 	run func()
 }
 
-// agenda orders the tasks of a fleet by time. Nothing is ever taken out before its time: a task
+// agenda orders the tasks of a balancer by time. Nothing is ever taken out before its time: a task
 // looks whether it is still wanted when it runs, which keeps the states of an endpoint free of
 // timers to stop.
 type agenda []task

@@ -36,7 +36,7 @@ func newAttemptContext() *attemptContext {
 
 // bindContext gives the attempt a context of its own, with a deadline unless that is zero.
 //
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (l *lease) bindContext(deadline time.Time) {
 	l.own, _ = l.channel.contexts.Get().(*attemptContext)
 	if l.own == nil {
@@ -49,12 +49,12 @@ func (l *lease) bindContext(deadline time.Time) {
 	l.unbind = context.AfterFunc(l.Context, l.own.cancel)
 }
 
-// release takes the context off when the attempt is over and nobody uses its context any more, and
+// releaseContext takes the context off when the attempt is over and nobody uses its context any more, and
 // says how it ended. It is kept only if it is certain that nothing will pull it: neither caller nor
 // timer has, and an instance that stalls gives up only what is in its list.
 //
-// Called on the call path; takes no lock of the fleet.
-func (l *lease) release(err error) error {
+// Called on the call path; takes no lock of the balancer.
+func (l *lease) releaseContext(err error) error {
 	h := l.own
 	idle := l.unbind()
 	if !h.deadline.IsZero() {

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -38,13 +38,13 @@ func (l *tally) at(addrs ...string) (attempts int) {
 // mixedLoad makes calls at random moments for a while, at a mean rate a second. A part of them is
 // safe, and made again by the rules. They end as the endpoint has them end, which is told how many
 // calls it has: after 2 ms with an answer, or at once with an error.
-func mixedLoad(f *fleet, g *fakeGRPC, rate, safe float64, during time.Duration, end func(addr string, inFlight int) error) *tally {
+func mixedLoad(b *balancer, g *fakeGRPC, rate, safe float64, during time.Duration, end func(addr string, inFlight int) error) *tally {
 	var (
 		mu   sync.Mutex
 		wg   sync.WaitGroup
 		busy = make(map[string]int)
 		sum  = &tally{attempts: make(map[string]int)}
-		c    = &Channel{fleet: f}
+		c    = &Channel{balancer: b}
 		r    = rand.New(rand.NewPCG(7, 7))
 		stop = time.Now().Add(during)
 	)
@@ -66,7 +66,7 @@ func mixedLoad(f *fleet, g *fakeGRPC, rate, safe float64, during time.Duration, 
 		mu.Lock()
 		busy[addr]--
 		mu.Unlock()
-		done(balancer.DoneInfo{Err: err, BytesSent: true})
+		done(grpcbalancer.DoneInfo{Err: err, BytesSent: true})
 		l.end(err)
 		return l, err
 	}
@@ -104,14 +104,14 @@ func mixedLoad(f *fleet, g *fakeGRPC, rate, safe float64, during time.Duration, 
 }
 
 // four runs a test over four endpoints, none of which is ejected unless that is allowed.
-func four(t *testing.T, s Settings, test func(t *testing.T, f *fleet, g *fakeGRPC)) {
+func four(t *testing.T, s Settings, test func(t *testing.T, b *balancer, g *fakeGRPC)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, s)
+		b, g := startBalancer(t, s)
 		g.open = true
-		f.list("a", "b", "c", "d")
+		b.list("a", "b", "c", "d")
 		time.Sleep(time.Second)
-		test(t, f, g)
+		test(t, b, g)
 	})
 }
 
@@ -129,15 +129,15 @@ func TestP2CAvoidsTheFailing(t *testing.T) {
 	for name, s := range map[string]Settings{"two ejected": {}, "none ejected": {EjectFailures: -1}} {
 		for kind, safe := range map[string]float64{"safe and others": 0.5, "others only": 0} {
 			t.Run(name+", "+kind, func(t *testing.T) {
-				four(t, s, func(t *testing.T, f *fleet, g *fakeGRPC) {
+				four(t, s, func(t *testing.T, b *balancer, g *fakeGRPC) {
 					const rate = 200
-					mixedLoad(f, g, rate, safe, 5*time.Second, well)
+					mixedLoad(b, g, rate, safe, 5*time.Second, well)
 					// Nobody knows at first.
-					first := mixedLoad(f, g, rate, safe, time.Second, unavailableAt("a", "b", "c"))
+					first := mixedLoad(b, g, rate, safe, time.Second, unavailableAt("a", "b", "c"))
 					if first.failedOthers > 20 || first.failedSafe > 1 {
 						t.Errorf("in the first second %d safe and %d other calls failed", first.failedSafe, first.failedOthers)
 					}
-					then := mixedLoad(f, g, rate, safe, 30*time.Second, unavailableAt("a", "b", "c"))
+					then := mixedLoad(b, g, rate, safe, 30*time.Second, unavailableAt("a", "b", "c"))
 					tried := then.at("a", "b", "c")
 					if then.failedSafe > 0 || then.failedOthers*50 > then.others {
 						t.Errorf("then %d of %d safe and %d of %d other calls failed", then.failedSafe, then.safe, then.failedOthers, then.others)
@@ -152,8 +152,8 @@ func TestP2CAvoidsTheFailing(t *testing.T) {
 					if s.EjectFailures >= 0 {
 						recovery = time.Minute // ejections grow to this
 					}
-					mixedLoad(f, g, rate, safe, recovery, well)
-					wantShares(t, mixedLoad(f, g, rate, safe, 10*time.Second, well).attempts, equalShares, 0.1)
+					mixedLoad(b, g, rate, safe, recovery, well)
+					wantShares(t, mixedLoad(b, g, rate, safe, 10*time.Second, well).attempts, equalShares, 0.1)
 				})
 			})
 		}
@@ -161,14 +161,14 @@ func TestP2CAvoidsTheFailing(t *testing.T) {
 }
 
 func TestWhereAllFailNoneIsAvoided(t *testing.T) {
-	four(t, Settings{EjectFailures: -1}, func(t *testing.T, f *fleet, g *fakeGRPC) {
+	four(t, Settings{EjectFailures: -1}, func(t *testing.T, b *balancer, g *fakeGRPC) {
 		all := unavailableAt("a", "b", "c", "d")
-		mixedLoad(f, g, 200, 0.5, time.Second, all)
-		wantShares(t, mixedLoad(f, g, 200, 0.5, 20*time.Second, all).attempts, equalShares, 0.1)
+		mixedLoad(b, g, 200, 0.5, time.Second, all)
+		wantShares(t, mixedLoad(b, g, 200, 0.5, 20*time.Second, all).attempts, equalShares, 0.1)
 		// And the first one that answers is found.
 		three := unavailableAt("a", "b", "c")
-		mixedLoad(f, g, 200, 0.5, time.Second, three)
-		if then := mixedLoad(f, g, 200, 0.5, 10*time.Second, three); then.failedSafe > 0 || then.attempts["d"]*100 < then.all()*95 {
+		mixedLoad(b, g, 200, 0.5, time.Second, three)
+		if then := mixedLoad(b, g, 200, 0.5, 10*time.Second, three); then.failedSafe > 0 || then.attempts["d"]*100 < then.all()*95 {
 			t.Errorf("when one answers again %d safe calls fail, and it gets %d of %d", then.failedSafe, then.attempts["d"], then.all())
 		}
 	})
@@ -186,12 +186,12 @@ func TestAFailingMethod(t *testing.T) {
 			return nil
 		}
 	}
-	four(t, Settings{EjectFailures: -1}, func(t *testing.T, f *fleet, g *fakeGRPC) {
+	four(t, Settings{EjectFailures: -1}, func(t *testing.T, b *balancer, g *fakeGRPC) {
 		everywhere := method(func(string) bool { return true })
-		wantShares(t, mixedLoad(f, g, 1000, 0, 10*time.Second, everywhere).attempts, equalShares, 0.1)
+		wantShares(t, mixedLoad(b, g, 1000, 0, 10*time.Second, everywhere).attempts, equalShares, 0.1)
 	})
-	four(t, Settings{EjectFailures: -1}, func(t *testing.T, f *fleet, g *fakeGRPC) {
-		sum := mixedLoad(f, g, 1000, 0, 10*time.Second, method(func(addr string) bool { return addr == "a" }))
+	four(t, Settings{EjectFailures: -1}, func(t *testing.T, b *balancer, g *fakeGRPC) {
+		sum := mixedLoad(b, g, 1000, 0, 10*time.Second, method(func(addr string) bool { return addr == "a" }))
 		if got := sum.attempts["a"]; got == 0 || got > sum.all()*30/100 {
 			t.Errorf("the one where the method fails got %d of %d calls, want some, and no more than its share", got, sum.all())
 		}
@@ -202,9 +202,9 @@ func TestAFailingMethod(t *testing.T) {
 // Instances that turn calls away because they have too many are not brought down one after the
 // other by being avoided.
 func TestAvoidingDoesNotOverloadTheRest(t *testing.T) {
-	four(t, Settings{EjectFailures: -1}, func(t *testing.T, f *fleet, g *fakeGRPC) {
+	four(t, Settings{EjectFailures: -1}, func(t *testing.T, b *balancer, g *fakeGRPC) {
 		const rate, room = 4000, 3 // 8 calls are in flight in the mean, there is room for 12
-		sum := mixedLoad(f, g, rate, 0, 10*time.Second, func(_ string, inFlight int) error {
+		sum := mixedLoad(b, g, rate, 0, 10*time.Second, func(_ string, inFlight int) error {
 			if inFlight > room {
 				return status.Error(codes.Unavailable, "too many calls")
 			}

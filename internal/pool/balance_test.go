@@ -10,12 +10,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 )
 
 // load runs workers in virtual time, each making one unary call after the other for a while, and
 // counts where they go.
-func load(f *fleet, g *fakeGRPC, workers int, during time.Duration, takes func(addr string) time.Duration) map[string]int {
+func load(b *balancer, g *fakeGRPC, workers int, during time.Duration, takes func(addr string) time.Duration) map[string]int {
 	var (
 		wg     sync.WaitGroup
 		mu     sync.Mutex
@@ -25,7 +25,7 @@ func load(f *fleet, g *fakeGRPC, workers int, during time.Duration, takes func(a
 	for range workers {
 		wg.Go(func() {
 			for time.Now().Before(end) {
-				l := &lease{Context: context.Background(), channel: &Channel{fleet: f}, unary: true}
+				l := &lease{Context: context.Background(), channel: &Channel{balancer: b}, unary: true}
 				addr, done, err := g.pick(l)
 				if err != nil {
 					panic(err)
@@ -34,7 +34,7 @@ func load(f *fleet, g *fakeGRPC, workers int, during time.Duration, takes func(a
 				counts[addr]++
 				mu.Unlock()
 				time.Sleep(takes(addr))
-				done(balancer.DoneInfo{BytesSent: true})
+				done(grpcbalancer.DoneInfo{BytesSent: true})
 				l.end(nil)
 			}
 		})
@@ -85,15 +85,15 @@ func TestCallsAreSpreadByWeight(t *testing.T) {
 				}
 				t.Run(fmt.Sprintf("%s/%d at a time/%s", policy, workers, tt.name), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
-						f, g := startFleet(t, Settings{Balance: policy})
+						b, g := startBalancer(t, Settings{Balance: policy})
 						g.open = true
-						f.weighted(tt.weights)
+						b.weighted(tt.weights)
 						time.Sleep(time.Second)
 						calls := 12 * time.Second // one a millisecond
 						if policy == BalanceRoundRobin {
 							calls = 3 * time.Second
 						}
-						counts := load(f, g, workers, calls/time.Duration(workers), func(string) time.Duration { return time.Millisecond })
+						counts := load(b, g, workers, calls/time.Duration(workers), func(string) time.Duration { return time.Millisecond })
 						weights := tt.effective
 						if weights == nil {
 							weights = tt.weights
@@ -133,16 +133,16 @@ func TestP2CKeepsToWeightsAtEveryLoad(t *testing.T) {
 		for _, workers := range []int{1, 4, 16, 96} {
 			t.Run(fmt.Sprintf("%s/%d at a time", name, workers), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					f, g := startFleet(t, Settings{})
+					b, g := startBalancer(t, Settings{})
 					g.open = true
 					weights := map[string]uint32{"a": 1, "b": 2, "c": 5}
-					f.weighted(weights)
+					b.weighted(weights)
 					time.Sleep(time.Second)
 					var mu sync.Mutex
 					r := rand.New(rand.NewPCG(1, 1))
 					// Long enough for a few long calls not to matter.
 					during := max(100*time.Second/time.Duration(workers), 8*time.Second)
-					counts := load(f, g, workers, during, func(string) time.Duration {
+					counts := load(b, g, workers, during, func(string) time.Duration {
 						mu.Lock()
 						defer mu.Unlock()
 						return time.Duration(float64(mean) * factor(r))
@@ -156,9 +156,9 @@ func TestP2CKeepsToWeightsAtEveryLoad(t *testing.T) {
 
 func TestRoundRobinTakesTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{Balance: BalanceRoundRobin})
+		b, g := startBalancer(t, Settings{Balance: BalanceRoundRobin})
 		g.open = true
-		f.list("a", "b", "c")
+		b.list("a", "b", "c")
 		time.Sleep(time.Second)
 		seen := make(map[string]int)
 		for i := range 300 {
@@ -176,9 +176,9 @@ func TestRoundRobinTakesTurns(t *testing.T) {
 
 func TestWeightedRoundRobinIsSmooth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{Balance: BalanceRoundRobin})
+		b, g := startBalancer(t, Settings{Balance: BalanceRoundRobin})
 		g.open = true
-		f.weighted(map[string]uint32{"light": 1, "heavy": 4})
+		b.weighted(map[string]uint32{"light": 1, "heavy": 4})
 		time.Sleep(time.Second)
 		run := 0
 		for i := range 1000 {
@@ -201,15 +201,15 @@ func TestP2CAvoidsTheSlow(t *testing.T) {
 		for _, workers := range []int{1, 8, 32} {
 			t.Run(fmt.Sprintf("%d hosts, %d at a time", hosts, workers), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					f, g := startFleet(t, Settings{})
+					b, g := startBalancer(t, Settings{})
 					g.open = true
 					var addrs []string
 					for i := range hosts {
 						addrs = append(addrs, fmt.Sprint("host", i))
 					}
-					f.list(addrs...)
+					b.list(addrs...)
 					time.Sleep(time.Second)
-					counts := load(f, g, workers, 12*time.Second, func(addr string) time.Duration {
+					counts := load(b, g, workers, 12*time.Second, func(addr string) time.Duration {
 						if addr == "host0" {
 							return slow
 						}
@@ -230,9 +230,9 @@ func TestP2CAvoidsTheSlow(t *testing.T) {
 
 func TestP2CComesBackToTheRecovered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{})
+		b, g := startBalancer(t, Settings{})
 		g.open = true
-		f.list("a", "b")
+		b.list("a", "b")
 		time.Sleep(time.Second)
 		slow := time.Now().Add(20 * time.Second)
 		takes := func(addr string) time.Duration {
@@ -241,28 +241,28 @@ func TestP2CComesBackToTheRecovered(t *testing.T) {
 			}
 			return 10 * time.Millisecond
 		}
-		load(f, g, 4, 20*time.Second, takes)
-		load(f, g, 4, 2*5*time.Second, takes) // time to find out
-		wantShares(t, load(f, g, 4, 20*time.Second, takes), map[string]uint32{"a": 1, "b": 1}, 0.1)
+		load(b, g, 4, 20*time.Second, takes)
+		load(b, g, 4, 2*5*time.Second, takes) // time to find out
+		wantShares(t, load(b, g, 4, 20*time.Second, takes), map[string]uint32{"a": 1, "b": 1}, 0.1)
 	})
 }
 
 func TestP2CEvensOutCallsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{})
+		b, g := startBalancer(t, Settings{})
 		g.open = true
 		var addrs []string
 		for i := range 20 {
 			addrs = append(addrs, fmt.Sprint("host", i))
 		}
-		f.list(addrs...)
+		b.list(addrs...)
 		time.Sleep(time.Second)
 		for range 2000 { // streams that never end
 			if _, _, err := g.pick(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		for _, e := range f.snapshot().Endpoints {
+		for _, e := range b.snapshot().Endpoints {
 			if e.InFlight < 96 || e.InFlight > 104 {
 				t.Errorf("%s has %d calls in flight, want about 100", e.Address, e.InFlight)
 			}

@@ -9,7 +9,7 @@ import (
 
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/mem"
 
@@ -57,25 +57,25 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
-// benchFleet is a fleet with n READY endpoints on a fake grpc.
-func benchFleet(b *testing.B, s Settings, n int, weight func(i int) uint32) (*fleet, *fakeGRPC, []discovery.Endpoint) {
+// benchBalancer is a balancer with n READY endpoints on a fake grpc.
+func benchBalancer(b *testing.B, s Settings, n int, weight func(i int) uint32) (*balancer, *fakeGRPC, []discovery.Endpoint) {
 	b.Helper()
-	f, g := startFleet(b, s)
-	f.events = newEvents(zap.NewNop())
+	bal, g := startBalancer(b, s)
+	bal.events = newEvents(zap.NewNop())
 	g.open = true
 	list := make([]discovery.Endpoint, n)
 	for i := range list {
 		addr := fmt.Sprintf("10.0.%03d.%03d:9001", i/250, i%250)
 		list[i] = discovery.Endpoint{ID: "user.rpc/" + addr, Addr: addr, Weight: weight(i)}
 	}
-	f.onFeed(synced(list...))
+	bal.onFeed(synced(list...))
 	eventually(b, "all are ready", func() bool {
-		f.lock()
-		defer f.publishAndUnlock()
-		return len(f.ready) == n
+		bal.lock()
+		defer bal.publishAndUnlock()
+		return len(bal.ready) == n
 	})
 	time.Sleep(2 * applyEvery)
-	return f, g, list
+	return bal, g, list
 }
 
 func equal(int) uint32     { return 1 }
@@ -87,7 +87,7 @@ func BenchmarkPick(b *testing.B) {
 		for name, weight := range map[string]func(int) uint32{"equal": equal, "weighted": unequal} {
 			for _, n := range []int{10, 10_000} {
 				b.Run(fmt.Sprintf("%s/%s/%d", policy, name, n), func(b *testing.B) {
-					_, g, _ := benchFleet(b, Settings{Balance: policy}, n, weight)
+					_, g, _ := benchBalancer(b, Settings{Balance: policy}, n, weight)
 					picker := g.state.Picker
 					ctxs := make([]context.Context, 64)
 					for i := range ctxs {
@@ -95,11 +95,11 @@ func BenchmarkPick(b *testing.B) {
 					}
 					b.ReportAllocs()
 					for i := 0; b.Loop(); i++ {
-						res, err := picker.Pick(balancer.PickInfo{Ctx: ctxs[i%len(ctxs)]})
+						res, err := picker.Pick(grpcbalancer.PickInfo{Ctx: ctxs[i%len(ctxs)]})
 						if err != nil {
 							b.Fatal(err)
 						}
-						res.Done(balancer.DoneInfo{BytesSent: true})
+						res.Done(grpcbalancer.DoneInfo{BytesSent: true})
 					}
 				})
 			}
@@ -113,24 +113,24 @@ func BenchmarkChange(b *testing.B) {
 	for name, weight := range map[string]func(int) uint32{"equal": equal, "weighted": unequal} {
 		for _, n := range []int{100, 10_000} {
 			b.Run(fmt.Sprintf("list/%s/%d", name, n), func(b *testing.B) {
-				f, _, list := benchFleet(b, Settings{}, n, weight)
+				bal, _, list := benchBalancer(b, Settings{}, n, weight)
 				b.ReportAllocs()
 				for i := 0; b.Loop(); i++ {
-					f.lock()
-					f.applied = time.Time{}
-					f.flushed = time.Time{}
-					f.publishAndUnlock()
-					f.onFeed(synced(list[i%2:]...))
+					bal.lock()
+					bal.applied = time.Time{}
+					bal.flushed = time.Time{}
+					bal.publishAndUnlock()
+					bal.onFeed(synced(list[i%2:]...))
 				}
 			})
 			b.Run(fmt.Sprintf("connection/%s/%d", name, n), func(b *testing.B) {
-				f, g, list := benchFleet(b, Settings{}, n, weight)
+				bal, g, list := benchBalancer(b, Settings{}, n, weight)
 				sub := g.sub(list[n/2].Addr)
 				b.ReportAllocs()
 				for i := 0; b.Loop(); i++ {
-					f.lock()
-					f.flushed = time.Time{}
-					f.publishAndUnlock()
+					bal.lock()
+					bal.flushed = time.Time{}
+					bal.publishAndUnlock()
 					state := connectivity.TransientFailure
 					if i%2 == 1 {
 						state = connectivity.Ready
@@ -147,22 +147,22 @@ func BenchmarkChange(b *testing.B) {
 func BenchmarkSubsetChange(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			f, g := startFleet(b, Settings{Subset: 50, SubsetKey: "gateway"})
+			bal, g := startBalancer(b, Settings{Subset: 50, SubsetKey: "gateway"})
 			g.open = true
 			list := instances(make([]string, n)...)
 			for i := range list {
 				list[i].ID = fmt.Sprintf("user.rpc/10.0.%03d.%03d:9001", i/250, i%250)
 				list[i].Addr = list[i].ID[len("user.rpc/"):]
 			}
-			f.onFeed(synced(list...))
+			bal.onFeed(synced(list...))
 			time.Sleep(2 * applyEvery)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				f.lock()
-				f.applied = time.Time{}
-				f.flushed = time.Time{}
-				f.publishAndUnlock()
-				f.onFeed(synced(list[i%2:]...))
+				bal.lock()
+				bal.applied = time.Time{}
+				bal.flushed = time.Time{}
+				bal.publishAndUnlock()
+				bal.onFeed(synced(list[i%2:]...))
 			}
 		})
 	}
@@ -173,18 +173,18 @@ func BenchmarkSubsetChange(b *testing.B) {
 func BenchmarkLook(b *testing.B) {
 	for _, calls := range []int64{0, 1} {
 		b.Run(fmt.Sprintf("%d/10000", calls), func(b *testing.B) {
-			f, _, _ := benchFleet(b, Settings{}, 10_000, equal)
-			for _, ep := range f.ready {
+			bal, _, _ := benchBalancer(b, Settings{}, 10_000, equal)
+			for _, ep := range bal.ready {
 				ep.InFlight.Store(calls)
 			}
 			for b.Loop() {
-				f.lock()
-				for _, ep := range f.ready {
+				bal.lock()
+				for _, ep := range bal.ready {
 					ep.silence.since = 0
 				}
-				f.lookForSilence()
-				f.agenda = f.agenda[:0]
-				f.publishAndUnlock()
+				bal.lookForSilence()
+				bal.agenda = bal.agenda[:0]
+				bal.publishAndUnlock()
 			}
 		})
 	}

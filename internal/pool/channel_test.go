@@ -156,9 +156,9 @@ func TestKilledInstanceIsLeftForTheOther(t *testing.T) {
 }
 
 func readyEndpoints(c *Channel) (n int) {
-	c.fleet.lock()
-	late := c.fleet.dirty // calls go by a picker that is a few milliseconds older
-	c.fleet.publishAndUnlock()
+	c.balancer.lock()
+	late := c.balancer.dirty // calls go by a picker that is a few milliseconds older
+	c.balancer.publishAndUnlock()
 	if late {
 		return 0
 	}

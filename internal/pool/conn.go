@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/resolver"
 
@@ -23,18 +23,18 @@ const (
 
 // conn is one connection to an endpoint over its life: a SubConn of grpc, which dials again when it
 // is lost. The fields up to the blank line are for calls, without a lock; the others belong to the
-// fleet's mutex. sub never changes once it is READY for the first time.
+// balancer's mutex. sub never changes once it is READY for the first time.
 type conn struct {
-	fleet    *fleet
+	balancer *balancer
 	endpoint *endpoint
 	inFlight atomic.Int64
 	limit    atomic.Uint32 // of concurrent calls; 0: not known, or none
 
-	sub     balancer.SubConn // nil until it is dialled for the first time
+	sub     grpcbalancer.SubConn // nil until it is dialled for the first time
 	state   connectivity.State
 	failed  bool // the last attempt failed; stays true through the backoff and the next attempt
 	queued  bool // waits for its turn to dial
-	dialing bool // counts towards fleet.dialing
+	dialing bool // counts towards balancer.dialing
 	gone    bool // dropped
 	dialled time.Time
 	health  connHealth
@@ -42,69 +42,69 @@ type conn struct {
 
 // newConn gives the endpoint another connection, not yet dialled.
 //
-// Caller must hold f.mu.
-func (f *fleet) newConn(ep *endpoint) *conn {
-	c := &conn{fleet: f, endpoint: ep, state: connectivity.Idle}
+// Caller must hold b.mu.
+func (b *balancer) newConn(ep *endpoint) *conn {
+	c := &conn{balancer: b, endpoint: ep, state: connectivity.Idle}
 	ep.conns = append(ep.conns, c)
 	return c
 }
 
 // dial lets the connection be set up as soon as it is its turn.
 //
-// Caller must hold f.mu.
-func (f *fleet) dial(c *conn) {
+// Caller must hold b.mu.
+func (b *balancer) dial(c *conn) {
 	if c.gone || c.queued || c.state != connectivity.Idle {
 		return
 	}
 	c.queued = true
 	if c.endpoint.connects > 0 {
-		f.again.push(c) // it served calls, or serves more than it can
+		b.again.push(c) // it served calls, or serves more than it can
 	} else {
-		f.queue.push(c)
+		b.queue.push(c)
 	}
-	f.pump()
+	b.pump()
 }
 
 // dialAt does so at a later time, unless it is dropped until then.
 //
-// Caller must hold f.mu.
-func (f *fleet) dialAt(at time.Time, c *conn) {
+// Caller must hold b.mu.
+func (b *balancer) dialAt(at time.Time, c *conn) {
 	if !at.After(time.Now()) {
-		f.dial(c)
+		b.dial(c)
 		return
 	}
-	f.at(at, func() { f.dial(c) })
+	b.at(at, func() { b.dial(c) })
 }
 
 // pump starts queued dials while there is room, and while calls are served no faster than the pace.
 //
-// Caller must hold f.mu.
-func (f *fleet) pump() {
-	if f.cc == nil {
+// Caller must hold b.mu.
+func (b *balancer) pump() {
+	if b.cc == nil {
 		return // attach goes on
 	}
-	most, _ := f.pace.Limits(f.serving(), runtime.GOMAXPROCS(0))
-	for f.dialing < most {
-		queue := &f.again
+	most, _ := b.pace.Limits(b.serving(), runtime.GOMAXPROCS(0))
+	for b.dialing < most {
+		queue := &b.again
 		if queue.empty() {
-			queue = &f.queue
+			queue = &b.queue
 		}
-		if queue.empty() || !f.mayDial() {
+		if queue.empty() || !b.mayDial() {
 			return
 		}
 		c := queue.pop()
 		c.queued = false
 		if !c.gone {
-			f.connect(c)
+			b.connect(c)
 		}
 	}
 }
 
 // connect has grpc dial.
 //
-// Caller must hold f.mu.
-func (f *fleet) connect(c *conn) {
-	if c.sub == nil && !f.subscribe(c) {
+// Caller must hold b.mu.
+func (b *balancer) connect(c *conn) {
+	if c.sub == nil && !b.subscribe(c) {
 		return
 	}
 	c.dialled = time.Now()
@@ -112,12 +112,12 @@ func (f *fleet) connect(c *conn) {
 	// Grpc will say so, too; until then it must not be dialled again.
 	c.state = connectivity.Connecting
 	c.dialing = true
-	f.dialing++
+	b.dialing++
 	dialled := c.dialled
-	_, countsFor := f.pace.Limits(f.serving(), runtime.GOMAXPROCS(0))
-	f.at(dialled.Add(countsFor), func() {
+	_, countsFor := b.pace.Limits(b.serving(), runtime.GOMAXPROCS(0))
+	b.at(dialled.Add(countsFor), func() {
 		if c.dialled.Equal(dialled) {
-			f.endDial(c)
+			b.endDial(c)
 		}
 	})
 	c.sub.Connect()
@@ -126,25 +126,25 @@ func (f *fleet) connect(c *conn) {
 // subscribe makes the SubConn. It fails when the channel is being closed, and then there is nothing
 // left to do.
 //
-// Caller must hold f.mu.
-func (f *fleet) subscribe(c *conn) bool {
-	if f.cc == nil {
+// Caller must hold b.mu.
+func (b *balancer) subscribe(c *conn) bool {
+	if b.cc == nil {
 		return false
 	}
 	addr := resolver.Address{
 		Addr:       c.endpoint.addr,
-		ServerName: f.settings.ServerName,
+		ServerName: b.settings.ServerName,
 		Attributes: wire.Attributes(c),
 	}
 	if addr.ServerName == "" {
 		addr.ServerName = c.endpoint.addr
 	}
 	//nolint:staticcheck // what is deprecated is to give it several addresses
-	sub, err := f.cc.NewSubConn([]resolver.Address{addr}, balancer.NewSubConnOptions{
-		StateListener: func(s balancer.SubConnState) { f.onConnState(c, s) },
+	sub, err := b.cc.NewSubConn([]resolver.Address{addr}, grpcbalancer.NewSubConnOptions{
+		StateListener: func(s grpcbalancer.SubConnState) { b.onConnState(c, s) },
 	})
 	if err != nil {
-		f.events.notConnected(c.endpoint.addr, err)
+		b.events.notConnected(c.endpoint.addr, err)
 		return false
 	}
 	c.sub = sub
@@ -162,81 +162,81 @@ func (c *conn) StreamLimit() *atomic.Uint32 { return &c.limit }
 
 // TooManyPings implements wire.Owner. It takes no lock.
 //
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (c *conn) TooManyPings() {
-	f := c.fleet
-	f.ask(func() { f.events.tooManyPings(f.service, c.endpoint.addr, f.settings.KeepaliveTime) })
+	b := c.balancer
+	b.ask(func() { b.events.tooManyPings(b.service, c.endpoint.addr, b.settings.KeepaliveTime) })
 }
 
 // endDial returns the connection's place among those being set up.
 //
-// Caller must hold f.mu.
-func (f *fleet) endDial(c *conn) {
+// Caller must hold b.mu.
+func (b *balancer) endDial(c *conn) {
 	if !c.dialing {
 		return
 	}
 	c.dialing = false
-	f.dialing--
-	f.pump()
+	b.dialing--
+	b.pump()
 }
 
 // onConnState is told by grpc how the connection fares.
-func (f *fleet) onConnState(c *conn, s balancer.SubConnState) {
-	f.lock()
-	defer f.publishAndUnlock()
+func (b *balancer) onConnState(c *conn, s grpcbalancer.SubConnState) {
+	b.lock()
+	defer b.publishAndUnlock()
 	if c.gone {
 		return
 	}
 	was := c.state
 	c.state = s.ConnectivityState
 	if c.state != connectivity.Connecting {
-		f.endDial(c)
+		b.endDial(c)
 	}
-	f.checkHealth(c)
+	b.checkHealth(c)
 	switch c.state {
 	case connectivity.Ready:
 		c.failed = false
-		f.pace.Dialled(time.Since(c.dialled))
+		b.pace.Dialled(time.Since(c.dialled))
 		c.endpoint.connects++
-		f.connects++
+		b.connects++
 	case connectivity.TransientFailure:
 		c.failed = true
-		f.failed(c, s.ConnectionError)
-		f.notGrown(c.endpoint)
+		b.failed(c, s.ConnectionError)
+		b.notGrown(c.endpoint)
 	case connectivity.Idle:
-		f.idle(c, was)
+		b.idle(c, was)
 	case connectivity.Connecting, connectivity.Shutdown:
 	}
-	f.refresh(c.endpoint)
-	f.losesHold(c.endpoint)
+	b.refresh(c.endpoint)
+	b.losesHold(c.endpoint)
 }
 
 // idle decides about a connection that was lost, or whose backoff is over.
 //
-// Caller must hold f.mu.
-func (f *fleet) idle(c *conn, was connectivity.State) {
+// Caller must hold b.mu.
+func (b *balancer) idle(c *conn, was connectivity.State) {
 	if !c.endpoint.inUse || !c.endpoint.registered() {
-		f.drop(c)
+		b.drop(c)
 		return
 	}
 	if was == connectivity.TransientFailure {
-		f.dial(c)
+		b.dial(c)
 		return
 	}
 	// It was up. One that had just come up would else be dialled in a tight loop: a successful dial
 	// resets the backoff.
-	f.dialAt(c.dialled.Add(dialSpacing), c)
+	b.dialAt(c.dialled.Add(dialSpacing), c)
 }
 
 // failed notes why an attempt failed.
 //
-// Caller must hold f.mu.
-func (f *fleet) failed(c *conn, err error) {
+// Caller must hold b.mu.
+func (b *balancer) failed(c *conn, err error) {
 	if err == nil {
 		return
 	}
-	c.endpoint.wrong(err)
-	f.lastError = err
+	c.endpoint.noteError(err)
+	b.lastError = err
 	if c.endpoint.failing {
 		return
 	}
@@ -244,9 +244,9 @@ func (f *fleet) failed(c *conn, err error) {
 	// nothing is wrong.
 	ep, now := c.endpoint, time.Now()
 	ep.failedAt = now
-	f.at(now.Add(warnAfter), func() {
+	b.at(now.Add(warnAfter), func() {
 		if ep.failing && ep.failedAt.Equal(now) {
-			f.events.notConnected(ep.addr, err)
+			b.events.notConnected(ep.addr, err)
 		}
 	})
 }
@@ -255,32 +255,32 @@ func (f *fleet) failed(c *conn, err error) {
 // is worth a try. grpc has no way to reset the backoff of one SubConn, so new ones take their
 // place.
 //
-// Caller must hold f.mu.
-func (f *fleet) renew(ep *endpoint) {
+// Caller must hold b.mu.
+func (b *balancer) renew(ep *endpoint) {
 	for _, c := range slices.Clone(ep.conns) {
 		// An attempt that is only just under way is as good as a new one.
 		if c.state == connectivity.Ready || c.queued || c.state == connectivity.Connecting && time.Since(c.dialled) < dialSpacing {
 			continue
 		}
-		f.drop(c)
-		f.dialAt(ep.dialled.Add(dialSpacing), f.newConn(ep))
+		b.drop(c)
+		b.dialAt(ep.dialled.Add(dialSpacing), b.newConn(ep))
 	}
 }
 
 // drop gives up a connection. Its calls in flight finish, and then grpc closes it.
 //
-// Caller must hold f.mu.
-func (f *fleet) drop(c *conn) {
+// Caller must hold b.mu.
+func (b *balancer) drop(c *conn) {
 	c.gone = true
-	f.endDial(c)
+	b.endDial(c)
 	c.endHealth()
 	if c.sub != nil {
 		// It may wait for a GOAWAY to be written, to a peer that does not read.
-		f.work.Go(c.sub.Shutdown)
+		b.work.Go(c.sub.Shutdown)
 	}
 	if i := slices.Index(c.endpoint.conns, c); i >= 0 {
 		c.endpoint.conns = slices.Delete(c.endpoint.conns, i, i+1)
-		f.grown(c.endpoint) // it may have been the one that calls asked for
+		b.grown(c.endpoint) // it may have been the one that calls asked for
 	}
 }
 

@@ -16,83 +16,83 @@ const (
 // recordFailure counts a call that failed at the endpoint, and ejects it when too many did in a
 // row. It is on the way of a call.
 //
-// Called on the call path; takes no lock of the fleet.
-func (f *fleet) recordFailure(ep *endpoint) {
-	n := ep.Fail(f.clock())
-	if limit := f.settings.EjectFailures; limit > 0 && n%limit == 0 {
-		f.ask(func() { f.eject(ep) })
+// Called on the call path; takes no lock of the balancer.
+func (b *balancer) recordFailure(ep *endpoint) {
+	n := ep.Fail(b.clock())
+	if limit := b.settings.EjectFailures; limit > 0 && n%limit == 0 {
+		b.ask(func() { b.eject(ep) })
 	}
 }
 
 // eject takes an endpoint out of the picker for a while, unless too many are out already, or no
 // other one is left.
 //
-// Caller must hold f.mu.
-func (f *fleet) eject(ep *endpoint) {
-	if !f.mayEject(ep) {
+// Caller must hold b.mu.
+func (b *balancer) eject(ep *endpoint) {
+	if !b.mayEject(ep) {
 		return
 	}
-	d := f.takeOut(ep)
+	d := b.takeOut(ep)
 	why := ""
 	if last := ep.lastError.Load(); last != nil {
 		why = last.text
 	}
-	f.events.ejected(ep.addr, why, d)
+	b.events.ejected(ep.addr, why, d)
 	ejected := ep.ejectedAt
-	f.at(ejected.Add(d), func() {
+	b.at(ejected.Add(d), func() {
 		if ep.ejectedAt.Equal(ejected) {
-			f.uneject(ep)
+			b.uneject(ep)
 		}
 	})
 }
 
 // mayEject tells whether the endpoint gets calls, and it does no harm that it gets none.
 //
-// Caller must hold f.mu.
-func (f *fleet) mayEject(ep *endpoint) bool {
-	return ep.place >= 0 && len(f.ready) >= 2 && 100*(f.ejected+1) <= f.settings.EjectMaxPercent*f.active
+// Caller must hold b.mu.
+func (b *balancer) mayEject(ep *endpoint) bool {
+	return ep.place >= 0 && len(b.ready) >= 2 && 100*(b.ejected+1) <= b.settings.EjectMaxPercent*b.active
 }
 
 // takeOut has an endpoint get no calls any more, and says how long that should last.
 //
-// Caller must hold f.mu.
-func (f *fleet) takeOut(ep *endpoint) time.Duration {
+// Caller must hold b.mu.
+func (b *balancer) takeOut(ep *endpoint) time.Duration {
 	now := time.Now()
 	if now.Sub(ep.unejected) > goodConduct {
 		ep.ejections = 0
 	}
 	ep.ejections = min(ep.ejections+1, maxEjections)
 	ep.ejected, ep.ejectedAt, ep.since = true, now, now
-	f.ejected++
-	f.ejections++
-	f.changed(true)
-	f.refresh(ep)
-	return time.Duration(ep.ejections) * f.settings.EjectTime
+	b.ejected++
+	b.ejections++
+	b.changed(true)
+	b.refresh(ep)
+	return time.Duration(ep.ejections) * b.settings.EjectTime
 }
 
 // uneject gives an ejected endpoint calls again, few at first.
 //
-// Caller must hold f.mu.
-func (f *fleet) uneject(ep *endpoint) {
+// Caller must hold b.mu.
+func (b *balancer) uneject(ep *endpoint) {
 	if !ep.ejected {
 		return
 	}
-	f.clearEjection(ep)
-	f.events.readmitted(ep.addr)
+	b.clearEjection(ep)
+	b.events.readmitted(ep.addr)
 	ep.unejected = time.Now()
 	ep.since = ep.unejected
 	ep.warmFrom = ep.unejected
-	f.refresh(ep)
+	b.refresh(ep)
 }
 
 // clearEjection forgets that an endpoint is ejected.
 //
-// Caller must hold f.mu.
-func (f *fleet) clearEjection(ep *endpoint) {
+// Caller must hold b.mu.
+func (b *balancer) clearEjection(ep *endpoint) {
 	if ep.ejected {
 		ep.ejected = false
 		ep.EndStreak()
-		f.ejected--
+		b.ejected--
 	}
 	if ep.silence.stalled {
 		ep.silence.stalled = false
@@ -103,13 +103,13 @@ func (f *fleet) clearEjection(ep *endpoint) {
 // unejectAll readmits all endpoints: there are no others left, and calls that may fail are better
 // than calls that must.
 //
-// Caller must hold f.mu.
-func (f *fleet) unejectAll() {
-	if f.ejected == 0 {
+// Caller must hold b.mu.
+func (b *balancer) unejectAll() {
+	if b.ejected == 0 {
 		return
 	}
-	f.changed(true)
-	for _, ep := range f.endpoints {
-		f.uneject(ep)
+	b.changed(true)
+	for _, ep := range b.endpoints {
+		b.uneject(ep)
 	}
 }

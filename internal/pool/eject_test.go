@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
@@ -16,16 +16,16 @@ import (
 )
 
 // call makes a call in virtual time that ends in a way that depends on where it went.
-func call(t *testing.T, f *fleet, g *fakeGRPC, takes time.Duration, end func(addr string) error) string {
+func call(t *testing.T, b *balancer, g *fakeGRPC, takes time.Duration, end func(addr string) error) string {
 	t.Helper()
-	l := &lease{Context: context.Background(), channel: &Channel{fleet: f}, unary: true}
+	l := &lease{Context: context.Background(), channel: &Channel{balancer: b}, unary: true}
 	addr, done, err := g.pick(l)
 	if err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(takes)
 	err = end(addr)
-	done(balancer.DoneInfo{Err: err, BytesSent: true})
+	done(grpcbalancer.DoneInfo{Err: err, BytesSent: true})
 	l.end(err)
 	synctest.Wait()
 	return addr
@@ -67,19 +67,19 @@ func TestEjection(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tt.settings.Balance = BalanceRoundRobin
 				tt.settings.EjectTime = time.Hour
-				f, g := startFleet(t, tt.settings)
+				b, g := startBalancer(t, tt.settings)
 				g.open = true
 				var addrs []string
 				for i := range tt.hosts {
 					addrs = append(addrs, fmt.Sprint("host", i))
 				}
-				f.list(addrs...)
+				b.list(addrs...)
 				time.Sleep(time.Second)
 				for range 20 * tt.hosts {
-					call(t, f, g, tt.takes, tt.end)
+					call(t, b, g, tt.takes, tt.end)
 				}
 				var ejected int
-				for _, e := range f.snapshot().Endpoints {
+				for _, e := range b.snapshot().Endpoints {
 					if e.State == "ejected" {
 						ejected++
 					}
@@ -89,7 +89,7 @@ func TestEjection(t *testing.T) {
 				}
 				if ejected > 0 {
 					for range 3 * tt.hosts {
-						if e := f.endpoints[call(t, f, g, 0, failsAt(codes.OK))]; e.ejected {
+						if e := b.endpoints[call(t, b, g, 0, failsAt(codes.OK))]; e.ejected {
 							t.Fatalf("%s got a call though it is ejected", e.addr)
 						}
 					}
@@ -101,19 +101,19 @@ func TestEjection(t *testing.T) {
 
 func TestOneSuccessEndsAStreak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{Balance: BalanceRoundRobin})
+		b, g := startBalancer(t, Settings{Balance: BalanceRoundRobin})
 		g.open = true
-		f.list("a", "b")
+		b.list("a", "b")
 		time.Sleep(time.Second)
 		for i := range 100 { // every fifth call of each succeeds
-			call(t, f, g, 0, func(string) error {
+			call(t, b, g, 0, func(string) error {
 				if i/2%5 == 4 {
 					return nil
 				}
 				return status.Error(codes.Unavailable, "out of order")
 			})
 		}
-		if n := f.snapshot().Ejections; n != 0 {
+		if n := b.snapshot().Ejections; n != 0 {
 			t.Errorf("%d were ejected", n)
 		}
 	})
@@ -121,24 +121,24 @@ func TestOneSuccessEndsAStreak(t *testing.T) {
 
 func TestEjectedEndpointsComeBackLaterEachTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{Balance: BalanceRoundRobin})
+		b, g := startBalancer(t, Settings{Balance: BalanceRoundRobin})
 		g.open = true
-		f.list("a", "b", "c")
+		b.list("a", "b", "c")
 		time.Sleep(time.Second)
 		bad := failsAt(codes.Unavailable, "a")
 		for n := 1; n <= 3; n++ {
-			for !isEjected(f, "a") {
-				call(t, f, g, time.Millisecond, bad)
+			for !isEjected(b, "a") {
+				call(t, b, g, time.Millisecond, bad)
 			}
 			began := time.Now()
-			for isEjected(f, "a") {
-				call(t, f, g, 100*time.Millisecond, bad)
+			for isEjected(b, "a") {
+				call(t, b, g, 100*time.Millisecond, bad)
 			}
 			if got, want := time.Since(began).Round(time.Second), time.Duration(n)*5*time.Second; got != want {
 				t.Errorf("ejection %d took %s, want %s", n, got, want)
 			}
 		}
-		if n := f.snapshot().Ejections; n != 3 {
+		if n := b.snapshot().Ejections; n != 3 {
 			t.Errorf("%d ejections are counted, want 3", n)
 		}
 	})
@@ -147,19 +147,19 @@ func TestEjectedEndpointsComeBackLaterEachTime(t *testing.T) {
 // When all others are lost, ejected endpoints are better than none.
 func TestEjectedEndpointsStepIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{Balance: BalanceRoundRobin})
+		b, g := startBalancer(t, Settings{Balance: BalanceRoundRobin})
 		g.open = true
-		f.list("a", "b")
+		b.list("a", "b")
 		time.Sleep(time.Second)
-		for !isEjected(f, "a") {
-			call(t, f, g, time.Millisecond, failsAt(codes.Unavailable, "a"))
+		for !isEjected(b, "a") {
+			call(t, b, g, time.Millisecond, failsAt(codes.Unavailable, "a"))
 		}
 		g.mu.Lock()
 		g.open = false
 		g.mu.Unlock()
 		g.sub("b").become(connectivity.Idle, nil)
 		synctest.Wait()
-		if addr := call(t, f, g, 0, failsAt(codes.OK)); addr != "a" {
+		if addr := call(t, b, g, 0, failsAt(codes.OK)); addr != "a" {
 			t.Errorf("the call went to %q, want a", addr)
 		}
 	})
@@ -167,21 +167,21 @@ func TestEjectedEndpointsStepIn(t *testing.T) {
 
 func TestEjectedEndpointThatIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{Balance: BalanceRoundRobin})
+		b, g := startBalancer(t, Settings{Balance: BalanceRoundRobin})
 		g.open = true
-		f.list("a", "b")
+		b.list("a", "b")
 		time.Sleep(time.Second)
-		for !isEjected(f, "a") {
-			call(t, f, g, time.Millisecond, failsAt(codes.Unavailable, "a"))
+		for !isEjected(b, "a") {
+			call(t, b, g, time.Millisecond, failsAt(codes.Unavailable, "a"))
 		}
-		f.list("b")
+		b.list("b")
 		time.Sleep(100 * time.Millisecond)
-		f.list("a", "b")
+		b.list("a", "b")
 		time.Sleep(100 * time.Millisecond)
 		both := func(when string) {
 			seen := make(map[string]bool)
 			for range 4 {
-				seen[call(t, f, g, 0, failsAt(codes.OK))] = true
+				seen[call(t, b, g, 0, failsAt(codes.OK))] = true
 			}
 			if len(seen) != 2 {
 				t.Errorf("%s only %v get calls", when, seen)
@@ -190,19 +190,19 @@ func TestEjectedEndpointThatIsRemoved(t *testing.T) {
 		both("when it is back")
 		time.Sleep(time.Minute)
 		both("after the time of its ejection")
-		if !isEjected(f, "a") { // it can be ejected anew
+		if !isEjected(b, "a") { // it can be ejected anew
 			for range 20 {
-				call(t, f, g, time.Millisecond, failsAt(codes.Unavailable, "a"))
+				call(t, b, g, time.Millisecond, failsAt(codes.Unavailable, "a"))
 			}
 		}
-		if !isEjected(f, "a") {
+		if !isEjected(b, "a") {
 			t.Error("it is not ejected a second time")
 		}
 	})
 }
 
-func isEjected(f *fleet, addr string) bool {
-	for _, e := range f.snapshot().Endpoints {
+func isEjected(b *balancer, addr string) bool {
+	for _, e := range b.snapshot().Endpoints {
 		if e.Address == addr {
 			return e.State == "ejected"
 		}
@@ -214,16 +214,16 @@ func TestSlowStart(t *testing.T) {
 	for _, policy := range []string{BalanceP2C, BalanceRoundRobin} {
 		t.Run(policy, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, g := startFleet(t, Settings{Balance: policy})
+				b, g := startBalancer(t, Settings{Balance: policy})
 				g.open = true
-				f.list("a", "b", "c")
+				b.list("a", "b", "c")
 				time.Sleep(time.Minute)
-				f.list("a", "b", "c", "new")
+				b.list("a", "b", "c", "new")
 				time.Sleep(10 * time.Millisecond)
 				share := func() float64 {
 					n := 0
 					for range 2000 {
-						if call(t, f, g, 500*time.Microsecond, failsAt(codes.OK)) == "new" {
+						if call(t, b, g, 500*time.Microsecond, failsAt(codes.OK)) == "new" {
 							n++
 						}
 					}
@@ -263,10 +263,10 @@ func TestSlowStart(t *testing.T) {
 
 func TestAllNewEndpointsShareFromTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{})
+		b, g := startBalancer(t, Settings{})
 		g.open = true
-		f.weighted(map[string]uint32{"a": 1, "b": 3})
+		b.weighted(map[string]uint32{"a": 1, "b": 3})
 		time.Sleep(100 * time.Millisecond)
-		wantShares(t, load(f, g, 1, 5*time.Second, func(string) time.Duration { return time.Millisecond }), map[string]uint32{"a": 1, "b": 3}, 0.1)
+		wantShares(t, load(b, g, 1, 5*time.Second, func(string) time.Duration { return time.Millisecond }), map[string]uint32{"a": 1, "b": 3}, 0.1)
 	})
 }

@@ -14,8 +14,8 @@ import (
 // endpoint is an address to call and the connections to it. It lives from its first registration
 // until it is drained.
 //
-// The fields up to the blank line are read and written by calls without the fleet's lock; those
-// after it belong to the fleet's mutex.
+// The fields up to the blank line are read and written by calls without the balancer's lock; those
+// after it belong to the balancer's mutex.
 type endpoint struct {
 	// Endpoint is what the policies know of it.
 	balance.Endpoint
@@ -29,7 +29,7 @@ type endpoint struct {
 	lastError atomic.Pointer[lastError]
 	draining  atomic.Bool
 	growing   atomic.Bool  // another connection is under way, or there are as many as there may be
-	growUntil atomic.Int64 // on the fleet's clock: so long calls that find no room wait for it
+	growUntil atomic.Int64 // on the balancer's clock: so long calls that find no room wait for it
 	// Open connections, also those that grpc has given up and that have calls in flight.
 	wires wire.Set
 	cut   atomic.Bool   // its time to drain is over: what was in flight has been ended
@@ -39,7 +39,7 @@ type endpoint struct {
 	registrations []registration
 	weight        uint32 // the largest of its registrations; 0: the registry does not say
 	conns         []*conn
-	place         int       // in fleet.ready, -1 when not there
+	place         int       // in balancer.ready, -1 when not there
 	connected     bool      // it has a READY connection
 	usable        bool      // it has one that calls may be given to
 	lost          time.Time // when it had such a one for the last time
@@ -74,11 +74,11 @@ type lastError struct {
 	at   time.Time
 }
 
-// wrong notes an error. A call or a connection that works ends it.
-func (ep *endpoint) wrong(err error) { ep.lastError.Store(&lastError{err.Error(), time.Now()}) }
+// noteError notes an error. A call or a connection that works ends it.
+func (ep *endpoint) noteError(err error) { ep.lastError.Store(&lastError{err.Error(), time.Now()}) }
 
-// works notes that a call succeeded, or that the endpoint was connected. It is on the way of a call.
-func (ep *endpoint) works() {
+// clearError notes that a call succeeded, or that the endpoint was connected. It is on the way of a call.
+func (ep *endpoint) clearError() {
 	if ep.lastError.Load() != nil {
 		ep.lastError.Store(nil)
 	}
@@ -100,19 +100,19 @@ func newEndpoint(addr string, now time.Time) *endpoint {
 
 // HasRoom implements balance.Capacity.
 //
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (ep *endpoint) HasRoom() bool {
 	_, room := ep.pickConn()
 	return room
 }
 
-// Caller must hold f.mu.
+// Caller must hold b.mu.
 func (ep *endpoint) registered() bool { return len(ep.registrations) > 0 }
 
 // pickConn gives the READY connection with the fewest calls, nil when there is none, and whether it
 // takes one more.
 //
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (ep *endpoint) pickConn() (best *conn, room bool) {
 	ready := ep.ready.Load()
 	if ready == nil || len(*ready) == 0 {
@@ -131,7 +131,7 @@ func (ep *endpoint) pickConn() (best *conn, room bool) {
 
 // add notes a registration and reports whether its ID is new to the endpoint.
 //
-// Caller must hold f.mu.
+// Caller must hold b.mu.
 func (ep *endpoint) add(id string, weight uint32) (fresh bool) {
 	for i := range ep.registrations {
 		if ep.registrations[i].id == id {
@@ -145,7 +145,7 @@ func (ep *endpoint) add(id string, weight uint32) (fresh bool) {
 
 // remove forgets a registration.
 //
-// Caller must hold f.mu.
+// Caller must hold b.mu.
 func (ep *endpoint) remove(id string) {
 	for i := range ep.registrations {
 		if ep.registrations[i].id == id {
@@ -158,7 +158,7 @@ func (ep *endpoint) remove(id string) {
 // registeredWeight is the largest weight of the registrations: the second registration of an
 // instance that is being replaced at the same address must not double its share.
 //
-// Caller must hold f.mu.
+// Caller must hold b.mu.
 func (ep *endpoint) registeredWeight() uint32 {
 	var w uint32
 	for _, r := range ep.registrations {

@@ -8,7 +8,7 @@ import (
 )
 
 // events writes the log lines of a channel. Lines about single instances are limited, so that churn
-// does not flood the log; the next line says how many were left out. It belongs to the fleet's
+// does not flood the log; the next line says how many were left out. It belongs to the balancer's
 // mutex.
 type events struct {
 	log      *zap.Logger

@@ -12,28 +12,28 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// logged runs a test over a fleet whose log can be read.
-func logged(t *testing.T, s Settings, run func(f *fleet, g *fakeGRPC, logs *observer.ObservedLogs)) {
+// logged runs a test over a balancer whose log can be read.
+func logged(t *testing.T, s Settings, run func(b *balancer, g *fakeGRPC, logs *observer.ObservedLogs)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.DebugLevel)
-		f, g := startFleet(t, s)
-		f.lock()
-		f.events = newEvents(zap.New(core))
-		f.publishAndUnlock()
-		run(f, g, logs)
+		b, g := startBalancer(t, s)
+		b.lock()
+		b.events = newEvents(zap.New(core))
+		b.publishAndUnlock()
+		run(b, g, logs)
 	})
 }
 
 func TestLogTellsWhatHappensToInstances(t *testing.T) {
-	logged(t, Settings{}, func(f *fleet, g *fakeGRPC, logs *observer.ObservedLogs) {
-		f.list("a", "b")
+	logged(t, Settings{}, func(b *balancer, g *fakeGRPC, logs *observer.ObservedLogs) {
+		b.list("a", "b")
 		synctest.Wait()
 		g.sub("a").become(2, nil) // READY
 		g.sub("b").refuse()
 		g.sub("b").refuse() // said once
 		time.Sleep(2 * time.Second)
-		f.list("a")
+		b.list("a")
 		synctest.Wait()
 		var got []string
 		for _, e := range logs.All() {
@@ -52,13 +52,13 @@ func TestLogTellsWhatHappensToInstances(t *testing.T) {
 }
 
 func TestInstanceThatStopsAndIsDeregisteredIsNoWarning(t *testing.T) {
-	logged(t, Settings{}, func(f *fleet, g *fakeGRPC, logs *observer.ObservedLogs) {
-		f.list("a", "b")
+	logged(t, Settings{}, func(b *balancer, g *fakeGRPC, logs *observer.ObservedLogs) {
+		b.list("a", "b")
 		synctest.Wait()
 		g.sub("a").become(2, nil) // READY
 		g.sub("b").refuse()
 		time.Sleep(warnAfter / 2)
-		f.list("a")
+		b.list("a")
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if n := logs.FilterLevelExact(zapcore.WarnLevel).Len(); n > 0 {
@@ -71,18 +71,18 @@ func TestInstanceThatStopsAndIsDeregisteredIsNoWarning(t *testing.T) {
 }
 
 func TestLogIsLimitedUnderChurn(t *testing.T) {
-	logged(t, Settings{}, func(f *fleet, g *fakeGRPC, logs *observer.ObservedLogs) {
+	logged(t, Settings{}, func(b *balancer, g *fakeGRPC, logs *observer.ObservedLogs) {
 		g.open = true
 		const seconds = 20
 		for i := range seconds * 50 {
-			f.list(fmt.Sprint("host", i))
+			b.list(fmt.Sprint("host", i))
 			time.Sleep(20 * time.Millisecond)
 		}
 		if n, most := logs.Len(), eventsBurst+eventsPerSecond*(seconds+1); n > most {
 			t.Errorf("%d lines were written, want at most %d", n, most)
 		}
 		time.Sleep(time.Minute)
-		f.list()
+		b.list()
 		synctest.Wait()
 		all := logs.All()
 		if _, ok := all[len(all)-1].ContextMap()["similar_lines_left_out"]; !ok {
@@ -92,9 +92,9 @@ func TestLogIsLimitedUnderChurn(t *testing.T) {
 }
 
 func TestTooManyPingsAreExplained(t *testing.T) {
-	logged(t, Settings{KeepaliveTime: 10 * time.Second}, func(f *fleet, g *fakeGRPC, logs *observer.ObservedLogs) {
+	logged(t, Settings{KeepaliveTime: 10 * time.Second}, func(b *balancer, g *fakeGRPC, logs *observer.ObservedLogs) {
 		g.open = true
-		f.list("10.0.0.1:9001")
+		b.list("10.0.0.1:9001")
 		time.Sleep(time.Second)
 		g.sub("10.0.0.1:9001").conn.TooManyPings()
 		synctest.Wait()

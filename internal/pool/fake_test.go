@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/resolver"
 
@@ -28,10 +28,10 @@ func newRandom(seed uint64) func() uint64 {
 	}
 }
 
-// fakeGRPC stands in for the grpc.ClientConn under a fleet: SubConns that dial nothing and change
+// fakeGRPC stands in for the grpc.ClientConn under a balancer: SubConns that dial nothing and change
 // their state when told to.
 type fakeGRPC struct {
-	balancer.ClientConn
+	grpcbalancer.ClientConn
 
 	mu      sync.Mutex
 	subs    map[string]*fakeSub // the live one per address
@@ -41,19 +41,19 @@ type fakeGRPC struct {
 	probes  map[string]int          // questions whether it is alive, per address
 	frozen  map[string]bool         // those that do not answer
 	pickers int
-	state   balancer.State
+	state   grpcbalancer.State
 	open    bool          // dials succeed
 	takes   time.Duration // so long
 }
 
 type fakeSub struct {
-	balancer.SubConn
+	grpcbalancer.SubConn
 
 	grpc   *fakeGRPC
 	addr   string
 	conn   *conn
 	lost   chan struct{} // closed when the connection breaks
-	listen func(balancer.SubConnState)
+	listen func(grpcbalancer.SubConnState)
 	down   bool
 	state  connectivity.State
 }
@@ -63,7 +63,7 @@ func newFakeGRPC() *fakeGRPC {
 		watches: make(map[string][]*fakeWatch), probes: make(map[string]int), frozen: make(map[string]bool)}
 }
 
-func (g *fakeGRPC) NewSubConn(addrs []resolver.Address, opts balancer.NewSubConnOptions) (balancer.SubConn, error) {
+func (g *fakeGRPC) NewSubConn(addrs []resolver.Address, opts grpcbalancer.NewSubConnOptions) (grpcbalancer.SubConn, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	sub := &fakeSub{grpc: g, addr: addrs[0].Addr, listen: opts.StateListener}
@@ -74,14 +74,14 @@ func (g *fakeGRPC) NewSubConn(addrs []resolver.Address, opts balancer.NewSubConn
 	return sub, nil
 }
 
-func (g *fakeGRPC) UpdateState(s balancer.State) {
+func (g *fakeGRPC) UpdateState(s grpcbalancer.State) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.state = s
 	g.pickers++
 }
 
-// Connect is called with the fleet locked, so events come from elsewhere, as in grpc.
+// Connect is called with the balancer locked, so events come from elsewhere, as in grpc.
 func (s *fakeSub) Connect() {
 	s.grpc.mu.Lock()
 	defer s.grpc.mu.Unlock()
@@ -109,7 +109,7 @@ func (s *fakeSub) become(state connectivity.State, err error) {
 	s.grpc.mu.Lock()
 	s.state = state
 	s.grpc.mu.Unlock()
-	s.listen(balancer.SubConnState{ConnectivityState: state, ConnectionError: err})
+	s.listen(grpcbalancer.SubConnState{ConnectivityState: state, ConnectionError: err})
 }
 
 // lose breaks the connection if there is one.
@@ -148,11 +148,11 @@ func (g *fakeGRPC) pickerCount() int {
 }
 
 // pick has a call picked by the present picker.
-func (g *fakeGRPC) pick(ctx context.Context) (addr string, done func(balancer.DoneInfo), err error) {
+func (g *fakeGRPC) pick(ctx context.Context) (addr string, done func(grpcbalancer.DoneInfo), err error) {
 	g.mu.Lock()
 	picker := g.state.Picker
 	g.mu.Unlock()
-	res, err := picker.Pick(balancer.PickInfo{Ctx: ctx})
+	res, err := picker.Pick(grpcbalancer.PickInfo{Ctx: ctx})
 	if err != nil {
 		return "", nil, err
 	}
@@ -160,36 +160,36 @@ func (g *fakeGRPC) pick(ctx context.Context) (addr string, done func(balancer.Do
 	return sub.addr, res.Done, nil
 }
 
-// startFleet runs a fleet over a fake grpc until the test ends.
-func startFleet(t testing.TB, s Settings) (*fleet, *fakeGRPC) {
+// startBalancer runs a balancer over a fake grpc until the test ends.
+func startBalancer(t testing.TB, s Settings) (*balancer, *fakeGRPC) {
 	t.Helper()
 	s, err := s.withDefaults()
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, g := newFleet("user.rpc", s, zap.NewNop(), newRandom(1)), newFakeGRPC()
-	f.attach(g)
+	b, g := newBalancer("user.rpc", s, zap.NewNop(), newRandom(1)), newFakeGRPC()
+	b.attach(g)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		f.run()
+		b.run()
 	}()
 	t.Cleanup(func() {
-		f.lock()
-		f.finish()
-		f.publishAndUnlock()
+		b.lock()
+		b.finish()
+		b.publishAndUnlock()
 		<-ended
-		f.work.Wait()
+		b.work.Wait()
 	})
-	return f, g
+	return b, g
 }
 
-func (f *fleet) list(addrs ...string) { f.onFeed(synced(instances(addrs...)...)) }
+func (b *balancer) list(addrs ...string) { b.onFeed(synced(instances(addrs...)...)) }
 
-func (f *fleet) weighted(weights map[string]uint32) {
+func (b *balancer) weighted(weights map[string]uint32) {
 	var list []discovery.Endpoint
 	for addr, w := range weights {
 		list = append(list, discovery.Endpoint{ID: addr, Addr: addr, Weight: w})
 	}
-	f.onFeed(synced(list...))
+	b.onFeed(synced(list...))
 }

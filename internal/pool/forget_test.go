@@ -12,14 +12,14 @@ import (
 // minutes later.
 func TestForgottenEndpointsFreeTheirMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{DrainTimeout: time.Hour})
+		b, g := startBalancer(t, Settings{DrainTimeout: time.Hour})
 		g.open = true
-		f.list("stays", "goes")
+		b.list("stays", "goes")
 		time.Sleep(time.Second)
-		f.lock()
-		goes, stays := weak.Make(f.endpoints["goes"]), weak.Make(f.endpoints["stays"])
-		f.publishAndUnlock()
-		f.list("stays")
+		b.lock()
+		goes, stays := weak.Make(b.endpoints["goes"]), weak.Make(b.endpoints["stays"])
+		b.publishAndUnlock()
+		b.list("stays")
 		time.Sleep(time.Minute)
 		runtime.GC()
 		runtime.GC()

@@ -20,13 +20,13 @@ func nearlyFull(n int64, limit uint32) bool { return 4*n >= 3*int64(limit) }
 
 // wantMore asks for another connection. It is on the way of a call, so it leaves the work to run.
 //
-// Called on the call path; takes no lock of the fleet.
-func (f *fleet) wantMore(ep *endpoint, now int64) {
+// Called on the call path; takes no lock of the balancer.
+func (b *balancer) wantMore(ep *endpoint, now int64) {
 	if !ep.growing.CompareAndSwap(false, true) {
 		return
 	}
 	ep.growUntil.Store(now + int64(growWait))
-	if !f.ask(func() { f.grow(ep) }) {
+	if !b.ask(func() { b.grow(ep) }) {
 		ep.growUntil.Store(0)
 		ep.growing.Store(false)
 	}
@@ -34,35 +34,35 @@ func (f *fleet) wantMore(ep *endpoint, now int64) {
 
 // grow adds a connection to an endpoint, up to the configured maximum.
 //
-// Caller must hold f.mu.
-func (f *fleet) grow(ep *endpoint) {
+// Caller must hold b.mu.
+func (b *balancer) grow(ep *endpoint) {
 	if !ep.inUse {
 		ep.growing.Store(false) // it may come back
-		f.notGrown(ep)
+		b.notGrown(ep)
 		return
 	}
-	if len(ep.conns) >= f.settings.MaxConnections {
+	if len(ep.conns) >= b.settings.MaxConnections {
 		ep.growUntil.Store(0) // growing stays: there is no use in asking again
-		f.changed(true)       // some may wait
+		b.changed(true)       // some may wait
 		return
 	}
-	f.dial(f.newConn(ep))
+	b.dial(b.newConn(ep))
 	now := time.Now()
-	f.at(now.Add(growWait), func() { f.changed(true) })
-	f.at(now.Add(shrinkAfter), func() { f.shrink(ep) })
+	b.at(now.Add(growWait), func() { b.changed(true) })
+	b.at(now.Add(shrinkAfter), func() { b.shrink(ep) })
 }
 
 // grown lets an endpoint ask for more connections once all it has are up. With as many as it may
 // have, calls wait for no other one.
 //
-// Caller must hold f.mu.
-func (f *fleet) grown(ep *endpoint) {
+// Caller must hold b.mu.
+func (b *balancer) grown(ep *endpoint) {
 	for _, c := range ep.conns {
 		if c.state != connectivity.Ready {
 			return
 		}
 	}
-	if len(ep.conns) < f.settings.MaxConnections {
+	if len(ep.conns) < b.settings.MaxConnections {
 		ep.growing.Store(false)
 	} else {
 		ep.growUntil.Store(0)
@@ -72,19 +72,19 @@ func (f *fleet) grown(ep *endpoint) {
 // notGrown lets calls that wait for another connection queue on those there are: it could not be
 // made.
 //
-// Caller must hold f.mu.
-func (f *fleet) notGrown(ep *endpoint) {
+// Caller must hold b.mu.
+func (b *balancer) notGrown(ep *endpoint) {
 	if ep.growUntil.Swap(0) > 0 {
-		f.changed(true)
+		b.changed(true)
 	}
 }
 
 // shrink takes away a connection that was added if the others have room enough for everything, and
 // keeps looking until there are no more than configured.
 //
-// Caller must hold f.mu.
-func (f *fleet) shrink(ep *endpoint) {
-	if !ep.inUse || len(ep.conns) <= f.settings.Connections {
+// Caller must hold b.mu.
+func (b *balancer) shrink(ep *endpoint) {
+	if !ep.inUse || len(ep.conns) <= b.settings.Connections {
 		return
 	}
 	var (
@@ -105,8 +105,8 @@ func (f *fleet) shrink(ep *endpoint) {
 		}
 	}
 	if 2*calls < room-int64(idlest.limit.Load()) || calls == 0 {
-		f.drop(idlest)
-		f.refresh(ep)
+		b.drop(idlest)
+		b.refresh(ep)
 	}
-	f.at(time.Now().Add(shrinkAfter), func() { f.shrink(ep) })
+	b.at(time.Now().Add(shrinkAfter), func() { b.shrink(ep) })
 }

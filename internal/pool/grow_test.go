@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
 )
 
@@ -77,12 +77,12 @@ func claim(t *testing.T, g *fakeGRPC, n int) (waiting int) {
 
 func TestFullConnections(t *testing.T) {
 	const limit = 10
-	setup := func(t *testing.T, s Settings, addrs ...string) (*fleet, *fakeGRPC) {
-		f, g := startFleet(t, s)
+	setup := func(t *testing.T, s Settings, addrs ...string) (*balancer, *fakeGRPC) {
+		b, g := startBalancer(t, s)
 		g.open = true
-		f.list(addrs...)
+		b.list(addrs...)
 		time.Sleep(time.Second)
-		for _, ep := range f.endpoints {
+		for _, ep := range b.endpoints {
 			for _, c := range ep.conns {
 				c.limit.Store(limit)
 			}
@@ -90,7 +90,7 @@ func TestFullConnections(t *testing.T) {
 		g.mu.Lock()
 		g.open = false // further connections stay under way
 		g.mu.Unlock()
-		return f, g
+		return b, g
 	}
 	t.Run("calls wait for the next connection", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -154,10 +154,10 @@ func TestFullConnections(t *testing.T) {
 	})
 	t.Run("nor for more than the maximum once that is up", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			f, g := setup(t, Settings{MaxConnections: 2}, "a")
+			b, g := setup(t, Settings{MaxConnections: 2}, "a")
 			claim(t, g, limit+3)
 			synctest.Wait()
-			for _, c := range f.endpoints["a"].conns {
+			for _, c := range b.endpoints["a"].conns {
 				c.limit.Store(limit)
 			}
 			g.sub("a").become(connectivity.Ready, nil)
@@ -169,14 +169,14 @@ func TestFullConnections(t *testing.T) {
 	})
 	t.Run("another instance has room", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			f, g := setup(t, Settings{Balance: BalanceRoundRobin}, "a", "b")
-			for f.endpoints["a"].InFlight.Load() < limit {
+			b, g := setup(t, Settings{Balance: BalanceRoundRobin}, "a", "b")
+			for b.endpoints["a"].InFlight.Load() < limit {
 				addr, done, err := g.pick(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
 				if addr == "b" {
-					done(balancer.DoneInfo{BytesSent: true})
+					done(grpcbalancer.DoneInfo{BytesSent: true})
 				}
 			}
 			for range limit {
@@ -188,8 +188,8 @@ func TestFullConnections(t *testing.T) {
 	})
 	t.Run("what was added goes again", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			f, g := setup(t, Settings{}, "a")
-			var ends []func(balancer.DoneInfo)
+			b, g := setup(t, Settings{}, "a")
+			var ends []func(grpcbalancer.DoneInfo)
 			for range limit {
 				_, done, err := g.pick(t.Context())
 				if err != nil {
@@ -200,15 +200,15 @@ func TestFullConnections(t *testing.T) {
 			synctest.Wait()
 			g.sub("a").become(connectivity.Ready, nil)
 			time.Sleep(shrinkAfter + time.Second)
-			if n := len(f.endpoints["a"].conns); n != 2 {
+			if n := len(b.endpoints["a"].conns); n != 2 {
 				t.Fatalf("%d connections while the calls go on, want 2", n)
 			}
 			for _, end := range ends {
-				end(balancer.DoneInfo{BytesSent: true})
+				end(grpcbalancer.DoneInfo{BytesSent: true})
 			}
 			time.Sleep(shrinkAfter)
 			synctest.Wait()
-			if n := len(f.endpoints["a"].conns); n != 1 {
+			if n := len(b.endpoints["a"].conns); n != 1 {
 				t.Errorf("%d connections are left, want 1", n)
 			}
 		})
@@ -218,33 +218,33 @@ func TestFullConnections(t *testing.T) {
 // A connection that is being added is dropped when its instance vanishes from the registry. The
 // next one must not be forgotten.
 func TestMoreConnectionsAfterOneWasDropped(t *testing.T) {
-	for name, lose := range map[string]func(*fleet){
-		"the registration flaps": func(f *fleet) { f.list("b"); f.list("a", "b") },
-		"the instance is held":   func(f *fleet) { f.listHeld() },
+	for name, lose := range map[string]func(*balancer){
+		"the registration flaps": func(b *balancer) { b.list("b"); b.list("a", "b") },
+		"the instance is held":   func(b *balancer) { b.listHeld() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, g := startFleet(t, Settings{})
+				b, g := startBalancer(t, Settings{})
 				g.open = true
-				f.list("a", "b")
+				b.list("a", "b")
 				time.Sleep(time.Minute)
 				g.mu.Lock()
 				g.open = false // what is added stays under way
 				g.mu.Unlock()
-				ep := f.endpoints["a"]
+				ep := b.endpoints["a"]
 				ep.conns[0].limit.Store(10)
-				f.wantMore(ep, f.clock())
+				b.wantMore(ep, b.clock())
 				synctest.Wait()
 				if n := len(ep.conns); n != 2 {
 					t.Fatalf("%d connections before, want 2", n)
 				}
-				lose(f)
+				lose(b)
 				time.Sleep(500 * time.Millisecond)
 				synctest.Wait()
 				if n := len(ep.conns); n != 1 {
 					t.Fatalf("%d connections then, want 1", n)
 				}
-				f.wantMore(ep, f.clock())
+				b.wantMore(ep, b.clock())
 				synctest.Wait()
 				if n := len(ep.conns); n != 2 {
 					t.Errorf("%d connections after, want 2", n)
@@ -257,18 +257,18 @@ func TestMoreConnectionsAfterOneWasDropped(t *testing.T) {
 // Of two connections, of which one is down, the one that is up stays.
 func TestAddedConnectionIsNotKeptForOneThatIsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{})
+		b, g := startBalancer(t, Settings{})
 		g.open = true
-		f.list("a")
+		b.list("a")
 		time.Sleep(time.Minute)
-		ep := f.endpoints["a"]
-		f.wantMore(ep, f.clock())
+		ep := b.endpoints["a"]
+		b.wantMore(ep, b.clock())
 		time.Sleep(shrinkAfter - time.Second)
 		synctest.Wait()
 		g.mu.Lock()
 		g.open = false
 		g.mu.Unlock()
-		f.onConnState(ep.conns[0], balancer.SubConnState{ConnectivityState: connectivity.Idle})
+		b.onConnState(ep.conns[0], grpcbalancer.SubConnState{ConnectivityState: connectivity.Idle})
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if len(ep.conns) != 1 || ep.conns[0].state != connectivity.Ready {

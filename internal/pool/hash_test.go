@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 
 	"github.com/caddy-grpc/gateway/internal/pool/balance"
 )
@@ -21,7 +21,7 @@ func homes(t *testing.T, g *fakeGRPC, n int) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		done(balancer.DoneInfo{BytesSent: true})
+		done(grpcbalancer.DoneInfo{BytesSent: true})
 		addrs[i] = addr
 	}
 	return addrs
@@ -38,22 +38,22 @@ func counts(addrs []string) map[string]int {
 func TestHash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const keys = 20_000
-		f, g := startFleet(t, Settings{Balance: BalanceHash})
+		b, g := startBalancer(t, Settings{Balance: BalanceHash})
 		g.open = true
 		equal := map[string]uint32{"a": 1, "b": 1, "c": 1, "d": 1}
-		f.weighted(equal)
+		b.weighted(equal)
 		time.Sleep(time.Minute)
 		before := homes(t, g, keys)
 		wantShares(t, counts(before), equal, 0.1)
 
-		f.list("a", "b", "d")
+		b.list("a", "b", "d")
 		time.Sleep(time.Second)
 		for i, addr := range homes(t, g, keys) {
 			if before[i] != "c" && addr != before[i] {
 				t.Fatalf("key %d moved from %s to %s though only c has gone", i, before[i], addr)
 			}
 		}
-		f.list("a", "b", "c", "d")
+		b.list("a", "b", "c", "d")
 		time.Sleep(time.Minute)
 		for i, addr := range homes(t, g, keys) {
 			if addr != before[i] {
@@ -61,7 +61,7 @@ func TestHash(t *testing.T) {
 			}
 		}
 		weights := map[string]uint32{"a": 1, "b": 2, "c": 3, "d": 4}
-		f.weighted(weights)
+		b.weighted(weights)
 		time.Sleep(time.Minute)
 		wantShares(t, counts(homes(t, g, keys)), weights, 0.1)
 	})
@@ -69,12 +69,12 @@ func TestHash(t *testing.T) {
 
 func TestHashOverflowsToOneOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{Balance: BalanceHash, MaxConnections: 1})
+		b, g := startBalancer(t, Settings{Balance: BalanceHash, MaxConnections: 1})
 		g.open = true
-		f.list("a", "b", "c", "d")
+		b.list("a", "b", "c", "d")
 		time.Sleep(time.Second)
 		home := homes(t, g, 1)[0]
-		f.endpoints[home].conns[0].limit.Store(1)
+		b.endpoints[home].conns[0].limit.Store(1)
 		ctx := WithHash(t.Context(), "user-0")
 		seen := make(map[string]int)
 		for range 50 {
@@ -87,7 +87,7 @@ func TestHashOverflowsToOneOther(t *testing.T) {
 		if len(seen) != 2 || seen[home] != 1 {
 			t.Errorf("calls went to %v, want one to %s and the rest to one other", seen, home)
 		}
-		if l := (&lease{Context: ctx, attempts: &attempts{tried: []*balance.Endpoint{&f.endpoints[home].Endpoint}}}); true {
+		if l := (&lease{Context: ctx, attempts: &attempts{tried: []*balance.Endpoint{&b.endpoints[home].Endpoint}}}); true {
 			if addr, _, err := g.pick(l); err != nil || addr == home {
 				t.Errorf("a retry went to %s, %v", addr, err)
 			}
@@ -97,10 +97,10 @@ func TestHashOverflowsToOneOther(t *testing.T) {
 
 func TestCallsWithoutAKeyAreSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{Balance: BalanceHash})
+		b, g := startBalancer(t, Settings{Balance: BalanceHash})
 		g.open = true
 		weights := map[string]uint32{"a": 1, "b": 1}
-		f.weighted(weights)
+		b.weighted(weights)
 		time.Sleep(time.Minute)
 		seen := make(map[string]int)
 		for range 4000 {
@@ -108,7 +108,7 @@ func TestCallsWithoutAKeyAreSpread(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			done(balancer.DoneInfo{BytesSent: true})
+			done(grpcbalancer.DoneInfo{BytesSent: true})
 			seen[addr]++
 		}
 		wantShares(t, seen, weights, 0.1)

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -20,8 +20,8 @@ import (
 // (https://github.com/grpc/grpc/blob/master/doc/health-checking.md): one Watch stream on each
 // connection. grpc-go has the same for its own policies, but tells a policy neither that a server
 // does not implement the service nor what it answered, and waits up to two minutes before it asks
-// again. So the fleet watches by itself, on the means that grpc gives policies to call over one
-// SubConn (balancer.ProducerBuilder).
+// again. So the balancer watches by itself, on the means that grpc gives policies to call over one
+// SubConn (grpcbalancer.ProducerBuilder).
 
 // healthState is what is known of the health of a connection.
 type healthState int
@@ -32,7 +32,7 @@ const (
 	healthGood
 )
 
-// connHealth is a connection's health, and its watch. It belongs to the fleet's mutex.
+// connHealth is a connection's health, and its watch. It belongs to the balancer's mutex.
 type connHealth struct {
 	state healthState
 	text  string             // for operators
@@ -49,31 +49,31 @@ const healthBackoffMax = 30 * time.Second
 
 // usable tells whether calls may be given to the connection.
 //
-// Caller must hold f.mu.
-func (f *fleet) usable(c *conn) bool {
-	return c.state == connectivity.Ready && (!f.settings.HealthCheck || c.health.state == healthGood)
+// Caller must hold b.mu.
+func (b *balancer) usable(c *conn) bool {
+	return c.state == connectivity.Ready && (!b.settings.HealthCheck || c.health.state == healthGood)
 }
 
 // checkHealth begins to watch a connection that has come up, and ends the watch of one that is not
 // up any more: a server that shuts down gracefully waits for its end.
 //
-// Caller must hold f.mu.
-func (f *fleet) checkHealth(c *conn) {
+// Caller must hold b.mu.
+func (b *balancer) checkHealth(c *conn) {
 	c.endHealth()
-	if !f.settings.HealthCheck || c.state != connectivity.Ready {
+	if !b.settings.HealthCheck || c.state != connectivity.Ready {
 		return
 	}
 	on := c.rpc()
 	if on == nil {
 		return
 	}
-	ctx, stop := context.WithCancel(f.life)
+	ctx, stop := context.WithCancel(b.life)
 	c.health = connHealth{text: healthNoAnswer, stop: stop}
-	w := &healthWatch{fleet: f, conn: c, ctx: ctx, on: on}
-	f.work.Go(w.run)
+	w := &healthWatch{balancer: b, conn: c, ctx: ctx, on: on}
+	b.work.Go(w.run)
 }
 
-// Caller must hold f.mu.
+// Caller must hold b.mu.
 func (c *conn) endHealth() {
 	if c.health.stop != nil {
 		c.health.stop()
@@ -94,15 +94,15 @@ func (c *conn) rpc() grpc.ClientConnInterface {
 type connOfSubConn struct{}
 
 // Build is called by grpc.
-func (connOfSubConn) Build(cc any) (balancer.Producer, func()) { return cc, func() {} }
+func (connOfSubConn) Build(cc any) (grpcbalancer.Producer, func()) { return cc, func() {} }
 
 // healthWatch watches one connection, in a goroutine of its own.
 type healthWatch struct {
-	fleet  *fleet
-	conn   *conn
-	ctx    context.Context
-	on     grpc.ClientConnInterface
-	failed int // streams in a row that ended without an answer
+	balancer *balancer
+	conn     *conn
+	ctx      context.Context
+	on       grpc.ClientConnInterface
+	failed   int // streams in a row that ended without an answer
 }
 
 func (w *healthWatch) run() {
@@ -134,12 +134,12 @@ func (w *healthWatch) run() {
 
 // pause before the next stream: that between attempts to connect, growing, with 20 % jitter.
 func (w *healthWatch) pause() time.Duration {
-	d := w.fleet.settings.BackoffBase
+	d := w.balancer.settings.BackoffBase
 	for i := 1; i < w.failed && d < healthBackoffMax; i++ {
 		d = d * 8 / 5
 	}
 	d = min(d, healthBackoffMax)
-	return d - d/5 + time.Duration(balance.Below(uint32(w.fleet.random()), int(2*d/5)))
+	return d - d/5 + time.Duration(balance.Below(uint32(w.balancer.random()), int(2*d/5)))
 }
 
 // watch is one stream, from its start to its end.
@@ -152,7 +152,7 @@ func (w *healthWatch) watch() (answers int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if s.SendMsg(&healthpb.HealthCheckRequest{Service: w.fleet.settings.HealthService}) == nil {
+	if s.SendMsg(&healthpb.HealthCheckRequest{Service: w.balancer.settings.HealthService}) == nil {
 		_ = s.CloseSend() // if this fails, so will receiving, with the reason
 	}
 	for {
@@ -171,38 +171,38 @@ func (w *healthWatch) watch() (answers int, err error) {
 
 // report takes over what the watch has found out.
 func (w *healthWatch) report(state healthState, text string) {
-	f, c := w.fleet, w.conn
-	f.lock()
-	defer f.publishAndUnlock()
+	b, c := w.balancer, w.conn
+	b.lock()
+	defer b.publishAndUnlock()
 	if w.ctx.Err() != nil {
 		return // the connection has gone, or was made anew
 	}
 	before := c.health
 	c.health.state, c.health.text = state, text
 	switch {
-	case text == healthUnimplemented && !f.noHealth:
-		f.noHealth = true
-		f.events.noHealth(c.endpoint.addr)
+	case text == healthUnimplemented && !b.noHealth:
+		b.noHealth = true
+		b.events.noHealth(c.endpoint.addr)
 	case state == healthBad:
-		f.lastUnhealthy = errors.New("health check: " + text)
+		b.lastUnhealthy = errors.New("health check: " + text)
 		if before.state != healthBad {
-			f.events.unhealthy(c.endpoint.addr, text)
+			b.events.unhealthy(c.endpoint.addr, text)
 		}
 	case before.state == healthBad:
-		f.events.healthy(c.endpoint.addr)
+		b.events.healthy(c.endpoint.addr)
 	}
 	if state != before.state {
 		// The connections that are up have not changed, so calls that are in flight go on; new ones
 		// must not come.
-		f.changed(state == healthBad)
-		f.refresh(c.endpoint)
+		b.changed(state == healthBad)
+		b.refresh(c.endpoint)
 	}
 }
 
 // health is that of the endpoint for operators: the best of its connections'; "" when none is up,
 // or nothing is checked.
 //
-// Caller must hold f.mu.
+// Caller must hold b.mu.
 func (ep *endpoint) health() string {
 	var best connHealth
 	for _, c := range ep.conns {

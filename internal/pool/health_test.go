@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/zap/zaptest/observer"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -29,7 +29,7 @@ type fakeWatch struct {
 	answers chan any
 }
 
-func (s *fakeSub) GetOrBuildProducer(b balancer.ProducerBuilder) (balancer.Producer, func()) {
+func (s *fakeSub) GetOrBuildProducer(b grpcbalancer.ProducerBuilder) (grpcbalancer.Producer, func()) {
 	return b.Build(fakeHealthConn{s})
 }
 
@@ -114,7 +114,7 @@ func (g *fakeGRPC) picked(t *testing.T) (addrs []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		done(balancer.DoneInfo{BytesSent: true})
+		done(grpcbalancer.DoneInfo{BytesSent: true})
 		if !slices.Contains(addrs, addr) {
 			addrs = append(addrs, addr)
 		}
@@ -158,9 +158,9 @@ func TestHealthCheck(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, g := startFleet(t, Settings{HealthCheck: true, HealthService: "user.v1.UserService"})
+				b, g := startBalancer(t, Settings{HealthCheck: true, HealthService: "user.v1.UserService"})
 				g.open = true
-				f.list("a", "b")
+				b.list("a", "b")
 				g.answer("b", serving)
 				for _, a := range tt.a {
 					if d, ok := a.(time.Duration); ok {
@@ -171,7 +171,7 @@ func TestHealthCheck(t *testing.T) {
 				}
 				time.Sleep(flushEvery)
 				synctest.Wait()
-				e := f.snapshot().Endpoints[0]
+				e := b.snapshot().Endpoints[0]
 				if string(e.State) != tt.state || e.Health != tt.health {
 					t.Errorf("state is %s, health %q; want %s, %q", e.State, e.Health, tt.state, tt.health)
 				}
@@ -184,7 +184,7 @@ func TestHealthCheck(t *testing.T) {
 				if got := g.watches["a"][0].service; got != "user.v1.UserService" {
 					t.Errorf("asked for %q", got)
 				}
-				checkBooks(t, f)
+				checkBooks(t, b)
 			})
 		})
 	}
@@ -192,23 +192,23 @@ func TestHealthCheck(t *testing.T) {
 
 func TestHealthIsNotAskedForUnlessConfigured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{})
+		b, g := startBalancer(t, Settings{})
 		g.open = true
-		f.list("a")
+		b.list("a")
 		time.Sleep(time.Second)
-		if n := g.watched("a"); n != 0 || f.states() != "a READY" {
-			t.Errorf("%d watches, states %s", n, f.states())
+		if n := g.watched("a"); n != 0 || b.states() != "a READY" {
+			t.Errorf("%d watches, states %s", n, b.states())
 		}
 	})
 }
 
 func TestWithoutHealthyInstancesCallsFailAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{HealthCheck: true})
+		b, g := startBalancer(t, Settings{HealthCheck: true})
 		g.open = true
-		f.list("a", "b")
+		b.list("a", "b")
 		g.answer("a", notServing)
-		if _, _, err := g.pick(t.Context()); !errors.Is(err, balancer.ErrNoSubConnAvailable) {
+		if _, _, err := g.pick(t.Context()); !errors.Is(err, grpcbalancer.ErrNoSubConnAvailable) {
 			t.Errorf("while b has not answered the call ended with %v, want it to wait", err)
 		}
 		g.answer("b", notServing)
@@ -228,9 +228,9 @@ func TestWithoutHealthyInstancesCallsFailAtOnce(t *testing.T) {
 // it: a server that stops gracefully waits for that.
 func TestHealthWatchLivesWithItsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{HealthCheck: true})
+		b, g := startBalancer(t, Settings{HealthCheck: true})
 		g.open = true
-		f.list("a")
+		b.list("a")
 		g.answer("a", serving)
 		time.Sleep(time.Minute)
 		g.sub("a").lose()
@@ -238,14 +238,14 @@ func TestHealthWatchLivesWithItsConnection(t *testing.T) {
 		if g.watches["a"][0].ctx.Err() == nil {
 			t.Error("the watch of a connection that is gone goes on")
 		}
-		if got := f.states(); got != "a CONNECTING" {
+		if got := b.states(); got != "a CONNECTING" {
 			t.Errorf("before the new connection has answered: %s", got)
 		}
 		g.answer("a", serving)
-		if got := f.states(); got != "a READY" || g.watched("a") != 2 {
+		if got := b.states(); got != "a READY" || g.watched("a") != 2 {
 			t.Errorf("after it: %s, %d watches", got, g.watched("a"))
 		}
-		f.list()
+		b.list()
 		time.Sleep(time.Minute)
 		if g.watches["a"][1].ctx.Err() == nil {
 			t.Error("the watch of an instance that was removed goes on")
@@ -255,9 +255,9 @@ func TestHealthWatchLivesWithItsConnection(t *testing.T) {
 
 func TestHealthWatchBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{HealthCheck: true})
+		b, g := startBalancer(t, Settings{HealthCheck: true})
 		g.open = true
-		f.list("a")
+		b.list("a")
 		for range 100 {
 			g.answer("a", status.Error(codes.Internal, "broken"))
 			for before := g.watched("a"); g.watched("a") == before; {
@@ -265,16 +265,16 @@ func TestHealthWatchBacksOff(t *testing.T) {
 				synctest.Wait()
 			}
 		}
-		if took, low := f.clock(), int64(90*healthBackoffMax*4/5); took < low {
+		if took, low := b.clock(), int64(90*healthBackoffMax*4/5); took < low {
 			t.Errorf("a hundred attempts took %v", time.Duration(took))
 		}
 	})
 }
 
 func TestLogTellsOfHealth(t *testing.T) {
-	logged(t, Settings{HealthCheck: true}, func(f *fleet, g *fakeGRPC, logs *observer.ObservedLogs) {
+	logged(t, Settings{HealthCheck: true}, func(b *balancer, g *fakeGRPC, logs *observer.ObservedLogs) {
 		g.open = true
-		f.list("a", "b", "c")
+		b.list("a", "b", "c")
 		time.Sleep(time.Second)
 		logs.TakeAll()
 		g.answer("a", notServing)

@@ -19,8 +19,8 @@ const (
 	massLossOf = 4
 )
 
-// holding is what a fleet knows of endpoints that vanished from the registry. It belongs to the
-// fleet's mutex.
+// holding is what a balancer knows of endpoints that vanished from the registry. It belongs to the
+// balancer's mutex.
 type holding struct {
 	time   time.Duration        // State.Hold; 0: nothing is held
 	lost   map[string]time.Time // addresses that vanished within lossWindow and are not held
@@ -89,9 +89,9 @@ func (h *holding) suspicious(registered int) bool {
 }
 
 // withdraw takes over which addresses were taken out of the registry on purpose, and lets those go that are held.
-// Caller must hold f.mu.
-func (f *fleet) withdraw(list []discovery.Endpoint, what *changes) {
-	h := &f.hold
+// Caller must hold b.mu.
+func (b *balancer) withdraw(list []discovery.Endpoint, what *changes) {
+	h := &b.hold
 	h.withdrawn = nil
 	if len(list) == 0 {
 		return
@@ -100,10 +100,10 @@ func (f *fleet) withdraw(list []discovery.Endpoint, what *changes) {
 	for _, e := range list {
 		h.withdrawn[e.Addr] = struct{}{}
 		delete(h.lost, e.Addr)
-		if ep := f.endpoints[e.Addr]; ep != nil && ep.held {
-			f.unhold(ep)
+		if ep := b.endpoints[e.Addr]; ep != nil && ep.held {
+			b.unhold(ep)
 			what.removed.add(ep.addr)
-			f.remove(ep)
+			b.remove(ep)
 		}
 	}
 }
@@ -111,113 +111,113 @@ func (f *fleet) withdraw(list []discovery.Endpoint, what *changes) {
 // lose takes endpoints whose last registration is gone out of use, or holds those that are
 // connected.
 //
-// Caller must hold f.mu.
-func (f *fleet) lose(gone []*endpoint, what *changes) {
+// Caller must hold b.mu.
+func (b *balancer) lose(gone []*endpoint, what *changes) {
 	if len(gone) == 0 {
 		return
 	}
-	if now := time.Now(); f.hold.time > 0 {
-		f.hold.note(gone, now)
-		if f.hold.suspicious(f.registered) {
+	if now := time.Now(); b.hold.time > 0 {
+		b.hold.note(gone, now)
+		if b.hold.suspicious(b.registered) {
 			// Also those that vanished one by one shortly before.
-			for addr := range f.hold.lost {
-				if ep := f.endpoints[addr]; ep != nil && ep.connected && !ep.cut.Load() {
-					f.keep(ep, now)
+			for addr := range b.hold.lost {
+				if ep := b.endpoints[addr]; ep != nil && ep.connected && !ep.cut.Load() {
+					b.keep(ep, now)
 					what.held.add(addr)
 				}
 			}
-			f.watchHeld()
+			b.watchHeld()
 		}
 	}
 	for _, ep := range gone {
 		if !ep.held {
 			what.removed.add(ep.addr)
-			f.remove(ep)
+			b.remove(ep)
 		}
 	}
 }
 
 // remove takes an endpoint out of use that is neither registered nor held.
 //
-// Caller must hold f.mu.
-func (f *fleet) remove(ep *endpoint) {
-	f.unrank(ep)
+// Caller must hold b.mu.
+func (b *balancer) remove(ep *endpoint) {
+	b.unrank(ep)
 	switch {
 	case ep.inUse:
-		f.drain(ep)
+		b.drain(ep)
 	case !ep.draining.Load(): // it was not in the subset
-		f.forget(ep)
+		b.forget(ep)
 	}
 }
 
 // keep holds an endpoint that has no registration any more, on the connections that it has.
 //
-// Caller must hold f.mu.
-func (f *fleet) keep(ep *endpoint, now time.Time) {
+// Caller must hold b.mu.
+func (b *balancer) keep(ep *endpoint, now time.Time) {
 	if !ep.inUse {
-		f.use(ep)
-		if f.settings.Subset > 0 {
-			f.rank(ep)
-			f.subset.members = append(f.subset.members, ep)
+		b.use(ep)
+		if b.settings.Subset > 0 {
+			b.rank(ep)
+			b.subset.members = append(b.subset.members, ep)
 		}
 	}
-	delete(f.hold.lost, ep.addr)
-	f.hold.held++
+	delete(b.hold.lost, ep.addr)
+	b.hold.held++
 	ep.held = true
 	ep.since = now
-	ep.heldUntil = f.hold.clock.at(now) + f.hold.time
-	f.hold.queue = append(f.hold.queue, heldEntry{ep.addr, ep.heldUntil})
-	f.dropUnready(ep)
-	f.refresh(ep)
+	ep.heldUntil = b.hold.clock.at(now) + b.hold.time
+	b.hold.queue = append(b.hold.queue, heldEntry{ep.addr, ep.heldUntil})
+	b.dropUnready(ep)
+	b.refresh(ep)
 }
 
 // unhold ends the holding, in whatever way.
 //
-// Caller must hold f.mu.
-func (f *fleet) unhold(ep *endpoint) {
+// Caller must hold b.mu.
+func (b *balancer) unhold(ep *endpoint) {
 	if ep.held {
 		ep.held = false
-		f.hold.held--
+		b.hold.held--
 	}
 }
 
 // losesHold lets a held endpoint go that has lost its last connection.
 //
-// Caller must hold f.mu.
-func (f *fleet) losesHold(ep *endpoint) {
+// Caller must hold b.mu.
+func (b *balancer) losesHold(ep *endpoint) {
 	if ep.held && !ep.connected {
-		f.unhold(ep)
-		f.remove(ep)
-		f.events.heldLost(ep.addr)
+		b.unhold(ep)
+		b.remove(ep)
+		b.events.heldLost(ep.addr)
 	}
 }
 
 // watchHeld lets endpoints go when they have been absent for long enough, now and later. While the
 // registry is in trouble it waits for the next state.
 //
-// Caller must hold f.mu.
-func (f *fleet) watchHeld() {
-	h, now := &f.hold, time.Now()
+// Caller must hold b.mu.
+func (b *balancer) watchHeld() {
+	h, now := &b.hold, time.Now()
 	var released changes
 	for len(h.queue) > 0 {
 		next := h.queue[0]
-		if ep := f.endpoints[next.addr]; ep != nil && ep.held && ep.heldUntil == next.until {
+		if ep := b.endpoints[next.addr]; ep != nil && ep.held && ep.heldUntil == next.until {
 			if wait := next.until - h.clock.at(now); wait > 0 {
 				if h.clock.running && !h.due {
 					h.due = true
-					f.at(now.Add(wait), func() {
+					b.at(now.Add(wait), func() {
 						h.due = false
-						f.watchHeld()
+						b.watchHeld()
 					})
 				}
 				break
 			}
-			f.unhold(ep)
-			f.remove(ep)
+			b.unhold(ep)
+			b.remove(ep)
 			released.released.add(ep.addr)
 		}
 		h.queue[0] = heldEntry{}
 		h.queue = h.queue[1:]
 	}
-	f.events.changed(released, h.time)
+	b.events.changed(released, h.time)
 }

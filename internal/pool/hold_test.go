@@ -10,14 +10,14 @@ import (
 	"time"
 
 	"go.uber.org/zap/zaptest/observer"
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
 
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
 // listHeld is a list of a registry that is not always believed.
-func (f *fleet) listHeld(addrs ...string) { f.onFeed(holding60(addrs...)) }
+func (b *balancer) listHeld(addrs ...string) { b.onFeed(holding60(addrs...)) }
 
 func holding60(addrs ...string) discovery.State {
 	s := synced(instances(addrs...)...)
@@ -26,9 +26,9 @@ func holding60(addrs ...string) discovery.State {
 }
 
 // states are the endpoints by address, as "a READY, b held".
-func (f *fleet) states() string {
+func (b *balancer) states() string {
 	var all []string
-	for _, e := range f.snapshot().Endpoints {
+	for _, e := range b.snapshot().Endpoints {
 		all = append(all, e.Address+" "+string(e.State))
 	}
 	return strings.Join(all, ", ")
@@ -44,8 +44,8 @@ func hosts(n int) []string {
 }
 
 // inState says how many endpoints are in each state.
-func (f *fleet) inState(state string) (n int) {
-	for _, e := range f.snapshot().Endpoints {
+func (b *balancer) inState(state string) (n int) {
+	for _, e := range b.snapshot().Endpoints {
 		if string(e.State) == state {
 			n++
 		}
@@ -88,11 +88,11 @@ func TestMassLoss(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, g := startFleet(t, Settings{})
+				b, g := startBalancer(t, Settings{})
 				g.open = true
-				list := f.list
+				list := b.list
 				if tt.hold {
-					list = f.listHeld
+					list = b.listHeld
 				}
 				list(tt.first...)
 				time.Sleep(time.Minute)
@@ -102,10 +102,10 @@ func TestMassLoss(t *testing.T) {
 					time.Sleep(applyEvery)
 					synctest.Wait()
 				}
-				if got := f.inState("held"); got != tt.held || f.snapshot().Held != got {
-					t.Errorf("%d are held, the snapshot says %d, want %d: %s", got, f.snapshot().Held, tt.held, f.states())
+				if got := b.inState("held"); got != tt.held || b.snapshot().Held != got {
+					t.Errorf("%d are held, the snapshot says %d, want %d: %s", got, b.snapshot().Held, tt.held, b.states())
 				}
-				checkBooks(t, f)
+				checkBooks(t, b)
 			})
 		})
 	}
@@ -118,63 +118,63 @@ func TestHeldInstances(t *testing.T) {
 	stale := func(s discovery.State) discovery.State { s.Stale = true; return s }
 	tests := []struct {
 		name string
-		then func(f *fleet, g *fakeGRPC)
+		then func(b *balancer, g *fakeGRPC)
 		held int
 	}{
-		{"59 seconds", func(*fleet, *fakeGRPC) { time.Sleep(59 * time.Second) }, 8},
-		{"61 seconds", func(*fleet, *fakeGRPC) { time.Sleep(61 * time.Second) }, 0},
-		{"an hour of trouble with the registry", func(f *fleet, _ *fakeGRPC) {
-			f.onFeed(trouble(holding60(all[:2]...)))
+		{"59 seconds", func(*balancer, *fakeGRPC) { time.Sleep(59 * time.Second) }, 8},
+		{"61 seconds", func(*balancer, *fakeGRPC) { time.Sleep(61 * time.Second) }, 0},
+		{"an hour of trouble with the registry", func(b *balancer, _ *fakeGRPC) {
+			b.onFeed(trouble(holding60(all[:2]...)))
 			time.Sleep(time.Hour)
 		}, 8},
-		{"an hour with a list that may be old", func(f *fleet, _ *fakeGRPC) {
-			f.onFeed(stale(holding60(all[:2]...)))
+		{"an hour with a list that may be old", func(b *balancer, _ *fakeGRPC) {
+			b.onFeed(stale(holding60(all[:2]...)))
 			time.Sleep(time.Hour)
 		}, 8},
-		{"trouble after 30 seconds, and 29 more after it", func(f *fleet, _ *fakeGRPC) {
+		{"trouble after 30 seconds, and 29 more after it", func(b *balancer, _ *fakeGRPC) {
 			time.Sleep(30 * time.Second)
-			f.onFeed(trouble(holding60(all[:2]...)))
+			b.onFeed(trouble(holding60(all[:2]...)))
 			time.Sleep(time.Hour)
-			f.listHeld(all[:2]...)
+			b.listHeld(all[:2]...)
 			time.Sleep(29 * time.Second)
 		}, 8},
-		{"trouble after 30 seconds, and 31 more after it", func(f *fleet, _ *fakeGRPC) {
+		{"trouble after 30 seconds, and 31 more after it", func(b *balancer, _ *fakeGRPC) {
 			time.Sleep(30 * time.Second)
-			f.onFeed(trouble(holding60(all[:2]...)))
+			b.onFeed(trouble(holding60(all[:2]...)))
 			time.Sleep(time.Hour)
-			f.listHeld(all[:2]...)
+			b.listHeld(all[:2]...)
 			time.Sleep(31 * time.Second)
 		}, 0},
-		{"two close their connection", func(_ *fleet, g *fakeGRPC) {
+		{"two close their connection", func(_ *balancer, g *fakeGRPC) {
 			g.sub("h5").lose()
 			g.sub("h6").lose()
 		}, 6},
-		{"three are registered again", func(f *fleet, _ *fakeGRPC) { f.listHeld(all[:5]...) }, 5},
-		{"all are registered again", func(f *fleet, _ *fakeGRPC) { f.listHeld(all...) }, 0},
-		{"vanished again later: held anew", func(f *fleet, _ *fakeGRPC) {
+		{"three are registered again", func(b *balancer, _ *fakeGRPC) { b.listHeld(all[:5]...) }, 5},
+		{"all are registered again", func(b *balancer, _ *fakeGRPC) { b.listHeld(all...) }, 0},
+		{"vanished again later: held anew", func(b *balancer, _ *fakeGRPC) {
 			time.Sleep(50 * time.Second)
-			f.listHeld(all...)
+			b.listHeld(all...)
 			time.Sleep(time.Second)
-			f.listHeld()
+			b.listHeld()
 			time.Sleep(50 * time.Second)
 		}, 10},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, g := startFleet(t, Settings{})
+				b, g := startBalancer(t, Settings{})
 				g.open = true
-				f.listHeld(all...)
+				b.listHeld(all...)
 				time.Sleep(time.Minute)
-				f.listHeld(all[:2]...)
+				b.listHeld(all[:2]...)
 				synctest.Wait()
-				tt.then(f, g)
+				tt.then(b, g)
 				time.Sleep(2 * applyEvery)
 				synctest.Wait()
-				if got := f.inState("held"); got != tt.held {
-					t.Errorf("%d are held, want %d: %s", got, tt.held, f.states())
+				if got := b.inState("held"); got != tt.held {
+					t.Errorf("%d are held, want %d: %s", got, tt.held, b.states())
 				}
-				checkBooks(t, f)
+				checkBooks(t, b)
 				for _, addr := range all {
 					if n := g.dialled(addr); n != 1 {
 						t.Errorf("%s was dialled %d times", addr, n)
@@ -187,16 +187,16 @@ func TestHeldInstances(t *testing.T) {
 
 func TestOnlyConnectedInstancesAreHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{})
-		f.listHeld(hosts(4)...)
+		b, g := startBalancer(t, Settings{})
+		b.listHeld(hosts(4)...)
 		synctest.Wait()
 		g.sub("h0").become(connectivity.Ready, nil)
 		g.sub("h1").refuse()
 		synctest.Wait()
-		f.listHeld()
+		b.listHeld()
 		time.Sleep(applyEvery)
 		synctest.Wait()
-		if got, want := f.states(), "h0 held, h1 draining, h2 draining, h3 draining"; got != want {
+		if got, want := b.states(), "h0 held, h1 draining, h2 draining, h3 draining"; got != want {
 			t.Errorf("states are %s, want %s", got, want)
 		}
 	})
@@ -204,18 +204,18 @@ func TestOnlyConnectedInstancesAreHeld(t *testing.T) {
 
 func TestCallsGoToHeldInstancesUntilTheyClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{Connections: 2})
+		b, g := startBalancer(t, Settings{Connections: 2})
 		g.open = true
-		f.listHeld("a")
+		b.listHeld("a")
 		time.Sleep(3 * time.Second)
 		first := g.sub("a")
-		f.listHeld()
+		b.listHeld()
 		time.Sleep(applyEvery)
 		synctest.Wait()
 		call := func() (string, error) {
 			addr, done, err := g.pick(t.Context())
 			if err == nil {
-				done(balancer.DoneInfo{BytesSent: true})
+				done(grpcbalancer.DoneInfo{BytesSent: true})
 			}
 			return addr, err
 		}
@@ -224,12 +224,12 @@ func TestCallsGoToHeldInstancesUntilTheyClose(t *testing.T) {
 		}
 		first.lose() // one of two connections
 		synctest.Wait()
-		if addr, err := call(); addr != "a" || err != nil || f.states() != "a held" {
-			t.Fatalf("with one connection left the call went to %q, %v; states %s", addr, err, f.states())
+		if addr, err := call(); addr != "a" || err != nil || b.states() != "a held" {
+			t.Fatalf("with one connection left the call went to %q, %v; states %s", addr, err, b.states())
 		}
-		f.lock()
-		second, _ := (*f.endpoints["a"].ready.Load())[0].sub.(*fakeSub)
-		f.publishAndUnlock()
+		b.lock()
+		second, _ := (*b.endpoints["a"].ready.Load())[0].sub.(*fakeSub)
+		b.publishAndUnlock()
 		second.lose()
 		time.Sleep(flushEvery)
 		synctest.Wait()
@@ -241,7 +241,7 @@ func TestCallsGoToHeldInstancesUntilTheyClose(t *testing.T) {
 			t.Errorf("dialled %d times, want twice: one that is gone is not dialled again", n)
 		}
 		time.Sleep(time.Minute)
-		if got := f.states(); got != "" {
+		if got := b.states(); got != "" {
 			t.Errorf("left over: %s", got)
 		}
 	})
@@ -251,11 +251,11 @@ func TestCallsGoToHeldInstancesUntilTheyClose(t *testing.T) {
 // nothing is left to call.
 func TestReleasedInstancesDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{})
+		b, g := startBalancer(t, Settings{})
 		g.open = true
-		f.listHeld("a")
+		b.listHeld("a")
 		time.Sleep(time.Second)
-		f.listHeld()
+		b.listHeld()
 		time.Sleep(59 * time.Second)
 		_, done, err := g.pick(t.Context())
 		if err != nil {
@@ -267,28 +267,28 @@ func TestReleasedInstancesDrain(t *testing.T) {
 			t.Errorf("a new call ended with %v, want that there are no instances", err)
 		}
 		time.Sleep(20 * time.Second)
-		if f.states() != "a draining" || g.sub("a") == nil {
-			t.Errorf("the connection is gone under a call: %s", f.states())
+		if b.states() != "a draining" || g.sub("a") == nil {
+			t.Errorf("the connection is gone under a call: %s", b.states())
 		}
-		done(balancer.DoneInfo{BytesSent: true})
+		done(grpcbalancer.DoneInfo{BytesSent: true})
 		synctest.Wait()
-		if f.states() != "" || g.sub("a") != nil {
-			t.Errorf("left over: %s", f.states())
+		if b.states() != "" || g.sub("a") != nil {
+			t.Errorf("left over: %s", b.states())
 		}
 	})
 }
 
 func TestLogTellsOfHeldInstances(t *testing.T) {
-	logged(t, Settings{}, func(f *fleet, g *fakeGRPC, logs *observer.ObservedLogs) {
+	logged(t, Settings{}, func(b *balancer, g *fakeGRPC, logs *observer.ObservedLogs) {
 		g.open = true
 		all := hosts(5)
-		f.listHeld(all...)
+		b.listHeld(all...)
 		time.Sleep(time.Second)
 		logs.TakeAll()
-		f.listHeld()
+		b.listHeld()
 		time.Sleep(time.Second)
 		g.sub("h0").lose()
-		f.listHeld("h1")
+		b.listHeld("h1")
 		time.Sleep(2 * time.Minute)
 		var got []string
 		for _, e := range logs.All() {
@@ -335,23 +335,23 @@ func TestWipedRegistry(t *testing.T) {
 
 func TestHoldingWithoutASubsetRemembersNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{})
+		b, g := startBalancer(t, Settings{})
 		g.open = true
 		for range 5 {
-			f.listHeld(hosts(8)...)
+			b.listHeld(hosts(8)...)
 			time.Sleep(time.Second)
 			// The first that go are drained, and held when it turns out that they were the first of
 			// many.
 			for n := 7; n >= 3; n-- {
-				f.listHeld(hosts(n)...)
+				b.listHeld(hosts(n)...)
 				time.Sleep(time.Second)
 			}
 			synctest.Wait()
-			if f.hold.held == 0 {
+			if b.hold.held == 0 {
 				t.Fatal("nothing is held")
 			}
 		}
-		if n := len(f.subset.members); n != 0 {
+		if n := len(b.subset.members); n != 0 {
 			t.Errorf("%d members of no subset", n)
 		}
 	})

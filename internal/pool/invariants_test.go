@@ -8,21 +8,21 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
 
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// Whatever the registry and the network do, in whatever order, the fleet's books agree with its
+// Whatever the registry and the network do, in whatever order, the balancer's books agree with its
 // endpoints.
 func TestInvariants(t *testing.T) {
 	for seed := range uint64(40) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 0))
-				f, g := startFleet(t, Settings{Connections: 1 + int(seed%2), DrainTimeout: 3 * time.Second, HealthCheck: seed%4 == 3, Subset: int(seed % 5), SubsetKey: "gateway"})
-				var ends []func(balancer.DoneInfo)
+				b, g := startBalancer(t, Settings{Connections: 1 + int(seed%2), DrainTimeout: 3 * time.Second, HealthCheck: seed%4 == 3, Subset: int(seed % 5), SubsetKey: "gateway"})
+				var ends []func(grpcbalancer.DoneInfo)
 				for step := range 400 {
 					switch r.IntN(7) {
 					case 6:
@@ -32,7 +32,7 @@ func TestInvariants(t *testing.T) {
 						if seed%3 > 0 {
 							s.Hold, s.Stale = time.Second, r.IntN(4) == 0
 						}
-						f.onFeed(s)
+						b.onFeed(s)
 					case 1, 2:
 						if s := g.sub(fmt.Sprint("host", r.IntN(8))); s != nil {
 							s.next(r)
@@ -43,40 +43,40 @@ func TestInvariants(t *testing.T) {
 						}
 					case 4:
 						if n := len(ends); n > 0 {
-							ends[n-1](balancer.DoneInfo{BytesSent: true})
+							ends[n-1](grpcbalancer.DoneInfo{BytesSent: true})
 							ends = ends[:n-1]
 						}
 					case 5:
 						time.Sleep(time.Duration(r.IntN(700)) * time.Millisecond)
 					}
 					if step%10 == 0 {
-						f.lock()
-						f.ask(func() {
-							for _, ep := range f.endpoints {
-								f.eject(ep)
+						b.lock()
+						b.ask(func() {
+							for _, ep := range b.endpoints {
+								b.eject(ep)
 								break
 							}
 						})
-						f.publishAndUnlock()
+						b.publishAndUnlock()
 					}
 					synctest.Wait()
-					checkBooks(t, f)
+					checkBooks(t, b)
 					if t.Failed() {
 						t.Fatalf("at step %d", step)
 					}
 				}
 				// In the end everything is let go.
 				for _, end := range ends {
-					end(balancer.DoneInfo{BytesSent: true})
+					end(grpcbalancer.DoneInfo{BytesSent: true})
 				}
-				f.list()
+				b.list()
 				time.Sleep(time.Minute)
 				synctest.Wait()
-				checkBooks(t, f)
-				f.lock()
-				defer f.publishAndUnlock()
-				if len(f.endpoints) != 0 || f.dialing != 0 || len(f.weights) != 0 || f.ejected != 0 || f.cold != 0 || len(g.subs) != 0 {
-					t.Errorf("left over: %d endpoints, %d dialling, weights %v, %d ejected, %d cold, %d connections", len(f.endpoints), f.dialing, f.weights, f.ejected, f.cold, len(g.subs))
+				checkBooks(t, b)
+				b.lock()
+				defer b.publishAndUnlock()
+				if len(b.endpoints) != 0 || b.dialing != 0 || len(b.weights) != 0 || b.ejected != 0 || b.cold != 0 || len(g.subs) != 0 {
+					t.Errorf("left over: %d endpoints, %d dialling, weights %v, %d ejected, %d cold, %d connections", len(b.endpoints), b.dialing, b.weights, b.ejected, b.cold, len(g.subs))
 				}
 			})
 		})
@@ -123,12 +123,12 @@ func (g *fakeGRPC) answerSome(r *rand.Rand) {
 	}
 }
 
-func checkBooks(t *testing.T, f *fleet) {
+func checkBooks(t *testing.T, b *balancer) {
 	t.Helper()
-	f.lock()
-	defer f.publishAndUnlock()
+	b.lock()
+	defer b.publishAndUnlock()
 	var active, registered, held, failing, ready, ejected, dialing, weights int
-	for addr, ep := range f.endpoints {
+	for addr, ep := range b.endpoints {
 		if ep.addr != addr {
 			t.Errorf("%s stands under %s", ep.addr, addr)
 		}
@@ -140,21 +140,21 @@ func checkBooks(t *testing.T, f *fleet) {
 			if c.dialing {
 				dialing++
 			}
-			if f.usable(c) {
+			if b.usable(c) {
 				up++
 			}
 		}
 		if got := ep.ready.Load(); got == nil && up > 0 || got != nil && len(*got) != up {
 			t.Errorf("%s has %d connections up, calls see %v", addr, up, got)
 		}
-		if (ep.place >= 0) != (ep.inUse && up > 0 && !ep.ejected) || ep.place >= 0 && f.ready[ep.place] != ep {
+		if (ep.place >= 0) != (ep.inUse && up > 0 && !ep.ejected) || ep.place >= 0 && b.ready[ep.place] != ep {
 			t.Errorf("%s: place %d, active %v, %d up, ejected %v", addr, ep.place, ep.inUse, up, ep.ejected)
 		}
 		used, unused := ep.inUse && !ep.draining.Load(), !ep.inUse && !ep.draining.Load() && len(ep.conns) == 0 && ep.registered()
-		if draining := !ep.inUse && ep.draining.Load(); !used && !draining && (!unused || f.settings.Subset == 0) {
+		if draining := !ep.inUse && ep.draining.Load(); !used && !draining && (!unused || b.settings.Subset == 0) {
 			t.Errorf("%s: draining %v, in use %v, registered %v, %d connections", addr, ep.draining.Load(), ep.inUse, ep.registered(), len(ep.conns))
 		}
-		if f.settings.Subset > 0 && ep.ranked != (ep.registered() || ep.held) || ep.inUse && !ep.registered() && !ep.held {
+		if b.settings.Subset > 0 && ep.ranked != (ep.registered() || ep.held) || ep.inUse && !ep.registered() && !ep.held {
 			t.Errorf("%s: ranked %v, registered %v, held %v, in use %v", addr, ep.ranked, ep.registered(), ep.held, ep.inUse)
 		}
 		if ep.held && (ep.registered() || !ep.connected) {
@@ -162,8 +162,8 @@ func checkBooks(t *testing.T, f *fleet) {
 		}
 		if ep.inUse {
 			active++
-			if len(ep.conns) < f.settings.Connections && !ep.held {
-				t.Errorf("%s has %d connections, want %d", addr, len(ep.conns), f.settings.Connections)
+			if len(ep.conns) < b.settings.Connections && !ep.held {
+				t.Errorf("%s has %d connections, want %d", addr, len(ep.conns), b.settings.Connections)
 			}
 		}
 		for what, n := range map[*int]bool{&failing: ep.failing, &ready: ep.place >= 0, &ejected: ep.ejected, &held: ep.held, &registered: ep.registered()} {
@@ -172,20 +172,20 @@ func checkBooks(t *testing.T, f *fleet) {
 			}
 		}
 	}
-	for w, n := range f.weights {
+	for w, n := range b.weights {
 		if weights += n; n <= 0 {
 			t.Errorf("weight %d is counted %d times", w, n)
 		}
 	}
 	for what, pair := range map[string][2]int{
-		"active": {f.active, active}, "registered": {f.registered, registered}, "held": {f.hold.held, held}, "failing": {f.failing, failing}, "ready": {len(f.ready), ready},
-		"ejected": {f.ejected, ejected}, "weights": {weights, active}, "dialling": {f.dialing, dialing},
+		"active": {b.active, active}, "registered": {b.registered, registered}, "held": {b.hold.held, held}, "failing": {b.failing, failing}, "ready": {len(b.ready), ready},
+		"ejected": {b.ejected, ejected}, "weights": {weights, active}, "dialling": {b.dialing, dialing},
 	} {
 		if pair[0] != pair[1] {
 			t.Errorf("%s: the books say %d, there are %d", what, pair[0], pair[1])
 		}
 	}
-	if closed := isClosed(f.readiness); closed != (ready > 0) {
+	if closed := isClosed(b.readiness); closed != (ready > 0) {
 		t.Errorf("readiness is %v with %d ready", closed, ready)
 	}
 }

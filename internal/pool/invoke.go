@@ -20,7 +20,7 @@ type endpointOption interface{ SetEndpoint(addr string) }
 // in whatever way the call ends. An option that has the method SetEndpoint(addr string) is told
 // which instance was picked.
 //
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (c *Channel) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	return c.InvokeUntil(ctx, time.Time{}, method, args, reply, opts...)
 }
@@ -28,7 +28,7 @@ func (c *Channel) Invoke(ctx context.Context, method string, args, reply any, op
 // InvokeUntil is Invoke with a deadline besides the context's; zero is none. It costs less than a
 // context with that deadline.
 //
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (c *Channel) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
 	if raw, ok := args.(mem.BufferSlice); ok {
 		defer raw.Free()
@@ -112,7 +112,7 @@ func (w *wholeCall) invoke(ctx context.Context, l *lease, method string, args, r
 	w.channel.leases.Add(1)
 	err := w.channel.conn.Invoke(l, method, args, reply, w.options...)
 	if l.own != nil {
-		err = l.release(err)
+		err = l.releaseContext(err)
 	}
 	l.end(err)
 	if w.trailer != nil {

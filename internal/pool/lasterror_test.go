@@ -14,18 +14,18 @@ import (
 // The last error of an instance has a time, and is gone once the instance is connected again.
 func TestLastErrorEndsWithAConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{})
-		f.list("a")
+		b, g := startBalancer(t, Settings{})
+		b.list("a")
 		synctest.Wait()
 		g.sub("a").refuse()
 		synctest.Wait()
-		s := f.snapshot()
+		s := b.snapshot()
 		if e := s.Endpoints[0]; e.LastError != "refused" || !e.LastErrorAt.Equal(time.Now()) || s.LastError != "refused" {
 			t.Errorf("while it cannot be connected: %+v, %q", e, s.LastError)
 		}
 		g.sub("a").become(connectivity.Ready, nil)
 		synctest.Wait()
-		s = f.snapshot()
+		s = b.snapshot()
 		if e := s.Endpoints[0]; e.LastError != "" || !e.LastErrorAt.IsZero() || s.LastError != "" {
 			t.Errorf("connected: %+v, %q", e, s.LastError)
 		}

@@ -22,7 +22,7 @@ type lease struct {
 
 	channel  *Channel
 	endpoint atomic.Pointer[endpoint] // the last one picked
-	picked   atomic.Int64             // when, on the fleet's clock
+	picked   atomic.Int64             // when, on the balancer's clock
 	attempts *attempts                // of the call; nil: there is only this one
 	ended    atomic.Bool
 	unary    bool
@@ -82,7 +82,7 @@ func leaseFrom(ctx context.Context) *lease {
 // end returns the lease and notes how the call went. grpc calls it when the call is over, in
 // whatever way.
 //
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (l *lease) end(err error) {
 	if l.ended.Swap(true) {
 		return
@@ -91,12 +91,12 @@ func (l *lease) end(err error) {
 		if err != nil {
 			l.failed(ep, err)
 		} else {
-			now := l.channel.fleet.clock()
+			now := l.channel.balancer.clock()
 			if l.unary { // how long a stream takes says nothing about the endpoint
 				ep.Latency.Observe(now, now-l.picked.Load())
 			}
 			ep.Answer(now)
-			ep.works()
+			ep.clearError()
 		}
 	}
 	if l.caller != nil {
@@ -107,7 +107,7 @@ func (l *lease) end(err error) {
 
 // failed notes an error.
 //
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (l *lease) failed(ep *endpoint, err error) {
 	code := status.Code(err)
 	if !l.evidence.started && code != codes.Unavailable && code != codes.DeadlineExceeded && code != codes.Canceled {
@@ -115,22 +115,22 @@ func (l *lease) failed(ep *endpoint, err error) {
 	}
 	if speaksAgainst(code) {
 		ep.failures.Add(1)
-		ep.wrong(err)
+		ep.noteError(err)
 	}
 	switch code {
 	case codes.Unavailable:
-		l.channel.fleet.recordFailure(ep)
+		l.channel.balancer.recordFailure(ep)
 	case codes.DeadlineExceeded:
 		// Callers with less patience than this prove nothing.
-		if l.channel.fleet.clock()-l.picked.Load() >= int64(patientCall) {
-			l.channel.fleet.recordFailure(ep)
+		if l.channel.balancer.clock()-l.picked.Load() >= int64(patientCall) {
+			l.channel.balancer.recordFailure(ep)
 		}
 	case codes.Canceled: // the caller's doing, or ours
 		if l.givenUp() {
 			ep.failures.Add(1)
 		}
 	default:
-		ep.Answer(l.channel.fleet.clock())
+		ep.Answer(l.channel.balancer.clock())
 	}
 }
 
@@ -139,11 +139,11 @@ func (l *lease) counts() bool { return l == nil || !l.uncounted }
 
 // triedAt tells whether an earlier attempt went to the endpoint.
 func (l *lease) triedAt(ep *endpoint) bool {
-	return l.again() && slices.Contains(l.attempts.tried, &ep.Endpoint)
+	return l.isRetry() && slices.Contains(l.attempts.tried, &ep.Endpoint)
 }
 
-// again tells whether it is another attempt of a call.
-func (l *lease) again() bool { return l != nil && l.attempts != nil && len(l.attempts.tried) > 0 }
+// isRetry tells whether it is another attempt of a call.
+func (l *lease) isRetry() bool { return l != nil && l.attempts != nil && len(l.attempts.tried) > 0 }
 
 // address of the endpoint that was picked.
 func (l *lease) address() string {
@@ -157,7 +157,7 @@ func (l *lease) address() string {
 // no address away. A status that the instance sent passes as it is. headed tells whether the
 // instance sent a header.
 //
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (l *lease) explain(err error, headed func() bool) error {
 	if err == nil || err == io.EOF { //nolint:errorlint // streams end with the bare io.EOF
 		return err
@@ -194,7 +194,7 @@ func (l *lease) explain(err error, headed func() bool) error {
 
 // callError makes the error of a kind.
 func (l *lease) callError(kind failure, code codes.Code, cause error) *CallError {
-	e := &CallError{Address: l.address(), Cause: cause, service: l.channel.fleet.service, kind: kind, code: code}
+	e := &CallError{Address: l.address(), Cause: cause, service: l.channel.balancer.service, kind: kind, code: code}
 	switch kind {
 	case failureDeadline:
 		e.code = codes.DeadlineExceeded
@@ -202,7 +202,7 @@ func (l *lease) callError(kind failure, code codes.Code, cause error) *CallError
 		e.code = codes.ResourceExhausted
 	case failureAnswerTooLarge:
 		e.code = codes.ResourceExhausted
-		e.detail = fmt.Sprintf("max_receive_size is %d bytes", l.channel.fleet.settings.MaxReceiveSize)
+		e.detail = fmt.Sprintf("max_receive_size is %d bytes", l.channel.balancer.settings.MaxReceiveSize)
 	default:
 	}
 	return e
@@ -217,7 +217,7 @@ const (
 
 // giveUp ends the attempt if another one may follow.
 //
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (l *lease) giveUp() bool {
 	if l == nil || l.cancel == nil || !l.fate.CompareAndSwap(fateOpen, fateGivenUp) {
 		return false
@@ -228,7 +228,7 @@ func (l *lease) giveUp() bool {
 
 // answered notes that the response has begun; false when the attempt was given up before.
 //
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (l *lease) answered() bool {
 	return l.fate.CompareAndSwap(fateOpen, fateAnswered) || l.fate.Load() != fateGivenUp
 }
@@ -251,19 +251,19 @@ type stream struct {
 // Endpoint is the address of the instance that has the call, "" before one was picked.
 func (s *stream) Endpoint() string { return s.lease.address() }
 
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (s *stream) Header() (metadata.MD, error) {
 	md, err := s.ClientStream.Header()
 	return md, s.lease.explain(err, s.headed)
 }
 
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (s *stream) SendMsg(m any) error {
 	s.lease.noteSent(m)
 	return s.lease.explain(s.ClientStream.SendMsg(m), s.headed)
 }
 
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (s *stream) RecvMsg(m any) error { return s.lease.explain(s.ClientStream.RecvMsg(m), s.headed) }
 
 // headed tells whether the instance sent a header. The stream has ended.

@@ -12,7 +12,7 @@ import (
 
 // The sentences in doc comments that say who may call a function.
 const (
-	saysLocked   = "Caller must hold f.mu"
+	saysLocked   = "Caller must hold b.mu"
 	saysCallPath = "Called on the call path; takes no lock"
 )
 
@@ -150,20 +150,20 @@ func TestLockDiscipline(t *testing.T) {
 func TestLockCheck(t *testing.T) {
 	const head = `package pool
 import "sync"
-type fleet struct { mu sync.Mutex }
-func (f *fleet) lock() { f.mu.Lock() }
-func (f *fleet) at(func()) {}
-// Caller must hold f.mu.
-func (f *fleet) change() {}
+type balancer struct { mu sync.Mutex }
+func (b *balancer) lock() { b.mu.Lock() }
+func (b *balancer) at(func()) {}
+// Caller must hold b.mu.
+func (b *balancer) change() {}
 `
 	for _, tc := range []struct{ name, code, want string }{
-		{"with the lock", "func (f *fleet) a() { f.lock(); f.change() }", ""},
-		{"for callers with the lock", "// Caller must hold f.mu.\nfunc (f *fleet) a() { f.change() }", ""},
-		{"in a task", "func (f *fleet) a() { f.at(func() { f.change() }) }", ""},
-		{"without the lock", "func (f *fleet) a() { f.change() }", "a calls change without the lock"},
-		{"before the lock", "func (f *fleet) a() { f.change(); f.lock() }", "a calls change without the lock"},
-		{"a call takes it", "// Called on the call path; takes no lock.\nfunc (f *fleet) a() { f.lock() }", "a calls lock, on the call path"},
-		{"a call takes it two steps away", "// Called on the call path; takes no lock.\nfunc (f *fleet) a() { f.b() }\nfunc (f *fleet) b() { f.lock() }",
+		{"with the lock", "func (b *balancer) a() { b.lock(); b.change() }", ""},
+		{"for callers with the lock", "// Caller must hold b.mu.\nfunc (b *balancer) a() { b.change() }", ""},
+		{"in a task", "func (b *balancer) a() { b.at(func() { b.change() }) }", ""},
+		{"without the lock", "func (b *balancer) a() { b.change() }", "a calls change without the lock"},
+		{"before the lock", "func (b *balancer) a() { b.change(); b.lock() }", "a calls change without the lock"},
+		{"a call takes it", "// Called on the call path; takes no lock.\nfunc (b *balancer) a() { b.lock() }", "a calls lock, on the call path"},
+		{"a call takes it two steps away", "// Called on the call path; takes no lock.\nfunc (b *balancer) a() { b.b() }\nfunc (b *balancer) b() { b.lock() }",
 			"a, b calls lock, on the call path"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

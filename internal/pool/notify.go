@@ -18,28 +18,28 @@ type listener struct {
 }
 
 // listen starts a listener.
-func (f *fleet) listen(fn func(addr string)) (stop func()) {
+func (b *balancer) listen(fn func(addr string)) (stop func()) {
 	l := &listener{fn: fn, wake: make(chan struct{}, 1), stop: make(chan struct{}), known: make(map[string]struct{})}
-	f.lock()
-	defer f.unlock()
-	if f.closing {
+	b.lock()
+	defer b.unlock()
+	if b.closing {
 		return func() {}
 	}
-	f.listeners[l] = struct{}{}
-	f.work.Go(l.run)
+	b.listeners[l] = struct{}{}
+	b.work.Go(l.run)
 	return func() {
-		f.lock()
-		defer f.unlock()
-		delete(f.listeners, l)
+		b.lock()
+		defer b.unlock()
+		delete(b.listeners, l)
 		l.end()
 	}
 }
 
 // announce tells all listeners about an endpoint.
 //
-// Caller must hold f.mu.
-func (f *fleet) announce(addr string) {
-	for l := range f.listeners {
+// Caller must hold b.mu.
+func (b *balancer) announce(addr string) {
+	for l := range b.listeners {
 		l.tell(addr)
 	}
 }
@@ -93,10 +93,10 @@ func (l *listener) next() (addr string, ok bool) {
 
 // notReady explains why WaitReady gave up.
 //
-// Caller must hold f.mu.
-func (f *fleet) notReady(err error) error {
-	if trouble := f.trouble(); trouble != nil {
+// Caller must hold b.mu.
+func (b *balancer) notReady(err error) error {
+	if trouble := b.trouble(); trouble != nil {
 		return fmt.Errorf("waiting for an instance to be ready: %w: %w", err, trouble)
 	}
-	return fmt.Errorf("waiting for an instance to be ready: %w: service %s: %d instances, none of them connected yet", err, f.service, f.active)
+	return fmt.Errorf("waiting for an instance to be ready: %w: service %s: %d instances, none of them connected yet", err, b.service, b.active)
 }

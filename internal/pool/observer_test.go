@@ -29,15 +29,15 @@ func (r *record) Observe(e Event) {
 
 func TestObserver(t *testing.T) {
 	for name, c := range map[string]struct {
-		happens func(f *fleet, g *fakeGRPC)
+		happens func(b *balancer, g *fakeGRPC)
 		want    []string
 	}{
 		"an instance connects": {
-			func(_ *fleet, g *fakeGRPC) { g.sub("a").become(connectivity.Ready, nil) },
+			func(_ *balancer, g *fakeGRPC) { g.sub("a").become(connectivity.Ready, nil) },
 			[]string{"ready a"},
 		},
 		"its connection is lost and made anew": {
-			func(_ *fleet, g *fakeGRPC) {
+			func(_ *balancer, g *fakeGRPC) {
 				g.sub("a").become(connectivity.Ready, nil)
 				g.sub("a").become(connectivity.Idle, nil)
 				time.Sleep(2 * time.Second)
@@ -46,27 +46,27 @@ func TestObserver(t *testing.T) {
 			[]string{"ready a", "lost a", "ready a"},
 		},
 		"it cannot be connected": {
-			func(_ *fleet, g *fakeGRPC) {
+			func(_ *balancer, g *fakeGRPC) {
 				g.sub("a").become(connectivity.TransientFailure, errors.New("no route to host"))
 				time.Sleep(2 * time.Second)
 			},
 			[]string{"unreachable a: no route to host"},
 		},
 		"it is removed": {
-			func(f *fleet, g *fakeGRPC) {
+			func(b *balancer, g *fakeGRPC) {
 				g.sub("a").become(connectivity.Ready, nil)
-				f.list("b")
+				b.list("b")
 				time.Sleep(time.Minute)
 			},
 			[]string{"ready a"},
 		},
 		"it is ejected, and back": {
-			func(f *fleet, g *fakeGRPC) {
+			func(b *balancer, g *fakeGRPC) {
 				g.sub("a").become(connectivity.Ready, nil)
 				g.sub("b").become(connectivity.Ready, nil)
-				f.lock()
-				f.eject(f.endpoints["a"])
-				f.publishAndUnlock()
+				b.lock()
+				b.eject(b.endpoints["a"])
+				b.publishAndUnlock()
 				time.Sleep(time.Minute)
 			},
 			[]string{"ready a", "ready b", "ejected a for 5s", "readmitted a"},
@@ -75,13 +75,13 @@ func TestObserver(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := new(record)
-				f, g := startFleet(t, Settings{Observer: r})
-				f.list("a", "b")
+				b, g := startBalancer(t, Settings{Observer: r})
+				b.list("a", "b")
 				synctest.Wait()
-				c.happens(f, g)
+				c.happens(b, g)
 				synctest.Wait()
-				f.lock()
-				defer f.publishAndUnlock()
+				b.lock()
+				defer b.publishAndUnlock()
 				if !slices.Equal(r.events, c.want) {
 					t.Errorf("events are %q, want %q", r.events, c.want)
 				}

@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 
 	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
@@ -41,7 +41,7 @@ func calling(t *testing.T, g *fakeGRPC) {
 			case <-time.After(10 * time.Millisecond):
 			}
 			if _, done, err := g.pick(t.Context()); err == nil {
-				done(balancer.DoneInfo{BytesSent: true})
+				done(grpcbalancer.DoneInfo{BytesSent: true})
 			}
 		}
 	}()
@@ -68,13 +68,13 @@ func TestDialsArePaced(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, g := startFleet(t, Settings{})
+				b, g := startBalancer(t, Settings{})
 				g.open, g.takes = true, tt.takes
 				time.Sleep(time.Second)
 				var list []string
 				if tt.first {
 					list = []string{"first"}
-					f.list(list...)
+					b.list(list...)
 					time.Sleep(time.Second)
 				}
 				if tt.calls {
@@ -85,7 +85,7 @@ func TestDialsArePaced(t *testing.T) {
 				g.open = tt.open
 				g.mu.Unlock()
 				list = crowd(n, list...)
-				f.list(list...)
+				b.list(list...)
 				time.Sleep(within)
 				synctest.Wait()
 				if got := g.dialledOf(list) - len(list) + n; got < tt.min || got > tt.max {
@@ -106,14 +106,14 @@ func TestDialsArePaced(t *testing.T) {
 // TestLostGoesFirst: what was lost is dialled before what is new, however many wait.
 func TestLostGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{})
+		b, g := startBalancer(t, Settings{})
 		g.open = true
-		f.list("first", "second")
+		b.list("first", "second")
 		time.Sleep(2 * time.Second)
 		calling(t, g)
 		time.Sleep(20 * time.Millisecond)
 		n := wire.DialRate * runtime.GOMAXPROCS(0)
-		f.list(crowd(n, "first", "second")...)
+		b.list(crowd(n, "first", "second")...)
 		g.sub("second").lose()
 		time.Sleep(10 * time.Millisecond)
 		synctest.Wait()

@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 
@@ -14,36 +14,36 @@ import (
 
 // pickerState is what grpc shall pick from now.
 //
-// Caller must hold f.mu.
-func (f *fleet) pickerState() balancer.State {
-	if len(f.ready) == 0 {
-		if trouble := f.trouble(); trouble != nil {
-			return balancer.State{ConnectivityState: connectivity.TransientFailure, Picker: failingPicker{trouble}}
+// Caller must hold b.mu.
+func (b *balancer) pickerState() grpcbalancer.State {
+	if len(b.ready) == 0 {
+		if trouble := b.trouble(); trouble != nil {
+			return grpcbalancer.State{ConnectivityState: connectivity.TransientFailure, Picker: failingPicker{trouble}}
 		}
-		return balancer.State{ConnectivityState: connectivity.Connecting, Picker: waitingPicker{}}
+		return grpcbalancer.State{ConnectivityState: connectivity.Connecting, Picker: waitingPicker{}}
 	}
-	return balancer.State{ConnectivityState: connectivity.Ready, Picker: f.newPicker()}
+	return grpcbalancer.State{ConnectivityState: connectivity.Ready, Picker: b.newPicker()}
 }
 
 // newPicker makes a picker of the policy that is configured. Further policies go in here.
 //
-// Caller must hold f.mu.
-func (f *fleet) newPicker() balancer.Picker {
-	p := &picker{fleet: f, endpoints: slices.Clone(f.ready)}
-	set := balance.Set{Endpoints: make([]*balance.Endpoint, len(p.endpoints)), Random: f.random}
+// Caller must hold b.mu.
+func (b *balancer) newPicker() grpcbalancer.Picker {
+	p := &picker{balancer: b, endpoints: slices.Clone(b.ready)}
+	set := balance.Set{Endpoints: make([]*balance.Endpoint, len(p.endpoints)), Random: b.random}
 	for i, ep := range p.endpoints {
 		set.Endpoints[i] = &ep.Endpoint
 	}
-	if !f.weights.Uniform() || f.mixed() {
-		set.Weights = f.weightsOf(p.endpoints)
+	if !b.weights.Uniform() || b.mixed() {
+		set.Weights = b.weightsOf(p.endpoints)
 	}
-	switch f.settings.Balance {
+	switch b.settings.Balance {
 	case BalanceRoundRobin:
-		p.policy = balance.NewRoundRobin(set, &f.turn)
+		p.policy = balance.NewRoundRobin(set, &b.turn)
 	case BalanceHash:
-		p.policy, p.keyed = balance.NewHash(set, &f.balanceRoom), true
+		p.policy, p.keyed = balance.NewHash(set, &b.balanceRoom), true
 	default:
-		p.policy = balance.NewP2C(set, &f.balanceRoom)
+		p.policy = balance.NewP2C(set, &b.balanceRoom)
 	}
 	return p
 }
@@ -51,21 +51,21 @@ func (f *fleet) newPicker() balancer.Picker {
 // waitingPicker has calls wait: a connection may come up.
 type waitingPicker struct{}
 
-func (waitingPicker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
-	return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
+func (waitingPicker) Pick(grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
+	return grpcbalancer.PickResult{}, grpcbalancer.ErrNoSubConnAvailable
 }
 
 // failingPicker ends calls at once. Its error has a status, so that grpc passes it on as it is.
 type failingPicker struct{ err *UnavailableError }
 
-func (p failingPicker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
-	return balancer.PickResult{}, p.err
+func (p failingPicker) Pick(grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
+	return grpcbalancer.PickResult{}, p.err
 }
 
 // picker gives calls to the endpoints that a policy chooses. It is never changed: a new one
 // replaces it.
 type picker struct {
-	fleet     *fleet
+	balancer  *balancer
 	endpoints []*endpoint // at least one, in the order of the policy's
 	policy    balance.Policy
 	keyed     bool // calls have keys, see WithHash
@@ -81,10 +81,10 @@ func WithHash(ctx context.Context, key string) context.Context {
 
 // Pick is called by grpc for each attempt of a call.
 //
-// Called on the call path; takes no lock of the fleet.
-func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
+// Called on the call path; takes no lock of the balancer.
+func (p *picker) Pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
 	l := leaseFrom(info.Ctx)
-	call := balance.Call{Now: p.fleet.clock()}
+	call := balance.Call{Now: p.balancer.clock()}
 	if l != nil && l.attempts != nil {
 		call.Safe, call.Tried, call.Since = true, l.attempts.tried, l.attempts.since
 	}
@@ -99,8 +99,8 @@ func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 // streams as the instance allows, and a retry goes elsewhere if it can. When no connection is left,
 // or when another one is about to come up, the call waits for the next picker.
 //
-// Called on the call path; takes no lock of the fleet.
-func (p *picker) take(chosen int, l *lease, now int64) (balancer.PickResult, error) {
+// Called on the call path; takes no lock of the balancer.
+func (p *picker) take(chosen int, l *lease, now int64) (grpcbalancer.PickResult, error) {
 	var (
 		unfit   *endpoint
 		unfitOn *conn
@@ -112,7 +112,7 @@ func (p *picker) take(chosen int, l *lease, now int64) (balancer.PickResult, err
 		ep := p.endpoints[(chosen+i)%n]
 		conn, room := ep.pickConn()
 		for ; room && !l.triedAt(ep); conn, room = ep.pickConn() {
-			if res, ok := p.fleet.take(ep, conn, l, now, false); ok {
+			if res, ok := p.balancer.take(ep, conn, l, now, false); ok {
 				return res, nil
 			}
 		}
@@ -127,40 +127,40 @@ func (p *picker) take(chosen int, l *lease, now int64) (balancer.PickResult, err
 		}
 	}
 	if unfit == nil || full && now < unfit.growUntil.Load() {
-		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
+		return grpcbalancer.PickResult{}, grpcbalancer.ErrNoSubConnAvailable
 	}
-	res, _ := p.fleet.take(unfit, unfitOn, l, now, true)
+	res, _ := p.balancer.take(unfit, unfitOn, l, now, true)
 	return res, nil
 }
 
 // pick is a call's claim on an endpoint, from the pick to the end of the attempt. It is used again
 // for other calls.
 type pick struct {
-	fleet    *fleet
+	balancer *balancer
 	endpoint *endpoint
 	conn     *conn
 	lease    *lease // nil: a call without one
-	at       int64  // when, on the fleet's clock
-	done     func(balancer.DoneInfo)
+	at       int64  // when, on the balancer's clock
+	done     func(grpcbalancer.DoneInfo)
 
 	before, after *pick // among those of the endpoint
 }
 
 // take makes a claim, beyond the connection's limit only if it must. grpc calls Done exactly once.
 //
-// Called on the call path; takes no lock of the fleet.
-func (f *fleet) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (balancer.PickResult, bool) {
+// Called on the call path; takes no lock of the balancer.
+func (b *balancer) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (grpcbalancer.PickResult, bool) {
 	n, limit := c.inFlight.Add(1), c.limit.Load()
 	if limit > 0 && nearlyFull(n, limit) {
-		f.wantMore(ep, now)
+		b.wantMore(ep, now)
 		if n > int64(limit) && !must {
 			c.inFlight.Add(-1) // others were faster
-			return balancer.PickResult{}, false
+			return grpcbalancer.PickResult{}, false
 		}
 	}
-	p, _ := f.picks.Get().(*pick)
+	p, _ := b.picks.Get().(*pick)
 	if p == nil {
-		p = &pick{fleet: f}
+		p = &pick{balancer: b}
 		p.done = p.end
 	}
 	p.endpoint, p.conn, p.lease, p.at = ep, c, l, now
@@ -170,29 +170,29 @@ func (f *fleet) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (bal
 	}
 	ep.InFlight.Add(1)
 	ep.calls.add(p)
-	if !f.looking.Load() {
-		f.watch()
+	if !b.looking.Load() {
+		b.watch()
 	}
 	if l.counts() {
 		ep.picks.Add(1)
-		f.notePick(now)
+		b.notePick(now)
 	}
-	return balancer.PickResult{SubConn: c.sub, Done: p.done}, true
+	return grpcbalancer.PickResult{SubConn: c.sub, Done: p.done}, true
 }
 
 // end returns the claim. How the call went is left to lease.end: grpc reports an attempt that
 // failed while it was sending as one without an error here.
 //
-// Called on the call path; takes no lock of the fleet.
-func (p *pick) end(info balancer.DoneInfo) {
-	f, ep, c := p.fleet, p.endpoint, p.conn
+// Called on the call path; takes no lock of the balancer.
+func (p *pick) end(info grpcbalancer.DoneInfo) {
+	b, ep, c := p.balancer, p.endpoint, p.conn
 	ep.calls.remove(p)
 	counts := p.lease.counts()
 	if p.lease != nil {
 		p.lease.evidence = evidence{started: info.BytesSent, received: info.BytesReceived, trailer: info.Trailer}
 	}
 	p.endpoint, p.conn, p.lease = nil, nil, nil
-	f.picks.Put(p)
+	b.picks.Put(p)
 
 	if info.Err == nil && !info.BytesSent && counts {
 		// The connection was lost before grpc could use it, and it picks again.
@@ -200,7 +200,7 @@ func (p *pick) end(info balancer.DoneInfo) {
 	}
 	c.inFlight.Add(-1)
 	if ep.InFlight.Add(-1) == 0 && ep.draining.Load() {
-		f.drained(ep)
+		b.drained(ep)
 	}
 }
 

@@ -2,16 +2,16 @@ package pool
 
 import (
 	"google.golang.org/grpc/attributes"
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/resolver"
 )
 
-// How a fleet becomes the policy of a grpc.ClientConn.
+// How a balancer becomes the policy of a grpc.ClientConn.
 //
 // grpc builds balancing policies by name from a registry of its own that is filled in init; there
-// is no dial option for one. So one stateless builder is registered, and which fleet it serves
+// is no dial option for one. So one stateless builder is registered, and which balancer it serves
 // comes with the first, and only, state of a resolver that belongs to the channel alone
-// (grpc.WithResolvers): the fleet is an attribute of it. From then on the feed talks to the fleet
+// (grpc.WithResolvers): the balancer is an attribute of it. From then on the feed talks to the balancer
 // itself. Lists of thousands of endpoints never become resolver states, which grpc would copy,
 // compare and hand down as a whole.
 
@@ -21,39 +21,39 @@ const (
 	serviceConfig  = `{"loadBalancingConfig":[{"` + policyName + `":{}}]}`
 )
 
-func init() { balancer.Register(policyBuilder{}) }
+func init() { grpcbalancer.Register(policyBuilder{}) }
 
 type policyBuilder struct{}
 
 func (policyBuilder) Name() string { return policyName }
 
-func (policyBuilder) Build(cc balancer.ClientConn, _ balancer.BuildOptions) balancer.Balancer {
+func (policyBuilder) Build(cc grpcbalancer.ClientConn, _ grpcbalancer.BuildOptions) grpcbalancer.Balancer {
 	return &policy{cc: cc}
 }
 
-// policy is the fleet as grpc sees it.
+// policy is the balancer as grpc sees it.
 type policy struct {
-	cc    balancer.ClientConn
-	fleet *fleet
+	cc       grpcbalancer.ClientConn
+	balancer *balancer
 }
 
-type fleetKey struct{}
+type balancerKey struct{}
 
-// UpdateClientConnState is called once, with the fleet.
-func (p *policy) UpdateClientConnState(s balancer.ClientConnState) error {
-	f, ok := s.ResolverState.Attributes.Value(fleetKey{}).(*fleet)
+// UpdateClientConnState is called once, with the balancer.
+func (p *policy) UpdateClientConnState(s grpcbalancer.ClientConnState) error {
+	b, ok := s.ResolverState.Attributes.Value(balancerKey{}).(*balancer)
 	if !ok {
-		return balancer.ErrBadResolverState
+		return grpcbalancer.ErrBadResolverState
 	}
-	p.fleet = f
-	f.attach(p.cc)
+	p.balancer = b
+	b.attach(p.cc)
 	return nil
 }
 
 // Close is called when the channel closes.
 func (p *policy) Close() {
-	if p.fleet != nil {
-		p.fleet.detach()
+	if p.balancer != nil {
+		p.balancer.detach()
 	}
 }
 
@@ -61,20 +61,20 @@ func (p *policy) Close() {
 func (*policy) ResolverError(error) {}
 
 // UpdateSubConnState is not called: each SubConn has its listener.
-func (*policy) UpdateSubConnState(balancer.SubConn, balancer.SubConnState) {}
+func (*policy) UpdateSubConnState(grpcbalancer.SubConn, grpcbalancer.SubConnState) {}
 
-// ExitIdle has no meaning here: a fleet is never idle.
+// ExitIdle has no meaning here: a balancer is never idle.
 func (*policy) ExitIdle() {}
 
-// fleetResolver resolves to a fleet.
-type fleetResolver struct{ fleet *fleet }
+// balancerResolver resolves to a balancer.
+type balancerResolver struct{ balancer *balancer }
 
-func (fleetResolver) Scheme() string { return resolverScheme }
+func (balancerResolver) Scheme() string { return resolverScheme }
 
-func (r fleetResolver) Build(_ resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
-	return r, cc.UpdateState(resolver.State{Attributes: attributes.New(fleetKey{}, r.fleet)})
+func (r balancerResolver) Build(_ resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
+	return r, cc.UpdateState(resolver.State{Attributes: attributes.New(balancerKey{}, r.balancer)})
 }
 
-func (fleetResolver) ResolveNow(resolver.ResolveNowOptions) {}
+func (balancerResolver) ResolveNow(resolver.ResolveNowOptions) {}
 
-func (fleetResolver) Close() {}
+func (balancerResolver) Close() {}

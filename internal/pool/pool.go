@@ -27,7 +27,7 @@ import (
 // (sent) and *mem.BufferSlice (received) pass through raw, others go through the proto codec. What
 // is sent is freed by grpc, what is received by the receiver. Safe for concurrent use.
 type Channel struct {
-	fleet       *fleet
+	balancer    *balancer
 	conn        *grpc.ClientConn
 	unsubscribe func()
 	leases      atomic.Int64 // and closedBit
@@ -59,17 +59,17 @@ func open(name string, s Settings, feed Feed, log *zap.Logger, random func() uin
 	if err != nil {
 		return nil, fmt.Errorf("settings of the channel to %s: %w", name, err)
 	}
-	f := newFleet(name, s, log, random)
-	conn, err := grpc.NewClient(resolverScheme+":///"+url.PathEscape(name), dialOptions(s, f)...)
+	b := newBalancer(name, s, log, random)
+	conn, err := grpc.NewClient(resolverScheme+":///"+url.PathEscape(name), dialOptions(s, b)...)
 	if err != nil {
 		return nil, fmt.Errorf("opening the channel to %s: %w", name, err)
 	}
-	c := &Channel{fleet: f, conn: conn, done: make(chan struct{}), options: callOptions(s)}
+	c := &Channel{balancer: b, conn: conn, done: make(chan struct{}), options: callOptions(s)}
 	conn.Connect() // builds the policy, dials nothing yet
 	if s := feed.State(); s.Synced || len(s.Endpoints) > 0 {
-		f.onFeed(s) // Subscribe may take a moment to say so, and calls may come at once
+		b.onFeed(s) // Subscribe may take a moment to say so, and calls may come at once
 	}
-	c.unsubscribe = feed.Subscribe(f.onFeed)
+	c.unsubscribe = feed.Subscribe(b.onFeed)
 	go c.run()
 	return c, nil
 }
@@ -90,14 +90,14 @@ const (
 const replayBytes = 2 << 10
 
 // dialOptions say how connections are made and kept.
-func dialOptions(s Settings, f *fleet) []grpc.DialOption {
+func dialOptions(s Settings, b *balancer) []grpc.DialOption {
 	security := wire.Credentials{TransportCredentials: insecure.NewCredentials()}
 	if s.TLS != nil {
 		security = wire.Credentials{TransportCredentials: credentials.NewTLS(s.TLS), Name: s.TLS.ServerName}
 	}
 	dialer := wire.NewDialer()
 	return []grpc.DialOption{
-		grpc.WithResolvers(fleetResolver{f}),
+		grpc.WithResolvers(balancerResolver{b}),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDisableServiceConfig(),
 		// Of what may have been executed; what was never sent is sent again elsewhere.
@@ -135,7 +135,7 @@ func callOptions(s Settings) []grpc.CallOption {
 // connection was lost during the call; *CallError has the other reasons, such as the deadline and a
 // message that is too large.
 //
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (c *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if c.retries(desc, opts) {
 		r, err := c.newRetryStream(ctx, desc, method, opts)
@@ -154,7 +154,7 @@ func (c *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method s
 // newStream makes one attempt at a call, if possible at none of the endpoints that were tried
 // before; a is nil when it is the only one. The lease is the stream's, also when there is an error.
 //
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method string, a *attempts, opts []grpc.CallOption) (*stream, *lease, error) {
 	s := &stream{lease: lease{Context: ctx, channel: c, attempts: a, unary: !desc.ClientStreams && !desc.ServerStreams, uncounted: isUncounted(opts)}}
 	if !c.acquire() {
@@ -178,17 +178,17 @@ func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method s
 
 // WaitReady waits until an endpoint is READY, or ctx is done (with an error that says why there is
 // none).
-func (c *Channel) WaitReady(ctx context.Context) error { return c.fleet.waitReady(ctx, c.done) }
+func (c *Channel) WaitReady(ctx context.Context) error { return c.balancer.waitReady(ctx, c.done) }
 
 // OnEndpointReady registers fn to be called (not concurrently, not blocking the channel) when an
 // instance becomes READY that was not connected before, or had been replaced: the moment to read
 // its schema again. That a connection was lost and made anew counts as replaced, because a
 // restarted instance looks just so. stop unregisters; a call that is running goes on.
-func (c *Channel) OnEndpointReady(fn func(addr string)) (stop func()) { return c.fleet.listen(fn) }
+func (c *Channel) OnEndpointReady(fn func(addr string)) (stop func()) { return c.balancer.listen(fn) }
 
 // Snapshot is the channel's state for operators.
 func (c *Channel) Snapshot() Snapshot {
-	s := c.fleet.snapshot()
+	s := c.balancer.snapshot()
 	s.Leases = int(c.leases.Load() &^ closedBit)
 	s.Retiring = c.retiring.Load()
 	s.Retries = c.budget.used.Load()

@@ -11,7 +11,7 @@ const closedBit = int64(1) << 62
 
 // acquire takes a lease; false when the channel has closed.
 //
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (c *Channel) acquire() bool {
 	if c.leases.Add(1)&closedBit == 0 {
 		return true
@@ -22,41 +22,41 @@ func (c *Channel) acquire() bool {
 
 // release returns a lease. The last one of a retired channel closes it.
 //
-// Called on the call path; takes no lock of the fleet.
+// Called on the call path; takes no lock of the balancer.
 func (c *Channel) release() {
 	if c.leases.Add(-1) == 0 && c.lingered.Load() {
-		c.fleet.mustAsk(c.closeIdle)
+		c.balancer.mustAsk(c.closeIdle)
 	}
 }
 
-// closeIdle closes the channel if no call has a lease. The fleet is locked.
+// closeIdle closes the channel if no call has a lease. The balancer is locked.
 //
-// Caller must hold f.mu.
+// Caller must hold b.mu.
 func (c *Channel) closeIdle() {
 	if c.leases.CompareAndSwap(0, closedBit) {
-		c.fleet.finish()
+		c.balancer.finish()
 	}
 }
 
-// closeNow closes the channel also under calls. The fleet is locked.
+// closeNow closes the channel also under calls. The balancer is locked.
 //
-// Caller must hold f.mu.
+// Caller must hold b.mu.
 func (c *Channel) closeNow() {
 	if calls := c.leases.Or(closedBit); calls&closedBit == 0 {
 		c.cut.Store(true)
-		c.fleet.events.closed(calls)
-		c.fleet.finish()
+		c.balancer.events.closed(calls)
+		c.balancer.finish()
 	}
 }
 
-// finish has run end, and with it the channel. The fleet is locked.
+// finish has run end, and with it the channel. The balancer is locked.
 //
-// Caller must hold f.mu.
-func (f *fleet) finish() {
-	f.closing = true
-	f.end()
+// Caller must hold b.mu.
+func (b *balancer) finish() {
+	b.closing = true
+	b.end()
 	select {
-	case f.wake <- struct{}{}:
+	case b.wake <- struct{}{}:
 	default:
 	}
 }
@@ -65,7 +65,7 @@ func (f *fleet) finish() {
 // closes as soon as the last lease is returned, or at DrainTimeout, when the calls that remain end
 // with UNAVAILABLE. done is closed at the end.
 func (c *Channel) Retire() (done <-chan struct{}) {
-	c.retire(c.fleet.settings.Linger)
+	c.retire(c.balancer.settings.Linger)
 	return c.done
 }
 
@@ -79,28 +79,28 @@ func (c *Channel) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	c.fleet.lock()
+	c.balancer.lock()
 	calls := c.leases.Load() &^ closedBit
 	c.closeNow()
-	c.fleet.publishAndUnlock()
+	c.balancer.publishAndUnlock()
 	<-c.done
 	if calls == 0 {
 		return nil
 	}
-	return fmt.Errorf("closing the channel to %s: %d calls were in flight: %w", c.fleet.service, calls, ctx.Err())
+	return fmt.Errorf("closing the channel to %s: %d calls were in flight: %w", c.balancer.service, calls, ctx.Err())
 }
 
 // retire begins the end, or brings it forward.
 func (c *Channel) retire(linger time.Duration) {
-	f := c.fleet
-	f.lock()
-	defer f.publishAndUnlock()
+	b := c.balancer
+	b.lock()
+	defer b.publishAndUnlock()
 	now := time.Now()
 	if !c.retiring.Swap(true) {
-		f.at(now.Add(max(linger, f.settings.DrainTimeout)), c.closeNow)
+		b.at(now.Add(max(linger, b.settings.DrainTimeout)), c.closeNow)
 	}
-	if !f.closing {
-		f.at(now.Add(linger), func() {
+	if !b.closing {
+		b.at(now.Add(linger), func() {
 			c.lingered.Store(true)
 			c.closeIdle()
 		})
@@ -111,17 +111,17 @@ func (c *Channel) retire(linger time.Duration) {
 // it down.
 func (c *Channel) run() {
 	defer close(c.done)
-	c.fleet.run()
+	c.balancer.run()
 	c.unsubscribe()
 	_ = c.conn.Close()
-	c.fleet.lock()
-	for l := range c.fleet.listeners {
+	c.balancer.lock()
+	for l := range c.balancer.listeners {
 		l.end()
 	}
-	c.fleet.unlock()
-	c.fleet.work.Wait()
+	c.balancer.unlock()
+	c.balancer.work.Wait()
 }
 
 func (c *Channel) closedError() error {
-	return &UnavailableError{Service: c.fleet.service, Reason: Closed}
+	return &UnavailableError{Service: c.balancer.service, Reason: Closed}
 }

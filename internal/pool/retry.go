@@ -30,7 +30,7 @@ type idempotent struct{ grpc.EmptyCallOption }
 
 // retries tells whether a call may be made again.
 func (c *Channel) retries(desc *grpc.StreamDesc, opts []grpc.CallOption) bool {
-	if desc.ClientStreams || c.fleet.settings.RetryAttempts < 2 {
+	if desc.ClientStreams || c.balancer.settings.RetryAttempts < 2 {
 		return false
 	}
 	for _, o := range opts {
@@ -76,7 +76,7 @@ type attempts struct {
 	deadline time.Time // of the call, besides its context's; zero: none
 	made     int
 	tried    []*balance.Endpoint // these are asked last
-	since    int64               // when the last one was picked, on the fleet's clock
+	since    int64               // when the last one was picked, on the balancer's clock
 }
 
 // again decides whether a call that ended with err is made again, and waits until it is time.
@@ -85,7 +85,7 @@ func (a *attempts) again(ctx context.Context, l *lease, err error, trailer metad
 	if ep := l.endpoint.Load(); ep != nil {
 		a.tried, a.since = append(a.tried, &ep.Endpoint), l.picked.Load()
 	}
-	s := &a.channel.fleet.settings
+	s := &a.channel.balancer.settings
 	var u *UnavailableError
 	switch {
 	case a.made >= s.RetryAttempts, status.Code(err) != codes.Unavailable, ctx.Err() != nil:
@@ -123,7 +123,7 @@ func (a *attempts) inTime(ctx context.Context, wait time.Duration) bool {
 // mayFollow tells whether the next attempt is ended when its instance stalls, because another one
 // may follow.
 func (a *attempts) mayFollow() bool {
-	s := &a.channel.fleet.settings
+	s := &a.channel.balancer.settings
 	return a.made+1 < s.RetryAttempts && s.EjectFailures >= 0
 }
 
@@ -139,7 +139,7 @@ func (a *attempts) wait(s *Settings, trailer metadata.MD) (time.Duration, bool) 
 	if shift := a.made - 1; shift < 30 {
 		d = min(d, s.RetryBackoffBase<<shift)
 	}
-	return d/2 + time.Duration(balance.Below(uint32(a.channel.fleet.random()), int(d/2)+1)), true
+	return d/2 + time.Duration(balance.Below(uint32(a.channel.balancer.random()), int(d/2)+1)), true
 }
 
 // retryStream is a call that is made again where that is allowed. Until the first message of the

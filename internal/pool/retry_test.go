@@ -297,8 +297,8 @@ func TestResponseIsAwaitedWhileTheRequestIsSent(t *testing.T) {
 }
 
 func TestRetryPushback(t *testing.T) {
-	f := newFleet("s", Settings{}, nil, newRandom(1))
-	a := attempts{channel: &Channel{fleet: f}, made: 1}
+	b := newBalancer("s", Settings{}, nil, newRandom(1))
+	a := attempts{channel: &Channel{balancer: b}, made: 1}
 	for asked, want := range map[string]time.Duration{
 		"0": 0, "1500": 1500 * time.Millisecond,
 		"-1": -1, "soon": -1, strconv.Itoa(math.MaxInt64): -1, // not to be made again
@@ -317,7 +317,7 @@ func TestRetryAfterTheDeadlineIsNotWaitedFor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := attempts{channel: &Channel{fleet: newFleet("s", s, nil, newRandom(1))}}
+		a := attempts{channel: &Channel{balancer: newBalancer("s", s, nil, newRandom(1))}}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()

@@ -17,64 +17,64 @@ const (
 // joinCold has an endpoint that has become ready start slowly, unless it has been in use long
 // enough.
 //
-// Caller must hold f.mu.
-func (f *fleet) joinCold(ep *endpoint) {
+// Caller must hold b.mu.
+func (b *balancer) joinCold(ep *endpoint) {
 	if ep.place >= 0 && !ep.cold && time.Since(ep.warmFrom) < balance.SlowStart {
 		ep.cold = true
-		f.cold++
-		f.watchCold()
+		b.cold++
+		b.watchCold()
 	}
 }
 
 // leaveCold has an endpoint no longer count as one that starts slowly.
 //
-// Caller must hold f.mu.
-func (f *fleet) leaveCold(ep *endpoint) {
+// Caller must hold b.mu.
+func (b *balancer) leaveCold(ep *endpoint) {
 	if ep.cold {
 		ep.cold = false
-		f.cold--
+		b.cold--
 	}
 }
 
 // watchCold replaces the picker now and then while there are cold endpoints.
 //
-// Caller must hold f.mu.
-func (f *fleet) watchCold() {
-	if f.coldDue || f.cold == 0 {
+// Caller must hold b.mu.
+func (b *balancer) watchCold() {
+	if b.coldDue || b.cold == 0 {
 		return
 	}
-	f.coldDue = true
-	f.at(time.Now().Add(balance.SlowStart/slowStartSteps), func() {
-		f.coldDue = false
-		mixed := f.mixed()
-		for _, ep := range f.ready {
+	b.coldDue = true
+	b.at(time.Now().Add(balance.SlowStart/slowStartSteps), func() {
+		b.coldDue = false
+		mixed := b.mixed()
+		for _, ep := range b.ready {
 			if time.Since(ep.warmFrom) >= balance.SlowStart {
-				f.leaveCold(ep)
+				b.leaveCold(ep)
 			}
 		}
-		if mixed || f.mixed() {
-			f.changed(false)
+		if mixed || b.mixed() {
+			b.changed(false)
 		}
-		f.watchCold()
+		b.watchCold()
 	})
 }
 
 // mixed is true while there are cold and warm endpoints. When all are cold, as at the start, there
 // is nobody to take calls off them.
 //
-// Caller must hold f.mu.
-func (f *fleet) mixed() bool { return f.cold > 0 && f.cold < len(f.ready) }
+// Caller must hold b.mu.
+func (b *balancer) mixed() bool { return b.cold > 0 && b.cold < len(b.ready) }
 
 // weightsOf are the weights of ready endpoints as they count now.
 //
-// Caller must hold f.mu.
-func (f *fleet) weightsOf(endpoints []*endpoint) []uint32 {
+// Caller must hold b.mu.
+func (b *balancer) weightsOf(endpoints []*endpoint) []uint32 {
 	weights := make([]uint32, len(endpoints))
 	for i, ep := range endpoints {
 		weights[i] = ep.weight
 	}
-	weights = f.weights.Effective(weights)
-	if !f.mixed() {
+	weights = b.weights.Effective(weights)
+	if !b.mixed() {
 		return weights
 	}
 	now := time.Now()

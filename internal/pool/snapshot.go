@@ -66,21 +66,21 @@ type EndpointSnapshot struct {
 // totals are counts that outlive the endpoints they belong to.
 type totals struct{ picks, failures uint64 }
 
-// snapshot is the fleet's part of a Snapshot.
-func (f *fleet) snapshot() Snapshot {
-	f.lock()
-	defer f.unlock()
+// snapshot is the balancer's part of a Snapshot.
+func (b *balancer) snapshot() Snapshot {
+	b.lock()
+	defer b.unlock()
 	s := Snapshot{
-		Picks: f.past.picks, Failures: f.past.failures, Connects: f.connects, Ejections: f.ejections, Held: f.hold.held,
-		Endpoints: make([]EndpointSnapshot, 0, f.active),
+		Picks: b.past.picks, Failures: b.past.failures, Connects: b.connects, Ejections: b.ejections, Held: b.hold.held,
+		Endpoints: make([]EndpointSnapshot, 0, b.active),
 	}
-	if f.lastError != nil && f.failing > 0 {
-		s.LastError = f.lastError.Error()
+	if b.lastError != nil && b.failing > 0 {
+		s.LastError = b.lastError.Error()
 	}
-	if f.settings.Subset > 0 {
-		s.Subset = &SubsetSnapshot{Known: f.registered, InUse: f.active}
+	if b.settings.Subset > 0 {
+		s.Subset = &SubsetSnapshot{Known: b.registered, InUse: b.active}
 	}
-	for _, ep := range f.endpoints {
+	for _, ep := range b.endpoints {
 		e := ep.snapshot()
 		s.Picks += e.Picks
 		s.Failures += e.Failures
@@ -89,11 +89,11 @@ func (f *fleet) snapshot() Snapshot {
 		}
 		s.Endpoints = append(s.Endpoints, e)
 	}
-	slices.SortFunc(s.Endpoints, func(a, b EndpointSnapshot) int { return cmp.Compare(a.Address, b.Address) })
+	slices.SortFunc(s.Endpoints, func(x, y EndpointSnapshot) int { return cmp.Compare(x.Address, y.Address) })
 	return s
 }
 
-// Caller must hold f.mu.
+// Caller must hold b.mu.
 func (ep *endpoint) snapshot() EndpointSnapshot {
 	s := EndpointSnapshot{
 		Address: ep.addr, IDs: make([]string, 0, len(ep.registrations)), Weight: ep.weight,

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc/connectivity"
@@ -11,7 +10,7 @@ import (
 
 // An instance that is frozen (SIGSTOP, a stalled virtual machine, a deadlock) closes nothing, and
 // its kernel goes on acknowledging what is sent to it. HTTP/2 pings would tell, but stock servers
-// allow one in five minutes. So the fleet looks at the endpoints that have calls in flight: one
+// allow one in five minutes. So the balancer looks at the endpoints that have calls in flight: one
 // from which nothing has been read for a while, though calls wait for it, is asked something that
 // every server answers at once, and when nothing comes even then it is stalled.
 //
@@ -19,7 +18,7 @@ import (
 // the connection that is silent. Whatever comes proves life, also UNIMPLEMENTED, and the bytes of
 // anything else.
 const (
-	// lookEvery is how often the fleet looks while there are calls in flight.
+	// lookEvery is how often the balancer looks while there are calls in flight.
 	lookEvery = 500 * time.Millisecond
 	// stallAfter is how long a call must have waited, and nothing have come from the endpoint,
 	// before it is asked.
@@ -30,7 +29,7 @@ const (
 	probeEvery = 2 * time.Second
 )
 
-// silence is what the fleet knows of an endpoint that says nothing. Its times are on the clock of
+// silence is what the balancer knows of an endpoint that says nothing. Its times are on the clock of
 // calls.
 type silence struct {
 	reads uint64 // of the endpoint, when it was looked at
@@ -42,42 +41,42 @@ type silence struct {
 	stalled bool               // it is ejected for its silence
 }
 
-// watch has the fleet look after its endpoints from now on. It is on the way of a call.
+// watch has the balancer look after its endpoints from now on. It is on the way of a call.
 //
-// Called on the call path; takes no lock of the fleet.
-func (f *fleet) watch() {
-	if f.looking.CompareAndSwap(false, true) && !f.ask(f.lookLater) {
-		f.looking.Store(false)
+// Called on the call path; takes no lock of the balancer.
+func (b *balancer) watch() {
+	if b.looking.CompareAndSwap(false, true) && !b.ask(b.lookLater) {
+		b.looking.Store(false)
 	}
 }
 
-// Caller must hold f.mu.
-func (f *fleet) lookLater() { f.at(time.Now().Add(lookEvery), f.lookForSilence) }
+// Caller must hold b.mu.
+func (b *balancer) lookLater() { b.at(time.Now().Add(lookEvery), b.lookForSilence) }
 
 // lookForSilence goes over the endpoints, and goes on doing so while there are calls in flight.
 //
-// Caller must hold f.mu.
-func (f *fleet) lookForSilence() {
-	now, busy := f.clock(), false
-	for _, ep := range f.ready {
+// Caller must hold b.mu.
+func (b *balancer) lookForSilence() {
+	now, busy := b.clock(), false
+	for _, ep := range b.ready {
 		if ep.InFlight.Load() > 0 {
 			busy = true
-			f.lookForSilenceOf(ep, now)
+			b.lookForSilenceOf(ep, now)
 		}
 	}
 	if !busy {
 		// A call that came since then either sees that nobody looks, or is seen here.
-		f.looking.Store(false)
-		if !f.anyInFlight() || !f.looking.CompareAndSwap(false, true) {
+		b.looking.Store(false)
+		if !b.anyInFlight() || !b.looking.CompareAndSwap(false, true) {
 			return
 		}
 	}
-	f.lookLater()
+	b.lookLater()
 }
 
-// Caller must hold f.mu.
-func (f *fleet) anyInFlight() bool {
-	for _, ep := range f.ready {
+// Caller must hold b.mu.
+func (b *balancer) anyInFlight() bool {
+	for _, ep := range b.ready {
 		if ep.InFlight.Load() > 0 {
 			return true
 		}
@@ -87,8 +86,8 @@ func (f *fleet) anyInFlight() bool {
 
 // lookForSilenceOf has an endpoint probed if that is due.
 //
-// Caller must hold f.mu.
-func (f *fleet) lookForSilenceOf(ep *endpoint, now int64) {
+// Caller must hold b.mu.
+func (b *balancer) lookForSilenceOf(ep *endpoint, now int64) {
 	s := &ep.silence
 	if s.end != nil {
 		return
@@ -97,20 +96,20 @@ func (f *fleet) lookForSilenceOf(ep *endpoint, now int64) {
 		s.reads, s.since = reads, now
 		return
 	}
-	if now-s.since < int64(stallAfter) || s.probed > 0 && now-s.probed < int64(probeEvery) || !f.mayEject(ep) {
+	if now-s.since < int64(stallAfter) || s.probed > 0 && now-s.probed < int64(probeEvery) || !b.mayEject(ep) {
 		return
 	}
-	if c := ep.calls.pickedBetween(s.probed, now-int64(stallAfter)); c != nil && f.probe(ep, c) {
+	if c := ep.calls.pickedBetween(s.probed, now-int64(stallAfter)); c != nil && b.probe(ep, c) {
 		probed := s.probed
-		f.at(time.Now().Add(probeTimeout), func() { f.ejectIfSilent(ep, probed) })
+		b.at(time.Now().Add(probeTimeout), func() { b.ejectIfSilent(ep, probed) })
 	}
 }
 
 // probe asks on a connection, until there is an answer or endProbe is called. It is false when it
 // cannot: beyond the limit of concurrent calls the question would wait in grpc, and be no proof.
 //
-// Caller must hold f.mu.
-func (f *fleet) probe(ep *endpoint, c *conn) bool {
+// Caller must hold b.mu.
+func (b *balancer) probe(ep *endpoint, c *conn) bool {
 	if c.gone || c.state != connectivity.Ready {
 		return false
 	}
@@ -119,16 +118,16 @@ func (f *fleet) probe(ep *endpoint, c *conn) bool {
 		return false
 	}
 	on, s := c.rpc(), &ep.silence
-	ctx, end := context.WithCancel(f.life)
-	s.reads, s.probed, s.end = ep.reads.Load(), f.clock(), end
+	ctx, end := context.WithCancel(b.life)
+	s.reads, s.probed, s.end = ep.reads.Load(), b.clock(), end
 	probed := s.probed
-	f.work.Go(func() {
+	b.work.Go(func() {
 		defer end()
 		// What it says does not matter: that bytes came is counted where they are read.
 		_ = on.Invoke(ctx, healthpb.Health_Check_FullMethodName, &healthpb.HealthCheckRequest{}, &healthpb.HealthCheckResponse{})
 		c.inFlight.Add(-1)
-		f.lock()
-		defer f.publishAndUnlock()
+		b.lock()
+		defer b.publishAndUnlock()
 		if s.probed == probed {
 			s.end = nil
 		}
@@ -138,15 +137,15 @@ func (f *fleet) probe(ep *endpoint, c *conn) bool {
 
 // probeAny asks on any connection.
 //
-// Caller must hold f.mu.
-func (f *fleet) probeAny(ep *endpoint) bool {
+// Caller must hold b.mu.
+func (b *balancer) probeAny(ep *endpoint) bool {
 	ready := ep.ready.Load()
-	return ready != nil && len(*ready) > 0 && f.probe(ep, (*ready)[0])
+	return ready != nil && len(*ready) > 0 && b.probe(ep, (*ready)[0])
 }
 
 // endProbe ends the question that is under way, if there is one.
 //
-// Caller must hold f.mu.
+// Caller must hold b.mu.
 func (ep *endpoint) endProbe() {
 	if end := ep.silence.end; end != nil {
 		ep.silence.end = nil
@@ -157,31 +156,31 @@ func (ep *endpoint) endProbe() {
 // ejectIfSilent decides what the silence after a probe means. One that has ended without anything
 // having been read lost its connection, and is no proof.
 //
-// Caller must hold f.mu.
-func (f *fleet) ejectIfSilent(ep *endpoint, probed int64) {
+// Caller must hold b.mu.
+func (b *balancer) ejectIfSilent(ep *endpoint, probed int64) {
 	s := &ep.silence
 	if s.end == nil || s.probed != probed {
 		return
 	}
-	if ep.reads.Load() != s.reads || !f.mayEject(ep) {
+	if ep.reads.Load() != s.reads || !b.mayEject(ep) {
 		ep.endProbe()
 		return
 	}
-	f.stall(ep)
+	b.stall(ep)
 }
 
 // stall ejects an endpoint that does not answer. The calls that wait for it and may be made again
 // are, elsewhere; the others go on waiting, since it may have begun to execute them. The probe
 // stays under way: its answer is what brings the endpoint back.
 //
-// Caller must hold f.mu.
-func (f *fleet) stall(ep *endpoint) {
-	silent := time.Duration(f.clock() - ep.silence.since).Round(100 * time.Millisecond)
+// Caller must hold b.mu.
+func (b *balancer) stall(ep *endpoint) {
+	silent := time.Duration(b.clock() - ep.silence.since).Round(100 * time.Millisecond)
 	ep.silence.stalled = true
-	f.takeOut(ep)
+	b.takeOut(ep)
 	again := ep.calls.giveUp()
-	f.events.stalled(ep.addr, stalledText, silent, again, f.leastOut(ep))
-	f.awaitLife(ep, f.leastOut(ep) == 0)
+	b.events.stalled(ep.addr, stalledText, silent, again, b.leastOut(ep))
+	b.awaitLife(ep, b.leastOut(ep) == 0)
 }
 
 // stalledText is the error of a stalled endpoint, for operators.
@@ -191,10 +190,10 @@ const stalledText = "it does not answer, not even a health check on the same con
 // after one ejection time less than an endpoint whose calls fail. Then it is asked anew, so that no
 // call finds out that it stalled again. asked is whether it has been.
 //
-// Caller must hold f.mu.
-func (f *fleet) awaitLife(ep *endpoint, asked bool) {
+// Caller must hold b.mu.
+func (b *balancer) awaitLife(ep *endpoint, asked bool) {
 	ejected := ep.ejectedAt
-	f.at(time.Now().Add(lookEvery), func() {
+	b.at(time.Now().Add(lookEvery), func() {
 		s := &ep.silence
 		if !s.stalled || !ep.ejectedAt.Equal(ejected) {
 			return
@@ -205,86 +204,24 @@ func (f *fleet) awaitLife(ep *endpoint, asked bool) {
 		}
 		out := time.Since(ejected)
 		switch {
-		case out < f.leastOut(ep):
+		case out < b.leastOut(ep):
 		case asked && alive:
-			f.uneject(ep)
-			f.events.recovered(ep.addr, out)
+			b.uneject(ep)
+			b.events.recovered(ep.addr, out)
 			return
-		case s.end == nil && f.clock()-s.probed >= int64(probeEvery):
-			asked = f.probeAny(ep)
+		case s.end == nil && b.clock()-s.probed >= int64(probeEvery):
+			asked = b.probeAny(ep)
 		default:
 			// The question that is under way has no answer yet.
 			asked, s.reads = true, ep.reads.Load()
 		}
-		f.awaitLife(ep, asked)
+		b.awaitLife(ep, asked)
 	})
 }
 
 // leastOut is how long a stalled endpoint stays ejected at least.
 //
-// Caller must hold f.mu.
-func (f *fleet) leastOut(ep *endpoint) time.Duration {
-	return time.Duration(ep.ejections-1) * f.settings.EjectTime
-}
-
-// callList has the calls in flight at an endpoint, in the order in which they were picked.
-type callList struct {
-	mu          sync.Mutex
-	first, last *pick
-}
-
-func (l *callList) add(p *pick) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	p.before = l.last
-	if l.last == nil {
-		l.first = p
-	} else {
-		l.last.after = p
-	}
-	l.last = p
-}
-
-func (l *callList) remove(p *pick) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if p.before == nil {
-		l.first = p.after
-	} else {
-		p.before.after = p.after
-	}
-	if p.after == nil {
-		l.last = p.before
-	} else {
-		p.after.before = p.before
-	}
-	p.before, p.after = nil, nil
-}
-
-// pickedBetween gives the connection of a call that was picked after one time and not after the
-// other, nil when there is none.
-func (l *callList) pickedBetween(after, until int64) *conn {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for p := l.last; p != nil; p = p.before {
-		if p.at <= after {
-			return nil
-		}
-		if p.at <= until {
-			return p.conn
-		}
-	}
-	return nil
-}
-
-// giveUp ends the attempts that may be made again elsewhere, and says how many.
-func (l *callList) giveUp() (n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for p := l.first; p != nil; p = p.after {
-		if p.lease.giveUp() {
-			n++
-		}
-	}
-	return n
+// Caller must hold b.mu.
+func (b *balancer) leastOut(ep *endpoint) time.Duration {
+	return time.Duration(ep.ejections-1) * b.settings.EjectTime
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"go.uber.org/zap/zaptest/observer"
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
@@ -22,10 +22,10 @@ const (
 	backWithin    = lookEvery + time.Millisecond
 )
 
-// stallScene is a fleet in virtual time whose instances a, b, … are ready.
+// stallScene is a balancer in virtual time whose instances a, b, … are ready.
 type stallScene struct {
 	*testing.T
-	*fleet
+	*balancer
 	grpc *fakeGRPC
 }
 
@@ -33,16 +33,16 @@ func inStallScene(t *testing.T, s Settings, hosts int, run func(s *stallScene)) 
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s.Balance = BalanceRoundRobin
-		f, g := startFleet(t, s)
+		b, g := startBalancer(t, s)
 		g.open = true
 		var addrs []string
 		for i := range hosts {
 			addrs = append(addrs, string(rune('a'+i)))
 		}
-		f.list(addrs...)
+		b.list(addrs...)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		run(&stallScene{t, f, g})
+		run(&stallScene{t, b, g})
 	})
 }
 
@@ -70,12 +70,12 @@ func (s *stallScene) probes(addr string) int {
 func (s *stallScene) call(addr string, cancel context.CancelFunc) (l *lease, end func()) {
 	s.Helper()
 	for range 10 {
-		l := &lease{Context: context.Background(), channel: &Channel{fleet: s.fleet}, unary: true, cancel: cancel}
+		l := &lease{Context: context.Background(), channel: &Channel{balancer: s.balancer}, unary: true, cancel: cancel}
 		at, done, err := s.grpc.pick(l)
 		if err != nil {
 			s.Fatal(err)
 		}
-		end := func() { done(balancer.DoneInfo{BytesSent: true}) }
+		end := func() { done(grpcbalancer.DoneInfo{BytesSent: true}) }
 		if at == addr {
 			return l, end
 		}
@@ -92,7 +92,7 @@ func (s *stallScene) pass(d time.Duration) {
 
 func (s *stallScene) wantEjected(when string, addr string, want bool) {
 	s.Helper()
-	if got := isEjected(s.fleet, addr); got != want {
+	if got := isEjected(s.balancer, addr); got != want {
 		s.Errorf("%s: ejected is %v, want %v", when, got, want)
 	}
 }
@@ -375,7 +375,7 @@ func TestLooksWhileThereAreCalls(t *testing.T) {
 			s.pass(lookEvery)
 			s.pass(lookEvery)
 			if s.looking.Load() {
-				t.Error("the fleet looks though there are no calls")
+				t.Error("the balancer looks though there are no calls")
 			}
 		}
 	})
@@ -383,26 +383,26 @@ func TestLooksWhileThereAreCalls(t *testing.T) {
 
 func TestWhatIsSaidOfStalledInstances(t *testing.T) {
 	told := &recorder{}
-	logged(t, Settings{Balance: BalanceRoundRobin}, func(f *fleet, g *fakeGRPC, logs *observer.ObservedLogs) {
-		f.events.observer = told
+	logged(t, Settings{Balance: BalanceRoundRobin}, func(b *balancer, g *fakeGRPC, logs *observer.ObservedLogs) {
+		b.events.observer = told
 		g.open = true
-		f.list("a", "b")
+		b.list("a", "b")
 		time.Sleep(time.Minute)
-		s := &stallScene{t, f, g}
+		s := &stallScene{t, b, g}
 		s.freeze("a")
 		s.call("a", func() {})
 		other, _ := s.call("a", nil)
 		s.pass(stalledWithin)
 		wantError := func(when, want string) {
 			t.Helper()
-			for _, e := range f.snapshot().Endpoints {
+			for _, e := range b.snapshot().Endpoints {
 				if e.Address == "a" && e.LastError != want {
 					t.Errorf("%s the last error is %q, want %q", when, e.LastError, want)
 				}
 			}
 		}
 		wantError("stalled", stalledText)
-		other.failed(f.endpoints["a"], status.Error(codes.DeadlineExceeded, "too late"))
+		other.failed(b.endpoints["a"], status.Error(codes.DeadlineExceeded, "too late"))
 		wantError("when a call ran into its deadline", stalledText)
 		lines := logs.FilterMessageSnippet("nothing has come from it though calls wait").All()
 		if len(lines) != 1 {

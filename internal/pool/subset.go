@@ -24,7 +24,7 @@ const (
 	subsetBound = 2
 )
 
-// subset is which endpoints are used. It belongs to the fleet's mutex.
+// subset is which endpoints are used. It belongs to the balancer's mutex.
 type subset struct {
 	identity uint64      // of the gateway
 	ranked   []*endpoint // all that are registered or held, highest score first; unless unsorted
@@ -39,36 +39,36 @@ func newSubset(s Settings) subset { return subset{identity: xxhash.Sum64String(s
 
 // admit takes in an endpoint that has got its first registration.
 //
-// Caller must hold f.mu.
-func (f *fleet) admit(ep *endpoint) (dial []*conn) {
-	if f.settings.Subset == 0 {
-		f.use(ep)
-		return f.fill(ep)
+// Caller must hold b.mu.
+func (b *balancer) admit(ep *endpoint) (dial []*conn) {
+	if b.settings.Subset == 0 {
+		b.use(ep)
+		return b.fill(ep)
 	}
-	f.rank(ep)
+	b.rank(ep)
 	return nil
 }
 
 // rank has an endpoint take part in choosing.
 //
-// Caller must hold f.mu.
-func (f *fleet) rank(ep *endpoint) {
+// Caller must hold b.mu.
+func (b *balancer) rank(ep *endpoint) {
 	if ep.ranked {
 		return
 	}
 	ep.ranked = true
-	ep.score = balance.Mix(ep.Seed ^ f.subset.identity)
-	f.subset.joined = append(f.subset.joined, ep)
-	f.subset.stale = true
+	ep.score = balance.Mix(ep.Seed ^ b.subset.identity)
+	b.subset.joined = append(b.subset.joined, ep)
+	b.subset.stale = true
 }
 
 // unrank takes it out.
 //
-// Caller must hold f.mu.
-func (f *fleet) unrank(ep *endpoint) {
+// Caller must hold b.mu.
+func (b *balancer) unrank(ep *endpoint) {
 	if ep.ranked {
 		ep.ranked = false
-		f.subset.left, f.subset.stale = true, true
+		b.subset.left, b.subset.stale = true, true
 	}
 }
 
@@ -103,9 +103,9 @@ func higher(a, b *endpoint) int {
 // ranked, as many as configured; for each of them that has been out of use for long there is one
 // more. Members that others take the place of stay until these are usable.
 //
-// Caller must hold f.mu.
-func (f *fleet) choose() {
-	s := &f.subset
+// Caller must hold b.mu.
+func (b *balancer) choose() {
+	s := &b.subset
 	if !s.stale {
 		return
 	}
@@ -113,7 +113,7 @@ func (f *fleet) choose() {
 	s.sort()
 	s.round++
 	var (
-		n            = f.settings.Subset
+		n            = b.settings.Subset
 		able, usable int
 		members      = make([]*endpoint, 0, min(n, len(s.ranked)))
 		dial         []*conn
@@ -143,36 +143,36 @@ func (f *fleet) choose() {
 	s.members = members
 	for _, ep := range members {
 		if !ep.inUse {
-			f.use(ep)
-			dial = append(dial, f.fill(ep)...)
-			f.refresh(ep)
+			b.use(ep)
+			dial = append(dial, b.fill(ep)...)
+			b.refresh(ep)
 		}
 	}
 	for _, ep := range old {
 		if ep.round != s.round && ep.inUse {
-			if f.unhold(ep); !ep.registered() {
-				f.unrank(ep)
+			if b.unhold(ep); !ep.registered() {
+				b.unrank(ep)
 			}
-			f.drain(ep)
+			b.drain(ep)
 		}
 	}
-	f.dialAll(dial)
+	b.dialAll(dial)
 }
 
 // watchLacking looks after a member that is not usable: when it has not become so for long, it
 // counts as lacking.
 //
-// Caller must hold f.mu.
-func (f *fleet) watchLacking(ep *endpoint) {
-	if f.settings.Subset == 0 {
+// Caller must hold b.mu.
+func (b *balancer) watchLacking(ep *endpoint) {
+	if b.settings.Subset == 0 {
 		return
 	}
 	now := time.Now()
 	ep.waiting = now
-	f.at(now.Add(lackingAfter), func() {
+	b.at(now.Add(lackingAfter), func() {
 		if ep.inUse && !ep.usable && ep.waiting.Equal(now) {
 			ep.lacking = true
-			f.subset.stale = true
+			b.subset.stale = true
 		}
 	})
 }

@@ -13,11 +13,11 @@ import (
 )
 
 // members are the addresses of the endpoints that are in use, sorted.
-func (f *fleet) members() []string {
-	f.lock()
-	defer f.publishAndUnlock()
+func (b *balancer) members() []string {
+	b.lock()
+	defer b.publishAndUnlock()
 	var addrs []string
-	for _, ep := range f.endpoints {
+	for _, ep := range b.endpoints {
 		if ep.inUse {
 			addrs = append(addrs, ep.addr)
 		}
@@ -31,14 +31,14 @@ func minus(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 }
 
-// gateway is the fleet of one gateway among many, which connects to nothing.
-func gateway(t *testing.T, key string, n int) *fleet {
+// gateway is the balancer of one gateway among many, which connects to nothing.
+func gateway(t *testing.T, key string, n int) *balancer {
 	t.Helper()
 	s, err := Settings{Subset: n, SubsetKey: key}.withDefaults()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newFleet("user.rpc", s, nil, newRandom(1))
+	return newBalancer("user.rpc", s, nil, newRandom(1))
 }
 
 func TestSubsetSize(t *testing.T) {
@@ -47,14 +47,14 @@ func TestSubsetSize(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d of %d", tt.subset, tt.known), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, g := startFleet(t, Settings{Subset: tt.subset, SubsetKey: "a"})
+				b, g := startBalancer(t, Settings{Subset: tt.subset, SubsetKey: "a"})
 				g.open = true
-				f.list(hosts(tt.known)...)
+				b.list(hosts(tt.known)...)
 				time.Sleep(time.Minute)
-				if got := len(f.members()); got != tt.members || len(g.made) != tt.members {
+				if got := len(b.members()); got != tt.members || len(g.made) != tt.members {
 					t.Errorf("%d members, %d were dialled; want %d", got, len(g.made), tt.members)
 				}
-				s := f.snapshot()
+				s := b.snapshot()
 				if len(s.Endpoints) != tt.members {
 					t.Errorf("operators see %d endpoints", len(s.Endpoints))
 				}
@@ -71,14 +71,14 @@ func TestSubsetSize(t *testing.T) {
 func TestSubsetHasNoHistory(t *testing.T) {
 	all := hosts(100)
 	at := func(key string, lists ...[]string) []string {
-		f := gateway(t, key, 10)
+		b := gateway(t, key, 10)
 		for _, l := range lists {
-			f.lock()
-			f.applied = time.Time{}
-			f.publishAndUnlock()
-			f.list(l...)
+			b.lock()
+			b.applied = time.Time{}
+			b.publishAndUnlock()
+			b.list(l...)
 		}
-		return f.members()
+		return b.members()
 	}
 	want := at("a", all)
 	if got := at("a", all[:50], all[20:70], nil, all[90:], all); !slices.Equal(got, want) {
@@ -93,12 +93,12 @@ func TestSubsetHasNoHistory(t *testing.T) {
 func TestSubsetIsSticky(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(7, 7))
-		f, g := startFleet(t, Settings{Subset: 20, SubsetKey: "a"})
+		b, g := startBalancer(t, Settings{Subset: 20, SubsetKey: "a"})
 		g.open = true
 		list := hosts(200)
-		f.list(list...)
+		b.list(list...)
 		time.Sleep(time.Minute)
-		before, changes := f.members(), 0
+		before, changes := b.members(), 0
 		for i := range 300 {
 			if i%2 == 0 {
 				list = append(list, fmt.Sprint("new", i))
@@ -106,16 +106,16 @@ func TestSubsetIsSticky(t *testing.T) {
 				j := r.IntN(len(list))
 				list = slices.Delete(list, j, j+1)
 			}
-			f.list(list...)
+			b.list(list...)
 			time.Sleep(10 * time.Second)
-			after := f.members()
+			after := b.members()
 			if came, went := minus(after, before), minus(before, after); len(came) > 1 || len(went) > 1 || len(after) != 20 {
 				t.Fatalf("change %d: %v came, %v went, %d members", i, came, went, len(after))
 			} else if len(came) > 0 {
 				changes++
 			}
 			before = after
-			checkBooks(t, f)
+			checkBooks(t, b)
 		}
 		// A tenth of the instances are members, so about a tenth of the changes concern them.
 		if changes < 15 || changes > 60 {
@@ -130,9 +130,9 @@ func TestSubsetsAreEven(t *testing.T) {
 	uses := make(map[string]int)
 	all := hosts(100)
 	for i := range 500 {
-		f := gateway(t, fmt.Sprint("gateway-", i), 20)
-		f.list(all...)
-		for _, addr := range f.members() {
+		b := gateway(t, fmt.Sprint("gateway-", i), 20)
+		b.list(all...)
+		for _, addr := range b.members() {
 			uses[addr]++
 		}
 	}
@@ -155,14 +155,14 @@ func TestSubsetsReplaceAnInstanceByDifferentOnes(t *testing.T) {
 	all := hosts(100)
 	replaced, by := 0, make(map[string]int)
 	for i := range 500 {
-		f := gateway(t, fmt.Sprint("gateway-", i), 20)
-		f.list(all...)
-		before := f.members()
-		f.lock()
-		f.applied = time.Time{}
-		f.publishAndUnlock()
-		f.list(all[1:]...)
-		if came := minus(f.members(), before); len(came) > 0 {
+		b := gateway(t, fmt.Sprint("gateway-", i), 20)
+		b.list(all...)
+		before := b.members()
+		b.lock()
+		b.applied = time.Time{}
+		b.publishAndUnlock()
+		b.list(all[1:]...)
+		if came := minus(b.members(), before); len(came) > 0 {
 			replaced++
 			by[came[0]]++
 		}
@@ -180,23 +180,23 @@ func TestSubsetsReplaceAnInstanceByDifferentOnes(t *testing.T) {
 
 // subsetOf4 runs a test over a subset of 4 of 40 instances, all of them connected, and gives its
 // members.
-func subsetOf4(t *testing.T, run func(f *fleet, g *fakeGRPC, members []string)) {
+func subsetOf4(t *testing.T, run func(b *balancer, g *fakeGRPC, members []string)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{Subset: 4, SubsetKey: "a", DrainTimeout: time.Second})
+		b, g := startBalancer(t, Settings{Subset: 4, SubsetKey: "a", DrainTimeout: time.Second})
 		g.open = true
-		f.listHeld(hosts(40)...)
+		b.listHeld(hosts(40)...)
 		time.Sleep(time.Minute)
-		run(f, g, f.members())
-		checkBooks(t, f)
+		run(b, g, b.members())
+		checkBooks(t, b)
 	})
 }
 
 func TestSubsetIsToppedUp(t *testing.T) {
-	subsetOf4(t, func(f *fleet, _ *fakeGRPC, members []string) {
-		f.listHeld(minus(hosts(40), members[:2])...)
+	subsetOf4(t, func(b *balancer, _ *fakeGRPC, members []string) {
+		b.listHeld(minus(hosts(40), members[:2])...)
 		synctest.Wait()
-		now := f.members()
+		now := b.members()
 		if len(now) != 4 || len(minus(members[2:], now)) != 0 {
 			t.Errorf("members were %v, two left, now they are %v", members, now)
 		}
@@ -205,7 +205,7 @@ func TestSubsetIsToppedUp(t *testing.T) {
 
 // A member that is out of use for long gets another one beside it, for as long as it is.
 func TestFailingMemberIsCoveredFor(t *testing.T) {
-	subsetOf4(t, func(f *fleet, g *fakeGRPC, members []string) {
+	subsetOf4(t, func(b *balancer, g *fakeGRPC, members []string) {
 		g.mu.Lock()
 		g.open = false
 		g.mu.Unlock()
@@ -214,30 +214,30 @@ func TestFailingMemberIsCoveredFor(t *testing.T) {
 		synctest.Wait()
 		g.sub(failing).refuse()
 		time.Sleep(lackingAfter - time.Second)
-		if got := f.members(); !slices.Equal(got, members) {
+		if got := b.members(); !slices.Equal(got, members) {
 			t.Errorf("after four seconds the members are %v, want %v", got, members)
 		}
 		time.Sleep(2 * time.Second)
-		got := f.members()
+		got := b.members()
 		if len(got) != 5 || len(minus(members, got)) != 0 {
 			t.Errorf("after six seconds the members are %v, want one more than %v", got, members)
 		}
 		g.sub(minus(got, members)[0]).become(connectivity.Ready, nil)
 		g.sub(failing).become(connectivity.Ready, nil)
 		time.Sleep(time.Second)
-		if got := f.members(); !slices.Equal(got, members) {
+		if got := b.members(); !slices.Equal(got, members) {
 			t.Errorf("when it is back the members are %v, want %v", got, members)
 		}
 	})
 }
 
 func TestSubsetGrowsToTwiceItsSizeAtMost(t *testing.T) {
-	subsetOf4(t, func(f *fleet, g *fakeGRPC, members []string) {
+	subsetOf4(t, func(b *balancer, g *fakeGRPC, members []string) {
 		g.mu.Lock()
 		g.open = false
 		g.mu.Unlock()
 		for range 10 {
-			for _, addr := range f.members() {
+			for _, addr := range b.members() {
 				if s := g.sub(addr); s != nil {
 					s.lose()
 					synctest.Wait()
@@ -246,7 +246,7 @@ func TestSubsetGrowsToTwiceItsSizeAtMost(t *testing.T) {
 			}
 			time.Sleep(lackingAfter)
 		}
-		if got := f.members(); len(got) != subsetBound*4 || len(minus(members, got)) != 0 {
+		if got := b.members(); len(got) != subsetBound*4 || len(minus(members, got)) != 0 {
 			t.Errorf("with everything down the members are %v", got)
 		}
 	})
@@ -254,7 +254,7 @@ func TestSubsetGrowsToTwiceItsSizeAtMost(t *testing.T) {
 
 // A member stays until the one that takes its place is connected.
 func TestSubsetHandsOver(t *testing.T) {
-	subsetOf4(t, func(f *fleet, g *fakeGRPC, members []string) {
+	subsetOf4(t, func(b *balancer, g *fakeGRPC, members []string) {
 		list := hosts(40)
 		g.mu.Lock()
 		g.open = false
@@ -262,12 +262,12 @@ func TestSubsetHandsOver(t *testing.T) {
 		var came []string
 		for i := 0; len(came) == 0; i++ {
 			list = append(list, fmt.Sprint("new", i))
-			f.listHeld(list...)
+			b.listHeld(list...)
 			time.Sleep(applyEvery)
 			synctest.Wait()
-			came = minus(f.members(), members)
+			came = minus(b.members(), members)
 		}
-		if got := f.members(); len(got) != 5 {
+		if got := b.members(); len(got) != 5 {
 			t.Fatalf("members are %v, want those before and %s", got, came)
 		}
 		if got := len(g.picked(t)); got != 4 {
@@ -276,16 +276,16 @@ func TestSubsetHandsOver(t *testing.T) {
 		g.sub(came[0]).become(connectivity.Ready, nil)
 		time.Sleep(flushEvery)
 		synctest.Wait()
-		got := f.members()
+		got := b.members()
 		gone := minus(members, got)
 		if len(got) != 4 || len(gone) != 1 {
 			t.Fatalf("members are %v, were %v", got, members)
 		}
 		// When it turns out to be needed after all, its connection is still there.
-		f.listHeld(minus(list, came)...)
+		b.listHeld(minus(list, came)...)
 		time.Sleep(applyEvery)
 		synctest.Wait()
-		if got := f.members(); !slices.Equal(got, members) || g.dialled(gone[0]) != 1 {
+		if got := b.members(); !slices.Equal(got, members) || g.dialled(gone[0]) != 1 {
 			t.Errorf("members are %v, want %v; %s was dialled %d times", got, members, gone, g.dialled(gone[0]))
 		}
 	})
@@ -294,20 +294,20 @@ func TestSubsetHandsOver(t *testing.T) {
 // Held members are members: what the registry says is not believed, so nothing else is dialled in
 // their place.
 func TestHeldMembersStay(t *testing.T) {
-	subsetOf4(t, func(f *fleet, g *fakeGRPC, members []string) {
+	subsetOf4(t, func(b *balancer, g *fakeGRPC, members []string) {
 		others := minus(hosts(40), members)
-		f.listHeld(others[:3]...)
+		b.listHeld(others[:3]...)
 		time.Sleep(30 * time.Second)
-		if got := f.members(); !slices.Equal(got, members) || f.inState("held") != 4 || len(g.made) != 4 {
-			t.Fatalf("members are %s, want %v held; %d were dialled", f.states(), members, len(g.made))
+		if got := b.members(); !slices.Equal(got, members) || b.inState("held") != 4 || len(g.made) != 4 {
+			t.Fatalf("members are %s, want %v held; %d were dialled", b.states(), members, len(g.made))
 		}
 		g.sub(members[0]).lose()
 		synctest.Wait()
-		if got := f.members(); len(got) != 4 || f.inState("held") != 3 {
-			t.Errorf("one closed its connection: members are %s", f.states())
+		if got := b.members(); len(got) != 4 || b.inState("held") != 3 {
+			t.Errorf("one closed its connection: members are %s", b.states())
 		}
 		time.Sleep(time.Minute)
-		if got := f.members(); !slices.Equal(got, others[:3]) {
+		if got := b.members(); !slices.Equal(got, others[:3]) {
 			t.Errorf("when the registry was right members are %v, want %v", got, others[:3])
 		}
 	})
@@ -315,11 +315,11 @@ func TestHeldMembersStay(t *testing.T) {
 
 func TestSubsetOfAnySize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{Subset: math.MaxInt, SubsetKey: "gateway"})
+		b, g := startBalancer(t, Settings{Subset: math.MaxInt, SubsetKey: "gateway"})
 		g.open = true
-		f.list("a", "b")
+		b.list("a", "b")
 		time.Sleep(time.Second)
-		if n := f.inState("READY"); n != 2 {
+		if n := b.inState("READY"); n != 2 {
 			t.Errorf("%d instances are READY, want both", n)
 		}
 	})

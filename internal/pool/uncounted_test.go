@@ -44,9 +44,9 @@ func TestUncountedCalls(t *testing.T) {
 	if s.Picks != 0 || s.Failures != 0 || s.Endpoints[0].Picks != 0 || s.Endpoints[0].LastError != "" || s.Endpoints[0].InFlight != 0 {
 		t.Errorf("snapshot is %+v", s)
 	}
-	c.fleet.lock()
-	ep := c.fleet.endpoints[b.addr]
-	c.fleet.publishAndUnlock()
+	c.balancer.lock()
+	ep := c.balancer.endpoints[b.addr]
+	c.balancer.publishAndUnlock()
 	if mean := ep.Latency.Mean(); mean != 0 {
 		t.Errorf("the balancer has learnt a latency of %v", mean)
 	}

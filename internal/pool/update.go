@@ -12,37 +12,37 @@ import (
 
 // onFeed takes a list of endpoints from the feed: at once, or together with those that follow
 // within applyEvery.
-func (f *fleet) onFeed(s discovery.State) {
-	f.lock()
-	defer f.publishAndUnlock()
-	waiting := f.pending != nil
-	f.pending = &s
+func (b *balancer) onFeed(s discovery.State) {
+	b.lock()
+	defer b.publishAndUnlock()
+	waiting := b.pending != nil
+	b.pending = &s
 	if waiting {
 		return
 	}
-	if due := f.applied.Add(applyEvery); time.Now().Before(due) {
-		f.at(due, f.apply)
+	if due := b.applied.Add(applyEvery); time.Now().Before(due) {
+		b.at(due, b.apply)
 		return
 	}
-	f.apply()
+	b.apply()
 }
 
-// apply makes the fleet what the pending list says. Only what changed costs more than a comparison.
+// apply makes the balancer what the pending list says. Only what changed costs more than a comparison.
 //
-// Caller must hold f.mu.
-func (f *fleet) apply() {
-	s := f.pending
+// Caller must hold b.mu.
+func (b *balancer) apply() {
+	s := b.pending
 	if s == nil {
 		return
 	}
-	f.pending = nil
-	f.applied = time.Now()
-	if s.Synced && !f.synced {
-		f.synced = true
-		f.changed(true)
+	b.pending = nil
+	b.applied = time.Now()
+	if s.Synced && !b.synced {
+		b.synced = true
+		b.changed(true)
 	}
-	f.hold.time = s.Hold
-	f.hold.clock.set(s.Synced && s.Err == nil && !s.Stale, f.applied)
+	b.hold.time = s.Hold
+	b.hold.clock.set(s.Synced && s.Err == nil && !s.Stale, b.applied)
 	list := byID(s.Endpoints)
 	var (
 		gone []discovery.Endpoint
@@ -50,154 +50,154 @@ func (f *fleet) apply() {
 		dial []*conn
 		what changes
 	)
-	diff(f.listed, list, func(before, after *discovery.Endpoint) {
+	diff(b.listed, list, func(before, after *discovery.Endpoint) {
 		switch {
 		case before == nil:
-			dial = append(dial, f.register(*after, &what)...)
+			dial = append(dial, b.register(*after, &what)...)
 		case after == nil:
 			gone = append(gone, *before)
 		case before.Addr != after.Addr:
 			gone = append(gone, *before)
-			dial = append(dial, f.register(*after, &what)...)
+			dial = append(dial, b.register(*after, &what)...)
 		default:
-			f.update(*before, *after)
+			b.update(*before, *after)
 		}
 	})
 	// Registrations go last, so that an instance that registered anew under another ID is never
 	// without one.
 	for _, e := range gone {
-		if ep := f.unregister(e); ep != nil {
+		if ep := b.unregister(e); ep != nil {
 			lost = append(lost, ep)
 		}
 	}
-	f.listed = list
-	f.withdraw(s.Withdrawn, &what)
-	f.lose(lost, &what)
-	f.watchHeld()
-	f.events.changed(what, s.Hold)
+	b.listed = list
+	b.withdraw(s.Withdrawn, &what)
+	b.lose(lost, &what)
+	b.watchHeld()
+	b.events.changed(what, s.Hold)
 
-	f.dialAll(dial)
+	b.dialAll(dial)
 }
 
 // dialAll dials connections of endpoints that are new.
 //
-// Caller must hold f.mu.
-func (f *fleet) dialAll(dial []*conn) {
+// Caller must hold b.mu.
+func (b *balancer) dialAll(dial []*conn) {
 	if len(dial) >= wire.ReserveFrom {
 		// Twice as much as needed, so that it is there in time when the next ones follow.
-		f.work.Go(func() { wire.Reserve(2 * len(dial)) })
+		b.work.Go(func() { wire.Reserve(2 * len(dial)) })
 	}
 	// Hundreds of gateways get the same list at the same time, sorted.
 	for i := len(dial) - 1; i > 0; i-- {
-		j := balance.Below(uint32(f.random()), i+1)
+		j := balance.Below(uint32(b.random()), i+1)
 		dial[i], dial[j] = dial[j], dial[i]
 	}
 	for _, c := range dial {
-		f.dialAt(c.endpoint.dialled.Add(dialSpacing), c)
+		b.dialAt(c.endpoint.dialled.Add(dialSpacing), c)
 	}
 }
 
 // register adds an entry of the registry. It returns the connections that are to be dialled.
 //
-// Caller must hold f.mu.
-func (f *fleet) register(e discovery.Endpoint, what *changes) (dial []*conn) {
-	ep := f.endpoints[e.Addr]
+// Caller must hold b.mu.
+func (b *balancer) register(e discovery.Endpoint, what *changes) (dial []*conn) {
+	ep := b.endpoints[e.Addr]
 	if ep == nil {
 		ep = newEndpoint(e.Addr, time.Now())
-		f.endpoints[e.Addr] = ep
+		b.endpoints[e.Addr] = ep
 	}
 	known := ep.registered()
 	if !known {
-		f.registered++
-		delete(f.hold.lost, ep.addr)
+		b.registered++
+		delete(b.hold.lost, ep.addr)
 	}
 	fresh := ep.add(e.ID, e.Weight)
 	switch {
 	case ep.held:
-		f.unhold(ep)
+		b.unhold(ep)
 		ep.since = time.Now()
 		what.returned.add(e.Addr)
-		dial = f.fill(ep)
+		dial = b.fill(ep)
 	case !known:
 		what.added.add(e.Addr)
-		dial = f.admit(ep)
+		dial = b.admit(ep)
 	case ep.inUse && fresh && ep.place < 0:
-		f.renew(ep)
+		b.renew(ep)
 	}
-	f.weigh(ep)
-	f.refresh(ep)
+	b.weigh(ep)
+	b.refresh(ep)
 	return dial
 }
 
 // use takes an endpoint into use that is new, or was being drained: then its connection is used
 // again if it is still up.
 //
-// Caller must hold f.mu.
-func (f *fleet) use(ep *endpoint) {
-	f.active++
+// Caller must hold b.mu.
+func (b *balancer) use(ep *endpoint) {
+	b.active++
 	ep.inUse = true
-	f.weights.Add(ep.weight)
-	f.changed(false)
+	b.weights.Add(ep.weight)
+	b.changed(false)
 	ep.draining.Store(false)
 	ep.cut.Store(false)
 	ep.since = time.Now()
 	if !ep.usable {
-		f.watchLacking(ep)
+		b.watchLacking(ep)
 	}
 }
 
 // fill gives an endpoint the connections that it should have.
 //
-// Caller must hold f.mu.
-func (f *fleet) fill(ep *endpoint) (dial []*conn) {
-	for len(ep.conns) < f.settings.Connections {
-		dial = append(dial, f.newConn(ep))
+// Caller must hold b.mu.
+func (b *balancer) fill(ep *endpoint) (dial []*conn) {
+	for len(ep.conns) < b.settings.Connections {
+		dial = append(dial, b.newConn(ep))
 	}
 	return dial
 }
 
 // unregister removes an entry of the registry. It returns the endpoint if that was its last one.
 //
-// Caller must hold f.mu.
-func (f *fleet) unregister(e discovery.Endpoint) (lost *endpoint) {
-	ep := f.endpoints[e.Addr]
+// Caller must hold b.mu.
+func (b *balancer) unregister(e discovery.Endpoint) (lost *endpoint) {
+	ep := b.endpoints[e.Addr]
 	if ep == nil || !ep.registered() {
 		return nil
 	}
 	ep.remove(e.ID)
 	if ep.registered() {
-		f.weigh(ep)
+		b.weigh(ep)
 		return nil
 	}
-	f.registered--
+	b.registered--
 	return ep
 }
 
 // update takes over what has changed in an entry of the same address.
 //
-// Caller must hold f.mu.
-func (f *fleet) update(before, after discovery.Endpoint) {
-	ep := f.endpoints[after.Addr]
+// Caller must hold b.mu.
+func (b *balancer) update(before, after discovery.Endpoint) {
+	ep := b.endpoints[after.Addr]
 	if ep == nil || before.Weight == after.Weight && before.Registration == after.Registration {
 		return
 	}
 	ep.add(after.ID, after.Weight)
-	f.weigh(ep)
+	b.weigh(ep)
 	if before.Registration != after.Registration && ep.inUse && !ep.connected {
-		f.renew(ep)
-		f.refresh(ep)
+		b.renew(ep)
+		b.refresh(ep)
 	}
 }
 
 // weigh brings the endpoint's weight up to date.
 //
-// Caller must hold f.mu.
-func (f *fleet) weigh(ep *endpoint) {
+// Caller must hold b.mu.
+func (b *balancer) weigh(ep *endpoint) {
 	if w := ep.registeredWeight(); w != ep.weight {
 		if ep.inUse {
-			f.weights.Remove(ep.weight)
-			f.weights.Add(w)
-			f.changed(false)
+			b.weights.Remove(ep.weight)
+			b.weights.Add(w)
+			b.changed(false)
 		}
 		ep.weight = w
 	}

@@ -18,41 +18,41 @@ func TestWithdrawnInstancesAreNotHeld(t *testing.T) {
 		return s
 	}
 	for name, tt := range map[string]struct {
-		then func(f *fleet)
+		then func(b *balancer)
 		held int
 		left int
 	}{
-		"lost":                       {func(f *fleet) { f.onFeed(gone(all[:2], nil)) }, 8, 10},
-		"withdrawn":                  {func(f *fleet) { f.onFeed(gone(all[:2], all[2:])) }, 0, 2},
-		"the last one withdrawn":     {func(f *fleet) { f.onFeed(gone(nil, all)) }, 0, 0},
-		"some lost, some withdrawn":  {func(f *fleet) { f.onFeed(gone(nil, all[:3])) }, 7, 7},
-		"a few lost, most withdrawn": {func(f *fleet) { f.onFeed(gone(all[:6], all[6:9])) }, 0, 6},
-		"known to be withdrawn later": {func(f *fleet) {
-			f.onFeed(gone(all[:2], nil))
+		"lost":                       {func(b *balancer) { b.onFeed(gone(all[:2], nil)) }, 8, 10},
+		"withdrawn":                  {func(b *balancer) { b.onFeed(gone(all[:2], all[2:])) }, 0, 2},
+		"the last one withdrawn":     {func(b *balancer) { b.onFeed(gone(nil, all)) }, 0, 0},
+		"some lost, some withdrawn":  {func(b *balancer) { b.onFeed(gone(nil, all[:3])) }, 7, 7},
+		"a few lost, most withdrawn": {func(b *balancer) { b.onFeed(gone(all[:6], all[6:9])) }, 0, 6},
+		"known to be withdrawn later": {func(b *balancer) {
+			b.onFeed(gone(all[:2], nil))
 			time.Sleep(time.Second)
-			f.onFeed(gone(all[:2], all[2:]))
+			b.onFeed(gone(all[:2], all[2:]))
 		}, 0, 2},
-		"registered again, and lost": {func(f *fleet) {
-			f.onFeed(gone(all[:2], all[2:]))
+		"registered again, and lost": {func(b *balancer) {
+			b.onFeed(gone(all[:2], all[2:]))
 			time.Sleep(time.Second)
-			f.onFeed(gone(all, nil))
+			b.onFeed(gone(all, nil))
 			time.Sleep(time.Minute)
-			f.onFeed(gone(all[:2], nil))
+			b.onFeed(gone(all[:2], nil))
 		}, 8, 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, g := startFleet(t, Settings{})
+				b, g := startBalancer(t, Settings{})
 				g.open = true
-				f.listHeld(all...)
+				b.listHeld(all...)
 				time.Sleep(time.Minute)
-				tt.then(f)
+				tt.then(b)
 				time.Sleep(2 * applyEvery)
 				synctest.Wait()
-				if held, left := f.inState("held"), f.inState("held")+f.inState("READY"); held != tt.held || left != tt.left {
-					t.Errorf("%d are held of %d in use, expected %d of %d: %s", held, left, tt.held, tt.left, f.states())
+				if held, left := b.inState("held"), b.inState("held")+b.inState("READY"); held != tt.held || left != tt.left {
+					t.Errorf("%d are held of %d in use, expected %d of %d: %s", held, left, tt.held, tt.left, b.states())
 				}
-				checkBooks(t, f)
+				checkBooks(t, b)
 			})
 		})
 	}

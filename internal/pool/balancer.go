@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
 
 	"github.com/caddy-grpc/gateway/discovery"
@@ -28,14 +28,14 @@ const (
 	applyEvery = 50 * time.Millisecond
 )
 
-// fleet is what a channel has: its endpoints with their connections, and the policy over them. It
+// balancer is what a channel has: its endpoints with their connections, and the policy over them. It
 // decides what to dial, what to pick from, and when to let go.
 //
 // Everything is under one mutex but what calls touch on their way: those read an immutable picker
 // and the atomic fields of endpoints. One goroutine (run) does what is due later. Lock order:
-// fleet.mu, then grpc's own locks; grpc calls into the fleet holding none of its own but the one
+// balancer.mu, then grpc's own locks; grpc calls into the balancer holding none of its own but the one
 // that keeps state events in order.
-type fleet struct {
+type balancer struct {
 	service  string
 	life     context.Context // ends when the channel begins to close
 	end      context.CancelFunc
@@ -55,7 +55,7 @@ type fleet struct {
 	picked   atomic.Int64 // on the clock: when a call got an endpoint, about
 
 	mu            sync.Mutex
-	cc            balancer.ClientConn // nil before the policy is built and after it is closed
+	cc            grpcbalancer.ClientConn // nil before the policy is built and after it is closed
 	endpoints     map[string]*endpoint
 	listed        []discovery.Endpoint // what the endpoints were made from, by ID
 	synced        bool
@@ -97,9 +97,9 @@ type fleet struct {
 	closing   bool // run is to end
 }
 
-func newFleet(service string, settings Settings, log *zap.Logger, random func() uint64) *fleet {
+func newBalancer(service string, settings Settings, log *zap.Logger, random func() uint64) *balancer {
 	life, end := context.WithCancel(context.Background())
-	f := &fleet{
+	b := &balancer{
 		life:      life,
 		end:       end,
 		service:   service,
@@ -116,72 +116,72 @@ func newFleet(service string, settings Settings, log *zap.Logger, random func() 
 		hold:      holding{lost: make(map[string]time.Time)},
 		listeners: make(map[*listener]struct{}),
 	}
-	f.events.observer = settings.Observer
-	f.looking.Store(settings.EjectFailures < 0)
-	f.picked.Store(-int64(servesFor)) // not yet
-	return f
+	b.events.observer = settings.Observer
+	b.looking.Store(settings.EjectFailures < 0)
+	b.picked.Store(-int64(servesFor)) // not yet
+	return b
 }
 
 // clock is the time on the way of a call, in nanoseconds.
 //
-// Called on the call path; takes no lock of the fleet.
-func (f *fleet) clock() int64 { return int64(time.Since(f.start)) }
+// Called on the call path; takes no lock of the balancer.
+func (b *balancer) clock() int64 { return int64(time.Since(b.start)) }
 
-func (f *fleet) lock() { f.mu.Lock() }
+func (b *balancer) lock() { b.mu.Lock() }
 
 // unlock is for those that have only read.
-func (f *fleet) unlock() { f.mu.Unlock() }
+func (b *balancer) unlock() { b.mu.Unlock() }
 
 // publishAndUnlock ends a change: it chooses the subset again if that is due, replaces the picker
 // if it is time to, and unlocks. Readers only unlock.
 //
-// Caller must hold f.mu.
-func (f *fleet) publishAndUnlock() {
-	f.choose()
-	f.flush()
-	f.mu.Unlock()
+// Caller must hold b.mu.
+func (b *balancer) publishAndUnlock() {
+	b.choose()
+	b.flush()
+	b.mu.Unlock()
 }
 
 // at puts work on the agenda.
 //
-// Caller must hold f.mu.
-func (f *fleet) at(t time.Time, run func()) {
-	if f.agenda.add(t, run) {
+// Caller must hold b.mu.
+func (b *balancer) at(t time.Time, run func()) {
+	if b.agenda.add(t, run) {
 		select {
-		case f.wake <- struct{}{}:
+		case b.wake <- struct{}{}:
 		default:
 		}
 	}
 }
 
-// run does what is on the agenda until the fleet is closing.
-func (f *fleet) run() {
+// run does what is on the agenda until the balancer is closing.
+func (b *balancer) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		wait := f.due()
+		wait := b.due()
 		if wait < 0 {
 			return
 		}
 		timer.Reset(wait)
 		select {
 		case <-timer.C:
-		case <-f.wake:
-		case do := <-f.asked:
-			f.lock()
+		case <-b.wake:
+		case do := <-b.asked:
+			b.lock()
 			do()
-			f.publishAndUnlock()
+			b.publishAndUnlock()
 		}
 	}
 }
 
-// ask has run do something with the fleet locked. It is for calls, which must not wait for the
+// ask has run do something with the balancer locked. It is for calls, which must not wait for the
 // lock; false when there are too many that ask, and then another one will.
 //
-// Called on the call path; takes no lock of the fleet.
-func (f *fleet) ask(do func()) bool {
+// Called on the call path; takes no lock of the balancer.
+func (b *balancer) ask(do func()) bool {
 	select {
-	case f.asked <- do:
+	case b.asked <- do:
 		return true
 	default:
 		return false
@@ -190,16 +190,16 @@ func (f *fleet) ask(do func()) bool {
 
 // mustAsk is ask for what nobody else would ask for again. It is for calls.
 //
-// Called on the call path; takes no lock of the fleet.
-func (f *fleet) mustAsk(do func()) {
-	if f.ask(do) {
+// Called on the call path; takes no lock of the balancer.
+func (b *balancer) mustAsk(do func()) {
+	if b.ask(do) {
 		return
 	}
-	f.overflow.mu.Lock()
-	f.overflow.do = append(f.overflow.do, do)
-	f.overflow.mu.Unlock()
+	b.overflow.mu.Lock()
+	b.overflow.do = append(b.overflow.do, do)
+	b.overflow.mu.Unlock()
 	select {
-	case f.wake <- struct{}{}:
+	case b.wake <- struct{}{}:
 	default:
 	}
 }
@@ -219,14 +219,14 @@ func (o *overflow) take() []func() {
 }
 
 // due runs the tasks that are due and says how long it is to the next; -1 ends the run.
-func (f *fleet) due() time.Duration {
-	f.lock()
-	defer f.publishAndUnlock()
-	for _, do := range f.overflow.take() {
+func (b *balancer) due() time.Duration {
+	b.lock()
+	defer b.publishAndUnlock()
+	for _, do := range b.overflow.take() {
 		do()
 	}
-	for !f.closing {
-		task, wait := f.agenda.next(time.Now())
+	for !b.closing {
+		task, wait := b.agenda.next(time.Now())
 		switch {
 		case task != nil:
 			task()
@@ -239,34 +239,34 @@ func (f *fleet) due() time.Duration {
 	return -1
 }
 
-// attach gives the fleet the means to make SubConns and pickers.
-func (f *fleet) attach(cc balancer.ClientConn) {
-	f.lock()
-	defer f.publishAndUnlock()
-	if f.cc != nil {
+// attach gives the balancer the means to make SubConns and pickers.
+func (b *balancer) attach(cc grpcbalancer.ClientConn) {
+	b.lock()
+	defer b.publishAndUnlock()
+	if b.cc != nil {
 		return
 	}
-	f.cc = cc
-	f.changed(true)
-	f.pump()
+	b.cc = cc
+	b.changed(true)
+	b.pump()
 }
 
 // detach takes them away: grpc is closing the channel.
-func (f *fleet) detach() {
-	f.lock()
-	defer f.publishAndUnlock()
-	f.cc = nil
+func (b *balancer) detach() {
+	b.lock()
+	defer b.publishAndUnlock()
+	b.cc = nil
 }
 
 // refresh brings what follows from the states of an endpoint's connections up to date.
 //
-// Caller must hold f.mu.
-func (f *fleet) refresh(ep *endpoint) {
+// Caller must hold b.mu.
+func (b *balancer) refresh(ep *endpoint) {
 	ready := make([]*conn, 0, len(ep.conns))
 	state, failing := connectivity.Idle, len(ep.conns) > 0
 	for _, c := range ep.conns {
 		failing = failing && (c.failed || c.health.state == healthBad)
-		if f.usable(c) {
+		if b.usable(c) {
 			ready = append(ready, c)
 		}
 		switch {
@@ -281,45 +281,45 @@ func (f *fleet) refresh(ep *endpoint) {
 		ep.ready.Store(&ready)
 		// Also when other connections remain: a call that found a lost one waits for the next
 		// picker. And those that found all connections full wait for the one that came up.
-		f.changed(len(ready) > 1)
-		f.grown(ep)
+		b.changed(len(ready) > 1)
+		b.grown(ep)
 	}
 	if ep.inUse && state != ep.state {
 		ep.state, ep.since = state, time.Now()
 	}
-	f.connected(ep, state == connectivity.Ready, len(ready) > 0)
-	f.count(ep, ep.inUse && ep.usable && !ep.ejected, ep.inUse && failing)
+	b.connected(ep, state == connectivity.Ready, len(ready) > 0)
+	b.count(ep, ep.inUse && ep.usable && !ep.ejected, ep.inUse && failing)
 }
 
 // connected notes that an endpoint has got its first connection or lost its last, and the same of
 // its first and last usable one.
 //
-// Caller must hold f.mu.
-func (f *fleet) connected(ep *endpoint, yes, usable bool) {
+// Caller must hold b.mu.
+func (b *balancer) connected(ep *endpoint, yes, usable bool) {
 	if yes && !ep.connected {
-		f.events.connected(ep.addr)
+		b.events.connected(ep.addr)
 	}
 	ep.connected = yes
 	if usable == ep.usable {
 		return
 	}
 	ep.usable = usable
-	f.subset.stale = f.subset.stale || f.settings.Subset > 0
+	b.subset.stale = b.subset.stale || b.settings.Subset > 0
 	if !usable {
 		ep.lost = time.Now()
 		if ep.silence.stalled {
-			f.clearEjection(ep) // It is not connected, and will not be before it answers.
+			b.clearEjection(ep) // It is not connected, and will not be before it answers.
 		}
-		f.watchLacking(ep)
-		if ep.inUse && f.cc != nil {
-			f.events.lost(ep.addr)
+		b.watchLacking(ep)
+		if ep.inUse && b.cc != nil {
+			b.events.lost(ep.addr)
 		}
 		return
 	}
 	ep.lacking = false
-	ep.works()
-	f.events.ready(ep.addr)
-	f.announce(ep.addr)
+	ep.clearError()
+	b.events.ready(ep.addr)
+	b.announce(ep.addr)
 	if time.Since(ep.lost) > coldAfter {
 		ep.warmFrom = time.Now()
 	}
@@ -337,74 +337,74 @@ func sameConns(a, b []*conn) bool {
 	return true
 }
 
-// count keeps fleet.ready and fleet.failing.
+// count keeps balancer.ready and balancer.failing.
 //
-// Caller must hold f.mu.
-func (f *fleet) count(ep *endpoint, ready, failing bool) {
+// Caller must hold b.mu.
+func (b *balancer) count(ep *endpoint, ready, failing bool) {
 	if failing != ep.failing {
 		ep.failing = failing
 		if failing {
-			f.failing++
+			b.failing++
 		} else {
-			f.failing--
+			b.failing--
 		}
-		f.changed(false)
+		b.changed(false)
 	}
 	switch {
 	case ready && ep.place < 0:
-		ep.place = len(f.ready)
-		f.ready = append(f.ready, ep)
-		if len(f.ready) == 1 {
-			close(f.readiness)
+		ep.place = len(b.ready)
+		b.ready = append(b.ready, ep)
+		if len(b.ready) == 1 {
+			close(b.readiness)
 		}
-		f.joinCold(ep)
-		f.changed(false)
+		b.joinCold(ep)
+		b.changed(false)
 	case !ready && ep.place >= 0:
-		last := len(f.ready) - 1
-		f.ready[ep.place] = f.ready[last]
-		f.ready[ep.place].place = ep.place
-		f.ready[last] = nil
-		f.ready = f.ready[:last]
+		last := len(b.ready) - 1
+		b.ready[ep.place] = b.ready[last]
+		b.ready[ep.place].place = ep.place
+		b.ready[last] = nil
+		b.ready = b.ready[:last]
 		ep.place = -1
-		f.leaveCold(ep)
+		b.leaveCold(ep)
 		if last == 0 {
-			f.readiness = make(chan struct{})
-			f.unejectAll()
+			b.readiness = make(chan struct{})
+			b.unejectAll()
 		}
-		f.changed(false)
+		b.changed(false)
 	}
 }
 
 // changed asks for a new picker, urgently when the present one would give calls to an endpoint that
 // must not get any.
 //
-// Caller must hold f.mu.
-func (f *fleet) changed(urgent bool) {
-	f.dirty = true
-	f.urgent = f.urgent || urgent
+// Caller must hold b.mu.
+func (b *balancer) changed(urgent bool) {
+	b.dirty = true
+	b.urgent = b.urgent || urgent
 }
 
 // flush replaces the picker, or sees to it that this is done when the last one is old enough.
 //
-// Caller must hold f.mu.
-func (f *fleet) flush() {
-	if !f.dirty || f.cc == nil {
+// Caller must hold b.mu.
+func (b *balancer) flush() {
+	if !b.dirty || b.cc == nil {
 		return
 	}
-	due := f.flushed.Add(flushAfter(f.flushCost))
-	if now := time.Now(); !f.urgent && now.Before(due) {
-		if !f.flushDue {
-			f.flushDue = true
-			f.at(due, func() { f.flushDue, f.urgent = false, f.dirty })
+	due := b.flushed.Add(flushAfter(b.flushCost))
+	if now := time.Now(); !b.urgent && now.Before(due) {
+		if !b.flushDue {
+			b.flushDue = true
+			b.at(due, func() { b.flushDue, b.urgent = false, b.dirty })
 		}
 		return
 	}
 	began := time.Now()
-	state := f.pickerState()
-	f.flushCost = time.Since(began)
-	f.flushed = began
-	f.dirty, f.urgent = false, false
-	f.cc.UpdateState(state)
+	state := b.pickerState()
+	b.flushCost = time.Since(began)
+	b.flushed = began
+	b.dirty, b.urgent = false, false
+	b.cc.UpdateState(state)
 }
 
 // flushAfter is how long a picker that took so long to make stays, unless its successor is urgent.
@@ -414,17 +414,17 @@ func flushAfter(cost time.Duration) time.Duration {
 
 // trouble is why no call can be given to an instance now; nil while some may be connecting.
 //
-// Caller must hold f.mu.
-func (f *fleet) trouble() *UnavailableError {
+// Caller must hold b.mu.
+func (b *balancer) trouble() *UnavailableError {
 	switch {
-	case f.active == 0 && !f.synced:
-		return &UnavailableError{Service: f.service, Reason: NotKnownYet}
-	case f.active == 0:
-		return &UnavailableError{Service: f.service, Reason: NoInstances}
-	case f.failing == f.active && f.anyUnhealthy():
-		return &UnavailableError{Service: f.service, Reason: Unhealthy, Cause: f.lastUnhealthy}
-	case f.failing == f.active:
-		return &UnavailableError{Service: f.service, Reason: Unreachable, Cause: f.lastError}
+	case b.active == 0 && !b.synced:
+		return &UnavailableError{Service: b.service, Reason: NotKnownYet}
+	case b.active == 0:
+		return &UnavailableError{Service: b.service, Reason: NoInstances}
+	case b.failing == b.active && b.anyUnhealthy():
+		return &UnavailableError{Service: b.service, Reason: Unhealthy, Cause: b.lastUnhealthy}
+	case b.failing == b.active:
+		return &UnavailableError{Service: b.service, Reason: Unreachable, Cause: b.lastError}
 	}
 	return nil
 }
@@ -432,12 +432,12 @@ func (f *fleet) trouble() *UnavailableError {
 // anyUnhealthy tells whether there is an instance that is connected and says that it is not to be
 // called. It is asked for only when no instance can be called.
 //
-// Caller must hold f.mu.
-func (f *fleet) anyUnhealthy() bool {
-	if !f.settings.HealthCheck {
+// Caller must hold b.mu.
+func (b *balancer) anyUnhealthy() bool {
+	if !b.settings.HealthCheck {
 		return false
 	}
-	for _, ep := range f.endpoints {
+	for _, ep := range b.endpoints {
 		if ep.inUse && ep.connected {
 			return true
 		}
@@ -446,18 +446,18 @@ func (f *fleet) anyUnhealthy() bool {
 }
 
 // waitReady waits until an endpoint is READY.
-func (f *fleet) waitReady(ctx context.Context, closed <-chan struct{}) error {
-	f.lock()
-	readiness := f.readiness
-	f.unlock()
+func (b *balancer) waitReady(ctx context.Context, closed <-chan struct{}) error {
+	b.lock()
+	readiness := b.readiness
+	b.unlock()
 	select {
 	case <-readiness:
 		return nil
 	case <-closed:
-		return &UnavailableError{Service: f.service, Reason: Closed}
+		return &UnavailableError{Service: b.service, Reason: Closed}
 	case <-ctx.Done():
 	}
-	f.lock()
-	defer f.unlock()
-	return f.notReady(ctx.Err())
+	b.lock()
+	defer b.unlock()
+	return b.notReady(ctx.Err())
 }

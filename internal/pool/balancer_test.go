@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc/balancer"
+	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
 
 	"github.com/caddy-grpc/gateway/discovery"
@@ -25,22 +25,22 @@ func TestPicksWhileConnecting(t *testing.T) {
 	tests := []struct {
 		name  string
 		steps []step
-		want  any // an address, balancer.ErrNoSubConnAvailable to wait, or a Reason
+		want  any // an address, grpcbalancer.ErrNoSubConnAvailable to wait, or a Reason
 	}{
-		{"both under way", nil, balancer.ErrNoSubConnAvailable},
-		{"one refused, one under way", []step{{"a", refuse}}, balancer.ErrNoSubConnAvailable},
+		{"both under way", nil, grpcbalancer.ErrNoSubConnAvailable},
+		{"one refused, one under way", []step{{"a", refuse}}, grpcbalancer.ErrNoSubConnAvailable},
 		{"both refused", []step{{"a", refuse}, {"b", refuse}}, Unreachable},
 		{"both refused, one tried again", []step{{"a", refuse}, {"b", refuse}, {"a", lose}}, Unreachable},
 		{"one up", []step{{"b", up}}, "b"},
 		{"one up, one refused", []step{{"a", refuse}, {"b", up}}, "b"},
-		{"up and lost", []step{{"a", refuse}, {"b", up}, {"b", lose}}, balancer.ErrNoSubConnAvailable},
+		{"up and lost", []step{{"a", refuse}, {"b", up}, {"b", lose}}, grpcbalancer.ErrNoSubConnAvailable},
 		{"up, lost and refused", []step{{"a", refuse}, {"b", up}, {"b", lose}, {"b", refuse}}, Unreachable},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, g := startFleet(t, Settings{})
-				f.list("a", "b")
+				b, g := startBalancer(t, Settings{})
+				b.list("a", "b")
 				synctest.Wait()
 				for _, s := range tt.steps {
 					s.do(g.sub(s.addr))
@@ -50,7 +50,7 @@ func TestPicksWhileConnecting(t *testing.T) {
 				synctest.Wait()
 				addr, done, err := g.pick(t.Context())
 				if done != nil {
-					done(balancer.DoneInfo{BytesSent: true})
+					done(grpcbalancer.DoneInfo{BytesSent: true})
 				}
 				var u *UnavailableError
 				switch want := tt.want.(type) {
@@ -75,10 +75,10 @@ func TestPicksWhileConnecting(t *testing.T) {
 func TestDialsAreSpaced(t *testing.T) {
 	tests := []struct {
 		name     string
-		run      func(f *fleet, g *fakeGRPC) // ten seconds of it
-		min, max int                         // dials
+		run      func(b *balancer, g *fakeGRPC) // ten seconds of it
+		min, max int                            // dials
 	}{
-		{"closed as soon as it is up", func(_ *fleet, g *fakeGRPC) {
+		{"closed as soon as it is up", func(_ *balancer, g *fakeGRPC) {
 			for range 100 {
 				if s := g.sub("a"); s != nil {
 					s.lose()
@@ -86,26 +86,26 @@ func TestDialsAreSpaced(t *testing.T) {
 				time.Sleep(100 * time.Millisecond)
 			}
 		}, 10, 11},
-		{"registration flaps at 5 Hz, connection holds", func(f *fleet, _ *fakeGRPC) {
+		{"registration flaps at 5 Hz, connection holds", func(b *balancer, _ *fakeGRPC) {
 			for i := range 50 {
-				f.list()
+				b.list()
 				time.Sleep(100 * time.Millisecond)
-				f.onFeed(synced(discovery.Endpoint{ID: fmt.Sprint("id", i), Addr: "a"}))
+				b.onFeed(synced(discovery.Endpoint{ID: fmt.Sprint("id", i), Addr: "a"}))
 				time.Sleep(100 * time.Millisecond)
 			}
 		}, 1, 1},
-		{"registration flaps at 5 Hz, connection breaks with it", func(f *fleet, g *fakeGRPC) {
+		{"registration flaps at 5 Hz, connection breaks with it", func(b *balancer, g *fakeGRPC) {
 			for i := range 50 {
-				f.list()
+				b.list()
 				if s := g.sub("a"); s != nil {
 					s.lose()
 				}
 				time.Sleep(100 * time.Millisecond)
-				f.onFeed(synced(discovery.Endpoint{ID: fmt.Sprint("id", i), Addr: "a"}))
+				b.onFeed(synced(discovery.Endpoint{ID: fmt.Sprint("id", i), Addr: "a"}))
 				time.Sleep(100 * time.Millisecond)
 			}
 		}, 2, 11},
-		{"refused, registered anew at 5 Hz", func(f *fleet, g *fakeGRPC) {
+		{"refused, registered anew at 5 Hz", func(b *balancer, g *fakeGRPC) {
 			g.mu.Lock()
 			g.open = false
 			g.mu.Unlock()
@@ -115,7 +115,7 @@ func TestDialsAreSpaced(t *testing.T) {
 				if s := g.sub("a"); s != nil {
 					s.refuse()
 				}
-				f.onFeed(synced(discovery.Endpoint{ID: fmt.Sprint("id", i), Addr: "a"}))
+				b.onFeed(synced(discovery.Endpoint{ID: fmt.Sprint("id", i), Addr: "a"}))
 				time.Sleep(200 * time.Millisecond)
 			}
 		}, 2, 13},
@@ -123,11 +123,11 @@ func TestDialsAreSpaced(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, g := startFleet(t, Settings{})
+				b, g := startBalancer(t, Settings{})
 				g.open = true
-				f.list("a")
+				b.list("a")
 				synctest.Wait()
-				tt.run(f, g)
+				tt.run(b, g)
 				if n := g.dialled("a"); n < tt.min || n > tt.max {
 					t.Errorf("dialled %d times in ten seconds, want %d to %d", n, tt.min, tt.max)
 				}
@@ -151,12 +151,12 @@ func TestFreshRegistrationResetsBackoff(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, g := startFleet(t, Settings{})
-				f.list("a")
+				b, g := startBalancer(t, Settings{})
+				b.list("a")
 				synctest.Wait()
 				g.sub("a").refuse() // and the fake stays in backoff for ever
 				time.Sleep(time.Minute)
-				f.onFeed(synced(tt.list...))
+				b.onFeed(synced(tt.list...))
 				synctest.Wait()
 				if n := g.dialled("a"); n != tt.dials {
 					t.Errorf("dialled %d times, want %d", n, tt.dials)
@@ -181,11 +181,11 @@ func TestDrainTimes(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, g := startFleet(t, Settings{})
+				b, g := startBalancer(t, Settings{})
 				g.open = true
-				f.list("a", "b")
+				b.list("a", "b")
 				time.Sleep(applyEvery)
-				var ends []func(balancer.DoneInfo)
+				var ends []func(grpcbalancer.DoneInfo)
 				for len(ends) < tt.calls {
 					addr, done, err := g.pick(t.Context())
 					if err != nil {
@@ -195,9 +195,9 @@ func TestDrainTimes(t *testing.T) {
 						ends = append(ends, done)
 					}
 				}
-				ep := f.endpoints["a"]
+				ep := b.endpoints["a"]
 				sub := g.sub("a")
-				f.list("b")
+				b.list("b")
 				for range 100 {
 					if addr, _, err := g.pick(t.Context()); addr == "a" || err != nil {
 						t.Fatalf("picked %q, %v after it was removed", addr, err)
@@ -207,16 +207,16 @@ func TestDrainTimes(t *testing.T) {
 				if tt.end > 0 {
 					time.AfterFunc(tt.end, func() {
 						for _, end := range ends {
-							end(balancer.DoneInfo{BytesSent: true})
+							end(grpcbalancer.DoneInfo{BytesSent: true})
 						}
 					})
 				}
 				time.Sleep(tt.gone - time.Millisecond)
-				if synctest.Wait(); sub.down || f.snapshot().Endpoints[0].State != "draining" {
+				if synctest.Wait(); sub.down || b.snapshot().Endpoints[0].State != "draining" {
 					t.Fatalf("given up before %s", tt.gone)
 				}
 				time.Sleep(2 * time.Millisecond)
-				if synctest.Wait(); !sub.down || len(f.snapshot().Endpoints) != 1 {
+				if synctest.Wait(); !sub.down || len(b.snapshot().Endpoints) != 1 {
 					t.Fatalf("not given up after %s", time.Since(began))
 				}
 				if cut, want := ep.cut.Load(), tt.calls > 0 && tt.end == 0; cut != want {
@@ -230,26 +230,26 @@ func TestDrainTimes(t *testing.T) {
 // A removal that is taken back must leave no deadline behind.
 func TestOldDrainDeadlineIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{})
+		b, g := startBalancer(t, Settings{})
 		g.open = true
-		f.list("a")
+		b.list("a")
 		time.Sleep(time.Second)
 		_, done, err := g.pick(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.list()
+		b.list()
 		time.Sleep(20 * time.Second)
-		f.list("a")
+		b.list("a")
 		time.Sleep(5 * time.Second)
-		f.list()
+		b.list()
 		time.Sleep(20 * time.Second) // 45 s after the first removal, 20 s after the second
-		if ep := f.endpoints["a"]; ep == nil || ep.cut.Load() {
+		if ep := b.endpoints["a"]; ep == nil || ep.cut.Load() {
 			t.Error("the first removal's deadline was kept")
 		}
-		done(balancer.DoneInfo{BytesSent: true})
+		done(grpcbalancer.DoneInfo{BytesSent: true})
 		synctest.Wait()
-		if len(f.snapshot().Endpoints) != 0 {
+		if len(b.snapshot().Endpoints) != 0 {
 			t.Error("the endpoint is not forgotten")
 		}
 		if g.dialled("a") != 1 {
@@ -260,24 +260,24 @@ func TestOldDrainDeadlineIsForgotten(t *testing.T) {
 
 func TestConnectionLostWhileDrainingIsNotDialled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{})
+		b, g := startBalancer(t, Settings{})
 		g.open = true
-		f.list("a")
+		b.list("a")
 		time.Sleep(time.Second)
 		sub := g.sub("a")
 		_, done, err := g.pick(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.list()
+		b.list()
 		sub.become(connectivity.Idle, nil) // a GOAWAY: the call in flight goes on
 		time.Sleep(10 * time.Second)
 		if n := g.dialled("a"); n != 1 {
 			t.Errorf("dialled %d times, want once", n)
 		}
-		done(balancer.DoneInfo{BytesSent: true})
+		done(grpcbalancer.DoneInfo{BytesSent: true})
 		synctest.Wait()
-		if n := len(f.snapshot().Endpoints); n != 0 {
+		if n := len(b.snapshot().Endpoints); n != 0 {
 			t.Errorf("%d endpoints are left", n)
 		}
 	})
@@ -285,13 +285,13 @@ func TestConnectionLostWhileDrainingIsNotDialled(t *testing.T) {
 
 func TestChurnIsAppliedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{})
+		b, g := startBalancer(t, Settings{})
 		g.open = true
-		f.list("keep")
+		b.list("keep")
 		time.Sleep(time.Second)
 		before := g.pickerCount()
 		for i := range 1000 { // one second of a change per millisecond
-			f.list("keep", fmt.Sprint("other", i))
+			b.list("keep", fmt.Sprint("other", i))
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(applyEvery)
@@ -309,12 +309,12 @@ func TestChurnIsAppliedTogether(t *testing.T) {
 
 func TestAChangeAloneIsAppliedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{})
+		b, g := startBalancer(t, Settings{})
 		g.open = true
-		f.list("a")
+		b.list("a")
 		synctest.Wait()
 		time.Sleep(applyEvery)
-		f.list("b")
+		b.list("b")
 		synctest.Wait() // no time passes
 		if addr, _, err := g.pick(t.Context()); addr == "a" {
 			t.Errorf("picked %q (%v), which was removed", addr, err)
@@ -327,16 +327,16 @@ func TestAChangeAloneIsAppliedAtOnce(t *testing.T) {
 
 func TestConnectionsThatComeTogetherMakeFewPickers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{})
+		b, g := startBalancer(t, Settings{})
 		g.open = true
 		var addrs []string
 		for i := range 2000 {
 			addrs = append(addrs, fmt.Sprintf("host%04d", i))
 		}
-		f.list(addrs...)
+		b.list(addrs...)
 		synctest.Wait()
 		time.Sleep(time.Second)
-		if n := len(f.ready); n != len(addrs) {
+		if n := len(b.ready); n != len(addrs) {
 			t.Fatalf("%d are ready, want %d", n, len(addrs))
 		}
 		if n := g.pickerCount(); n > 10 {
@@ -347,7 +347,7 @@ func TestConnectionsThatComeTogetherMakeFewPickers(t *testing.T) {
 
 func TestDialsAtATimeAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, g := startFleet(t, Settings{})
+		b, g := startBalancer(t, Settings{})
 		var addrs []string
 		for i := range 3 * wire.MaxDialing {
 			addrs = append(addrs, fmt.Sprintf("host%04d", i))
@@ -357,7 +357,7 @@ func TestDialsAtATimeAreBounded(t *testing.T) {
 			defer g.mu.Unlock()
 			return len(g.dials)
 		}
-		f.list(addrs...)
+		b.list(addrs...)
 		synctest.Wait()
 		if n := dialled(); n != wire.MaxDialing {
 			t.Fatalf("%d were dialled at once, want %d", n, wire.MaxDialing)
@@ -404,16 +404,16 @@ func TestListsAreTakenAsTheyCome(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, g := startFleet(t, Settings{})
+				b, g := startBalancer(t, Settings{})
 				g.open = true
 				for _, l := range tt.lists {
-					f.onFeed(synced(l...))
+					b.onFeed(synced(l...))
 					time.Sleep(applyEvery)
 				}
 				time.Sleep(2 * time.Second)
-				got := f.snapshot().Endpoints
-				if len(got) != len(tt.want) || f.active != len(tt.want) || len(f.ready) != len(tt.want) {
-					t.Fatalf("endpoints are %+v (%d active, %d ready), want %v", got, f.active, len(f.ready), tt.want)
+				got := b.snapshot().Endpoints
+				if len(got) != len(tt.want) || b.active != len(tt.want) || len(b.ready) != len(tt.want) {
+					t.Fatalf("endpoints are %+v (%d active, %d ready), want %v", got, b.active, len(b.ready), tt.want)
 				}
 				for _, e := range got {
 					if n := tt.want[e.Address]; len(e.IDs) != n {
@@ -421,11 +421,11 @@ func TestListsAreTakenAsTheyCome(t *testing.T) {
 					}
 				}
 				var weights int
-				for _, n := range f.weights {
+				for _, n := range b.weights {
 					weights += n
 				}
-				if weights != f.active {
-					t.Errorf("%d weights are counted for %d endpoints", weights, f.active)
+				if weights != b.active {
+					t.Errorf("%d weights are counted for %d endpoints", weights, b.active)
 				}
 			})
 		})
@@ -456,9 +456,9 @@ func TestInstancesListedBeforeThePolicyIsBuilt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, g := newFleet("s", s, nil, newRandom(1)), newFakeGRPC()
-		f.list("a")
-		f.attach(g)
+		b, g := newBalancer("s", s, nil, newRandom(1)), newFakeGRPC()
+		b.list("a")
+		b.attach(g)
 		synctest.Wait()
 		if n := g.dialled("a"); n != 1 {
 			t.Errorf("dialled %d times, want once", n)
