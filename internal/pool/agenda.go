@@ -5,26 +5,26 @@ import (
 	"time"
 )
 
-// task is work that is due at a time. It runs with the balancer locked.
+// task is work that is due at a time. It runs with the balancer's lock held.
 type task struct {
 	at  time.Time
 	run func()
 }
 
-// agenda orders the tasks of a balancer by time. Nothing is ever taken out before its time: a task
-// looks whether it is still wanted when it runs, which keeps the states of an endpoint free of
-// timers to stop.
+// agenda orders the tasks of a balancer by time. A task never leaves the agenda before its time. It
+// checks when it runs whether it is still wanted. So the states of an endpoint need no timers to
+// stop.
 type agenda []task
 
-// add puts work on the agenda and reports whether it is now the first.
+// add puts work on the agenda. It reports whether this is now the first task.
 func (a *agenda) add(at time.Time, run func()) (first bool) {
 	first = len(*a) == 0 || at.Before((*a)[0].at)
 	heap.Push(a, task{at: at, run: run})
 	return first
 }
 
-// next takes out a task that is due at now, or says how long it is until there is one (-1: there is
-// none).
+// next takes out a task that is due at now. If none is due, it returns the time until the next one,
+// or -1 if the agenda is empty.
 func (a *agenda) next(now time.Time) (run func(), wait time.Duration) {
 	if len(*a) == 0 {
 		return nil, -1

@@ -10,17 +10,21 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// attemptContext ends an attempt of a whole call: at its deadline, when its caller is gone, or when
-// its instance stalls. It is a context with the timer of a deadline, and is used again by other
-// attempts until it has ended one: what a context allocates to have a child, and to be waited for,
-// is there already then.
+// attemptContext ends an attempt of Invoke: at its deadline, when its caller is gone, or when its
+// instance stalls. It is a context with a timer for the deadline.
+//
+// Later attempts use it again until it has ended one. So it does not allocate again what a context
+// needs for a child and for those who wait for it.
 type attemptContext struct {
-	ctx    context.Context // without values, which the attempt has from its caller
+	// ctx has no values. The attempt has those of its caller.
+	ctx    context.Context
 	cancel context.CancelFunc
 	timer  *time.Timer
-	late   atomic.Bool // the timer has ended it
+	// late is true if the timer has ended the context.
+	late atomic.Bool
 
-	deadline time.Time // of the attempt; zero: none, and the timer is not set
+	// deadline is that of the attempt. Zero: there is none, and the timer is not set.
+	deadline time.Time
 }
 
 func newAttemptContext() *attemptContext {
@@ -34,7 +38,7 @@ func newAttemptContext() *attemptContext {
 	return h
 }
 
-// bindContext gives the attempt a context of its own, with a deadline unless that is zero.
+// bindContext gives the attempt a context of its own. A zero deadline means none.
 //
 // Called on the call path; takes no lock of the balancer.
 func (l *lease) bindContext(deadline time.Time) {
@@ -49,9 +53,11 @@ func (l *lease) bindContext(deadline time.Time) {
 	l.unbind = context.AfterFunc(l.Context, l.own.cancel)
 }
 
-// releaseContext takes the context off when the attempt is over and nobody uses its context any more, and
-// says how it ended. It is kept only if it is certain that nothing will pull it: neither caller nor
-// timer has, and an instance that stalls gives up only what is in its list.
+// releaseContext detaches the attempt's own context. The attempt is over, and nobody uses the
+// context any more. It returns the attempt's error.
+//
+// The context is kept only if nothing can cancel it later. Neither the caller nor the timer has
+// ended it, and a stalled instance gives up only attempts that are in its list.
 //
 // Called on the call path; takes no lock of the balancer.
 func (l *lease) releaseContext(err error) error {
@@ -67,7 +73,7 @@ func (l *lease) releaseContext(err error) error {
 	h.cancel()
 	l.late = h.late.Load()
 	if status.Code(err) == codes.Canceled && errors.Is(l.callerErr(), context.DeadlineExceeded) {
-		// A context that is ended by hand tells no reason.
+		// grpc saw only that the context was cancelled, not that the timer did it.
 		return status.FromContextError(context.DeadlineExceeded).Err()
 	}
 	return err

@@ -16,85 +16,119 @@ import (
 )
 
 const (
-	// flushEvery is the least time between two pickers while connections come and go. It grows with
-	// what a picker costs, up to flushMax, so that making them takes one part in flushShare of a
-	// core: with thousands of instances it is garbage before all.
+	// flushEvery is the minimum time between two pickers while connections come and go. It grows
+	// with the cost of a picker, up to flushMax. So pickers take at most one part in flushShare of
+	// a core. With thousands of instances most of this cost is garbage.
 	flushEvery = 5 * time.Millisecond
 	flushMax   = 100 * time.Millisecond
 	flushShare = 100
-	// applyEvery is the least time between two lists of endpoints that are applied. The first is
-	// applied at once; those that follow within this time are applied together, which bounds the
-	// cost of churn without delaying a single change.
+	// applyEvery is the minimum time between two lists of endpoints that are applied. The first
+	// list is applied at once. Those that follow within this time are applied together. This bounds
+	// the cost of churn and does not delay a single change.
 	applyEvery = 50 * time.Millisecond
 )
 
-// balancer is what a channel has: its endpoints with their connections, and the policy over them. It
-// decides what to dial, what to pick from, and when to let go.
+// balancer has the endpoints of a channel, their connections, and the policy over them. It decides
+// what to dial, what to pick from, and when to let an endpoint go.
 //
-// Everything is under one mutex but what calls touch on their way: those read an immutable picker
-// and the atomic fields of endpoints. One goroutine (run) does what is due later. Lock order:
-// balancer.mu, then grpc's own locks; grpc calls into the balancer holding none of its own but the one
-// that keeps state events in order.
+// One mutex guards everything except what calls touch. Calls read an immutable picker and the
+// atomic fields of endpoints. One goroutine (run) does what is due later.
+//
+// The lock order is balancer.mu, then grpc's own locks. When grpc calls into the balancer, it holds
+// only the lock that keeps state events in order.
 type balancer struct {
-	service  string
-	life     context.Context // ends when the channel begins to close
+	service string
+	// life ends when the channel begins to close.
+	life     context.Context
 	end      context.CancelFunc
 	settings Settings
 	events   *events
-	start    time.Time // the zero of the clock that calls use
-	random   func() uint64
-	picks    sync.Pool // of *pick
-	// Of round robin; kept over pickers so that a new one does not start at the first endpoint
-	// again.
-	turn     atomic.Uint64
-	work     sync.WaitGroup // goroutines that end by themselves
-	wake     chan struct{}  // the agenda has a new first task
-	asked    chan func()    // what calls asked for, see ask
+	// start is the zero of the clock that calls use.
+	start  time.Time
+	random func() uint64
+	// picks holds *pick values that are free to be used again.
+	picks sync.Pool
+	// turn is the turn of round robin. It is kept from picker to picker, so that a new one does not
+	// start at the first endpoint again.
+	turn atomic.Uint64
+	// work counts goroutines that end by themselves.
+	work sync.WaitGroup
+	// wake says that the agenda has a new first task.
+	wake chan struct{}
+	// asked has what calls asked for. See ask.
+	asked    chan func()
 	overflow overflow
-	looking  atomic.Bool  // look is on the agenda, or shall never be
-	picked   atomic.Int64 // on the clock: when a call got an endpoint, about
+	// looking is true while lookForSilence is on the agenda, or if it must never be.
+	looking atomic.Bool
+	// picked is about when a call last got an endpoint, on the clock.
+	picked atomic.Int64
 
-	mu            sync.Mutex
-	cc            grpcbalancer.ClientConn // nil before the policy is built and after it is closed
-	endpoints     map[string]*endpoint
-	listed        []discovery.Endpoint // what the endpoints were made from, by ID
-	synced        bool
-	pending       *discovery.State // to be applied
-	applied       time.Time
-	ready         []*endpoint // active ones with a READY connection, in no order
-	active        int
-	registered    int // endpoints with a registration
-	hold          holding
-	subset        subset
-	failing       int // active endpoints that are failing
-	weights       balance.WeightCount
-	balanceRoom   balance.Room
-	cold          int    // ready endpoints that start slowly
-	coldDue       bool   // a task to look after them is on the agenda
-	ejected       int    // active endpoints that are ejected
-	ejections     uint64 // ever
-	lastError     error  // of connecting
-	lastUnhealthy error  // why an instance was found unhealthy
-	noHealth      bool   // the log says that an instance has no health service
+	mu sync.Mutex
+	// cc is nil before grpc builds the policy and after grpc closes it.
+	cc        grpcbalancer.ClientConn
+	endpoints map[string]*endpoint
+	// listed is the list that the endpoints were made from, sorted by ID.
+	listed []discovery.Endpoint
+	synced bool
+	// pending is the state that is to be applied next.
+	pending *discovery.State
+	applied time.Time
+	// ready has the endpoints in use that have a READY connection, in no order.
+	ready []*endpoint
+	// active is the number of endpoints in use.
+	active int
+	// registered is the number of endpoints with a registration.
+	registered int
+	hold       holding
+	subset     subset
+	// failing is the number of endpoints in use that are failing.
+	failing     int
+	weights     balance.WeightCount
+	balanceRoom balance.Room
+	// cold is the number of ready endpoints that start slowly.
+	cold int
+	// coldDue is true if a task for the cold endpoints is on the agenda.
+	coldDue bool
+	// ejected is the number of endpoints in use that are ejected.
+	ejected int
+	// ejections counts all ejections since the start.
+	ejections uint64
+	// lastError is the last error of connecting.
+	lastError error
+	// lastUnhealthy says why an instance was last found unhealthy.
+	lastUnhealthy error
+	// noHealth is true once the log has said that an instance has no health service.
+	noHealth bool
 
-	queue    connQueue // of connections to endpoints that had none
-	again    connQueue // of others, which go first
-	dialing  int
-	pace     wire.Pace
-	paceDue  bool // a task to go on dialling is on the agenda
+	// queue has connections to endpoints that had none. They wait for their turn to dial.
+	queue connQueue
+	// again has other connections that wait. They go first.
+	again connQueue
+	// dialing is the number of connections that are being set up.
+	dialing int
+	pace    wire.Pace
+	// paceDue is true if a task to go on dialling is on the agenda.
+	paceDue bool
+	// connects counts the connections made since the start.
 	connects uint64
-	past     totals // of endpoints that are gone
+	// past has the counts of endpoints that are gone.
+	past totals
 
-	agenda    agenda
-	dirty     bool // the picker is out of date
-	urgent    bool // and must be replaced now
-	flushDue  bool // a task to replace it is on the agenda
+	agenda agenda
+	// dirty is true if the picker is out of date.
+	dirty bool
+	// urgent is true if the picker must be replaced now.
+	urgent bool
+	// flushDue is true if a task to replace the picker is on the agenda.
+	flushDue  bool
 	flushed   time.Time
 	flushCost time.Duration
 
-	readiness chan struct{} // closed while there is a ready endpoint
+	// readiness is closed while there is a ready endpoint.
+	readiness chan struct{}
 	listeners map[*listener]struct{}
-	closing   bool // run is to end
+	// closing is true when run must end.
+	closing bool
 }
 
 func newBalancer(service string, settings Settings, log *zap.Logger, random func() uint64) *balancer {
@@ -122,17 +156,17 @@ func newBalancer(service string, settings Settings, log *zap.Logger, random func
 	return b
 }
 
-// clock is the time on the way of a call, in nanoseconds.
+// clock returns the time since the start, in nanoseconds. Calls use this clock.
 //
 // Called on the call path; takes no lock of the balancer.
 func (b *balancer) clock() int64 { return int64(time.Since(b.start)) }
 
 func (b *balancer) lock() { b.mu.Lock() }
 
-// unlock is for those that have only read.
+// unlock is for functions that have only read.
 func (b *balancer) unlock() { b.mu.Unlock() }
 
-// publishAndUnlock ends a change: it chooses the subset again if that is due, replaces the picker
+// publishAndUnlock ends a change. It chooses the subset again if that is due, replaces the picker
 // if it is time to, and unlocks. Readers only unlock.
 //
 // Caller must hold b.mu.
@@ -142,7 +176,7 @@ func (b *balancer) publishAndUnlock() {
 	b.mu.Unlock()
 }
 
-// at puts work on the agenda.
+// at puts a task on the agenda.
 //
 // Caller must hold b.mu.
 func (b *balancer) at(t time.Time, run func()) {
@@ -154,7 +188,7 @@ func (b *balancer) at(t time.Time, run func()) {
 	}
 }
 
-// run does what is on the agenda until the balancer is closing.
+// run does what is on the agenda until the balancer closes.
 func (b *balancer) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -175,8 +209,8 @@ func (b *balancer) run() {
 	}
 }
 
-// ask has run do something with the balancer locked. It is for calls, which must not wait for the
-// lock; false when there are too many that ask, and then another one will.
+// ask makes run do something with the lock held. Calls use it, because they must not wait for the
+// lock. It returns false if too many are asking. Then a later call will ask again.
 //
 // Called on the call path; takes no lock of the balancer.
 func (b *balancer) ask(do func()) bool {
@@ -188,7 +222,7 @@ func (b *balancer) ask(do func()) bool {
 	}
 }
 
-// mustAsk is ask for what nobody else would ask for again. It is for calls.
+// mustAsk is ask for what no later call would ask for again. It is for calls.
 //
 // Called on the call path; takes no lock of the balancer.
 func (b *balancer) mustAsk(do func()) {
@@ -204,7 +238,7 @@ func (b *balancer) mustAsk(do func()) {
 	}
 }
 
-// overflow has what calls asked for when too many did.
+// overflow has what calls asked for while too many were asking.
 type overflow struct {
 	mu sync.Mutex
 	do []func()
@@ -218,7 +252,7 @@ func (o *overflow) take() []func() {
 	return do
 }
 
-// due runs the tasks that are due and says how long it is to the next; -1 ends the run.
+// due runs the tasks that are due. It returns the time until the next one, or -1 to end run.
 func (b *balancer) due() time.Duration {
 	b.lock()
 	defer b.publishAndUnlock()
@@ -251,14 +285,14 @@ func (b *balancer) attach(cc grpcbalancer.ClientConn) {
 	b.pump()
 }
 
-// detach takes them away: grpc is closing the channel.
+// detach takes them away, because grpc is closing the channel.
 func (b *balancer) detach() {
 	b.lock()
 	defer b.publishAndUnlock()
 	b.cc = nil
 }
 
-// refresh brings what follows from the states of an endpoint's connections up to date.
+// refresh updates what follows from the states of an endpoint's connections.
 //
 // Caller must hold b.mu.
 func (b *balancer) refresh(ep *endpoint) {
@@ -279,8 +313,9 @@ func (b *balancer) refresh(ep *endpoint) {
 	}
 	if old := ep.ready.Load(); old == nil && len(ready) > 0 || old != nil && !sameConns(*old, ready) {
 		ep.ready.Store(&ready)
-		// Also when other connections remain: a call that found a lost one waits for the next
-		// picker. And those that found all connections full wait for the one that came up.
+		// The picker must change even if other connections remain. A call that found a lost
+		// connection waits for the next picker. A call that found all connections full waits for
+		// the one that came up.
 		b.changed(len(ready) > 1)
 		b.grown(ep)
 	}
@@ -291,8 +326,8 @@ func (b *balancer) refresh(ep *endpoint) {
 	b.count(ep, ep.inUse && ep.usable && !ep.ejected, ep.inUse && failing)
 }
 
-// connected notes that an endpoint has got its first connection or lost its last, and the same of
-// its first and last usable one.
+// connected notes whether an endpoint has a connection, and whether it has a usable one. It reports
+// the first and the last of each.
 //
 // Caller must hold b.mu.
 func (b *balancer) connected(ep *endpoint, yes, usable bool) {
@@ -308,7 +343,8 @@ func (b *balancer) connected(ep *endpoint, yes, usable bool) {
 	if !usable {
 		ep.lost = time.Now()
 		if ep.silence.stalled {
-			b.clearEjection(ep) // It is not connected, and will not be before it answers.
+			// A stalled endpoint will not connect before it answers, so it needs no ejection.
+			b.clearEjection(ep)
 		}
 		b.watchLacking(ep)
 		if ep.inUse && b.cc != nil {
@@ -337,7 +373,7 @@ func sameConns(a, b []*conn) bool {
 	return true
 }
 
-// count keeps balancer.ready and balancer.failing.
+// count maintains balancer.ready and balancer.failing.
 //
 // Caller must hold b.mu.
 func (b *balancer) count(ep *endpoint, ready, failing bool) {
@@ -375,8 +411,8 @@ func (b *balancer) count(ep *endpoint, ready, failing bool) {
 	}
 }
 
-// changed asks for a new picker, urgently when the present one would give calls to an endpoint that
-// must not get any.
+// changed asks for a new picker. It is urgent if the present picker would give calls to an endpoint
+// that must not get any.
 //
 // Caller must hold b.mu.
 func (b *balancer) changed(urgent bool) {
@@ -384,7 +420,8 @@ func (b *balancer) changed(urgent bool) {
 	b.urgent = b.urgent || urgent
 }
 
-// flush replaces the picker, or sees to it that this is done when the last one is old enough.
+// flush replaces the picker. If the last picker is too young, it puts the replacement on the
+// agenda.
 //
 // Caller must hold b.mu.
 func (b *balancer) flush() {
@@ -407,12 +444,14 @@ func (b *balancer) flush() {
 	b.cc.UpdateState(state)
 }
 
-// flushAfter is how long a picker that took so long to make stays, unless its successor is urgent.
+// flushAfter returns how long a picker stays, given the time that it took to make. An urgent
+// successor does not wait for this.
 func flushAfter(cost time.Duration) time.Duration {
 	return min(max(flushEvery, flushShare*cost), flushMax)
 }
 
-// trouble is why no call can be given to an instance now; nil while some may be connecting.
+// trouble returns why no call can be given to an instance now. It returns nil while an instance may
+// still connect.
 //
 // Caller must hold b.mu.
 func (b *balancer) trouble() *UnavailableError {
@@ -429,8 +468,8 @@ func (b *balancer) trouble() *UnavailableError {
 	return nil
 }
 
-// anyUnhealthy tells whether there is an instance that is connected and says that it is not to be
-// called. It is asked for only when no instance can be called.
+// anyUnhealthy reports whether some instance is connected although calls must not go to it. It is
+// asked only when no instance can be called.
 //
 // Caller must hold b.mu.
 func (b *balancer) anyUnhealthy() bool {

@@ -14,33 +14,43 @@ import (
 )
 
 const (
-	// dialSpacing is the least time between two dials to an endpoint that were not spaced by the
-	// backoff: when it closes connections as soon as they are up, and when its registration flaps.
+	// dialSpacing is the minimum time between two dials to an endpoint when no backoff spaces them.
+	// That is the case if the endpoint closes connections as soon as they are up, or if its
+	// registration flaps.
 	dialSpacing = time.Second
-	// warnAfter is how long an endpoint must have been out of reach for the log to say so.
+	// warnAfter is how long an endpoint must have been unreachable before the log says so.
 	warnAfter = time.Second
 )
 
-// conn is one connection to an endpoint over its life: a SubConn of grpc, which dials again when it
-// is lost. The fields up to the blank line are for calls, without a lock; the others belong to the
-// balancer's mutex. sub never changes once it is READY for the first time.
+// conn is one connection to an endpoint over its life. It is a SubConn of grpc, which dials again
+// after a loss.
+//
+// Calls use the fields up to limit without a lock. The other fields belong to the balancer's mutex.
+// Calls may also use sub, because it never changes after the first READY.
 type conn struct {
 	balancer *balancer
 	endpoint *endpoint
 	inFlight atomic.Int64
-	limit    atomic.Uint32 // of concurrent calls; 0: not known, or none
+	// limit is the maximum number of concurrent calls. 0: there is none, or it is not known.
+	limit atomic.Uint32
 
-	sub     grpcbalancer.SubConn // nil until it is dialled for the first time
-	state   connectivity.State
-	failed  bool // the last attempt failed; stays true through the backoff and the next attempt
-	queued  bool // waits for its turn to dial
-	dialing bool // counts towards balancer.dialing
-	gone    bool // dropped
+	// sub is nil until the first dial.
+	sub   grpcbalancer.SubConn
+	state connectivity.State
+	// failed is true if the last attempt failed. It stays true during the backoff and the next
+	// attempt.
+	failed bool
+	// queued is true while the connection waits for its turn to dial.
+	queued bool
+	// dialing is true while the connection counts towards balancer.dialing.
+	dialing bool
+	// gone is true once the connection was dropped.
+	gone    bool
 	dialled time.Time
 	health  connHealth
 }
 
-// newConn gives the endpoint another connection, not yet dialled.
+// newConn gives the endpoint another connection, which is not dialled yet.
 //
 // Caller must hold b.mu.
 func (b *balancer) newConn(ep *endpoint) *conn {
@@ -49,7 +59,7 @@ func (b *balancer) newConn(ep *endpoint) *conn {
 	return c
 }
 
-// dial lets the connection be set up as soon as it is its turn.
+// dial queues the connection. It is set up when it is its turn.
 //
 // Caller must hold b.mu.
 func (b *balancer) dial(c *conn) {
@@ -65,7 +75,7 @@ func (b *balancer) dial(c *conn) {
 	b.pump()
 }
 
-// dialAt does so at a later time, unless it is dropped until then.
+// dialAt queues the connection at a later time, unless it is dropped by then.
 //
 // Caller must hold b.mu.
 func (b *balancer) dialAt(at time.Time, c *conn) {
@@ -76,7 +86,7 @@ func (b *balancer) dialAt(at time.Time, c *conn) {
 	b.at(at, func() { b.dial(c) })
 }
 
-// pump starts queued dials while there is room, and while calls are served no faster than the pace.
+// pump starts queued dials while there is room. While calls are served, it also keeps to the pace.
 //
 // Caller must hold b.mu.
 func (b *balancer) pump() {
@@ -100,7 +110,7 @@ func (b *balancer) pump() {
 	}
 }
 
-// connect has grpc dial.
+// connect makes grpc dial.
 //
 // Caller must hold b.mu.
 func (b *balancer) connect(c *conn) {
@@ -109,7 +119,7 @@ func (b *balancer) connect(c *conn) {
 	}
 	c.dialled = time.Now()
 	c.endpoint.dialled = c.dialled
-	// Grpc will say so, too; until then it must not be dialled again.
+	// Grpc will report this state as well. Until then the connection must not be dialled again.
 	c.state = connectivity.Connecting
 	c.dialing = true
 	b.dialing++
@@ -123,8 +133,8 @@ func (b *balancer) connect(c *conn) {
 	c.sub.Connect()
 }
 
-// subscribe makes the SubConn. It fails when the channel is being closed, and then there is nothing
-// left to do.
+// subscribe makes the SubConn. It fails only if the channel is being closed. Then nothing is left
+// to do.
 //
 // Caller must hold b.mu.
 func (b *balancer) subscribe(c *conn) bool {
@@ -160,7 +170,7 @@ func (c *conn) Reads() *atomic.Uint64 { return &c.endpoint.reads }
 // StreamLimit implements wire.Owner.
 func (c *conn) StreamLimit() *atomic.Uint32 { return &c.limit }
 
-// TooManyPings implements wire.Owner. It takes no lock.
+// TooManyPings implements wire.Owner.
 //
 // Called on the call path; takes no lock of the balancer.
 func (c *conn) TooManyPings() {
@@ -168,7 +178,7 @@ func (c *conn) TooManyPings() {
 	b.ask(func() { b.events.tooManyPings(b.service, c.endpoint.addr, b.settings.KeepaliveTime) })
 }
 
-// endDial returns the connection's place among those being set up.
+// endDial frees the connection's place among those that are being set up.
 //
 // Caller must hold b.mu.
 func (b *balancer) endDial(c *conn) {
@@ -180,7 +190,7 @@ func (b *balancer) endDial(c *conn) {
 	b.pump()
 }
 
-// onConnState is told by grpc how the connection fares.
+// onConnState takes a state of the connection from grpc.
 func (b *balancer) onConnState(c *conn, s grpcbalancer.SubConnState) {
 	b.lock()
 	defer b.publishAndUnlock()
@@ -211,7 +221,7 @@ func (b *balancer) onConnState(c *conn, s grpcbalancer.SubConnState) {
 	b.losesHold(c.endpoint)
 }
 
-// idle decides about a connection that was lost, or whose backoff is over.
+// idle decides what to do with a connection that was lost or whose backoff is over.
 //
 // Caller must hold b.mu.
 func (b *balancer) idle(c *conn, was connectivity.State) {
@@ -223,8 +233,8 @@ func (b *balancer) idle(c *conn, was connectivity.State) {
 		b.dial(c)
 		return
 	}
-	// It was up. One that had just come up would else be dialled in a tight loop: a successful dial
-	// resets the backoff.
+	// The connection was up. A successful dial resets the backoff, so without this spacing an
+	// endpoint that closes new connections would be dialled in a tight loop.
 	b.dialAt(c.dialled.Add(dialSpacing), c)
 }
 
@@ -240,7 +250,7 @@ func (b *balancer) failed(c *conn, err error) {
 	if c.endpoint.failing {
 		return
 	}
-	// Not at once: an instance that stops is often deregistered in the next moment, and then
+	// The warning waits. An instance that stops is often deregistered a moment later, and then
 	// nothing is wrong.
 	ep, now := c.endpoint, time.Now()
 	ep.failedAt = now
@@ -251,14 +261,14 @@ func (b *balancer) failed(c *conn, err error) {
 	})
 }
 
-// renew forgets the backoff of connections that are down: somebody registered the endpoint, so it
-// is worth a try. grpc has no way to reset the backoff of one SubConn, so new ones take their
-// place.
+// renew forgets the backoff of connections that are down. Somebody has registered the endpoint, so
+// a dial is worth a try. Grpc cannot reset the backoff of one SubConn, so new SubConns replace the
+// old ones.
 //
 // Caller must hold b.mu.
 func (b *balancer) renew(ep *endpoint) {
 	for _, c := range slices.Clone(ep.conns) {
-		// An attempt that is only just under way is as good as a new one.
+		// An attempt that has just begun is as good as a new one.
 		if c.state == connectivity.Ready || c.queued || c.state == connectivity.Connecting && time.Since(c.dialled) < dialSpacing {
 			continue
 		}
@@ -267,7 +277,7 @@ func (b *balancer) renew(ep *endpoint) {
 	}
 }
 
-// drop gives up a connection. Its calls in flight finish, and then grpc closes it.
+// drop gives up a connection. Grpc closes it when its calls in flight have finished.
 //
 // Caller must hold b.mu.
 func (b *balancer) drop(c *conn) {
@@ -275,12 +285,12 @@ func (b *balancer) drop(c *conn) {
 	b.endDial(c)
 	c.endHealth()
 	if c.sub != nil {
-		// It may wait for a GOAWAY to be written, to a peer that does not read.
+		// Shutdown waits until a GOAWAY is written, and the peer may not be reading.
 		b.work.Go(c.sub.Shutdown)
 	}
 	if i := slices.Index(c.endpoint.conns, c); i >= 0 {
 		c.endpoint.conns = slices.Delete(c.endpoint.conns, i, i+1)
-		b.grown(c.endpoint) // it may have been the one that calls asked for
+		b.grown(c.endpoint) // this may be the connection that calls asked for
 	}
 }
 
@@ -294,7 +304,7 @@ func (q *connQueue) empty() bool { return q.head == len(q.conns) }
 
 func (q *connQueue) push(c *conn) { q.conns = append(q.conns, c) }
 
-// pop is for a queue that is not empty.
+// pop takes the first connection. The queue must not be empty.
 func (q *connQueue) pop() *conn {
 	c := q.conns[q.head]
 	q.conns[q.head] = nil

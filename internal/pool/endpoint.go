@@ -14,83 +14,112 @@ import (
 // endpoint is an address to call and the connections to it. It lives from its first registration
 // until it is drained.
 //
-// The fields up to the blank line are read and written by calls without the balancer's lock; those
-// after it belong to the balancer's mutex.
+// Calls read and write the fields up to registrations without the balancer's lock. The fields from
+// there on belong to the balancer's mutex.
 type endpoint struct {
 	// Endpoint is what the policies know of it.
 	balance.Endpoint
 
 	addr string
-	// Usable connections: READY, and healthy if that is checked; nil or empty: none.
+	// ready has the usable connections: READY, and healthy if that is checked. It may be nil.
 	ready    atomic.Pointer[[]*conn]
 	picks    atomic.Uint64
 	failures atomic.Uint64
-	// lastError is nil once it is over.
+	// lastError is nil after something has worked again.
 	lastError atomic.Pointer[lastError]
 	draining  atomic.Bool
-	growing   atomic.Bool  // another connection is under way, or there are as many as there may be
-	growUntil atomic.Int64 // on the balancer's clock: so long calls that find no room wait for it
-	// Open connections, also those that grpc has given up and that have calls in flight.
+	// growing is true while another connection is being made, or if no more connections are
+	// allowed.
+	growing atomic.Bool
+	// growUntil is how long calls that find no room wait for another connection, on the balancer's
+	// clock.
+	growUntil atomic.Int64
+	// wires has the open connections. They include those that grpc has given up and that still have
+	// calls in flight.
 	wires wire.Set
-	cut   atomic.Bool   // its time to drain is over: what was in flight has been ended
-	reads atomic.Uint64 // how often something came from it
-	calls callList      // in flight
+	// cut is true once the drain timeout has ended the calls in flight.
+	cut atomic.Bool
+	// reads counts how often something came from the endpoint.
+	reads atomic.Uint64
+	// calls are the calls in flight.
+	calls callList
 
 	registrations []registration
-	weight        uint32 // the largest of its registrations; 0: the registry does not say
-	conns         []*conn
-	place         int       // in balancer.ready, -1 when not there
-	connected     bool      // it has a READY connection
-	usable        bool      // it has one that calls may be given to
-	lost          time.Time // when it had such a one for the last time
-	warmFrom      time.Time // when it started slowly
-	cold          bool      // it is among those that start slowly
-	ejected       bool
-	ejectedAt     time.Time
-	ejections     int       // in a row
-	unejected     time.Time // when the last one ended
-	// It has connections, or is to have some, and gets calls; false from the moment it drains.
-	inUse     bool
-	held      bool          // in use without a registration
-	heldUntil time.Duration // on the clock of contact
-	ranked    bool          // it takes part in choosing a subset
-	score     uint64        // in that
-	round     uint64        // in which it was chosen last
-	waiting   time.Time     // since when it is in use and not usable
-	lacking   bool          // for too long
-	// No usable connection, and the last attempt of each failed, or its health check.
+	// weight is the largest weight of the registrations. 0: the registry does not say.
+	weight uint32
+	conns  []*conn
+	// place is the index in balancer.ready. -1: the endpoint is not there.
+	place int
+	// connected is true if a connection is READY.
+	connected bool
+	// usable is true if calls may be given to a connection.
+	usable bool
+	// lost is when the endpoint was last usable.
+	lost time.Time
+	// warmFrom is when the slow start began.
+	warmFrom time.Time
+	// cold is true during the slow start.
+	cold      bool
+	ejected   bool
+	ejectedAt time.Time
+	// ejections is the number of ejections in a row.
+	ejections int
+	// unejected is when the last ejection ended.
+	unejected time.Time
+	// inUse is true if the endpoint gets calls and has connections, or will have some. It is false
+	// as soon as the endpoint drains.
+	inUse bool
+	// held is true if the endpoint is in use without a registration.
+	held bool
+	// heldUntil is when the hold ends, on the contact clock.
+	heldUntil time.Duration
+	// ranked is true if the endpoint takes part in the choice of the subset.
+	ranked bool
+	// score is the endpoint's score in that choice.
+	score uint64
+	// round is the last choice that made the endpoint a member.
+	round uint64
+	// waiting is since when the endpoint has been in use and not usable.
+	waiting time.Time
+	// lacking is true if it has been so for too long.
+	lacking bool
+	// failing is true if no connection is usable, and the last attempt or the health check of each
+	// has failed.
 	failing  bool
-	failedAt time.Time // since when
+	failedAt time.Time
 	state    connectivity.State
-	since    time.Time // of state, or of draining
-	connects uint64    // connections that became READY
-	dialled  time.Time // the last time
-	silence  silence
+	// since is when state, or draining, began.
+	since time.Time
+	// connects counts the connections that became READY.
+	connects uint64
+	// dialled is when the endpoint was last dialled.
+	dialled time.Time
+	silence silence
 }
 
-// lastError is what went wrong with an endpoint, and when.
+// lastError is the last error of an endpoint, and its time.
 type lastError struct {
 	text string
 	at   time.Time
 }
 
-// noteError notes an error. A call or a connection that works ends it.
+// noteError notes an error. A call or a connection that works clears it.
 func (ep *endpoint) noteError(err error) { ep.lastError.Store(&lastError{err.Error(), time.Now()}) }
 
-// clearError notes that a call succeeded, or that the endpoint was connected. It is on the way of a call.
+// clearError notes that a call succeeded or that the endpoint was connected. Calls use it.
 func (ep *endpoint) clearError() {
 	if ep.lastError.Load() != nil {
 		ep.lastError.Store(nil)
 	}
 }
 
-// registration is an entry of the registry that led to an endpoint.
+// registration is an entry of the registry that names the endpoint's address.
 type registration struct {
 	id     string
 	weight uint32
 }
 
-// newEndpoint returns one without registrations.
+// newEndpoint returns an endpoint without registrations.
 func newEndpoint(addr string, now time.Time) *endpoint {
 	ep := &endpoint{addr: addr, place: -1, since: now}
 	ep.Seed = xxhash.Sum64String(addr)
@@ -106,11 +135,13 @@ func (ep *endpoint) HasRoom() bool {
 	return room
 }
 
+// registered reports whether the endpoint has a registration.
+//
 // Caller must hold b.mu.
 func (ep *endpoint) registered() bool { return len(ep.registrations) > 0 }
 
-// pickConn gives the READY connection with the fewest calls, nil when there is none, and whether it
-// takes one more.
+// pickConn returns the READY connection with the fewest calls, and whether that connection takes
+// one more. It returns nil if no connection is READY.
 //
 // Called on the call path; takes no lock of the balancer.
 func (ep *endpoint) pickConn() (best *conn, room bool) {
@@ -129,7 +160,7 @@ func (ep *endpoint) pickConn() (best *conn, room bool) {
 	return best, limit == 0 || fewest < int64(limit)
 }
 
-// add notes a registration and reports whether its ID is new to the endpoint.
+// add notes a registration. It reports whether the ID is new to the endpoint.
 //
 // Caller must hold b.mu.
 func (ep *endpoint) add(id string, weight uint32) (fresh bool) {
@@ -155,8 +186,9 @@ func (ep *endpoint) remove(id string) {
 	}
 }
 
-// registeredWeight is the largest weight of the registrations: the second registration of an
-// instance that is being replaced at the same address must not double its share.
+// registeredWeight returns the largest weight of the registrations. It is not their sum: while an
+// instance is being replaced at the same address, its second registration must not double its
+// share.
 //
 // Caller must hold b.mu.
 func (ep *endpoint) registeredWeight() uint32 {

@@ -28,8 +28,8 @@ func newRandom(seed uint64) func() uint64 {
 	}
 }
 
-// fakeGRPC stands in for the grpc.ClientConn under a balancer: SubConns that dial nothing and change
-// their state when told to.
+// fakeGRPC stands in for the grpc.ClientConn under a balancer: SubConns that dial nothing and
+// change their state when told to.
 type fakeGRPC struct {
 	grpcbalancer.ClientConn
 

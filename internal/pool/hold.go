@@ -28,7 +28,8 @@ type holding struct {
 	held   int                  // endpoints
 	queue  []heldEntry          // the same by time, and some that are not held any more
 	clock  contactClock
-	// withdrawn are addresses that somebody has taken out of the registry on purpose. They are not held.
+	// withdrawn are addresses that somebody has taken out of the registry on purpose. They are not
+	// held.
 	withdrawn map[string]struct{}
 	due       bool // a task to look after the queue is on the agenda
 }
@@ -88,8 +89,8 @@ func (h *holding) suspicious(registered int) bool {
 	return registered == 0 || all >= massLossOf && 2*missing > all
 }
 
-// withdraw takes over which addresses were taken out of the registry on purpose, and lets those go that are held.
-// Caller must hold b.mu.
+// withdraw takes over which addresses were taken out of the registry on purpose, and lets those go
+// that are held. Caller must hold b.mu.
 func (b *balancer) withdraw(list []discovery.Endpoint, what *changes) {
 	h := &b.hold
 	h.withdrawn = nil

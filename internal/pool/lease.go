@@ -14,40 +14,50 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// lease is a call's hold on its channel, from NewStream to the end of the call. It is the context
-// the call is made with, so that the picker finds it and can say which endpoint it gave the call
-// to.
+// lease is a call's hold on its channel, from NewStream to the end of the call. It is also the
+// context of the call. There the picker finds it and notes which endpoint got the call.
+//
+// A call that may be retried has one lease for each attempt.
 type lease struct {
 	context.Context
 
-	channel  *Channel
-	endpoint atomic.Pointer[endpoint] // the last one picked
-	picked   atomic.Int64             // when, on the balancer's clock
-	attempts *attempts                // of the call; nil: there is only this one
+	channel *Channel
+	// endpoint is the last endpoint that was picked.
+	endpoint atomic.Pointer[endpoint]
+	// picked is when that was, on the balancer's clock.
+	picked atomic.Int64
+	// attempts are those of the call. Nil: this is the only one.
+	attempts *attempts
 	ended    atomic.Bool
 	unary    bool
-	// uncounted is true for calls of the gateway's own, see Uncounted.
+	// uncounted is true for the gateway's own calls. See Uncounted.
 	uncounted bool
-	// That of the call, of which this is one attempt; nil when no other one may follow.
-	caller   context.Context
-	cancel   context.CancelFunc // ends the attempt; nil likewise
-	fate     atomic.Int32
-	request  mem.BufferSlice // of Invoke, when it is raw
-	evidence evidence        // once the attempt is over
-	largest  atomic.Int64    // bytes of the largest message that was sent
-	// Of Invoke: what ends the attempt in place of Context; nil: nothing else does.
-	own    *attemptContext
-	unbind func() bool // takes the attempt's own context off that of the caller
-	late   bool        // the deadline of the attempt's own context has passed
+	// caller is the context of the whole stream call. Nil: no other attempt may follow.
+	caller context.Context
+	// cancel ends the attempt. Nil: no other attempt may follow.
+	cancel context.CancelFunc
+	fate   atomic.Int32
+	// request is the raw request of Invoke. Nil: the request is not raw.
+	request mem.BufferSlice
+	// evidence is known when the attempt is over.
+	evidence evidence
+	// largest is the size of the largest message that was sent, in bytes.
+	largest atomic.Int64
+	// own ends an attempt of Invoke. Nil: only Context ends it.
+	own *attemptContext
+	// unbind detaches own from the caller's context.
+	unbind func() bool
+	// late is true once the deadline of own has passed.
+	late bool
 }
 
-// makeCancellable lets this attempt be ended alone, because another one may follow.
+// makeCancellable allows to end this attempt alone, because another one may follow.
 func (l *lease) makeCancellable() {
 	l.caller = l.Context
 	l.Context, l.cancel = context.WithCancel(l.caller)
 }
 
-// callerErr is that of the caller's context: the attempt's ends with the attempt.
+// callerErr is the error of the caller's context. The context of the attempt ends with the attempt.
 func (l *lease) callerErr() error {
 	switch {
 	case l.caller != nil:
@@ -61,14 +71,15 @@ func (l *lease) callerErr() error {
 
 type leaseKey struct{}
 
-// Value gives the lease itself, beside what the caller's context has.
+// Value returns the lease itself for leaseKey. Otherwise it returns the value of the caller's
+// context.
 func (l *lease) Value(key any) any {
 	if _, ok := key.(leaseKey); ok {
 		return l
 	}
 	if l.own != nil {
 		if v := l.own.ctx.Value(key); v != nil {
-			return v // that by which the context package finds a parent to cancel its child
+			return v // the context package finds the parent that cancels a child by this value
 		}
 	}
 	return l.Context.Value(key)
@@ -79,8 +90,8 @@ func leaseFrom(ctx context.Context) *lease {
 	return l
 }
 
-// end returns the lease and notes how the call went. grpc calls it when the call is over, in
-// whatever way.
+// end returns the lease and notes how the call went. Grpc calls it when the call is over, however
+// it ended.
 //
 // Called on the call path; takes no lock of the balancer.
 func (l *lease) end(err error) {
@@ -92,7 +103,7 @@ func (l *lease) end(err error) {
 			l.failed(ep, err)
 		} else {
 			now := l.channel.balancer.clock()
-			if l.unary { // how long a stream takes says nothing about the endpoint
+			if l.unary { // the duration of a stream says nothing about the endpoint
 				ep.Latency.Observe(now, now-l.picked.Load())
 			}
 			ep.Answer(now)
@@ -111,7 +122,7 @@ func (l *lease) end(err error) {
 func (l *lease) failed(ep *endpoint, err error) {
 	code := status.Code(err)
 	if !l.evidence.started && code != codes.Unavailable && code != codes.DeadlineExceeded && code != codes.Canceled {
-		return // it never left the gateway, so it says nothing about the instance
+		return // the call never left the gateway, so the error says nothing about the instance
 	}
 	if speaksAgainst(code) {
 		ep.failures.Add(1)
@@ -121,11 +132,11 @@ func (l *lease) failed(ep *endpoint, err error) {
 	case codes.Unavailable:
 		l.channel.balancer.recordFailure(ep)
 	case codes.DeadlineExceeded:
-		// Callers with less patience than this prove nothing.
+		// A shorter deadline proves nothing about the instance.
 		if l.channel.balancer.clock()-l.picked.Load() >= int64(patientCall) {
 			l.channel.balancer.recordFailure(ep)
 		}
-	case codes.Canceled: // the caller's doing, or ours
+	case codes.Canceled: // by the caller, or by giveUp
 		if l.givenUp() {
 			ep.failures.Add(1)
 		}
@@ -134,18 +145,18 @@ func (l *lease) failed(ep *endpoint, err error) {
 	}
 }
 
-// counts tells whether operators and the balancer see the call.
+// counts reports whether operators and the balancer see the call.
 func (l *lease) counts() bool { return l == nil || !l.uncounted }
 
-// triedAt tells whether an earlier attempt went to the endpoint.
+// triedAt reports whether an earlier attempt went to the endpoint.
 func (l *lease) triedAt(ep *endpoint) bool {
 	return l.isRetry() && slices.Contains(l.attempts.tried, &ep.Endpoint)
 }
 
-// isRetry tells whether it is another attempt of a call.
+// isRetry reports whether an earlier attempt of the call was made.
 func (l *lease) isRetry() bool { return l != nil && l.attempts != nil && len(l.attempts.tried) > 0 }
 
-// address of the endpoint that was picked.
+// address returns the address of the endpoint that was picked, or "".
 func (l *lease) address() string {
 	if ep := l.endpoint.Load(); ep != nil {
 		return ep.addr
@@ -153,9 +164,9 @@ func (l *lease) address() string {
 	return ""
 }
 
-// explain turns an error that was made in this process into one that says what happened and gives
-// no address away. A status that the instance sent passes as it is. headed tells whether the
-// instance sent a header.
+// explain turns an error that was made in this process into one that says what happened. The new
+// error reveals no address to the client. A status that the instance sent passes unchanged. headed
+// reports whether the instance sent a header.
 //
 // Called on the call path; takes no lock of the balancer.
 func (l *lease) explain(err error, headed func() bool) error {
@@ -178,7 +189,7 @@ func (l *lease) explain(err error, headed func() bool) error {
 		cut := l.channel.cut.Load()
 		switch {
 		case ep == nil && st.Code() == codes.Canceled:
-			return l.channel.closedError() // it waited for a pick while the channel closed
+			return l.channel.closedError() // the call waited for a pick while the channel closed
 		case ep != nil && (ep.cut.Load() || cut) && (kind == failureLost || st.Code() == codes.Canceled):
 			message := instanceDrained
 			if cut {
@@ -192,7 +203,7 @@ func (l *lease) explain(err error, headed func() bool) error {
 	return l.callError(kind, st.Code(), err)
 }
 
-// callError makes the error of a kind.
+// callError makes an error of the given kind.
 func (l *lease) callError(kind failure, code codes.Code, cause error) *CallError {
 	e := &CallError{Address: l.address(), Cause: cause, service: l.channel.balancer.service, kind: kind, code: code}
 	switch kind {
@@ -208,14 +219,16 @@ func (l *lease) callError(kind failure, code codes.Code, cause error) *CallError
 	return e
 }
 
-// fate is what becomes of an attempt that may be made again.
+// The values of lease.fate say what became of an attempt that another one may follow.
 const (
-	fateOpen     = iota
-	fateAnswered // its response has begun, and the call goes on with it
-	fateGivenUp  // its instance stalled
+	fateOpen = iota
+	// fateAnswered means that the response has begun, and the call goes on with it.
+	fateAnswered
+	// fateGivenUp means that the instance stalled.
+	fateGivenUp
 )
 
-// giveUp ends the attempt if another one may follow.
+// giveUp ends the attempt if another one may follow. It reports whether it did.
 //
 // Called on the call path; takes no lock of the balancer.
 func (l *lease) giveUp() bool {
@@ -226,7 +239,7 @@ func (l *lease) giveUp() bool {
 	return true
 }
 
-// answered notes that the response has begun; false when the attempt was given up before.
+// answered notes that the response has begun. It returns false if the attempt was given up before.
 //
 // Called on the call path; takes no lock of the balancer.
 func (l *lease) answered() bool {
@@ -235,7 +248,7 @@ func (l *lease) answered() bool {
 
 func (l *lease) givenUp() bool { return l.fate.Load() == fateGivenUp }
 
-// stalledError is that of an attempt that was given up.
+// stalledError is the error of an attempt that was given up.
 func (l *lease) stalledError(cause error) error {
 	return &LostError{Address: l.address(), Cause: fmt.Errorf("%s: %w", stalledText, cause), message: "the instance does not answer"}
 }
@@ -244,11 +257,12 @@ func (l *lease) stalledError(cause error) error {
 type stream struct {
 	grpc.ClientStream
 
-	lease   lease
-	options [5]grpc.CallOption // room for the usual number, so that they need no allocation
+	lease lease
+	// options has room for the usual number of options, so that they need no allocation.
+	options [5]grpc.CallOption
 }
 
-// Endpoint is the address of the instance that has the call, "" before one was picked.
+// Endpoint is the address of the instance that has the call. It is "" before one was picked.
 func (s *stream) Endpoint() string { return s.lease.address() }
 
 // Called on the call path; takes no lock of the balancer.
@@ -266,13 +280,13 @@ func (s *stream) SendMsg(m any) error {
 // Called on the call path; takes no lock of the balancer.
 func (s *stream) RecvMsg(m any) error { return s.lease.explain(s.ClientStream.RecvMsg(m), s.headed) }
 
-// headed tells whether the instance sent a header. The stream has ended.
+// headed reports whether the instance sent a header. It is called after the stream has ended.
 func (s *stream) headed() bool {
 	md, err := s.ClientStream.Header()
 	return err == nil && md != nil
 }
 
-// noteSent notes the size of a message, for sentAsLargeAs.
+// noteSent notes the size of a sent message, for sentAsLargeAs.
 func (l *lease) noteSent(m any) {
 	if raw, ok := m.(mem.BufferSlice); ok {
 		if n := int64(raw.Len()); n > l.largest.Load() {

@@ -6,14 +6,15 @@ import (
 	"google.golang.org/grpc/resolver"
 )
 
-// How a balancer becomes the policy of a grpc.ClientConn.
+// This file makes a balancer the policy of a grpc.ClientConn.
 //
-// grpc builds balancing policies by name from a registry of its own that is filled in init; there
-// is no dial option for one. So one stateless builder is registered, and which balancer it serves
-// comes with the first, and only, state of a resolver that belongs to the channel alone
-// (grpc.WithResolvers): the balancer is an attribute of it. From then on the feed talks to the balancer
-// itself. Lists of thousands of endpoints never become resolver states, which grpc would copy,
-// compare and hand down as a whole.
+// Grpc builds balancing policies by name, from a registry that is filled in init. It has no dial
+// option for a policy. So one stateless builder is registered. Each channel has a resolver of its
+// own (grpc.WithResolvers). The first and only state of that resolver carries the balancer as an
+// attribute.
+//
+// After that the feed talks to the balancer directly. Lists of thousands of endpoints never become
+// resolver states, which grpc would copy, compare and pass down as a whole.
 
 const (
 	policyName     = "caddy_grpc_gateway_pool"
@@ -39,7 +40,7 @@ type policy struct {
 
 type balancerKey struct{}
 
-// UpdateClientConnState is called once, with the balancer.
+// UpdateClientConnState is called once, with the balancer as an attribute.
 func (p *policy) UpdateClientConnState(s grpcbalancer.ClientConnState) error {
 	b, ok := s.ResolverState.Attributes.Value(balancerKey{}).(*balancer)
 	if !ok {
@@ -57,13 +58,13 @@ func (p *policy) Close() {
 	}
 }
 
-// ResolverError has no meaning here: the feed keeps its last list.
+// ResolverError does nothing: the feed keeps its last list.
 func (*policy) ResolverError(error) {}
 
-// UpdateSubConnState is not called: each SubConn has its listener.
+// UpdateSubConnState is not called: each SubConn has its own listener.
 func (*policy) UpdateSubConnState(grpcbalancer.SubConn, grpcbalancer.SubConnState) {}
 
-// ExitIdle has no meaning here: a balancer is never idle.
+// ExitIdle does nothing: a balancer is never idle.
 func (*policy) ExitIdle() {}
 
 // balancerResolver resolves to a balancer.

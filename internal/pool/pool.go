@@ -1,6 +1,7 @@
-// Package pool keeps the connections to the instances of one service: a channel is a
-// grpc.ClientConn with a balancing policy of our own, fed by a discovery feed. It is not a client:
-// it moves raw messages.
+// Package pool keeps the connections to the instances of one service. A channel is a
+// grpc.ClientConn with its own balancing policy. A discovery feed tells it the instances.
+//
+// The package is not a client: it moves raw messages and knows no schema.
 package pool
 
 import (
@@ -23,32 +24,41 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
-// Channel is one pool. It satisfies grpc.ClientConnInterface; messages of type mem.BufferSlice
-// (sent) and *mem.BufferSlice (received) pass through raw, others go through the proto codec. What
-// is sent is freed by grpc, what is received by the receiver. Safe for concurrent use.
+// Channel is the connection pool of one service. It implements grpc.ClientConnInterface and is safe
+// for concurrent use.
+//
+// A sent message of type mem.BufferSlice and a received one of type *mem.BufferSlice pass through
+// raw. All other messages go through the proto codec. Grpc frees what is sent. The receiver frees
+// what is received.
 type Channel struct {
 	balancer    *balancer
 	conn        *grpc.ClientConn
 	unsubscribe func()
-	leases      atomic.Int64 // and closedBit
-	retiring    atomic.Bool
-	lingered    atomic.Bool // the last lease to be returned closes the channel
-	cut         atomic.Bool // the channel was closed under its calls
-	budget      retryBudget
-	options     []grpc.CallOption // of every call
-	contexts    sync.Pool         // those that are free
-	done        chan struct{}
+	// leases is the number of calls in flight or waiting. It also holds closedBit.
+	leases   atomic.Int64
+	retiring atomic.Bool
+	// lingered is true once the channel closes when its last lease is returned.
+	lingered atomic.Bool
+	// cut is true if the channel was closed while it had calls.
+	cut    atomic.Bool
+	budget retryBudget
+	// options apply to every call.
+	options []grpc.CallOption
+	// contexts holds attempt contexts that are free to be used again.
+	contexts sync.Pool
+	// done is closed when the channel has closed.
+	done chan struct{}
 }
 
 var _ grpc.ClientConnInterface = (*Channel)(nil)
 
-// Feed is what a channel needs of a discovery.Feed.
+// Feed is the part of discovery.Feed that a channel needs.
 type Feed interface {
 	State() discovery.State
 	Subscribe(fn func(discovery.State)) (cancel func())
 }
 
-// Open starts a channel: it dials every known instance in the background and never blocks. The name
+// Open starts a channel. It dials every known instance in the background and never blocks. The name
 // of the service is for logs and errors. An error means that the settings are wrong.
 func Open(name string, s Settings, feed Feed, log *zap.Logger) (*Channel, error) {
 	return open(name, s, feed, log, rand.Uint64)
@@ -67,29 +77,33 @@ func open(name string, s Settings, feed Feed, log *zap.Logger, random func() uin
 	c := &Channel{balancer: b, conn: conn, done: make(chan struct{}), options: callOptions(s)}
 	conn.Connect() // builds the policy, dials nothing yet
 	if s := feed.State(); s.Synced || len(s.Endpoints) > 0 {
-		b.onFeed(s) // Subscribe may take a moment to say so, and calls may come at once
+		// Calls may come at once, and Subscribe may take a moment to pass the state on.
+		b.onFeed(s)
 	}
 	c.unsubscribe = feed.Subscribe(b.onFeed)
 	go c.run()
 	return c, nil
 }
 
-// Flow-control windows in bytes. They are fixed, because a window that grows by itself lets a
-// stream that was fast once hold up to 16 MiB when its reader stands still, and here the reader is
-// anybody. A message larger than the stream's window is still taken at full speed: grpc widens the
-// window for the message that is being read. The connection's window holds nothing by itself; it is
-// as large as it takes for one stalled stream never to matter to the others.
+// The flow-control windows, in bytes. They are fixed. A window that grows by itself would let a
+// stream that was fast once hold up to 16 MiB after its reader has stopped, and here anybody can be
+// the reader.
+//
+// A message larger than the stream's window still arrives at full speed, because grpc widens the
+// window for the message that is being read. The connection's window holds nothing by itself. It is
+// large enough that one stalled stream does not slow down the others.
 const (
 	streamWindow = 64 << 10
 	connWindow   = 8 << 20
 )
 
-// replayBytes is how much of what a client streams gRPC keeps, until the instance answers, for a second attempt
-// at another instance should the first one turn out not to have looked at the call. It counts the messages and
-// five bytes for each. By default gRPC keeps 256 KiB: of empty messages those are 52,000, which take 15 MiB.
+// replayBytes is how much of a client's stream gRPC keeps for a second attempt. It keeps it until
+// the instance answers. A second attempt goes to another instance, if the first one turns out not
+// to have processed the call. The limit counts the messages and five bytes for each. gRPC's default
+// is 256 KiB. That is 52,000 empty messages, which take 15 MiB.
 const replayBytes = 2 << 10
 
-// dialOptions say how connections are made and kept.
+// dialOptions define how connections are made and kept.
 func dialOptions(s Settings, b *balancer) []grpc.DialOption {
 	security := wire.Credentials{TransportCredentials: insecure.NewCredentials()}
 	if s.TLS != nil {
@@ -100,7 +114,8 @@ func dialOptions(s Settings, b *balancer) []grpc.DialOption {
 		grpc.WithResolvers(balancerResolver{b}),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDisableServiceConfig(),
-		// Of what may have been executed; what was never sent is sent again elsewhere.
+		// This turns off retries of calls that may have been executed. Grpc still sends again what
+		// was never sent.
 		grpc.WithDisableRetry(),
 		grpc.WithIdleTimeout(0),
 		grpc.WithTransportCredentials(security),
@@ -119,21 +134,23 @@ func dialOptions(s Settings, b *balancer) []grpc.DialOption {
 	}
 }
 
-// callOptions are those of every call. As defaults of the grpc.ClientConn they would be put
-// together with the call's own anew each time.
+// callOptions returns the options of every call. As default options of the grpc.ClientConn they
+// would be merged with the call's own options on every call.
 func callOptions(s Settings) []grpc.CallOption {
 	return []grpc.CallOption{grpc.ForceCodecV2(newCodec()), grpc.MaxCallRecvMsgSize(s.MaxReceiveSize)}
 }
 
-// NewStream starts an RPC: the policy picks an endpoint, the call takes a lease on it and on the
-// channel. The stream also satisfies interface{ Endpoint() string }, the address that was picked
-// ("" before).
+// NewStream starts an RPC. The policy picks an endpoint, and the call takes a lease on it and on
+// the channel. The stream also implements interface{ Endpoint() string }. That is the address of
+// the picked instance, and "" before there is one.
 //
-// A status that the instance sent is returned as it came, with grpc's own type. Every other error
-// was made in this process and has a type of this package, with a status whose message names no
-// address: *UnavailableError says that nothing was sent, and why; *LostError says that the
-// connection was lost during the call; *CallError has the other reasons, such as the deadline and a
-// message that is too large.
+// A status that the instance sent is returned unchanged, with grpc's own type. Every other error
+// was made in this process and has a type of this package. The message of its status names no
+// address.
+//
+//   - *UnavailableError says that nothing was sent, and why.
+//   - *LostError says that the connection was lost during the call.
+//   - *CallError has the other reasons, such as the deadline or a message that is too large.
 //
 // Called on the call path; takes no lock of the balancer.
 func (c *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
@@ -151,8 +168,8 @@ func (c *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method s
 	return s, nil
 }
 
-// newStream makes one attempt at a call, if possible at none of the endpoints that were tried
-// before; a is nil when it is the only one. The lease is the stream's, also when there is an error.
+// newStream makes one attempt at a call. If it can, it avoids endpoints that were tried before. If
+// a is nil, this is the only attempt. The lease belongs to the stream, even if there is an error.
 //
 // Called on the call path; takes no lock of the balancer.
 func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method string, a *attempts, opts []grpc.CallOption) (*stream, *lease, error) {
@@ -176,17 +193,20 @@ func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method s
 	return s, &s.lease, nil
 }
 
-// WaitReady waits until an endpoint is READY, or ctx is done (with an error that says why there is
-// none).
+// WaitReady waits until an endpoint is READY or ctx is done. If ctx is done, the error says why no
+// endpoint is READY.
 func (c *Channel) WaitReady(ctx context.Context) error { return c.balancer.waitReady(ctx, c.done) }
 
-// OnEndpointReady registers fn to be called (not concurrently, not blocking the channel) when an
-// instance becomes READY that was not connected before, or had been replaced: the moment to read
-// its schema again. That a connection was lost and made anew counts as replaced, because a
-// restarted instance looks just so. stop unregisters; a call that is running goes on.
+// OnEndpointReady registers fn. It is called when an instance becomes READY that was not connected
+// before, or that may have been replaced. That is the moment to read its schema again. A lost
+// connection that was made again counts as a replacement, because a restarted instance looks the
+// same.
+//
+// Calls of fn do not overlap and do not block the channel. stop unregisters fn. A call of fn that
+// is running goes on.
 func (c *Channel) OnEndpointReady(fn func(addr string)) (stop func()) { return c.balancer.listen(fn) }
 
-// Snapshot is the channel's state for operators.
+// Snapshot returns the channel's state for operators.
 func (c *Channel) Snapshot() Snapshot {
 	s := c.balancer.snapshot()
 	s.Leases = int(c.leases.Load() &^ closedBit)
@@ -195,7 +215,8 @@ func (c *Channel) Snapshot() Snapshot {
 	return s
 }
 
-// guarded returns the dialer with the check for an instance, if there is one.
+// guarded returns the dialer with the guard's check for the instance at addr. Without a guard it
+// returns the dialer unchanged.
 func guarded(dialer *net.Dialer, guard Guard, addr string) *net.Dialer {
 	if guard == nil {
 		return dialer

@@ -293,7 +293,8 @@ func (r *retryStream) CloseSend() error {
 	return r.current.CloseSend()
 }
 
-// Header waits until there are no more attempts, so that it is the header of the attempt that counts.
+// Header waits until there are no more attempts, so that it is the header of the attempt that
+// counts.
 func (r *retryStream) Header() (metadata.MD, error) {
 	r.awaitSent()
 	r.mu.Lock()

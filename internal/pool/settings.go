@@ -11,17 +11,18 @@ import (
 
 // The balancing policies of Settings.Balance.
 const (
-	// BalanceP2C takes two endpoints by weight and gives the call to the less loaded one. The
+	// BalanceP2C draws two endpoints by weight and gives the call to the less loaded one. It is the
 	// default.
 	BalanceP2C = "p2c"
-	// BalanceRoundRobin gives calls to the endpoints in turn, more often to those with more weight.
+	// BalanceRoundRobin gives calls to the endpoints in turn. Endpoints with more weight get more
+	// turns.
 	BalanceRoundRobin = "round_robin"
-	// BalanceHash sends calls with equal keys to the same endpoint, see WithHash.
+	// BalanceHash sends calls with equal keys to the same endpoint. See WithHash.
 	BalanceHash = "hash"
 )
 
-// Control checks an IP address before it is dialled, as net.Dialer.ControlContext does. An error
-// refuses it.
+// Control checks an IP address before it is dialled, as net.Dialer.ControlContext does. It returns
+// an error to refuse the address.
 type Control = func(ctx context.Context, network, address string, c syscall.RawConn) error
 
 // Guard decides which IP addresses may be dialled.
@@ -30,57 +31,96 @@ type Guard interface {
 	Control(addr string) Control
 }
 
-// Settings are everything that affects connections. Two channels with equal feeds and equal keys
-// are the same channel. The zero value of each field means its default.
+// Settings are everything that affects connections, and the observer. The zero value of each field
+// means its default. Two channels with equal feeds and equal keys are the same channel.
 type Settings struct {
-	Connections, MaxConnections int    // per instance; default 1, 4
-	Balance                     string // "p2c" (default), "round_robin", "hash"
-	// Default 5m10s; less than 10s counts as 10s (grpc-go's floor).
+	// Connections is the number of connections to each instance. Default: 1.
+	Connections int
+	// MaxConnections is the maximum number of connections to each instance. More are opened when
+	// the others are nearly full of streams. Default: 4, or Connections if that is larger.
+	MaxConnections int
+	// Balance is the balancing policy: "p2c", "round_robin" or "hash". Default: "p2c".
+	Balance string
+
+	// KeepaliveTime is how long a connection must be silent before it is pinged. Values below 10s
+	// count as 10s, which is grpc-go's minimum. Default: 5m10s.
 	KeepaliveTime time.Duration
-	// Default 20s; also the TCP_USER_TIMEOUT, where the system has it.
-	KeepaliveTimeout        time.Duration
-	PermitWithoutStream     bool
-	BackoffBase, BackoffMax time.Duration // default 200ms, 5s
-	ConnectTimeout          time.Duration // TCP, TLS and HTTP/2 handshakes together; default 5s
-	MaxReceiveSize          int           // bytes, default 4 MiB
-	DrainTimeout            time.Duration // default 30s
-	// How long a retired channel waits for late calls; default 5s.
+	// KeepaliveTimeout is how long the answer to a ping may take before the connection is closed.
+	// It is also the TCP_USER_TIMEOUT, where the system has that. Default: 20s.
+	KeepaliveTimeout time.Duration
+	// PermitWithoutStream also pings connections without calls. Default: false.
+	PermitWithoutStream bool
+
+	// BackoffBase is the pause after the first failed attempt to connect. It grows with each
+	// further failure. Default: 200ms.
+	BackoffBase time.Duration
+	// BackoffMax is the longest pause between attempts to connect. Default: 5s, or BackoffBase if
+	// that is longer.
+	BackoffMax time.Duration
+	// ConnectTimeout limits the TCP, TLS and HTTP/2 handshakes together. Default: 5s.
+	ConnectTimeout time.Duration
+
+	// MaxReceiveSize is the maximum size of a received message, in bytes. Default: 4 MiB.
+	MaxReceiveSize int
+
+	// DrainTimeout is how long calls in flight may go on after their instance was removed or the
+	// channel was retired. Default: 30s.
+	DrainTimeout time.Duration
+	// Linger is how long a retired channel still accepts late calls. Default: 5s.
 	Linger time.Duration
-	// Of idempotent calls, the first one included; default 3, 1: no retries.
-	RetryAttempts    int
-	RetryBackoffBase time.Duration // before the first retry, doubling; default 20ms
-	RetryBackoffMax  time.Duration // default 200ms
-	// Calls in a row that fail before an instance is ejected; default 5, negative: never, nor when
-	// it stalls.
+
+	// RetryAttempts is the maximum number of attempts at an idempotent call, including the first.
+	// 1 means no retries. Default: 3.
+	RetryAttempts int
+	// RetryBackoffBase is the longest pause before the first retry. It doubles with each further
+	// retry. Default: 20ms.
+	RetryBackoffBase time.Duration
+	// RetryBackoffMax is the longest pause before any retry. Default: 200ms, or RetryBackoffBase if
+	// that is longer.
+	RetryBackoffMax time.Duration
+
+	// EjectFailures is the number of calls in a row that must fail before an instance is ejected.
+	// A negative number turns ejection off, even for stalled instances. Default: 5.
 	EjectFailures int
-	EjectTime     time.Duration // for how long, the first time; default 5s
-	// Of the instances, 1 to 100; default 50. At least one is never ejected.
+	// EjectTime is how long the first ejection of an instance lasts. Further ones last longer.
+	// Default: 5s.
+	EjectTime time.Duration
+	// EjectMaxPercent is the maximum share of the instances that may be ejected at a time, from 1
+	// to 100. At least one instance always stays in use. Default: 50.
 	EjectMaxPercent int
-	// Of how many instances connections are kept at most, see subset.go; 0: of all.
+
+	// Subset is the maximum number of instances that this gateway connects to. See subset.go. 0
+	// means all instances. Default: 0.
 	Subset int
-	// What tells this gateway from others; needed with Subset.
+	// SubsetKey tells this gateway from others. It is required with Subset.
 	SubsetKey string
-	// Only instances that say SERVING get calls (grpc.health.v1).
-	HealthCheck   bool
-	HealthService string // that is asked for; "": the server as a whole
-	// Nil: plaintext. It is cloned. Without a ServerName certificates are checked against the one
-	// below.
+
+	// HealthCheck gives calls only to instances that say SERVING (grpc.health.v1). Default: false.
+	HealthCheck bool
+	// HealthService is the service whose health is asked for. Default: "", the server as a whole.
+	HealthService string
+
+	// TLS is the TLS config, which is cloned. If it has no ServerName, certificates are checked
+	// against the :authority. Nil means plaintext.
 	TLS *tls.Config
-	// :authority, default the name in TLS, else the instance's address.
+	// ServerName is the :authority of calls. Default: the ServerName of TLS, or the instance's
+	// address.
 	ServerName string
-	// Guard checks the IP addresses that are dialled. Nil: all may be dialled.
+
+	// Guard checks the IP addresses that are dialled. Nil allows all addresses.
 	Guard Guard
-	// Told what happens to instances, which is no matter of connections; nil: nobody is.
+	// Observer is told what happens to instances. It does not affect connections. Nil: nobody is
+	// told.
 	Observer Observer
 }
 
-// Validate says what is wrong with the settings.
+// Validate returns an error that says what is wrong with the settings, or nil.
 func (s Settings) Validate() error {
 	_, err := s.withDefaults()
 	return err
 }
 
-// withDefaults checks the settings and fills in what was left at zero.
+// withDefaults checks the settings and fills in fields that are zero.
 func (s Settings) withDefaults() (Settings, error) {
 	var errs []error
 	duration := func(name string, d *time.Duration, def time.Duration) {

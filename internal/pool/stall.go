@@ -29,8 +29,8 @@ const (
 	probeEvery = 2 * time.Second
 )
 
-// silence is what the balancer knows of an endpoint that says nothing. Its times are on the clock of
-// calls.
+// silence is what the balancer knows of an endpoint that says nothing. Its times are on the clock
+// of calls.
 type silence struct {
 	reads uint64 // of the endpoint, when it was looked at
 	since int64  // when these were seen first

@@ -27,7 +27,8 @@ func (b *balancer) onFeed(s discovery.State) {
 	b.apply()
 }
 
-// apply makes the balancer what the pending list says. Only what changed costs more than a comparison.
+// apply makes the balancer what the pending list says. Only what changed costs more than a
+// comparison.
 //
 // Caller must hold b.mu.
 func (b *balancer) apply() {
