@@ -6,28 +6,28 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// codec lets raw messages through by reference and leaves all others to the proto codec, so that
-// reflection clients and the gateway's own raw calls share one channel.
+// codec passes raw messages through by reference. It leaves all other messages to the proto codec.
+// So reflection clients and the gateway's raw calls share one channel.
 type codec struct {
 	messages encoding.CodecV2
 }
 
 func newCodec() codec { return codec{messages: encoding.GetCodecV2(proto.Name)} }
 
-// Marshal hands a raw message on with the sender's reference: grpc frees it once it is written, or
-// will not be replayed any more.
+// Marshal passes a raw message on with the sender's reference. Grpc frees it when the message is
+// written or will not be replayed.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	switch raw := v.(type) {
 	case mem.BufferSlice:
 		return raw, nil
-	case *lease: // of a call that keeps its request, to make the call again
+	case *lease: // a call of Invoke, which keeps its request so that it can be made again
 		raw.request.Ref()
 		return raw.request, nil
 	}
 	return c.messages.Marshal(v)
 }
 
-// Unmarshal hands the received buffers on without a copy; the receiver frees them.
+// Unmarshal passes the received buffers on without a copy. The receiver frees them.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if raw, ok := v.(*mem.BufferSlice); ok {
 		data.Ref()
@@ -37,6 +37,6 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return c.messages.Unmarshal(data, v)
 }
 
-// Name is empty so that requests carry the plain content type "application/grpc", as those of every
-// default client do: some servers and proxies compare it instead of parsing it.
+// Name is empty so that requests have the plain content type "application/grpc", like those of
+// every default client. Some servers and proxies compare the content type instead of parsing it.
 func (codec) Name() string { return "" }

@@ -6,12 +6,12 @@ import (
 	"google.golang.org/grpc/connectivity"
 )
 
-// drainLinger is how long the connections of a removed endpoint are kept at least, in case it comes
-// back: a registration that flaps costs no dial.
+// drainLinger is the minimum time for which the connections of a removed endpoint are kept. If the
+// endpoint comes back, no dial is needed. So a registration that flaps costs no dials.
 const drainLinger = time.Second
 
-// drain takes an endpoint out of use: no new calls from now on, those in flight finish. Its
-// connections close once they have, or at the drain timeout, which ends the calls that remain.
+// drain takes an endpoint out of use. It gets no new calls. Its calls in flight may finish, and
+// then its connections close. At the drain timeout the remaining calls end.
 //
 // Caller must hold b.mu.
 func (b *balancer) drain(ep *endpoint) {
@@ -29,17 +29,17 @@ func (b *balancer) drain(ep *endpoint) {
 	b.at(now.Add(b.drainLinger()), func() { b.release(ep) })
 	addr := ep.addr
 	b.at(now.Add(b.settings.DrainTimeout), func() {
-		// Looked up by its address, so that the agenda does not keep the memory of what is
-		// forgotten long before.
+		// The lookup by address is needed so that the agenda does not keep the memory of an
+		// endpoint that was forgotten long before.
 		if ep := b.endpoints[addr]; ep != nil && ep.draining.Load() && ep.since.Equal(now) {
 			b.cut(ep)
 		}
 	})
 }
 
-// drainLinger is how long the connections of a removed endpoint are kept at least. Where many that
-// vanish are held, those that went first can be taken back when it turns out that they were the
-// first of many.
+// drainLinger returns the minimum time for which the connections of a removed endpoint are kept. If
+// many lost instances are held, it is longer. Then the first ones that vanished can be taken back
+// when it turns out that many follow.
 //
 // Caller must hold b.mu.
 func (b *balancer) drainLinger() time.Duration {
@@ -80,8 +80,8 @@ func (b *balancer) release(ep *endpoint) {
 	}
 }
 
-// cut ends the calls that are still in flight at a draining endpoint by closing its connections
-// under them.
+// cut ends the calls that are still in flight at a draining endpoint. It closes the TCP connections
+// that they use.
 //
 // Caller must hold b.mu.
 func (b *balancer) cut(ep *endpoint) {
@@ -93,7 +93,7 @@ func (b *balancer) cut(ep *endpoint) {
 	ep.wires.Sever()
 }
 
-// forget drops the endpoint's connections, and the endpoint unless it is registered.
+// forget drops the endpoint's connections. It also drops the endpoint, unless it is registered.
 //
 // Caller must hold b.mu.
 func (b *balancer) forget(ep *endpoint) {
@@ -103,7 +103,7 @@ func (b *balancer) forget(ep *endpoint) {
 	b.refresh(ep)
 	ep.draining.Store(false)
 	if ep.registered() {
-		return // it is not in the subset any more
+		return // the endpoint has left the subset, but is still registered
 	}
 	delete(b.endpoints, ep.addr)
 	b.past.picks += ep.picks.Load()

@@ -3,18 +3,19 @@ package pool
 import "time"
 
 const (
-	// maxEjections bounds how often the time of an ejection grows, by the configured time each.
+	// maxEjections limits how long an ejection gets. Each ejection in a row lasts one EjectTime
+	// longer than the one before, up to this many.
 	maxEjections = 10
-	// goodConduct is how long an endpoint must not have been ejected for its next ejection to count
-	// as the first one.
+	// goodConduct is how long an endpoint must go without an ejection before the next one counts as
+	// the first.
 	goodConduct = 5 * time.Minute
-	// patientCall is how long a call must have waited for its DEADLINE_EXCEEDED to speak against
-	// the endpoint.
+	// patientCall is the minimum time that a call must have waited. Otherwise its DEADLINE_EXCEEDED
+	// does not count as a failure of the endpoint.
 	patientCall = time.Second
 )
 
-// recordFailure counts a call that failed at the endpoint, and ejects it when too many did in a
-// row. It is on the way of a call.
+// recordFailure counts a failed call. It ejects the endpoint if too many calls in a row have
+// failed. Calls use it.
 //
 // Called on the call path; takes no lock of the balancer.
 func (b *balancer) recordFailure(ep *endpoint) {
@@ -24,8 +25,8 @@ func (b *balancer) recordFailure(ep *endpoint) {
 	}
 }
 
-// eject takes an endpoint out of the picker for a while, unless too many are out already, or no
-// other one is left.
+// eject takes an endpoint out of the picker for a while. It does nothing if too many are out
+// already, or if no other endpoint is left.
 //
 // Caller must hold b.mu.
 func (b *balancer) eject(ep *endpoint) {
@@ -46,14 +47,14 @@ func (b *balancer) eject(ep *endpoint) {
 	})
 }
 
-// mayEject tells whether the endpoint gets calls, and it does no harm that it gets none.
+// mayEject reports whether the endpoint gets calls now and may be ejected.
 //
 // Caller must hold b.mu.
 func (b *balancer) mayEject(ep *endpoint) bool {
 	return ep.place >= 0 && len(b.ready) >= 2 && 100*(b.ejected+1) <= b.settings.EjectMaxPercent*b.active
 }
 
-// takeOut has an endpoint get no calls any more, and says how long that should last.
+// takeOut stops calls to an endpoint. It returns how long that should last.
 //
 // Caller must hold b.mu.
 func (b *balancer) takeOut(ep *endpoint) time.Duration {
@@ -100,8 +101,8 @@ func (b *balancer) clearEjection(ep *endpoint) {
 	}
 }
 
-// unejectAll readmits all endpoints: there are no others left, and calls that may fail are better
-// than calls that must.
+// unejectAll ends all ejections. It is used when no other endpoint is left. Calls that may fail are
+// better than calls that must fail.
 //
 // Caller must hold b.mu.
 func (b *balancer) unejectAll() {

@@ -16,32 +16,31 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Reason says why a call could not be given to an instance.
+// Reason says why no instance could take a call.
 type Reason int
 
 // The reasons.
 const (
-	// NotKnownYet: the registry has not answered once since the channel was opened.
+	// NotKnownYet means that the registry has not answered since the channel was opened.
 	NotKnownYet Reason = iota + 1
-	// NoInstances: the registry has answered, and its list is empty.
+	// NoInstances means that the registry has answered with an empty list.
 	NoInstances
-	// Unreachable: there are instances, and no connection to any of them could be made.
+	// Unreachable means that there are instances, but no connection to any of them could be made.
 	Unreachable
-	// Unhealthy: there are instances that are connected, and each of them says that it does not
-	// serve.
+	// Unhealthy means that instances are connected, but none of them says that it serves.
 	Unhealthy
-	// Closed: the channel was retired and has closed.
+	// Closed means that the channel was retired and has closed.
 	Closed
 )
 
-// UnavailableError is returned by calls that no instance could take, so nothing was sent. Its gRPC
-// status is UNAVAILABLE with a message that is fit for strangers; Error has the details, addresses
-// among them, and is for operators.
+// UnavailableError is returned by calls that no instance could take. Nothing was sent. Its gRPC
+// status is UNAVAILABLE with a message that is fit for strangers. Error returns details for
+// operators, including addresses.
 type UnavailableError struct {
 	Service string
 	Reason  Reason
-	// The last connection error, or the last answer of a health check; nil unless Unreachable or
-	// Unhealthy.
+	// Cause is the last connection error if Reason is Unreachable. It is the last answer of a
+	// health check if Reason is Unhealthy. Otherwise it is nil.
 	Cause error
 }
 
@@ -52,7 +51,7 @@ func (e *UnavailableError) Error() string {
 	return fmt.Sprintf("service %s: %s", e.Service, e.message())
 }
 
-// Unwrap gives the Cause.
+// Unwrap returns the Cause.
 func (e *UnavailableError) Unwrap() error { return e.Cause }
 
 // GRPCStatus makes this an UNAVAILABLE for grpc and its callers.
@@ -76,14 +75,17 @@ func (e *UnavailableError) message() string {
 	return "the service is unavailable"
 }
 
-// LostError ends a call whose connection was lost under it, or was closed because its time to drain
-// was over. The instance may have executed the call. Its gRPC status is UNAVAILABLE with a message
+// LostError ends a call whose connection was lost during the call, or was closed at the drain
+// timeout. The instance may have executed the call. Its gRPC status is UNAVAILABLE with a message
 // that names no address.
 type LostError struct {
-	Address string // of the instance
-	// The instance was removed, or the channel retired, and the time to drain is over.
+	// Address is the address of the instance.
+	Address string
+	// Drained is true if the instance was removed or the channel retired, and the drain timeout has
+	// passed.
 	Drained bool
-	Cause   error // what grpc reported
+	// Cause is what grpc reported.
+	Cause   error
 	message string
 }
 
@@ -91,7 +93,7 @@ func (e *LostError) Error() string {
 	return fmt.Sprintf("instance %s: %s: %v", e.Address, e.message, e.Cause)
 }
 
-// Unwrap gives what grpc reported.
+// Unwrap returns the Cause.
 func (e *LostError) Unwrap() error { return e.Cause }
 
 // GRPCStatus makes this an UNAVAILABLE for grpc and its callers.
@@ -102,10 +104,10 @@ const (
 	channelDrained  = "the service's configuration was replaced and the time to drain is over"
 )
 
-// CallError ends a call in this process for a reason that is not the connection's: its status did
-// not come from the instance. The status is fit for strangers.
+// CallError ends a call that failed in this process for another reason than a lost connection. Its
+// status did not come from the instance. The status is fit for strangers.
 type CallError struct {
-	// Address of the instance that had the call. "": none had it yet.
+	// Address is the address of the instance that had the call. "": no instance had it yet.
 	Address string
 	// Cause is what grpc reported.
 	Cause error
@@ -129,33 +131,34 @@ func (e *CallError) Error() string {
 	return text + ": " + e.Cause.Error()
 }
 
-// Unwrap gives what grpc reported.
+// Unwrap returns the Cause.
 func (e *CallError) Unwrap() error { return e.Cause }
 
-// GRPCStatus is the status without addresses and texts of grpc-go.
+// GRPCStatus returns the status without addresses and without texts of grpc-go.
 func (e *CallError) GRPCStatus() *status.Status { return status.New(e.code, e.kind.message()) }
 
-// HTTPStatus is the HTTP status for cases in which the code maps to one that misleads clients. 0:
-// the code decides.
+// HTTPStatus returns the HTTP status in cases where that of the code would mislead clients.
+// Otherwise it returns 0, and the code decides.
 func (e *CallError) HTTPStatus() int {
 	switch e.kind {
 	case failureHeadersTooLarge:
 		return http.StatusRequestHeaderFieldsTooLarge
 	case failureAnswerTooLarge:
-		// RESOURCE_EXHAUSTED is 429, which makes clients try again.
+		// RESOURCE_EXHAUSTED maps to 429, which makes clients try again.
 		return http.StatusInternalServerError
 	default:
 		return 0
 	}
 }
 
-// HTTPStatus leaves the HTTP status to the code.
+// HTTPStatus returns 0: the code decides.
 func (e *UnavailableError) HTTPStatus() int { return 0 }
 
-// HTTPStatus leaves the HTTP status to the code.
+// HTTPStatus returns 0: the code decides.
 func (e *LostError) HTTPStatus() int { return 0 }
 
-// gist is what a stranger may know of a connection error: its kind, without addresses or names.
+// gist returns what a stranger may know about a connection error. That is its kind, without
+// addresses or names.
 func gist(err error) string {
 	var (
 		dns     *net.DNSError

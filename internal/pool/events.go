@@ -8,13 +8,14 @@ import (
 )
 
 // events writes the log lines of a channel. Lines about single instances are limited, so that churn
-// does not flood the log; the next line says how many were left out. It belongs to the balancer's
+// does not flood the log. The next line says how many were left out. It belongs to the balancer's
 // mutex.
 type events struct {
-	log      *zap.Logger
-	limit    *rate.Limiter
-	skipped  int
-	observer Observer // nil: nobody
+	log     *zap.Logger
+	limit   *rate.Limiter
+	skipped int
+	// observer may be nil.
+	observer Observer
 }
 
 const (
@@ -30,7 +31,7 @@ func newEvents(log *zap.Logger) *events {
 	return &events{log: log, limit: rate.NewLimiter(eventsPerSecond, eventsBurst)}
 }
 
-// limited writes a line unless there were too many.
+// limited writes a line unless there were too many recently.
 func (e *events) limited(write func(string, ...zap.Field), message string, fields ...zap.Field) {
 	if !e.limit.Allow() {
 		e.skipped++
@@ -54,11 +55,11 @@ func (e *events) notConnected(addr string, err error) {
 }
 
 func (e *events) cut(addr string, calls int64, after time.Duration) {
-	e.limited(e.log.Warn, "calls to a removed instance ended because its time to drain is over",
+	e.limited(e.log.Warn, "calls to a removed instance ended at its drain timeout",
 		zap.String("instance", addr), zap.Int64("calls", calls), zap.Duration("drain_timeout", after))
 }
 
-// some counts instances and has a few as examples.
+// some counts instances and keeps a few as examples.
 type some struct {
 	count    int
 	examples []string
@@ -71,7 +72,7 @@ func (s *some) add(addr string) {
 	}
 }
 
-// changes is what a new list of endpoints meant.
+// changes are the effects of a new list of endpoints.
 type changes struct{ added, removed, held, returned, released some }
 
 // changed writes one line for each kind of change, with a few examples.
@@ -83,33 +84,33 @@ func (e *events) changed(c changes, hold time.Duration) {
 	}
 	say(c.added, e.log.Info, "instances added")
 	say(c.removed, e.log.Info, "instances removed; their calls in flight may finish")
-	say(c.held, e.log.Warn, "instances vanished from the registry, too many at once to be believed: those that are connected stay in use until "+
-		"their connection closes, or until the registry has been well and without them for the hold time", zap.Duration("hold", hold))
+	say(c.held, e.log.Warn, "too many instances vanished from the registry at once; connected ones stay in use until "+
+		"their connection closes, or until the registry has worked without them for the hold time", zap.Duration("hold", hold))
 	say(c.returned, e.log.Info, "held instances are registered again")
-	say(c.released, e.log.Warn, "held instances removed, because the registry has been without them for the hold time; their calls in flight "+
+	say(c.released, e.log.Warn, "held instances removed because the registry did not list them for the hold time; their calls in flight "+
 		"may finish", zap.Duration("hold", hold))
 }
 
 func (e *events) heldLost(addr string) {
-	e.limited(e.log.Info, "held instance removed, because its connection closed", zap.String("instance", addr))
+	e.limited(e.log.Info, "held instance removed because its connection closed", zap.String("instance", addr))
 }
 
 func (e *events) closed(calls int64) {
 	if calls > 0 {
-		e.log.Warn("calls ended because the channel was closed: the time to drain is over", zap.Int64("calls", calls))
+		e.log.Warn("calls ended because the channel closed at the end of its drain timeout", zap.Int64("calls", calls))
 	}
 }
 
 func (e *events) ejected(addr, why string, d time.Duration) {
 	e.tell(Event{Kind: EventEjected, Instance: addr, Error: why, For: d})
-	e.limited(e.log.Warn, "instance ejected: too many calls in a row failed; it gets no calls for a while",
+	e.limited(e.log.Warn, "instance ejected: too many calls in a row failed; it gets no calls for some time",
 		zap.String("instance", addr), zap.String("last_error", why), zap.Duration("for", d))
 }
 
 func (e *events) stalled(addr, why string, silent time.Duration, again int, d time.Duration) {
 	e.tell(Event{Kind: EventEjected, Instance: addr, Error: why, For: d})
-	e.limited(e.log.Warn, "instance ejected: nothing has come from it though calls wait, not even the answer to a health check on the same connection; "+
-		"it gets no calls until something comes, and safe calls that waited are made again elsewhere",
+	e.limited(e.log.Warn, "instance ejected: it is silent while calls wait and does not answer a health check on the same connection; "+
+		"it gets no calls until it sends something; safe calls that waited are made again elsewhere",
 		zap.String("instance", addr), zap.Duration("silent_for", silent), zap.Int("calls_made_again", again), zap.Duration("for_at_least", d))
 }
 
@@ -127,14 +128,14 @@ func (e *events) healthy(addr string) {
 }
 
 func (e *events) noHealth(addr string) {
-	e.log.Warn("instance does not implement grpc.health.v1; such instances count as healthy, this is said once", zap.String("instance", addr))
+	e.log.Warn("instance does not implement grpc.health.v1; such instances count as healthy; this message appears once", zap.String("instance", addr))
 }
 
-// tooManyPings explains a GOAWAY that operators can do something about. grpc-go doubles the
-// keepalive time of connections that it makes from now on.
+// tooManyPings explains a GOAWAY that operators can do something about. After it, grpc-go doubles
+// the keepalive time of new connections.
 func (e *events) tooManyPings(service, addr string, keepalive time.Duration) {
-	e.limited(e.log.Warn, "instance closed the connection, and ended the calls on it, because it allows fewer keepalive pings: "+
-		"raise the keepalive time of this upstream, or allow such pings in the server's enforcement policy "+
+	e.limited(e.log.Warn, "instance closed the connection and ended its calls because it allows fewer keepalive pings; "+
+		"raise the keepalive time of this upstream, or allow more pings in the server's enforcement policy "+
 		"(grpc-go: keepalive.EnforcementPolicy.MinTime)",
 		zap.String("service", service), zap.String("instance", addr), zap.Duration("keepalive_time", keepalive))
 }

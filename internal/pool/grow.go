@@ -7,18 +7,18 @@ import (
 )
 
 const (
-	// growWait is how long calls that find every connection full wait for another one. After that
-	// they queue in grpc, as they would without all this.
+	// growWait is how long calls that find every connection full wait for another connection. After
+	// that they queue in grpc, as they always would without this file.
 	growWait = time.Second
-	// shrinkAfter is how long a connection that was added is kept at least.
+	// shrinkAfter is the minimum time for which an added connection is kept.
 	shrinkAfter = 5 * time.Minute
 )
 
-// nearlyFull says when an endpoint whose least busy connection has n calls needs another one:
-// before it is full, so that it is there in time.
+// nearlyFull reports whether an endpoint needs another connection. n is the number of calls on its
+// least busy one. It needs one before that is full, so that the new connection is ready in time.
 func nearlyFull(n int64, limit uint32) bool { return 4*n >= 3*int64(limit) }
 
-// wantMore asks for another connection. It is on the way of a call, so it leaves the work to run.
+// wantMore asks for another connection. Calls use it, so it leaves the work to run.
 //
 // Called on the call path; takes no lock of the balancer.
 func (b *balancer) wantMore(ep *endpoint, now int64) {
@@ -42,8 +42,8 @@ func (b *balancer) grow(ep *endpoint) {
 		return
 	}
 	if len(ep.conns) >= b.settings.MaxConnections {
-		ep.growUntil.Store(0) // growing stays: there is no use in asking again
-		b.changed(true)       // some may wait
+		ep.growUntil.Store(0) // growing stays true, because asking again would be useless
+		b.changed(true)       // calls may be waiting
 		return
 	}
 	b.dial(b.newConn(ep))
@@ -52,8 +52,8 @@ func (b *balancer) grow(ep *endpoint) {
 	b.at(now.Add(shrinkAfter), func() { b.shrink(ep) })
 }
 
-// grown lets an endpoint ask for more connections once all it has are up. With as many as it may
-// have, calls wait for no other one.
+// grown allows an endpoint to ask for more connections once all that it has are up. At the maximum,
+// calls do not wait for another connection.
 //
 // Caller must hold b.mu.
 func (b *balancer) grown(ep *endpoint) {
@@ -69,8 +69,8 @@ func (b *balancer) grown(ep *endpoint) {
 	}
 }
 
-// notGrown lets calls that wait for another connection queue on those there are: it could not be
-// made.
+// notGrown is used when a connection could not be added. Calls that wait for it queue on the
+// existing ones instead.
 //
 // Caller must hold b.mu.
 func (b *balancer) notGrown(ep *endpoint) {
@@ -79,8 +79,8 @@ func (b *balancer) notGrown(ep *endpoint) {
 	}
 }
 
-// shrink takes away a connection that was added if the others have room enough for everything, and
-// keeps looking until there are no more than configured.
+// shrink drops an added connection if the others have enough room for all calls. It repeats this
+// until only the configured number is left.
 //
 // Caller must hold b.mu.
 func (b *balancer) shrink(ep *endpoint) {
@@ -98,7 +98,7 @@ func (b *balancer) shrink(ep *endpoint) {
 		calls += n
 		room += int64(c.limit.Load())
 		if c.state != connectivity.Ready {
-			n = -1 // goes before one that is up
+			n = -1 // drop it before one that is up
 		}
 		if idlest == nil || n <= fewest {
 			idlest, fewest = c, n

@@ -17,26 +17,31 @@ import (
 )
 
 // Active health checks follow gRPC's protocol for clients
-// (https://github.com/grpc/grpc/blob/master/doc/health-checking.md): one Watch stream on each
-// connection. grpc-go has the same for its own policies, but tells a policy neither that a server
-// does not implement the service nor what it answered, and waits up to two minutes before it asks
-// again. So the balancer watches by itself, on the means that grpc gives policies to call over one
-// SubConn (grpcbalancer.ProducerBuilder).
+// (https://github.com/grpc/grpc/blob/master/doc/health-checking.md). There is one Watch stream on
+// each connection.
+//
+// Grpc-go has health checks for its own policies. But it does not tell a policy what a server
+// answered, or that it does not implement the service. And it waits up to two minutes before it
+// asks again. So the balancer watches by itself. It uses what grpc offers to policies for calls
+// over one SubConn (grpcbalancer.ProducerBuilder).
 
-// healthState is what is known of the health of a connection.
+// healthState is what is known about the health of a connection.
 type healthState int
 
 const (
-	healthAwaited healthState = iota // no answer yet; gets no calls
+	// healthAwaited means that there is no answer yet. The connection gets no calls.
+	healthAwaited healthState = iota
 	healthBad
 	healthGood
 )
 
-// connHealth is a connection's health, and its watch. It belongs to the balancer's mutex.
+// connHealth is a connection's health and its watch. It belongs to the balancer's mutex.
 type connHealth struct {
 	state healthState
-	text  string             // for operators
-	stop  context.CancelFunc // of the watch; nil: there is none
+	// text is for operators.
+	text string
+	// stop ends the watch. Nil: there is no watch.
+	stop context.CancelFunc
 }
 
 const (
@@ -44,18 +49,18 @@ const (
 	healthUnimplemented = "UNIMPLEMENTED, which counts as SERVING"
 )
 
-// healthBackoffMax is the longest pause before a watch that failed is tried again.
+// healthBackoffMax is the longest pause before a failed watch is tried again.
 const healthBackoffMax = 30 * time.Second
 
-// usable tells whether calls may be given to the connection.
+// usable reports whether calls may be given to the connection.
 //
 // Caller must hold b.mu.
 func (b *balancer) usable(c *conn) bool {
 	return c.state == connectivity.Ready && (!b.settings.HealthCheck || c.health.state == healthGood)
 }
 
-// checkHealth begins to watch a connection that has come up, and ends the watch of one that is not
-// up any more: a server that shuts down gracefully waits for its end.
+// checkHealth begins to watch a connection that has come up. It ends the watch of a connection that
+// is down, because a server that shuts down gracefully waits for that.
 //
 // Caller must hold b.mu.
 func (b *balancer) checkHealth(c *conn) {
@@ -73,6 +78,8 @@ func (b *balancer) checkHealth(c *conn) {
 	b.work.Go(w.run)
 }
 
+// endHealth ends the watch and forgets the health.
+//
 // Caller must hold b.mu.
 func (c *conn) endHealth() {
 	if c.health.stop != nil {
@@ -81,7 +88,7 @@ func (c *conn) endHealth() {
 	c.health = connHealth{}
 }
 
-// rpc is a way to make calls on the connection, beside the policy.
+// rpc returns a way to make calls on this connection without the policy.
 func (c *conn) rpc() grpc.ClientConnInterface {
 	made, release := c.sub.GetOrBuildProducer(connOfSubConn{})
 	defer release()
@@ -89,8 +96,8 @@ func (c *conn) rpc() grpc.ClientConnInterface {
 	return on
 }
 
-// connOfSubConn builds nothing: it takes what grpc gives to build with, a grpc.ClientConnInterface
-// to the SubConn.
+// connOfSubConn builds nothing. It returns what grpc gives it to build with, which is a
+// grpc.ClientConnInterface to the SubConn.
 type connOfSubConn struct{}
 
 // Build is called by grpc.
@@ -102,9 +109,12 @@ type healthWatch struct {
 	conn     *conn
 	ctx      context.Context
 	on       grpc.ClientConnInterface
-	failed   int // streams in a row that ended without an answer
+	// failed is the number of streams in a row that ended without an answer.
+	failed int
 }
 
+// run repeats the watch until its context ends, or until the instance says that it has no health
+// service.
 func (w *healthWatch) run() {
 	for {
 		answers, err := w.watch()
@@ -116,8 +126,8 @@ func (w *healthWatch) run() {
 			return
 		}
 		if w.failed++; answers > 0 {
-			// Something ended a stream that worked, as proxies do after a while: its last answer
-			// holds until asking again fails, too.
+			// Something ended a stream that worked, as proxies do after a while. Its last answer
+			// holds until the next attempt fails as well.
 			w.failed = 0
 		} else {
 			w.report(healthBad, err.Error())
@@ -132,7 +142,8 @@ func (w *healthWatch) run() {
 	}
 }
 
-// pause before the next stream: that between attempts to connect, growing, with 20 % jitter.
+// pause returns the pause before the next stream. It starts at the base of the backoff between
+// attempts to connect, grows with each failure, and has 20 % jitter.
 func (w *healthWatch) pause() time.Duration {
 	d := w.balancer.settings.BackoffBase
 	for i := 1; i < w.failed && d < healthBackoffMax; i++ {
@@ -142,18 +153,18 @@ func (w *healthWatch) pause() time.Duration {
 	return d - d/5 + time.Duration(balance.Below(uint32(w.balancer.random()), int(2*d/5)))
 }
 
-// watch is one stream, from its start to its end.
+// watch runs one stream, from its start to its end.
 func (w *healthWatch) watch() (answers int, err error) {
 	ctx, cancel := context.WithCancel(w.ctx)
 	defer cancel()
-	w.conn.inFlight.Add(1) // the stream counts for the instance's limit
+	w.conn.inFlight.Add(1) // the stream counts towards the instance's limit
 	defer w.conn.inFlight.Add(-1)
 	s, err := w.on.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, healthpb.Health_Watch_FullMethodName)
 	if err != nil {
 		return 0, err
 	}
 	if s.SendMsg(&healthpb.HealthCheckRequest{Service: w.balancer.settings.HealthService}) == nil {
-		_ = s.CloseSend() // if this fails, so will receiving, with the reason
+		_ = s.CloseSend() // if this fails, receiving fails with the reason
 	}
 	for {
 		answer := new(healthpb.HealthCheckResponse)
@@ -169,13 +180,13 @@ func (w *healthWatch) watch() (answers int, err error) {
 	}
 }
 
-// report takes over what the watch has found out.
+// report applies what the watch has found out.
 func (w *healthWatch) report(state healthState, text string) {
 	b, c := w.balancer, w.conn
 	b.lock()
 	defer b.publishAndUnlock()
 	if w.ctx.Err() != nil {
-		return // the connection has gone, or was made anew
+		return // the connection is gone, or was made again
 	}
 	before := c.health
 	c.health.state, c.health.text = state, text
@@ -192,15 +203,15 @@ func (w *healthWatch) report(state healthState, text string) {
 		b.events.healthy(c.endpoint.addr)
 	}
 	if state != before.state {
-		// The connections that are up have not changed, so calls that are in flight go on; new ones
-		// must not come.
+		// An unhealthy endpoint must not get new calls. Its connections stay up, so calls in flight
+		// go on.
 		b.changed(state == healthBad)
 		b.refresh(c.endpoint)
 	}
 }
 
-// health is that of the endpoint for operators: the best of its connections'; "" when none is up,
-// or nothing is checked.
+// health returns the endpoint's health for operators, which is the best of its connections. It is
+// "" if none is up or health is not checked.
 //
 // Caller must hold b.mu.
 func (ep *endpoint) health() string {

@@ -289,7 +289,7 @@ func TestLogTellsOfHealth(t *testing.T) {
 		want := []string{
 			"warn instance is not healthy; it gets no new calls until its health check says SERVING",
 			"info instance is healthy again",
-			"warn instance does not implement grpc.health.v1; such instances count as healthy, this is said once",
+			"warn instance does not implement grpc.health.v1; such instances count as healthy; this message appears once",
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("log is %q, want %q", got, want)

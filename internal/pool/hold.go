@@ -6,32 +6,39 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// A registry that is sick, or was wiped, says that instances are gone which are not. So when many
-// vanish at once, those that are connected stay in use: they are held. What the network says is
-// believed at once: a held endpoint that loses its connections is let go. What the registry says is
-// believed when it has been saying so for the hold time, and was itself well all the while.
+// A registry that is sick or was wiped may say that instances are gone although they are not. So
+// when many vanish at once, those that are connected stay in use. They are held.
+//
+// The network is believed at once: a held endpoint that loses its connections is let go. The
+// registry is believed after it has been well, and without the endpoint, for the hold time.
 
 const (
 	// lossWindow is the time within which losses count together.
 	lossWindow = 15 * time.Second
-	// massLossOf is of how many endpoints at least more than half must vanish to be suspicious. Of
-	// fewer only the loss of the last one is.
+	// massLossOf is the minimum number of endpoints for which the loss of more than half is
+	// suspicious. With fewer endpoints, only the loss of the last one is.
 	massLossOf = 4
 )
 
-// holding is what a balancer knows of endpoints that vanished from the registry. It belongs to the
-// balancer's mutex.
+// holding is what a balancer knows about endpoints that vanished from the registry. It belongs to
+// the balancer's mutex.
 type holding struct {
-	time   time.Duration        // State.Hold; 0: nothing is held
-	lost   map[string]time.Time // addresses that vanished within lossWindow and are not held
-	losses []loss               // the same by time, and some that are not lost any more
-	held   int                  // endpoints
-	queue  []heldEntry          // the same by time, and some that are not held any more
-	clock  contactClock
+	// time is State.Hold. 0: nothing is held.
+	time time.Duration
+	// lost has the addresses that vanished within lossWindow and are not held.
+	lost map[string]time.Time
+	// losses has the same addresses by time, and some that are not lost any more.
+	losses []loss
+	// held is the number of held endpoints.
+	held int
+	// queue has the held endpoints by time, and some that are not held any more.
+	queue []heldEntry
+	clock contactClock
 	// withdrawn are addresses that somebody has taken out of the registry on purpose. They are not
 	// held.
 	withdrawn map[string]struct{}
-	due       bool // a task to look after the queue is on the agenda
+	// due is true if a task for the queue is on the agenda.
+	due bool
 }
 
 type loss struct {
@@ -40,15 +47,18 @@ type loss struct {
 }
 
 type heldEntry struct {
-	addr  string        // and not the endpoint, which may be forgotten long before
-	until time.Duration // on the clock of contact
+	// addr is kept instead of the endpoint, so that a forgotten endpoint does not stay in memory.
+	addr string
+	// until is on the contact clock.
+	until time.Duration
 }
 
 // contactClock runs while the registry is in contact and sure of what it says.
 type contactClock struct {
 	running bool
 	since   time.Time
-	sum     time.Duration // before that
+	// sum is the time that the clock had run before since.
+	sum time.Duration
 }
 
 func (c *contactClock) set(running bool, now time.Time) {
@@ -63,7 +73,7 @@ func (c *contactClock) at(now time.Time) time.Duration {
 	return c.sum + now.Sub(c.since)
 }
 
-// note adds addresses that have just vanished, and forgets those that did so too long ago.
+// note adds addresses that have just vanished. It forgets those that vanished too long ago.
 func (h *holding) note(gone []*endpoint, now time.Time) {
 	for _, ep := range gone {
 		if _, ok := h.withdrawn[ep.addr]; ok {
@@ -81,16 +91,18 @@ func (h *holding) note(gone []*endpoint, now time.Time) {
 	h.losses = h.losses[old:]
 }
 
-// suspicious tells whether what vanished of late, beside so many that are still registered, looks
-// like trouble with the registry.
+// suspicious reports whether the recent losses look like trouble with the registry, given the
+// number of endpoints that are still registered.
 func (h *holding) suspicious(registered int) bool {
 	missing := len(h.lost) + h.held
 	all := registered + missing
 	return registered == 0 || all >= massLossOf && 2*missing > all
 }
 
-// withdraw takes over which addresses were taken out of the registry on purpose, and lets those go
-// that are held. Caller must hold b.mu.
+// withdraw takes the addresses that were removed from the registry on purpose. It lets those go
+// that are held.
+//
+// Caller must hold b.mu.
 func (b *balancer) withdraw(list []discovery.Endpoint, what *changes) {
 	h := &b.hold
 	h.withdrawn = nil
@@ -109,8 +121,8 @@ func (b *balancer) withdraw(list []discovery.Endpoint, what *changes) {
 	}
 }
 
-// lose takes endpoints whose last registration is gone out of use, or holds those that are
-// connected.
+// lose takes endpoints out of use whose last registration is gone. If many are lost, it holds those
+// that are connected.
 //
 // Caller must hold b.mu.
 func (b *balancer) lose(gone []*endpoint, what *changes) {
@@ -120,7 +132,7 @@ func (b *balancer) lose(gone []*endpoint, what *changes) {
 	if now := time.Now(); b.hold.time > 0 {
 		b.hold.note(gone, now)
 		if b.hold.suspicious(b.registered) {
-			// Also those that vanished one by one shortly before.
+			// These include endpoints that vanished one by one shortly before.
 			for addr := range b.hold.lost {
 				if ep := b.endpoints[addr]; ep != nil && ep.connected && !ep.cut.Load() {
 					b.keep(ep, now)
@@ -151,7 +163,7 @@ func (b *balancer) remove(ep *endpoint) {
 	}
 }
 
-// keep holds an endpoint that has no registration any more, on the connections that it has.
+// keep holds an endpoint that has no registration any more. It keeps the connections that are up.
 //
 // Caller must hold b.mu.
 func (b *balancer) keep(ep *endpoint, now time.Time) {
@@ -172,7 +184,7 @@ func (b *balancer) keep(ep *endpoint, now time.Time) {
 	b.refresh(ep)
 }
 
-// unhold ends the holding, in whatever way.
+// unhold ends the hold of an endpoint, for any reason.
 //
 // Caller must hold b.mu.
 func (b *balancer) unhold(ep *endpoint) {
@@ -193,8 +205,8 @@ func (b *balancer) losesHold(ep *endpoint) {
 	}
 }
 
-// watchHeld lets endpoints go when they have been absent for long enough, now and later. While the
-// registry is in trouble it waits for the next state.
+// watchHeld lets endpoints go that have been absent for long enough. It puts itself on the agenda
+// for the next one. While the registry is in trouble, it waits for the next state instead.
 //
 // Caller must hold b.mu.
 func (b *balancer) watchHeld() {

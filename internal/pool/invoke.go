@@ -12,21 +12,21 @@ import (
 // unaryDesc describes the calls of Invoke.
 var unaryDesc = grpc.StreamDesc{}
 
-// endpointOption is an option that is told the address of the instance that was picked, with each
+// endpointOption is a call option that is told the address of the picked instance, for each
 // attempt.
 type endpointOption interface{ SetEndpoint(addr string) }
 
-// Invoke is a unary call, with the errors of NewStream. A raw message that is sent is freed here,
-// in whatever way the call ends. An option that has the method SetEndpoint(addr string) is told
-// which instance was picked.
+// Invoke makes a unary call. It returns the same errors as NewStream. It frees a raw request
+// message however the call ends. An option with the method SetEndpoint(addr string) is told which
+// instance was picked.
 //
 // Called on the call path; takes no lock of the balancer.
 func (c *Channel) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	return c.InvokeUntil(ctx, time.Time{}, method, args, reply, opts...)
 }
 
-// InvokeUntil is Invoke with a deadline besides the context's; zero is none. It costs less than a
-// context with that deadline.
+// InvokeUntil is Invoke with a deadline in addition to the context's. A zero deadline means none.
+// This costs less than a context with the deadline.
 //
 // Called on the call path; takes no lock of the balancer.
 func (c *Channel) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
@@ -50,23 +50,30 @@ func (c *Channel) InvokeUntil(ctx context.Context, deadline time.Time, method st
 	}
 }
 
-// wholeCall is a call of Invoke. All that it takes is one allocation.
+// wholeCall is a call of Invoke. It is one allocation with everything that a call needs.
 type wholeCall struct {
 	attempts
 
-	safe     bool               // to be made again
-	first    lease              // of the first attempt, which mostly is the only one
-	options  []grpc.CallOption  // for grpc
-	room     [4]grpc.CallOption // for the usual number of them
-	header   *metadata.MD       // where the caller wants it; nil: nowhere
-	trailer  *metadata.MD       // likewise
-	endpoint endpointOption     // nil: nobody wants to know
-	// uncounted is that of the leases.
+	// safe is true if the call may be made again.
+	safe bool
+	// first is the lease of the first attempt, which is usually the only one.
+	first lease
+	// options are those for grpc.
+	options []grpc.CallOption
+	// room is memory for the usual number of options.
+	room [4]grpc.CallOption
+	// header is where the caller wants the header. Nil: the caller does not want it.
+	header *metadata.MD
+	// trailer is where the caller wants the trailer. Nil: the caller does not want it.
+	trailer *metadata.MD
+	// endpoint is told which instance was picked. Nil: nobody wants to know.
+	endpoint endpointOption
+	// uncounted is passed on to the leases.
 	uncounted bool
 }
 
-// read takes the caller's options. The trailer comes with the end of the pick, so that grpc need
-// not copy it a second time.
+// read takes the caller's options. The option for the trailer does not go to grpc. The end of the
+// pick brings the trailer, so grpc need not copy it a second time.
 func (w *wholeCall) read(opts []grpc.CallOption) {
 	w.options = append(w.room[:0], w.channel.options...)
 	for _, o := range opts {
@@ -90,7 +97,7 @@ func (w *wholeCall) read(opts []grpc.CallOption) {
 	}
 }
 
-// invoke makes one attempt, if possible at none of the endpoints that were tried before.
+// invoke makes one attempt. If it can, it avoids endpoints that were tried before.
 func (w *wholeCall) invoke(ctx context.Context, l *lease, method string, args, reply any) error {
 	w.forget()
 	l.Context, l.channel, l.unary, l.uncounted = ctx, w.channel, true, w.uncounted
@@ -108,7 +115,8 @@ func (w *wholeCall) invoke(ctx context.Context, l *lease, method string, args, r
 		l.noteSent(raw)
 		l.request, args = raw, l
 	}
-	// Lease.end returns it. The channel cannot have closed: the caller has one.
+	// This is the lease that l.end returns. The channel cannot be closed, because the caller of
+	// invoke holds another lease.
 	w.channel.leases.Add(1)
 	err := w.channel.conn.Invoke(l, method, args, reply, w.options...)
 	if l.own != nil {
@@ -124,12 +132,12 @@ func (w *wholeCall) invoke(ctx context.Context, l *lease, method string, args, r
 	return l.explain(err, w.headed)
 }
 
-// headed tells whether the instance sent a header. It is not known if the caller does not want the
-// header.
+// headed reports whether the instance sent a header. If the caller does not want the header, that
+// is not known, and the answer is true.
 func (w *wholeCall) headed() bool { return w.header == nil || *w.header != nil }
 
-// forget clears the header of an earlier attempt, which the next one replaces only if it reaches an
-// instance.
+// forget clears the header of an earlier attempt. The next attempt replaces it only if it reaches
+// an instance.
 func (w *wholeCall) forget() {
 	for _, o := range w.options {
 		if o, ok := o.(grpc.HeaderCallOption); ok {

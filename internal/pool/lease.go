@@ -51,7 +51,7 @@ type lease struct {
 	late bool
 }
 
-// makeCancellable allows to end this attempt alone, because another one may follow.
+// makeCancellable makes it possible to end this attempt alone, because another one may follow.
 func (l *lease) makeCancellable() {
 	l.caller = l.Context
 	l.Context, l.cancel = context.WithCancel(l.caller)

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// listener tells somebody about endpoints that became READY, in a goroutine of its own.
+// listener calls a function for endpoints that became READY, in a goroutine of its own.
 type listener struct {
 	fn   func(addr string)
 	wake chan struct{}
@@ -14,7 +14,8 @@ type listener struct {
 
 	mu      sync.Mutex
 	waiting []string
-	known   map[string]struct{} // what is in waiting: an endpoint that comes and goes waits once
+	// known has the addresses in waiting. An endpoint that comes and goes waits only once.
+	known map[string]struct{}
 }
 
 // listen starts a listener.
@@ -73,7 +74,8 @@ func (l *listener) run() {
 	}
 }
 
-// next is the endpoint to tell about, unless there is none or the listener has ended.
+// next returns the next endpoint to tell about. It returns false if there is none or the listener
+// has ended.
 func (l *listener) next() (addr string, ok bool) {
 	select {
 	case <-l.stop:

@@ -2,34 +2,38 @@ package pool
 
 import "time"
 
-// EventKind is what has happened to an instance.
+// EventKind says what has happened to an instance.
 type EventKind int
 
 const (
-	// EventReady means: it has got its first connection, or passes its health check again, and
-	// takes calls.
+	// EventReady means that the instance takes calls. It has its first connection, or it passes its
+	// health check again.
 	EventReady EventKind = iota
-	// EventLost means: its last connection is gone, or its health check fails, though it is in use.
+	// EventLost means that the instance is in use, but its last connection is gone or its health
+	// check fails.
 	EventLost
-	// EventUnreachable means: it could not be connected for a second.
+	// EventUnreachable means that no connection to the instance could be made for a second.
 	EventUnreachable
-	// EventEjected means: calls failed there, so it gets none for a while, or it does not answer
-	// and gets none until it does.
+	// EventEjected means that the instance gets no calls. Either calls failed there, and it gets
+	// none for some time. Or it does not answer, and gets none until it does.
 	EventEjected
-	// EventReadmitted means: it gets calls again.
+	// EventReadmitted means that the instance gets calls again.
 	EventReadmitted
 )
 
 // Event is something that has happened to an instance.
 type Event struct {
-	Kind     EventKind
-	Instance string        // its address
-	Error    string        // why, if it is known
-	For      time.Duration // how long it is ejected at least
+	Kind EventKind
+	// Instance is the address of the instance.
+	Instance string
+	// Error is the reason, if it is known.
+	Error string
+	// For is the minimum time of an ejection.
+	For time.Duration
 }
 
-// Observer is told of events in their order, while the channel is locked: it returns at once and
-// does not use the channel.
+// Observer is told of events in their order. The channel is locked meanwhile, so Observe must
+// return at once and must not use the channel.
 type Observer interface {
 	Observe(Event)
 }
@@ -43,7 +47,7 @@ func (e *events) tell(event Event) {
 
 func (e *events) ready(addr string) { e.tell(Event{Kind: EventReady, Instance: addr}) }
 
-// lost has no line in the log: the connection is made anew, and there is one when that fails.
+// lost writes no log line. The connection is made again, and there is a line if that fails.
 func (e *events) lost(addr string) { e.tell(Event{Kind: EventLost, Instance: addr}) }
 
 func (e *events) readmitted(addr string) { e.tell(Event{Kind: EventReadmitted, Instance: addr}) }

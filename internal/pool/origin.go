@@ -23,9 +23,9 @@ import (
 //   - Other trailers that carry metadata show that a status came with them.
 //   - After a header, a status without metadata leaves no trace. Only then does the text decide.
 //
-// A stats.Handler would see the trailers in every case. It is not used because grpc-go then copies
-// all metadata of every call; see docs/pool.md. This file is the only one that knows grpc-go's
-// texts, and TestOrigin pins them to the real library.
+// A stats.Handler would see the trailers in every case. It is not used, because grpc-go then copies
+// all metadata of every call. See docs/pool.md. Only this file knows grpc-go's texts. TestOrigin
+// pins them to the real library.
 
 // evidence is what grpc-go tells about the end of an attempt.
 type evidence struct {
@@ -37,7 +37,7 @@ type evidence struct {
 	trailer metadata.MD
 }
 
-// trailersOnly tells whether the only header block was the one with the status.
+// trailersOnly reports whether the only header block was the one with the status.
 func (e *evidence) trailersOnly() bool { return len(e.trailer["content-type"]) > 0 }
 
 // failure is the kind of an error that was made in this process.
@@ -85,8 +85,8 @@ var wireTexts = [...]localText{
 	{"rpc error: ", failureLost}, // the error with which grpc-go closed the connection itself
 }
 
-// messageTexts are the errors that grpc-go makes when it reads a message, whether or not a status
-// has come by then.
+// messageTexts are the errors that grpc-go makes when it reads a message. A status may have come by
+// then.
 var messageTexts = [...]localText{
 	{"cardinality violation: ", failureNotOneMessage},
 	{answerTooLargeText, failureAnswerTooLarge},
@@ -112,8 +112,8 @@ func find(texts []localText, message string) (failure, bool) {
 	return failureOther, false
 }
 
-// fromInstance tells whether the instance sent the status. headed tells whether it sent a header
-// that grpc-go accepted; it is called only if that matters.
+// fromInstance reports whether the instance sent the status. headed reports whether it sent a
+// header that grpc-go accepted. It is called only if that matters.
 func (l *lease) fromInstance(st *status.Status, headed func() bool) bool {
 	e := &l.evidence
 	if !e.received {
@@ -121,7 +121,7 @@ func (l *lease) fromInstance(st *status.Status, headed func() bool) bool {
 	}
 	kind, inMessage := find(messageTexts[:], st.Message())
 	if e.trailersOnly() {
-		// No message came, so none can have been wrong. But one may be missing.
+		// No message came, so no message can have been wrong. But one may be missing.
 		return kind != failureNotOneMessage
 	}
 	if inMessage && (kind != failureAnswerTooLarge || !l.sentAsLargeAs(st.Message())) {
@@ -140,15 +140,15 @@ func (l *lease) fromInstance(st *status.Status, headed func() bool) bool {
 	return !onWire && headed()
 }
 
-// sentAsLargeAs tells whether a message that was sent explains the text "grpc: received message
-// larger than max (5000000 vs. 4194304)": servers of grpc-go refuse requests with the same words.
+// sentAsLargeAs reports whether a message that was sent explains the text "grpc: received message
+// larger than max (5000000 vs. 4194304)". Servers of grpc-go refuse requests with the same words.
 func (l *lease) sentAsLargeAs(message string) bool {
 	size, _, _ := strings.Cut(strings.TrimPrefix(message, answerTooLargeText), " ")
 	n, err := strconv.ParseInt(size, 10, 64)
 	return err == nil && l.largest.Load() >= n
 }
 
-// localKind is the kind of an error that was made in this process.
+// localKind returns the kind of an error that was made in this process.
 func (l *lease) localKind(st *status.Status) failure {
 	cause := l.callerErr()
 	kind, known := find(messageTexts[:], st.Message())
@@ -175,7 +175,7 @@ func (l *lease) localKind(st *status.Status) failure {
 	}
 }
 
-// message says what went wrong in words that are fit for clients.
+// message says what went wrong, in words that are fit for clients.
 func (k failure) message() string {
 	switch k {
 	case failureDeadline:

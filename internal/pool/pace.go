@@ -5,18 +5,19 @@ import (
 	"time"
 )
 
-// servesFor is how long after its last call a channel counts as serving.
+// servesFor is how long a channel counts as serving after its last call.
 const servesFor = 100 * time.Millisecond
 
-// serving says whether calls are given to endpoints just now. While they are not, nobody waits for
-// a processor that a dial has, or everybody waits for a dial.
+// serving reports whether calls are being given to endpoints now. While no calls are, dials need
+// not be spaced. Either nobody waits for a processor that a dial uses, or everybody waits for a
+// dial.
 //
 // Caller must hold b.mu.
 func (b *balancer) serving() bool {
 	return len(b.ready) > 0 && b.clock()-b.picked.Load() < int64(servesFor)
 }
 
-// notePick is told of every call, and rarely writes what all of them share.
+// notePick is told of every call. It rarely writes the time, because all calls share it.
 //
 // Called on the call path; takes no lock of the balancer.
 func (b *balancer) notePick(now int64) {
@@ -25,7 +26,8 @@ func (b *balancer) notePick(now int64) {
 	}
 }
 
-// mayDial says whether a dial may begin now. If not, it sees to it that pump goes on in time.
+// mayDial reports whether a dial may begin now. If not, it puts pump on the agenda for the time
+// when one may.
 //
 // Caller must hold b.mu.
 func (b *balancer) mayDial() bool {

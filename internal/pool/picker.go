@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool/balance"
 )
 
-// pickerState is what grpc shall pick from now.
+// pickerState returns the picker that grpc should use now.
 //
 // Caller must hold b.mu.
 func (b *balancer) pickerState() grpcbalancer.State {
@@ -25,7 +25,7 @@ func (b *balancer) pickerState() grpcbalancer.State {
 	return grpcbalancer.State{ConnectivityState: connectivity.Ready, Picker: b.newPicker()}
 }
 
-// newPicker makes a picker of the policy that is configured. Further policies go in here.
+// newPicker makes a picker with the configured policy. A new policy is added here.
 //
 // Caller must hold b.mu.
 func (b *balancer) newPicker() grpcbalancer.Picker {
@@ -48,33 +48,35 @@ func (b *balancer) newPicker() grpcbalancer.Picker {
 	return p
 }
 
-// waitingPicker has calls wait: a connection may come up.
+// waitingPicker makes calls wait, because a connection may come up.
 type waitingPicker struct{}
 
 func (waitingPicker) Pick(grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
 	return grpcbalancer.PickResult{}, grpcbalancer.ErrNoSubConnAvailable
 }
 
-// failingPicker ends calls at once. Its error has a status, so that grpc passes it on as it is.
+// failingPicker ends calls at once. Its error has a status, so grpc passes it on unchanged.
 type failingPicker struct{ err *UnavailableError }
 
 func (p failingPicker) Pick(grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
 	return grpcbalancer.PickResult{}, p.err
 }
 
-// picker gives calls to the endpoints that a policy chooses. It is never changed: a new one
-// replaces it.
+// picker gives calls to the endpoints that a policy chooses. It never changes. A new one replaces
+// it.
 type picker struct {
-	balancer  *balancer
-	endpoints []*endpoint // at least one, in the order of the policy's
+	balancer *balancer
+	// endpoints has at least one endpoint. The order is that of the policy.
+	endpoints []*endpoint
 	policy    balance.Policy
-	keyed     bool // calls have keys, see WithHash
+	// keyed is true if calls have keys. See WithHash.
+	keyed bool
 }
 
 type hashKey struct{}
 
-// WithHash gives calls that are made with the context the key for BalanceHash: equal keys go to the
-// same endpoint as long as it is there. The other policies ignore it.
+// WithHash returns a context whose calls have the key for BalanceHash. Equal keys go to the same
+// endpoint as long as it is there. The other policies ignore the key.
 func WithHash(ctx context.Context, key string) context.Context {
 	return context.WithValue(ctx, hashKey{}, xxhash.Sum64String(key))
 }
@@ -94,17 +96,19 @@ func (p *picker) Pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, erro
 	return p.take(p.policy.Choose(call), l, call.Now)
 }
 
-// take gives the call to the endpoint, or to the next one that is fit for it: an endpoint whose
-// last connection was lost stays among the candidates until the next picker, one may have as many
-// streams as the instance allows, and a retry goes elsewhere if it can. When no connection is left,
-// or when another one is about to come up, the call waits for the next picker.
+// take gives the call to the chosen endpoint, or to the next one that is fit for it. An endpoint is
+// not fit in three cases. Its last connection was lost since the picker was made. Or it has as many
+// streams as the instance allows. Or an earlier attempt of the call went there.
+//
+// If no endpoint is fit, an endpoint that is unfit but connected gets the call. If no connection is
+// left, or another one is about to come up, the call waits for the next picker.
 //
 // Called on the call path; takes no lock of the balancer.
 func (p *picker) take(chosen int, l *lease, now int64) (grpcbalancer.PickResult, error) {
 	var (
 		unfit   *endpoint
 		unfitOn *conn
-		full    = true // the unfit one is so for want of room
+		full    = true // the unfit endpoint has no room
 		probes  int
 	)
 	n := len(p.endpoints)
@@ -133,20 +137,24 @@ func (p *picker) take(chosen int, l *lease, now int64) (grpcbalancer.PickResult,
 	return res, nil
 }
 
-// pick is a call's claim on an endpoint, from the pick to the end of the attempt. It is used again
-// for other calls.
+// pick is a call's claim on an endpoint, from the pick to the end of the attempt. Later calls use
+// it again.
 type pick struct {
 	balancer *balancer
 	endpoint *endpoint
 	conn     *conn
-	lease    *lease // nil: a call without one
-	at       int64  // when, on the balancer's clock
-	done     func(grpcbalancer.DoneInfo)
+	// lease is nil for a call without a lease.
+	lease *lease
+	// at is the time of the pick, on the balancer's clock.
+	at   int64
+	done func(grpcbalancer.DoneInfo)
 
-	before, after *pick // among those of the endpoint
+	// before and after are the neighbours in the endpoint's callList.
+	before, after *pick
 }
 
-// take makes a claim, beyond the connection's limit only if it must. grpc calls Done exactly once.
+// take makes a claim. It exceeds the connection's limit only if must is true. Grpc calls Done
+// exactly once.
 //
 // Called on the call path; takes no lock of the balancer.
 func (b *balancer) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (grpcbalancer.PickResult, bool) {
@@ -154,7 +162,7 @@ func (b *balancer) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (
 	if limit > 0 && nearlyFull(n, limit) {
 		b.wantMore(ep, now)
 		if n > int64(limit) && !must {
-			c.inFlight.Add(-1) // others were faster
+			c.inFlight.Add(-1) // other calls took the last room first
 			return grpcbalancer.PickResult{}, false
 		}
 	}
@@ -180,8 +188,8 @@ func (b *balancer) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (
 	return grpcbalancer.PickResult{SubConn: c.sub, Done: p.done}, true
 }
 
-// end returns the claim. How the call went is left to lease.end: grpc reports an attempt that
-// failed while it was sending as one without an error here.
+// end returns the claim. It leaves the outcome of the call to lease.end, because grpc reports an
+// attempt that failed while sending as one without an error here.
 //
 // Called on the call path; takes no lock of the balancer.
 func (p *pick) end(info grpcbalancer.DoneInfo) {
@@ -195,7 +203,8 @@ func (p *pick) end(info grpcbalancer.DoneInfo) {
 	b.picks.Put(p)
 
 	if info.Err == nil && !info.BytesSent && counts {
-		// The connection was lost before grpc could use it, and it picks again.
+		// The connection was lost before grpc could use it. Grpc picks again, so this does not
+		// count.
 		ep.picks.Add(^uint64(0))
 	}
 	c.inFlight.Add(-1)
@@ -204,8 +213,8 @@ func (p *pick) end(info grpcbalancer.DoneInfo) {
 	}
 }
 
-// speaksAgainst tells the codes that speak against the instance from those that speak against the
-// request.
+// speaksAgainst reports whether a code speaks against the instance. The other codes speak against
+// the request.
 func speaksAgainst(code codes.Code) bool {
 	switch code {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.DataLoss:

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// closedBit of Channel.leases says that no more leases are given.
+// closedBit of Channel.leases means that the channel gives no more leases.
 const closedBit = int64(1) << 62
 
-// acquire takes a lease; false when the channel has closed.
+// acquire takes a lease. It returns false if the channel has closed.
 //
 // Called on the call path; takes no lock of the balancer.
 func (c *Channel) acquire() bool {
@@ -20,7 +20,7 @@ func (c *Channel) acquire() bool {
 	return false
 }
 
-// release returns a lease. The last one of a retired channel closes it.
+// release returns a lease. The last lease of a retired channel closes it.
 //
 // Called on the call path; takes no lock of the balancer.
 func (c *Channel) release() {
@@ -29,7 +29,7 @@ func (c *Channel) release() {
 	}
 }
 
-// closeIdle closes the channel if no call has a lease. The balancer is locked.
+// closeIdle closes the channel if no call has a lease.
 //
 // Caller must hold b.mu.
 func (c *Channel) closeIdle() {
@@ -38,7 +38,7 @@ func (c *Channel) closeIdle() {
 	}
 }
 
-// closeNow closes the channel also under calls. The balancer is locked.
+// closeNow closes the channel even if calls have leases.
 //
 // Caller must hold b.mu.
 func (c *Channel) closeNow() {
@@ -49,7 +49,7 @@ func (c *Channel) closeNow() {
 	}
 }
 
-// finish has run end, and with it the channel. The balancer is locked.
+// finish makes run end. This closes the channel.
 //
 // Caller must hold b.mu.
 func (b *balancer) finish() {
@@ -61,17 +61,17 @@ func (b *balancer) finish() {
 	}
 }
 
-// Retire lets the channel go, without blocking: late calls are still served for Linger, then it
-// closes as soon as the last lease is returned, or at DrainTimeout, when the calls that remain end
-// with UNAVAILABLE. done is closed at the end.
+// Retire lets the channel go. It does not block. The channel still accepts late calls for Linger.
+// Then it closes when the last lease is returned, or at DrainTimeout. Calls that remain at
+// DrainTimeout end with UNAVAILABLE. done is closed at the end.
 func (c *Channel) Retire() (done <-chan struct{}) {
 	c.retire(c.balancer.settings.Linger)
 	return c.done
 }
 
-// Shutdown is Retire for the end of the process: it does not linger, and waits. Calls that are
-// still in flight when ctx is done, or at DrainTimeout, end with UNAVAILABLE; the error says how
-// many those were if ctx was the reason.
+// Shutdown is Retire for the end of the process. It does not linger, and it waits. Calls that are
+// still in flight when ctx is done, or at DrainTimeout, end with UNAVAILABLE. If ctx ended them,
+// the error says how many there were.
 func (c *Channel) Shutdown(ctx context.Context) error {
 	c.retire(0)
 	select {
@@ -90,7 +90,7 @@ func (c *Channel) Shutdown(ctx context.Context) error {
 	return fmt.Errorf("closing the channel to %s: %d calls were in flight: %w", c.balancer.service, calls, ctx.Err())
 }
 
-// retire begins the end, or brings it forward.
+// retire begins the end of the channel, or brings it forward.
 func (c *Channel) retire(linger time.Duration) {
 	b := c.balancer
 	b.lock()
@@ -107,8 +107,8 @@ func (c *Channel) retire(linger time.Duration) {
 	}
 }
 
-// run is the channel's one goroutine: it does what is due until the channel is to close, then takes
-// it down.
+// run is the channel's one goroutine. It does what is due until the channel must close. Then it
+// takes the channel down.
 func (c *Channel) run() {
 	defer close(c.done)
 	c.balancer.run()

@@ -19,16 +19,17 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool/balance"
 )
 
-// Idempotent is an option for calls that may be executed more than once. Those that send one
-// message are made again at another instance when they end with UNAVAILABLE before the first
-// message of the response has arrived, up to Settings.RetryAttempts, while the budget lasts. Calls
-// without it are never made again once anything was sent. Options that give results (grpc.Header,
-// grpc.OnFinish) see every attempt.
+// Idempotent is an option for calls that may be executed more than once. If such a call sends one
+// message and ends with UNAVAILABLE before the first response message, it is made again at another
+// instance. Settings.RetryAttempts and the retry budget limit this.
+//
+// Calls without the option are never made again once anything was sent. Options that return results
+// (grpc.Header, grpc.OnFinish) see every attempt.
 func Idempotent() grpc.CallOption { return idempotent{} }
 
 type idempotent struct{ grpc.EmptyCallOption }
 
-// retries tells whether a call may be made again.
+// retries reports whether a call may be made again.
 func (c *Channel) retries(desc *grpc.StreamDesc, opts []grpc.CallOption) bool {
 	if desc.ClientStreams || c.balancer.settings.RetryAttempts < 2 {
 		return false
@@ -41,17 +42,22 @@ func (c *Channel) retries(desc *grpc.StreamDesc, opts []grpc.CallOption) bool {
 	return false
 }
 
-// retryBudget bounds retries to a part of the calls, so that they do not bring down what is left
-// when much has failed: a fifth of the idempotent calls, and a hundred on top for a start and for
-// lulls. Attempts that were given up at a stalled instance are not bounded by it.
+// retryBudget limits retries to a fifth of the idempotent calls, and a hundred more. Without a
+// limit, retries could bring down what is left after much has failed. The hundred are for the start
+// and for quiet times. Attempts that were given up at a stalled instance do not count.
 type retryBudget struct {
-	spent atomic.Int64 // in parts of a retry; not below 0
-	used  atomic.Uint64
+	// spent is in fifths of a retry. It is not negative.
+	spent atomic.Int64
+	// used counts the retries.
+	used atomic.Uint64
 }
 
 const (
-	retryCost    = 5
-	retryCredit  = 1 // of each call
+	// retryCost is the cost of a retry.
+	retryCost = 5
+	// retryCredit is what each call earns.
+	retryCredit = 1
+	// retryReserve is what may be spent before any call has earned it.
 	retryReserve = 100 * retryCost
 )
 
@@ -70,16 +76,21 @@ func (b *retryBudget) take() bool {
 	return true
 }
 
-// attempts makes a call again as long as that makes sense.
+// attempts decides whether and when a call is made again.
 type attempts struct {
-	channel  *Channel
-	deadline time.Time // of the call, besides its context's; zero: none
-	made     int
-	tried    []*balance.Endpoint // these are asked last
-	since    int64               // when the last one was picked, on the balancer's clock
+	channel *Channel
+	// deadline applies to the call in addition to its context's deadline. Zero: there is none.
+	deadline time.Time
+	// made counts the attempts that have ended.
+	made int
+	// tried are the endpoints of earlier attempts. The next attempt uses them only if no other
+	// endpoint can take it.
+	tried []*balance.Endpoint
+	// since is when the last of them was picked, on the balancer's clock.
+	since int64
 }
 
-// again decides whether a call that ended with err is made again, and waits until it is time.
+// again decides whether a call that ended with err is made again. If so, it waits until it is time.
 func (a *attempts) again(ctx context.Context, l *lease, err error, trailer metadata.MD) bool {
 	a.made++
 	if ep := l.endpoint.Load(); ep != nil {
@@ -91,15 +102,15 @@ func (a *attempts) again(ctx context.Context, l *lease, err error, trailer metad
 	case a.made >= s.RetryAttempts, status.Code(err) != codes.Unavailable, ctx.Err() != nil:
 		return false
 	case errors.As(err, &u) && u.Reason != Unreachable:
-		return false // that there is no instance is an answer
+		return false // another attempt would have no instance either
 	}
 	wait, ok := a.wait(s, trailer)
 	switch {
 	case !ok, !a.inTime(ctx, wait):
 		return false
 	case l.givenUp():
-		// These are no more calls than the stalled instance would have had, and only while it was
-		// found out.
+		// The retry replaces a call that the stalled instance does not execute. It can happen only
+		// until the stall is noticed.
 		a.channel.budget.used.Add(1)
 	case !a.channel.budget.take():
 		return false
@@ -114,24 +125,25 @@ func (a *attempts) again(ctx context.Context, l *lease, err error, trailer metad
 	}
 }
 
-// inTime tells whether there is time left for the call after a wait.
+// inTime reports whether the call has time left after a wait.
 func (a *attempts) inTime(ctx context.Context, wait time.Duration) bool {
 	at, ok := ctx.Deadline()
 	return (!ok || time.Until(at) > wait) && (a.deadline.IsZero() || time.Until(a.deadline) > wait)
 }
 
-// mayFollow tells whether the next attempt is ended when its instance stalls, because another one
-// may follow.
+// mayFollow reports whether another attempt may follow the next one. If so, the next one ends when
+// its instance stalls.
 func (a *attempts) mayFollow() bool {
 	s := &a.channel.balancer.settings
 	return a.made+1 < s.RetryAttempts && s.EjectFailures >= 0
 }
 
-// wait is how long to wait before the next attempt: what the server asks for (gRPC's proposal A6),
-// else an exponential backoff with full jitter above its half.
+// wait returns the pause before the next attempt, and false if there must not be one. The server
+// can ask for a pause or forbid the attempt (gRPC's proposal A6). Otherwise the pause is an
+// exponential backoff, at random between half of it and all of it.
 func (a *attempts) wait(s *Settings, trailer metadata.MD) (time.Duration, bool) {
 	if asked := trailer.Get("grpc-retry-pushback-ms"); len(asked) > 0 {
-		// More than that is no time to wait for, and would overflow.
+		// 32 bits are more than any call waits. More bits could overflow the duration.
 		ms, err := strconv.ParseInt(asked[0], 10, 32)
 		return time.Duration(ms) * time.Millisecond, err == nil && ms >= 0 && len(asked) == 1
 	}
@@ -142,8 +154,8 @@ func (a *attempts) wait(s *Settings, trailer metadata.MD) (time.Duration, bool) 
 	return d/2 + time.Duration(balance.Below(uint32(a.channel.balancer.random()), int(d/2)+1)), true
 }
 
-// retryStream is a call that is made again where that is allowed. Until the first message of the
-// response has arrived, or the call has failed for good, it keeps what was sent.
+// retryStream is a call that may be made again. It keeps the request until the first response
+// message has arrived, or until the call has failed for good.
 type retryStream struct {
 	attempts
 
@@ -152,26 +164,31 @@ type retryStream struct {
 	method string
 	opts   []grpc.CallOption
 
-	// sent is closed when the request was sent for the first time. Who waits for the response waits
-	// for it before taking the lock: another goroutine may be about to send, as over a WebSocket,
-	// whose reader and writer are two.
+	// sent is closed when the request was sent for the first time. A receiver waits for it before
+	// it takes the lock, because another goroutine may be about to send. A WebSocket has one
+	// goroutine that reads and another one that writes.
 	sent chan struct{}
 
-	// steady is the attempt that counts, once its first message was received: what follows needs no
-	// lock.
+	// steady is the attempt that counts. It is set when its first message was received. After that
+	// receiving needs no lock.
 	steady atomic.Pointer[stream]
 
 	mu      sync.Mutex
 	current *stream
 	request any
-	closed  bool            // CloseSend was called
-	final   bool            // there are no more attempts
-	first   mem.BufferSlice // the first message of the response, until it is received
-	waiting bool            // there is one
-	err     error           // instead of it
+	// closed is true once CloseSend was called.
+	closed bool
+	// final is true if no more attempts follow.
+	final bool
+	// first is the first response message, until it is received.
+	first mem.BufferSlice
+	// waiting is true while first has a message.
+	waiting bool
+	// err is the final error. Nil: first had a message.
+	err error
 }
 
-// newRetryStream makes the first attempt, and more if no instance takes it.
+// newRetryStream makes the first attempt. It makes more if no instance takes the call.
 func (c *Channel) newRetryStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts []grpc.CallOption) (*retryStream, error) {
 	c.budget.call()
 	r := &retryStream{attempts: attempts{channel: c}, ctx: ctx, desc: desc, method: method, opts: opts, sent: make(chan struct{})}
@@ -185,7 +202,7 @@ func (c *Channel) newRetryStream(ctx context.Context, desc *grpc.StreamDesc, met
 	return r, nil
 }
 
-// start makes an attempt. Those that no instance takes count, too.
+// start makes an attempt. Attempts that no instance takes count as well.
 func (r *retryStream) start() error {
 	for {
 		s, l, err := r.channel.newStream(r.ctx, r.desc, r.method, &r.attempts, r.opts)
@@ -202,17 +219,17 @@ func (r *retryStream) start() error {
 // send sends the request in the current attempt.
 func (r *retryStream) send() error {
 	if raw, ok := r.request.(mem.BufferSlice); ok {
-		raw.Ref() // grpc frees it, and it may be needed again
+		raw.Ref() // grpc frees the message, and another attempt may need it
 	}
 	return r.current.SendMsg(r.request)
 }
 
-// awaitOutcome waits for the first message of the response, or for the error that is final.
+// awaitOutcome waits for the first response message or for the final error.
 func (r *retryStream) awaitOutcome() {
 	if r.final {
 		return
 	}
-	// The attempts have a lease each, and this one is for the time between them.
+	// Each attempt has its own lease. This one covers the time between two attempts.
 	if r.channel.acquire() {
 		defer r.channel.release()
 	}
@@ -225,7 +242,7 @@ func (r *retryStream) awaitOutcome() {
 		if err != nil {
 			trailer = r.current.Trailer()
 		} else if !r.current.lease.answered() && r.desc.ServerStreams {
-			msg.Free() // nobody has seen it, and no other one would follow
+			msg.Free() // nobody has seen the message, and the attempt was ended, so no other follows
 			err = r.current.lease.stalledError(context.Canceled)
 		}
 		if err == nil {
@@ -243,6 +260,7 @@ func (r *retryStream) awaitOutcome() {
 	}
 }
 
+// restart makes another attempt and sends what was sent before.
 func (r *retryStream) restart() error {
 	if err := r.start(); err != nil {
 		return err
@@ -265,7 +283,7 @@ func (r *retryStream) done(first mem.BufferSlice, err error) {
 	r.request = nil
 }
 
-// SendMsg sends the one message of the call.
+// SendMsg sends the only request message of the call.
 func (r *retryStream) SendMsg(m any) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -277,7 +295,7 @@ func (r *retryStream) SendMsg(m any) error {
 	return r.send()
 }
 
-// awaitSent waits until there is something to wait a response for.
+// awaitSent waits until the request was sent or the context is done.
 func (r *retryStream) awaitSent() {
 	select {
 	case <-r.sent:
@@ -285,7 +303,7 @@ func (r *retryStream) awaitSent() {
 	}
 }
 
-// CloseSend tells the instance that no more messages come.
+// CloseSend tells the instance that no more messages follow.
 func (r *retryStream) CloseSend() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -293,7 +311,7 @@ func (r *retryStream) CloseSend() error {
 	return r.current.CloseSend()
 }
 
-// Header waits until there are no more attempts, so that it is the header of the attempt that
+// Header waits until no more attempts can follow. So it returns the header of the attempt that
 // counts.
 func (r *retryStream) Header() (metadata.MD, error) {
 	r.awaitSent()
@@ -334,21 +352,21 @@ func (r *retryStream) RecvMsg(m any) error {
 	return nil
 }
 
-// Trailer is that of the last attempt.
+// Trailer returns the trailer of the last attempt.
 func (r *retryStream) Trailer() metadata.MD {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.current.Trailer()
 }
 
-// Context is that of the last attempt.
+// Context returns the context of the last attempt.
 func (r *retryStream) Context() context.Context {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.current.Context()
 }
 
-// Endpoint is the address of the instance that has the call, or had its last attempt.
+// Endpoint is the address of the instance that has the call, or that had its last attempt.
 func (r *retryStream) Endpoint() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

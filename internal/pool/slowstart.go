@@ -7,14 +7,14 @@ import (
 )
 
 const (
-	// slowStartSteps is in how many steps the share of a cold endpoint grows.
+	// slowStartSteps is the number of steps in which the share of a cold endpoint grows.
 	slowStartSteps = 10
-	// coldAfter is how long an endpoint must have been without a connection to count as cold. One
-	// that only renews its connection is not.
+	// coldAfter is how long an endpoint must have been without a connection to count as cold. An
+	// endpoint that only renews its connection is not cold.
 	coldAfter = time.Second
 )
 
-// joinCold has an endpoint that has become ready start slowly, unless it has been in use long
+// joinCold makes an endpoint that has become ready start slowly, unless it has been in use long
 // enough.
 //
 // Caller must hold b.mu.
@@ -26,7 +26,7 @@ func (b *balancer) joinCold(ep *endpoint) {
 	}
 }
 
-// leaveCold has an endpoint no longer count as one that starts slowly.
+// leaveCold ends the slow start of an endpoint.
 //
 // Caller must hold b.mu.
 func (b *balancer) leaveCold(ep *endpoint) {
@@ -36,7 +36,7 @@ func (b *balancer) leaveCold(ep *endpoint) {
 	}
 }
 
-// watchCold replaces the picker now and then while there are cold endpoints.
+// watchCold replaces the picker from time to time while there are cold endpoints.
 //
 // Caller must hold b.mu.
 func (b *balancer) watchCold() {
@@ -59,13 +59,13 @@ func (b *balancer) watchCold() {
 	})
 }
 
-// mixed is true while there are cold and warm endpoints. When all are cold, as at the start, there
-// is nobody to take calls off them.
+// mixed reports whether there are both cold and warm endpoints. If all are cold, as at the start,
+// no warm endpoint can take calls from them.
 //
 // Caller must hold b.mu.
 func (b *balancer) mixed() bool { return b.cold > 0 && b.cold < len(b.ready) }
 
-// weightsOf are the weights of ready endpoints as they count now.
+// weightsOf returns the current weights of ready endpoints. They include the slow start.
 //
 // Caller must hold b.mu.
 func (b *balancer) weightsOf(endpoints []*endpoint) []uint32 {

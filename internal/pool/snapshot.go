@@ -10,25 +10,32 @@ import (
 
 // Snapshot is what the admin API shows of a pool. Its JSON is public.
 type Snapshot struct {
-	// Calls in flight or waiting for an instance.
+	// Leases is the number of calls in flight or waiting for an instance.
 	Leases int `json:"leases"`
-	// No config uses it any more; its last calls finish.
+	// Retiring is true if no config uses the pool any more. Its last calls finish.
 	Retiring bool `json:"retiring,omitempty"`
-	// Calls given to instances, those that are gone included.
+	// Picks counts the calls given to instances. Instances that are gone count as well.
 	Picks uint64 `json:"picks"`
-	// Of those, how many ended with UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL or DATA_LOSS.
-	Failures  uint64 `json:"failures"`
-	Connects  uint64 `json:"connects"`  // connections made since the start
-	Retries   uint64 `json:"retries"`   // calls made again at another instance
-	Ejections uint64 `json:"ejections"` // instances ejected since the start
-	// Instances in use that vanished from the registry in a suspicious way.
-	Held      int                `json:"held,omitempty"`
-	Subset    *SubsetSnapshot    `json:"subset,omitempty"` // nil: every instance is used
-	LastError string             `json:"last_error,omitempty"`
-	Endpoints []EndpointSnapshot `json:"endpoints"` // by address
+	// Failures counts those calls that ended with UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL or
+	// DATA_LOSS.
+	Failures uint64 `json:"failures"`
+	// Connects counts the connections made since the start.
+	Connects uint64 `json:"connects"`
+	// Retries counts the calls that were made again at another instance.
+	Retries uint64 `json:"retries"`
+	// Ejections counts the ejections since the start.
+	Ejections uint64 `json:"ejections"`
+	// Held is the number of instances in use that vanished from the registry in a suspicious way.
+	Held int `json:"held,omitempty"`
+	// Subset is nil if every instance is used.
+	Subset *SubsetSnapshot `json:"subset,omitempty"`
+	// LastError is the last error of connecting, while instances are failing.
+	LastError string `json:"last_error,omitempty"`
+	// Endpoints are sorted by address.
+	Endpoints []EndpointSnapshot `json:"endpoints"`
 }
 
-// State is that of an instance for operators. docs/pool.md says what each means.
+// State is the state of an instance, for operators. See docs/pool.md for what each state means.
 type State string
 
 // The states. Calls go to instances that are READY or held.
@@ -45,28 +52,32 @@ const (
 
 // EndpointSnapshot is one endpoint of a Snapshot.
 type EndpointSnapshot struct {
-	Address     string   `json:"address"`
-	IDs         []string `json:"ids"`
-	Weight      uint32   `json:"weight"` // 0: the registry does not say
-	State       State    `json:"state"`
-	Connections int      `json:"connections"`
-	Connects    uint64   `json:"connects"` // connections made since it was added
-	InFlight    int64    `json:"in_flight"`
-	Picks       uint64   `json:"picks"`
-	Failures    uint64   `json:"failures"`
+	Address string   `json:"address"`
+	IDs     []string `json:"ids"`
+	// Weight is the registered weight. 0: the registry does not say.
+	Weight uint32 `json:"weight"`
+	State  State  `json:"state"`
+	// Connections is the number of connections that are READY.
+	Connections int `json:"connections"`
+	// Connects counts the connections made since the endpoint was added.
+	Connects uint64 `json:"connects"`
+	InFlight int64  `json:"in_flight"`
+	Picks    uint64 `json:"picks"`
+	Failures uint64 `json:"failures"`
 	// Health is what the instance answers to health checks, or why that is not known.
 	Health string `json:"health,omitempty"`
-	// LastError is what is wrong with the instance, and LastErrorAt since when the last sign of it
-	// is known. Both are absent once the instance works again.
-	LastError   string    `json:"last_error,omitempty"`
+	// LastError says what is wrong with the instance. It is absent once the instance works again.
+	LastError string `json:"last_error,omitempty"`
+	// LastErrorAt is when LastError was last seen. It is absent once the instance works again.
 	LastErrorAt time.Time `json:"last_error_at,omitzero"`
-	Since       time.Time `json:"since"` // of the state
+	// Since is when the state began.
+	Since time.Time `json:"since"`
 }
 
-// totals are counts that outlive the endpoints they belong to.
+// totals are counts of endpoints that are gone.
 type totals struct{ picks, failures uint64 }
 
-// snapshot is the balancer's part of a Snapshot.
+// snapshot returns the balancer's part of a Snapshot.
 func (b *balancer) snapshot() Snapshot {
 	b.lock()
 	defer b.unlock()
@@ -93,6 +104,8 @@ func (b *balancer) snapshot() Snapshot {
 	return s
 }
 
+// snapshot returns the endpoint's part of a Snapshot.
+//
 // Caller must hold b.mu.
 func (ep *endpoint) snapshot() EndpointSnapshot {
 	s := EndpointSnapshot{
@@ -112,7 +125,7 @@ func (ep *endpoint) snapshot() EndpointSnapshot {
 		s.LastError, s.LastErrorAt = last.text, last.at
 	}
 	if ep.silence.stalled {
-		s.LastError = stalledText // that calls run into their deadlines there says less
+		s.LastError = stalledText // this says more than the deadlines of calls that waited there
 	}
 	s.Health = ep.health()
 	switch {

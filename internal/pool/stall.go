@@ -8,40 +8,45 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// An instance that is frozen (SIGSTOP, a stalled virtual machine, a deadlock) closes nothing, and
-// its kernel goes on acknowledging what is sent to it. HTTP/2 pings would tell, but stock servers
-// allow one in five minutes. So the balancer looks at the endpoints that have calls in flight: one
-// from which nothing has been read for a while, though calls wait for it, is asked something that
-// every server answers at once, and when nothing comes even then it is stalled.
+// A frozen instance (SIGSTOP, a stalled virtual machine, a deadlock) closes nothing, and its kernel
+// goes on acknowledging what is sent to it. HTTP/2 pings would show this, but stock servers allow
+// one ping in five minutes.
 //
-// Silence alone proves nothing, since calls may be slow, and so the question is an ordinary RPC on
-// the connection that is silent. Whatever comes proves life, also UNIMPLEMENTED, and the bytes of
-// anything else.
+// So the balancer looks at the endpoints that have calls in flight. If nothing was read from one
+// for a while although calls wait there, it is probed: it gets a call that every server answers at
+// once. If nothing comes even then, it is stalled.
+//
+// Silence alone proves nothing, because calls may be slow. That is why the probe is an ordinary RPC
+// on the silent connection. Any bytes from the endpoint prove that it lives, even UNIMPLEMENTED or
+// bytes of another call.
 const (
 	// lookEvery is how often the balancer looks while there are calls in flight.
 	lookEvery = 500 * time.Millisecond
-	// stallAfter is how long a call must have waited, and nothing have come from the endpoint,
-	// before it is asked.
+	// stallAfter is how long the endpoint must have been silent, and a call have waited there,
+	// before the endpoint is probed.
 	stallAfter = time.Second
-	// probeTimeout is how long something must come from it then.
+	// probeTimeout is how long the endpoint may stay silent after a probe.
 	probeTimeout = time.Second
-	// probeEvery is the least time between two questions to an endpoint.
+	// probeEvery is the minimum time between two probes of an endpoint.
 	probeEvery = 2 * time.Second
 )
 
-// silence is what the balancer knows of an endpoint that says nothing. Its times are on the clock
-// of calls.
+// silence is what the balancer knows about a silent endpoint. Its times are on the clock of calls.
 type silence struct {
-	reads uint64 // of the endpoint, when it was looked at
-	since int64  // when these were seen first
-	// When the last probe began: calls that were picked before it are known to be slow and need no
-	// other.
-	probed  int64
-	end     context.CancelFunc // of the probe; nil: none is under way
-	stalled bool               // it is ejected for its silence
+	// reads is what endpoint.reads was when the balancer looked.
+	reads uint64
+	// since is when that value was first seen.
+	since int64
+	// probed is when the last probe began. Calls that were picked before it are known to be slow
+	// and need no other probe.
+	probed int64
+	// end ends the probe. Nil: no probe is under way.
+	end context.CancelFunc
+	// stalled is true while the endpoint is ejected because it is silent.
+	stalled bool
 }
 
-// watch has the balancer look after its endpoints from now on. It is on the way of a call.
+// watch makes the balancer look for silent endpoints from now on. Calls use it.
 //
 // Called on the call path; takes no lock of the balancer.
 func (b *balancer) watch() {
@@ -50,10 +55,12 @@ func (b *balancer) watch() {
 	}
 }
 
+// lookLater puts the next look on the agenda.
+//
 // Caller must hold b.mu.
 func (b *balancer) lookLater() { b.at(time.Now().Add(lookEvery), b.lookForSilence) }
 
-// lookForSilence goes over the endpoints, and goes on doing so while there are calls in flight.
+// lookForSilence looks at all endpoints. It repeats this while there are calls in flight.
 //
 // Caller must hold b.mu.
 func (b *balancer) lookForSilence() {
@@ -65,7 +72,7 @@ func (b *balancer) lookForSilence() {
 		}
 	}
 	if !busy {
-		// A call that came since then either sees that nobody looks, or is seen here.
+		// A new call either sees that nobody looks and calls watch, or anyInFlight sees the call.
 		b.looking.Store(false)
 		if !b.anyInFlight() || !b.looking.CompareAndSwap(false, true) {
 			return
@@ -74,6 +81,8 @@ func (b *balancer) lookForSilence() {
 	b.lookLater()
 }
 
+// anyInFlight reports whether a ready endpoint has calls in flight.
+//
 // Caller must hold b.mu.
 func (b *balancer) anyInFlight() bool {
 	for _, ep := range b.ready {
@@ -84,7 +93,7 @@ func (b *balancer) anyInFlight() bool {
 	return false
 }
 
-// lookForSilenceOf has an endpoint probed if that is due.
+// lookForSilenceOf probes an endpoint if that is due.
 //
 // Caller must hold b.mu.
 func (b *balancer) lookForSilenceOf(ep *endpoint, now int64) {
@@ -105,8 +114,9 @@ func (b *balancer) lookForSilenceOf(ep *endpoint, now int64) {
 	}
 }
 
-// probe asks on a connection, until there is an answer or endProbe is called. It is false when it
-// cannot: beyond the limit of concurrent calls the question would wait in grpc, and be no proof.
+// probe sends a health check on a connection. It ends when there is an answer or endProbe is
+// called. It returns false if it cannot send one. At the limit of concurrent calls, the probe would
+// wait inside grpc and prove nothing.
 //
 // Caller must hold b.mu.
 func (b *balancer) probe(ep *endpoint, c *conn) bool {
@@ -123,7 +133,7 @@ func (b *balancer) probe(ep *endpoint, c *conn) bool {
 	probed := s.probed
 	b.work.Go(func() {
 		defer end()
-		// What it says does not matter: that bytes came is counted where they are read.
+		// The answer does not matter. Its bytes are counted where they are read.
 		_ = on.Invoke(ctx, healthpb.Health_Check_FullMethodName, &healthpb.HealthCheckRequest{}, &healthpb.HealthCheckResponse{})
 		c.inFlight.Add(-1)
 		b.lock()
@@ -135,7 +145,7 @@ func (b *balancer) probe(ep *endpoint, c *conn) bool {
 	return true
 }
 
-// probeAny asks on any connection.
+// probeAny probes on any connection.
 //
 // Caller must hold b.mu.
 func (b *balancer) probeAny(ep *endpoint) bool {
@@ -143,7 +153,7 @@ func (b *balancer) probeAny(ep *endpoint) bool {
 	return ready != nil && len(*ready) > 0 && b.probe(ep, (*ready)[0])
 }
 
-// endProbe ends the question that is under way, if there is one.
+// endProbe ends the probe that is under way, if there is one.
 //
 // Caller must hold b.mu.
 func (ep *endpoint) endProbe() {
@@ -153,8 +163,8 @@ func (ep *endpoint) endProbe() {
 	}
 }
 
-// ejectIfSilent decides what the silence after a probe means. One that has ended without anything
-// having been read lost its connection, and is no proof.
+// ejectIfSilent ejects the endpoint if it stayed silent after a probe. A probe that ended although
+// nothing was read has lost its connection, and proves nothing.
 //
 // Caller must hold b.mu.
 func (b *balancer) ejectIfSilent(ep *endpoint, probed int64) {
@@ -169,9 +179,9 @@ func (b *balancer) ejectIfSilent(ep *endpoint, probed int64) {
 	b.stall(ep)
 }
 
-// stall ejects an endpoint that does not answer. The calls that wait for it and may be made again
-// are, elsewhere; the others go on waiting, since it may have begun to execute them. The probe
-// stays under way: its answer is what brings the endpoint back.
+// stall ejects an endpoint that does not answer. Calls that wait there and may be made again are
+// made again elsewhere. Other calls go on waiting, because the endpoint may have begun to execute
+// them. The probe stays under way. Its answer brings the endpoint back.
 //
 // Caller must hold b.mu.
 func (b *balancer) stall(ep *endpoint) {
@@ -186,9 +196,10 @@ func (b *balancer) stall(ep *endpoint) {
 // stalledText is the error of a stalled endpoint, for operators.
 const stalledText = "it does not answer, not even a health check on the same connection"
 
-// awaitLife readmits a stalled endpoint when something comes from it: the first time at once, else
-// after one ejection time less than an endpoint whose calls fail. Then it is asked anew, so that no
-// call finds out that it stalled again. asked is whether it has been.
+// awaitLife ends the ejection of a stalled endpoint when something comes from it. The first
+// ejection can end at once. Further ones last one ejection time less than those of an endpoint
+// whose calls fail. After such a time the endpoint is probed again first, so that no call finds out
+// that it is still stalled. asked reports whether that probe was sent.
 //
 // Caller must hold b.mu.
 func (b *balancer) awaitLife(ep *endpoint, asked bool) {
@@ -200,7 +211,7 @@ func (b *balancer) awaitLife(ep *endpoint, asked bool) {
 		}
 		alive := ep.reads.Load() != s.reads
 		if !alive {
-			ep.calls.giveUp() // what was picked while the picker was being replaced
+			ep.calls.giveUp() // these calls were picked while the picker was being replaced
 		}
 		out := time.Since(ejected)
 		switch {
@@ -212,14 +223,14 @@ func (b *balancer) awaitLife(ep *endpoint, asked bool) {
 		case s.end == nil && b.clock()-s.probed >= int64(probeEvery):
 			asked = b.probeAny(ep)
 		default:
-			// The question that is under way has no answer yet.
+			// The probe that is under way has no answer yet.
 			asked, s.reads = true, ep.reads.Load()
 		}
 		b.awaitLife(ep, asked)
 	})
 }
 
-// leastOut is how long a stalled endpoint stays ejected at least.
+// leastOut returns the minimum time for which a stalled endpoint stays ejected.
 //
 // Caller must hold b.mu.
 func (b *balancer) leastOut(ep *endpoint) time.Duration {

@@ -404,7 +404,7 @@ func TestWhatIsSaidOfStalledInstances(t *testing.T) {
 		wantError("stalled", stalledText)
 		other.failed(b.endpoints["a"], status.Error(codes.DeadlineExceeded, "too late"))
 		wantError("when a call ran into its deadline", stalledText)
-		lines := logs.FilterMessageSnippet("nothing has come from it though calls wait").All()
+		lines := logs.FilterMessageSnippet("it is silent while calls wait").All()
 		if len(lines) != 1 {
 			t.Fatalf("%d lines", len(lines))
 		}

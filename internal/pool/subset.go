@@ -10,34 +10,43 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool/balance"
 )
 
-// With thousands of instances and hundreds of gateways, connections from each to each are too many.
-// So a gateway may use a subset only: the endpoints that score highest for it (rendezvous hashing
-// of the gateway's identity with their addresses). Gateways need no word between them, each
-// instance is used by about as many gateways, and one that comes or goes changes at most one
-// member.
+// With thousands of instances and hundreds of gateways, connections from every gateway to every
+// instance are too many. So a gateway can use a subset: the endpoints that score highest in a hash
+// of the gateway's identity with their addresses (rendezvous hashing).
+//
+// Gateways need not talk to each other. Each instance is used by about the same number of gateways.
+// An endpoint that comes or goes changes at most one member.
 
 const (
-	// lackingAfter is how long a member must have been out of use for another one to be taken in
-	// besides.
+	// lackingAfter is how long a member must have been unusable before another endpoint joins the
+	// subset in addition.
 	lackingAfter = 5 * time.Second
-	// subsetBound is how many times larger than configured the subset may become by that.
+	// subsetBound is how many times larger than configured the subset may become in this way.
 	subsetBound = 2
 )
 
-// subset is which endpoints are used. It belongs to the balancer's mutex.
+// subset has the endpoints that are used. It belongs to the balancer's mutex.
 type subset struct {
-	identity uint64      // of the gateway
-	ranked   []*endpoint // all that are registered or held, highest score first; unless unsorted
-	joined   []*endpoint // that are to be ranked
-	left     bool        // some of ranked are to be taken out
-	members  []*endpoint // in use, in that order
-	round    uint64      // of choosing
-	stale    bool        // members are to be chosen anew
+	// identity is a hash of the gateway's key.
+	identity uint64
+	// ranked has the endpoints that are registered or held, highest score first. It is out of date
+	// until sort is called.
+	ranked []*endpoint
+	// joined has endpoints that sort must add to ranked.
+	joined []*endpoint
+	// left is true if sort must remove endpoints from ranked.
+	left bool
+	// members has the endpoints in use. Those with the highest score come first.
+	members []*endpoint
+	// round counts the choices.
+	round uint64
+	// stale is true if the members must be chosen again.
+	stale bool
 }
 
 func newSubset(s Settings) subset { return subset{identity: xxhash.Sum64String(s.SubsetKey)} }
 
-// admit takes in an endpoint that has got its first registration.
+// admit takes in an endpoint that has its first registration. It returns the connections to dial.
 //
 // Caller must hold b.mu.
 func (b *balancer) admit(ep *endpoint) (dial []*conn) {
@@ -49,7 +58,7 @@ func (b *balancer) admit(ep *endpoint) (dial []*conn) {
 	return nil
 }
 
-// rank has an endpoint take part in choosing.
+// rank makes an endpoint take part in the choice.
 //
 // Caller must hold b.mu.
 func (b *balancer) rank(ep *endpoint) {
@@ -62,7 +71,7 @@ func (b *balancer) rank(ep *endpoint) {
 	b.subset.stale = true
 }
 
-// unrank takes it out.
+// unrank removes an endpoint from the choice.
 //
 // Caller must hold b.mu.
 func (b *balancer) unrank(ep *endpoint) {
@@ -72,7 +81,7 @@ func (b *balancer) unrank(ep *endpoint) {
 	}
 }
 
-// sort brings ranked up to date, at the cost of a walk over it and of sorting what is new.
+// sort brings ranked up to date. The cost is one walk over it and sorting what is new.
 func (s *subset) sort() {
 	if s.left {
 		s.ranked = slices.DeleteFunc(s.ranked, func(ep *endpoint) bool { return !ep.ranked })
@@ -99,9 +108,9 @@ func higher(a, b *endpoint) int {
 	return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.addr, b.addr))
 }
 
-// choose brings the members up to date if something may have changed them. Members are the highest
-// ranked, as many as configured; for each of them that has been out of use for long there is one
-// more. Members that others take the place of stay until these are usable.
+// choose updates the members if something may have changed them. The members are the endpoints with
+// the highest scores, as many as configured. For each of them that has been unusable for too long,
+// there is one more. A former member stays until the one that replaces it is usable.
 //
 // Caller must hold b.mu.
 func (b *balancer) choose() {
@@ -159,8 +168,8 @@ func (b *balancer) choose() {
 	b.dialAll(dial)
 }
 
-// watchLacking looks after a member that is not usable: when it has not become so for long, it
-// counts as lacking.
+// watchLacking watches a member that is not usable. If it stays so for too long, it counts as
+// lacking.
 //
 // Caller must hold b.mu.
 func (b *balancer) watchLacking(ep *endpoint) {
@@ -179,6 +188,8 @@ func (b *balancer) watchLacking(ep *endpoint) {
 
 // SubsetSnapshot says how large a subset is.
 type SubsetSnapshot struct {
-	Known int `json:"known"`  // instances that are registered
-	InUse int `json:"in_use"` // of those, and of the held ones, how many this gateway uses
+	// Known is the number of registered instances.
+	Known int `json:"known"`
+	// InUse is the number of instances that this gateway uses. Held ones count as well.
+	InUse int `json:"in_use"`
 }

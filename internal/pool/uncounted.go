@@ -6,10 +6,10 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Uncounted gives conn, a channel or something that passes options on to one, for calls that are
-// the gateway's own, such as reading the schema. Operators do not see them among picks and
-// failures, and the balancer does not learn from them: neither latency nor failures count. They are
-// in flight like others.
+// Uncounted wraps conn for the gateway's own calls, such as reading the schema. conn is a channel,
+// or something that passes options on to one. Picks and failures, which operators see, do not
+// include these calls. The balancer does not learn from their latencies or failures. They do count
+// as calls in flight.
 func Uncounted(conn grpc.ClientConnInterface) grpc.ClientConnInterface { return uncountedConn{conn} }
 
 type uncountedConn struct{ conn grpc.ClientConnInterface }
@@ -25,7 +25,7 @@ func (c uncountedConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, met
 // uncounted is the option that marks such a call.
 type uncounted struct{ grpc.EmptyCallOption }
 
-// isUncounted tells whether the option is among opts.
+// isUncounted reports whether the option is among opts.
 func isUncounted(opts []grpc.CallOption) bool {
 	for _, o := range opts {
 		if _, ok := o.(uncounted); ok {

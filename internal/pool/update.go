@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
-// onFeed takes a list of endpoints from the feed: at once, or together with those that follow
-// within applyEvery.
+// onFeed takes a list of endpoints from the feed. It applies the list at once, or together with
+// others that follow within applyEvery.
 func (b *balancer) onFeed(s discovery.State) {
 	b.lock()
 	defer b.publishAndUnlock()
@@ -27,8 +27,7 @@ func (b *balancer) onFeed(s discovery.State) {
 	b.apply()
 }
 
-// apply makes the balancer what the pending list says. Only what changed costs more than a
-// comparison.
+// apply makes the endpoints match the pending list. An unchanged entry costs only a comparison.
 //
 // Caller must hold b.mu.
 func (b *balancer) apply() {
@@ -64,8 +63,8 @@ func (b *balancer) apply() {
 			b.update(*before, *after)
 		}
 	})
-	// Registrations go last, so that an instance that registered anew under another ID is never
-	// without one.
+	// Registrations are removed last. So an instance that registers again under another ID is never
+	// without a registration.
 	for _, e := range gone {
 		if ep := b.unregister(e); ep != nil {
 			lost = append(lost, ep)
@@ -80,15 +79,15 @@ func (b *balancer) apply() {
 	b.dialAll(dial)
 }
 
-// dialAll dials connections of endpoints that are new.
+// dialAll dials connections to new endpoints.
 //
 // Caller must hold b.mu.
 func (b *balancer) dialAll(dial []*conn) {
 	if len(dial) >= wire.ReserveFrom {
-		// Twice as much as needed, so that it is there in time when the next ones follow.
+		// This reserves twice as much as needed, so that there is room in time for the next dials.
 		b.work.Go(func() { wire.Reserve(2 * len(dial)) })
 	}
-	// Hundreds of gateways get the same list at the same time, sorted.
+	// Hundreds of gateways get the same sorted list at the same time, so the order must be random.
 	for i := len(dial) - 1; i > 0; i-- {
 		j := balance.Below(uint32(b.random()), i+1)
 		dial[i], dial[j] = dial[j], dial[i]
@@ -98,7 +97,7 @@ func (b *balancer) dialAll(dial []*conn) {
 	}
 }
 
-// register adds an entry of the registry. It returns the connections that are to be dialled.
+// register adds an entry of the registry. It returns the connections to dial.
 //
 // Caller must hold b.mu.
 func (b *balancer) register(e discovery.Endpoint, what *changes) (dial []*conn) {
@@ -130,8 +129,8 @@ func (b *balancer) register(e discovery.Endpoint, what *changes) (dial []*conn) 
 	return dial
 }
 
-// use takes an endpoint into use that is new, or was being drained: then its connection is used
-// again if it is still up.
+// use takes an endpoint into use that is new or was draining. A draining endpoint keeps its
+// connection if that is still up.
 //
 // Caller must hold b.mu.
 func (b *balancer) use(ep *endpoint) {
@@ -147,7 +146,7 @@ func (b *balancer) use(ep *endpoint) {
 	}
 }
 
-// fill gives an endpoint the connections that it should have.
+// fill gives an endpoint as many connections as configured. It returns those to dial.
 //
 // Caller must hold b.mu.
 func (b *balancer) fill(ep *endpoint) (dial []*conn) {
@@ -174,7 +173,7 @@ func (b *balancer) unregister(e discovery.Endpoint) (lost *endpoint) {
 	return ep
 }
 
-// update takes over what has changed in an entry of the same address.
+// update applies a change to an entry that keeps its address.
 //
 // Caller must hold b.mu.
 func (b *balancer) update(before, after discovery.Endpoint) {
@@ -204,8 +203,8 @@ func (b *balancer) weigh(ep *endpoint) {
 	}
 }
 
-// byID is the list sorted by ID, with one entry per ID: the last one. Lists come sorted; those of a
-// source that breaks this promise are copied.
+// byID returns the list sorted by ID, with one entry for each ID. The last entry wins. Lists come
+// sorted. A list from a source that breaks this rule is copied and sorted.
 func byID(list []discovery.Endpoint) []discovery.Endpoint {
 	for i := 1; i < len(list); i++ {
 		if list[i-1].ID >= list[i].ID {
@@ -229,8 +228,8 @@ func sorted(list []discovery.Endpoint) []discovery.Endpoint {
 	return kept
 }
 
-// diff walks two lists sorted by ID and visits each ID once: before is nil for a new one, after for
-// one that is gone.
+// diff walks two lists sorted by ID and visits each ID once. before is nil for a new ID. after is
+// nil for an ID that is gone.
 func diff(old, now []discovery.Endpoint, visit func(before, after *discovery.Endpoint)) {
 	for len(old) > 0 || len(now) > 0 {
 		switch {
