@@ -2,21 +2,22 @@ package balance
 
 import "time"
 
-// Ejection takes time, and never takes more than a part of the endpoints. Meanwhile one that fails
-// at once looks attractive, since it never has calls in flight. So p2c avoids endpoints whose last
-// call failed, and prefers any that answers. Where none answers, calls go as if all did. One
-// answer, even to a call that was in flight, and all is forgotten.
+// Ejection takes time, and it never takes out all endpoints. Meanwhile an endpoint that fails at
+// once looks attractive, because it never has calls in flight. So p2c avoids endpoints whose last
+// call failed, and prefers any endpoint that answers. If none answers, it avoids none. One answer,
+// even to a call that was already in flight, ends the avoidance.
 
 const (
-	// avoidFirst is for how long an endpoint is avoided after a failure. Each further one in a row
-	// doubles it, up to avoidMax.
+	// avoidFirst is how long an endpoint is avoided after a failure. Each further failure in a row
+	// doubles the time, up to avoidMax.
 	avoidFirst = 100 * time.Millisecond
 	avoidMax   = 3 * time.Second
-	// trialTime is how long the call that tries an avoided endpoint has for it.
+	// trialTime is how long the call that tries an avoided endpoint may take before another one may
+	// try it.
 	trialTime = time.Second
 )
 
-// avoidFor is how long an endpoint is avoided after as many failures in a row.
+// avoidFor returns how long an endpoint is avoided after this many failures in a row.
 func avoidFor(streak int32) time.Duration {
 	if streak > 10 {
 		return avoidMax
@@ -24,7 +25,7 @@ func avoidFor(streak int32) time.Duration {
 	return min(avoidFirst<<max(0, streak-1), avoidMax)
 }
 
-// Fail notes that a call failed at the endpoint. It returns how many have failed in a row.
+// Fail notes that a call failed at the endpoint. It returns the number of failures in a row.
 func (ep *Endpoint) Fail(now int64) (inARow int) {
 	n := ep.streak.Add(1)
 	ep.avoided.Store(now + int64(avoidFor(n)))
@@ -45,9 +46,9 @@ func (ep *Endpoint) Answer(now int64) {
 // EndStreak makes the next failure the first one in a row.
 func (ep *Endpoint) EndStreak() { ep.streak.Store(0) }
 
-// trial tells whether a call is to try an endpoint that has been avoided long enough. One call at a
-// time is, and rather one that is safe, which can be made again elsewhere: others have to wait
-// twice as long.
+// trial reports whether this call should try an endpoint that has been avoided long enough. Only
+// one call at a time does. A safe call is preferred, because it can be made again elsewhere. Other
+// calls must wait twice as long.
 func (ep *Endpoint) trial(now int64, safe bool) bool {
 	until := ep.avoided.Load()
 	if until == 0 || now < until {

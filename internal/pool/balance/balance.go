@@ -1,9 +1,11 @@
-// Package balance has the policies by which a call gets an instance: power of two choices, round
-// robin and hashing, with weights, slow start, latencies, and the avoidance of instances that fail.
-// It is a leaf: it knows neither connections nor grpc. A policy chooses; whether the instance still
-// takes the call is for the caller to see.
+// Package balance has the policies that choose an instance for a call: power of two choices, round
+// robin and hashing. They support weights, slow start and latencies, and they avoid instances that
+// fail.
 //
-// Everything here is for the path of calls. Nothing takes a lock, and a choice allocates nothing.
+// The package is a leaf. It knows neither connections nor grpc. A policy only chooses. The caller
+// checks whether the instance still takes the call.
+//
+// Everything here is on the path of calls. Nothing takes a lock, and a choice allocates nothing.
 package balance
 
 import (
@@ -11,43 +13,44 @@ import (
 	"time"
 )
 
-// Endpoint is what policies know of an instance. Calls write it.
+// Endpoint is what policies know about an instance. Calls update it.
 type Endpoint struct {
-	// Seed is the instance's part in hashing.
+	// Seed is the hash of the instance. Hashing mixes it with the key of a call.
 	Seed uint64
-	// Capacity tells whether the instance takes one more call.
+	// Capacity reports whether the instance takes one more call.
 	Capacity Capacity
-	// InFlight is the number of calls that it has.
+	// InFlight is the number of calls in flight at the instance.
 	InFlight atomic.Int64
-	// Latency is that of its unary calls.
+	// Latency is the latency of the instance's unary calls.
 	Latency Latency
 
-	// avoided is until when p2c gives it no calls. 0: it answers.
+	// avoided is the time until which p2c gives the instance no calls. 0: the instance answers.
 	avoided atomic.Int64
-	// answered is when a call ended there with an answer.
+	// answered is when a call last ended there with an answer.
 	answered atomic.Int64
 	// streak counts the calls in a row that failed.
 	streak atomic.Int32
 }
 
-// Capacity tells whether an instance takes one more call.
+// Capacity reports whether an instance takes one more call.
 type Capacity interface{ HasRoom() bool }
 
-// Call is what a policy knows of a call. Times are nanoseconds on a clock that all endpoints share.
+// Call is what a policy knows about a call. Times are nanoseconds on a clock that all endpoints
+// share.
 type Call struct {
 	Now int64
-	// Key is where the call goes by hash, if HasKey is true.
+	// Key is the key for hashing, if HasKey is true.
 	Key    uint64
 	HasKey bool
 	// Safe is true if the call may be made again elsewhere.
 	Safe bool
-	// Tried are the endpoints at which earlier attempts of the call failed, the last of them at
-	// Since.
+	// Tried has the endpoints at which earlier attempts of the call failed.
 	Tried []*Endpoint
+	// Since is when the last of these attempts began.
 	Since int64
 }
 
-// TriedAt tells whether an earlier attempt went to the endpoint.
+// TriedAt reports whether an earlier attempt went to the endpoint.
 func (c *Call) TriedAt(ep *Endpoint) bool {
 	for _, t := range c.Tried {
 		if t == ep {
@@ -59,35 +62,35 @@ func (c *Call) TriedAt(ep *Endpoint) bool {
 
 // Policy chooses an endpoint of a Set.
 type Policy interface {
-	// Choose returns its index.
+	// Choose returns the index of the endpoint.
 	Choose(c Call) int
 }
 
-// Set is what a policy chooses from. It is never changed: a new policy replaces the old one.
+// Set is what a policy chooses from. It never changes. A new policy replaces the old one.
 type Set struct {
-	// Endpoints has at least one.
+	// Endpoints has at least one endpoint.
 	Endpoints []*Endpoint
-	// Weights are theirs, in the same order and positive. Nil: all are equal.
+	// Weights are the positive weights of Endpoints, in the same order. Nil: all are equal.
 	Weights []uint32
-	// Random is a source of random numbers, safe for concurrent use.
+	// Random is a source of random numbers. It is safe for concurrent use.
 	Random func() uint64
 }
 
-// Probes is how many endpoints that are not fit for a call are looked at before one of them gets it
-// nevertheless.
+// Probes is the maximum number of unfit endpoints that are looked at for a call. After that an
+// unfit one gets the call.
 const Probes = 16
 
 const (
-	// SlowStart is how long an endpoint that was not in use takes to get its full share: caches are
-	// cold, and just-in-time compilers have not run.
+	// SlowStart is how long an endpoint takes to reach its full share after it was not in use. Its
+	// caches are cold at first, and just-in-time compilers have not run.
 	SlowStart = 10 * time.Second
-	// FullWarmth is the factor of the weight of an endpoint that is warm.
+	// FullWarmth is the factor for the weight of a warm endpoint.
 	FullWarmth = 100
-	// firstWarmth is the factor that a cold endpoint starts with.
+	// firstWarmth is the factor for the weight of an endpoint that begins its slow start.
 	firstWarmth = 10
 )
 
-// Warmth is the factor of the weight of an endpoint that has been in use for so long.
+// Warmth returns the factor for the weight of an endpoint, given the time that it has been in use.
 func Warmth(used time.Duration) uint32 {
 	part := min(1, float64(used)/float64(SlowStart))
 	return firstWarmth + uint32(part*(FullWarmth-firstWarmth))

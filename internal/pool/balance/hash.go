@@ -5,18 +5,20 @@ import (
 	"math/bits"
 )
 
-// Hash sends equal keys to the same endpoint. It is rendezvous hashing: each endpoint scores for a
-// key, and the highest score wins. So an endpoint that comes or goes moves no keys but its own, and
-// all gateways agree without talking to each other. A choice looks at every endpoint, which is two
-// or three nanoseconds each. Calls without a key go by P2C.
+// Hash sends equal keys to the same endpoint by rendezvous hashing. Each endpoint has a score for a
+// key, and the highest score wins. So an endpoint that comes or goes moves no keys except its own.
+// All gateways agree without talking to each other.
+//
+// A choice looks at every endpoint, which takes two or three nanoseconds each. Calls without a key
+// go by P2C.
 type Hash struct {
 	*P2C
 
-	// seeds are those of the endpoints, in their order.
+	// seeds are the seeds of the endpoints, in the same order.
 	seeds []uint64
 }
 
-// NewHash returns the policy. It is done with room when it returns.
+// NewHash returns the policy. The policy does not use room after NewHash has returned.
 func NewHash(s Set, room *Room) *Hash {
 	h := &Hash{P2C: NewP2C(s, room), seeds: make([]uint64, len(s.Endpoints))}
 	for i, ep := range s.Endpoints {
@@ -37,8 +39,8 @@ func (h *Hash) Choose(c Call) int {
 	return first
 }
 
-// best gives the endpoints with the two highest scores for a key; the same one twice when there is
-// no other.
+// best returns the endpoints with the two highest scores for a key. If there is only one, it
+// returns it twice.
 func (h *Hash) best(key uint64) (first, second int) {
 	if h.Weights != nil {
 		return h.heaviest(key)
@@ -57,9 +59,9 @@ func (h *Hash) best(key uint64) (first, second int) {
 	return first, second
 }
 
-// heaviest is best for weights that differ. A score is then -w/ln(u), with the hash u as a number
-// between 0 and 1. That makes each endpoint win with a chance in proportion to its weight. Since
-// -ln(u) >= 1-u, a score is at most w/(1-u), which spares most of them the logarithm.
+// heaviest is best for weights that differ. The score is -w/ln(u), where u is the hash as a number
+// between 0 and 1. So each endpoint wins with a chance in proportion to its weight. Since -ln(u) >=
+// 1-u, a score is at most w/(1-u). This saves the logarithm for most endpoints.
 func (h *Hash) heaviest(key uint64) (first, second int) {
 	top, next := math.Inf(-1), math.Inf(-1)
 	for i, seed := range h.seeds {
@@ -81,8 +83,8 @@ func (h *Hash) heaviest(key uint64) (first, second int) {
 	return first, second
 }
 
-// Mix makes every bit of the result depend on every bit of x: multiply, and fold the high half into
-// the low one, twice.
+// Mix makes every bit of the result depend on every bit of x. It multiplies and folds the high half
+// into the low half, twice.
 func Mix(x uint64) uint64 {
 	for _, odd := range [...]uint64{0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93} {
 		hi, lo := bits.Mul64(x^odd>>32, odd)

@@ -6,42 +6,43 @@ import (
 )
 
 const (
-	// latencyEvery is how often the estimate takes in what was measured. What happens within it is
-	// one observation: calls that end together were held up together, by the scheduler or by a
-	// garbage collection, and say no more than one of them.
+	// latencyEvery is how often the estimate takes in what was measured. All calls within this time
+	// are one observation. Calls that end together were held up together, by the scheduler or a
+	// garbage collection. They say no more than one call does.
 	latencyEvery = 100 * time.Millisecond
-	// latencyMean and latencyDeviation are how many observations the mean and the mean deviation
-	// look back on, as in TCP's estimate of the round trip (RFC 6298).
+	// latencyMean and latencyDeviation are the numbers of observations that the mean and the mean
+	// deviation look back on, as in TCP's estimate of the round trip (RFC 6298).
 	latencyMean, latencyDeviation = 8, 4
-	// latencyStale is how long an endpoint that was found slow stays so without a call. Then it is
-	// tried again, and can show that it has recovered.
+	// latencyStale is how long a slow endpoint counts as slow without a call. Then it is tried
+	// again, and can show that it has recovered.
 	latencyStale = 5 * time.Second
-	// latencyForgotten is how long the estimate of one that is not slow is good for comparing
-	// others with it.
+	// latencyForgotten is how long the estimate of an endpoint that is not slow can be compared
+	// with others.
 	latencyForgotten = time.Minute
-	// slowFactor and slowBy say when an endpoint counts as slow beside another: its mean latency is
-	// more than slowFactor times the other's, more than slowBy longer, and longer by more than what
-	// both deviate from their means. Else in-flight calls alone decide.
+	// slowFactor and slowBy say when an endpoint counts as slow compared with another one. Its mean
+	// latency must be more than slowFactor times the other's and more than slowBy longer. The
+	// difference must also exceed the sum of both mean deviations. Otherwise only the calls in
+	// flight decide.
 	slowFactor = 2
 	slowBy     = int64(time.Millisecond)
 )
 
-// Latency estimates how long unary calls take, in nanoseconds, and how far they are from that. The
-// zero value knows nothing.
+// Latency estimates the mean latency of unary calls and their mean deviation from it, in
+// nanoseconds. The zero value knows nothing.
 type Latency struct {
 	mean      atomic.Int64
 	deviation atomic.Int64
-	// stamp is when they were made. 0: never.
+	// stamp is when the estimates were made. 0: never.
 	stamp atomic.Int64
 
-	// What was measured since.
+	// sum and count are of the calls measured since.
 	sum, count atomic.Int64
 }
 
-// Mean is the mean of what was observed. 0: nothing was.
+// Mean returns the estimated mean. 0: no call was observed.
 func (l *Latency) Mean() time.Duration { return time.Duration(l.mean.Load()) }
 
-// Observe adds a call that ended at now. Those that race with a new estimate may be counted in the
+// Observe adds a call that ended at now. A call that races with a new estimate may count in the
 // next one.
 func (l *Latency) Observe(now, took int64) {
 	l.sum.Add(took)
@@ -64,8 +65,8 @@ func (l *Latency) Observe(now, took int64) {
 		off = -off
 	}
 	if stale {
-		// What was before says only whether this is a surprise: an endpoint that was slow and still
-		// is needs no second proof, one that was not does.
+		// The old mean says only whether this is a surprise. An endpoint that was slow and still is
+		// needs no second proof. One that was not slow does.
 		mean, deviation = sample, min(2*off, sample)
 	} else {
 		mean += (sample - mean) / latencyMean
@@ -75,7 +76,7 @@ func (l *Latency) Observe(now, took int64) {
 	l.deviation.Store(deviation)
 }
 
-// slowerThan tells whether calls take significantly longer than those of another.
+// slowerThan reports whether calls take significantly longer than those of another endpoint.
 func (l *Latency) slowerThan(other *Latency, now int64) bool {
 	t, beside := l.mean.Load(), other.mean.Load()
 	if beside == 0 || t <= slowFactor*beside || t-beside <= slowBy {

@@ -8,7 +8,7 @@ type P2C struct {
 	table aliasTable
 }
 
-// NewP2C returns the policy. It is done with room when it returns.
+// NewP2C returns the policy. The policy does not use room after NewP2C has returned.
 func NewP2C(s Set, room *Room) *P2C {
 	p := &P2C{Set: s}
 	if s.Weights != nil {
@@ -26,15 +26,15 @@ func (p *P2C) Choose(c Call) int {
 	if p.better(b, a, redrawn, c.Now) {
 		a, b = b, a
 	}
-	// b is a better way out than a's neighbour if a has no connection any more, or no room.
+	// If a has no room, or no connection any more, b is a better choice than a's neighbour.
 	if !p.Endpoints[a].Capacity.HasRoom() {
 		return b
 	}
 	return a
 }
 
-// draw gives two endpoints, not the same one twice unless that is unlikely to matter, and whether
-// the second one had to be drawn again for that.
+// draw returns two endpoints. They differ unless the weights make that unlikely. redrawn reports
+// whether the second one was drawn again because it was the same as the first.
 func (p *P2C) draw() (a, b int, redrawn bool) {
 	n := len(p.Endpoints)
 	if n == 1 {
@@ -58,18 +58,21 @@ func (p *P2C) draw() (a, b int, redrawn bool) {
 	return a, b, true
 }
 
-// redrawnMargin is how many calls, of the lighter endpoint, the first one drawn must have in flight
-// beyond twice the other's to lose the call to one that was drawn again.
+// redrawnMargin makes it harder for an endpoint that was drawn again to get the call. The first one
+// must have more than twice the other's calls in flight, and this many more, counted in calls of
+// the lighter endpoint.
 const redrawnMargin = 2
 
-// better tells whether b is the better choice than a, which was drawn first and has the call when
-// they are equal: then calls go by weight alone.
+// better reports whether b is a better choice than a. The endpoint a was drawn first. It gets the
+// call if the two are equal, so that calls go by weight alone.
 //
-// So that they go by weight at every load, an endpoint counts as so many that are equal as its
-// weight says, and each of these is compared with each of the other's: the two gain from each other
-// as much as they lose. That holds as long as both were drawn by weight; when b was drawn again
-// since it was a, the heavier endpoint is a more often than the lighter one, and would lose more
-// than it gains if a single call were enough.
+// Calls must go by weight at every load. So an endpoint of weight w counts as w equal endpoints,
+// and each of these is compared with each of the other's. Then the two endpoints gain from each
+// other as much as they lose.
+//
+// This holds only if both were drawn by weight. If b was drawn again because it was the same as a,
+// then a is the heavier endpoint more often than the lighter one. If a single call were enough to
+// lose, the heavier endpoint would lose more than it gains.
 func (p *P2C) better(b, a int, redrawn bool, now int64) bool {
 	if a == b {
 		return false
@@ -81,15 +84,15 @@ func (p *P2C) better(b, a int, redrawn bool, now int64) bool {
 		wa, wb = uint64(p.Weights[a]), uint64(p.Weights[b])
 	}
 	if ea.Latency.slowerThan(&eb.Latency, now) || eb.Latency.slowerThan(&ea.Latency, now) {
-		// What the call would wait for: those before it and itself.
+		// The load is what the call would wait for: the calls before it and itself.
 		ta, tb := float64(ea.Latency.mean.Load()), float64(eb.Latency.mean.Load())
 		return float64((lb+1)*wa)*tb < float64((la+1)*wb)*ta
 	}
 	if la == 0 {
 		return false
 	}
-	// The heavier one's calls, spread over so many endpoints of the other's weight, are one more at
-	// some of them than at others.
+	// The heavier one's calls are spread over several endpoints of the other's weight. Some of
+	// these have one call more than the others, so the quotient is rounded at random.
 	switch {
 	case wa < wb:
 		lb = (lb*wa + p.Random()%wb) / wb
@@ -103,13 +106,13 @@ func (p *P2C) better(b, a int, redrawn bool, now int64) bool {
 }
 
 // chooseAvoidingFailures is used when a drawn endpoint has just failed, or when the call is a
-// retry. It takes an endpoint that answers. But now and then a call is a trial of one that may do
-// so again. If none answers, it chooses as always.
+// retry. It chooses an endpoint that answers. From time to time a call tries one that may answer
+// again. If no endpoint answers, it chooses as usual.
 func (p *P2C) chooseAvoidingFailures(a, b int, redrawn bool, c *Call) int {
 	answering := func(ep *Endpoint) bool { return ep.avoided.Load() == 0 && !c.TriedAt(ep) }
 	if len(c.Tried) > 0 {
-		// When several fail at once, some of them are not known yet. One that has answered since is
-		// safer.
+		// If several endpoints fail at once, some of these failures are not known yet. An endpoint
+		// that has answered since the last attempt is safer.
 		proven := func(ep *Endpoint) bool { return answering(ep) && ep.answered.Load() >= c.Since }
 		if i := p.choose(a, b, redrawn, c.Now, proven); i >= 0 {
 			return i
@@ -127,8 +130,8 @@ func (p *P2C) chooseAvoidingFailures(a, b int, redrawn bool, c *Call) int {
 	return p.lighter(a, b, redrawn, c.Now)
 }
 
-// choose chooses among endpoints that are good: the lighter of two that were drawn, or the next one
-// to them; -1: there is none near.
+// choose chooses among the endpoints that are good. It prefers the lighter of the two that were
+// drawn, and then the next good one after b. It returns -1 if no good one is near.
 func (p *P2C) choose(a, b int, redrawn bool, now int64, good func(*Endpoint) bool) int {
 	switch goodA, goodB := good(p.Endpoints[a]), good(p.Endpoints[b]); {
 	case goodA && goodB:
@@ -147,7 +150,7 @@ func (p *P2C) choose(a, b int, redrawn bool, now int64, good func(*Endpoint) boo
 	return -1
 }
 
-// lighter is the better one of the two.
+// lighter returns the better one of the two.
 func (p *P2C) lighter(a, b int, redrawn bool, now int64) int {
 	if p.better(b, a, redrawn, now) {
 		return b

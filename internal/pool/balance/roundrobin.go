@@ -6,8 +6,8 @@ import (
 )
 
 // RoundRobin gives calls to the endpoints in turn. With weights, each round goes over all
-// endpoints, and one whose weight is less than the largest is passed over in as many rounds as its
-// weight demands, evenly spread.
+// endpoints. An endpoint with less than the largest weight is passed over in some rounds, as its
+// weight demands. These rounds are evenly spread.
 type RoundRobin struct {
 	Set
 
@@ -15,8 +15,8 @@ type RoundRobin struct {
 	largest uint64
 }
 
-// NewRoundRobin returns the policy. The turn is kept over policies, so that a new one does not
-// start at the first endpoint again.
+// NewRoundRobin returns the policy. The turn is kept from policy to policy, so that a new one does
+// not start at the first endpoint again.
 func NewRoundRobin(s Set, turn *atomic.Uint64) *RoundRobin {
 	r := &RoundRobin{Set: s, turn: turn}
 	if s.Weights != nil {
@@ -37,9 +37,9 @@ func (r *RoundRobin) Choose(Call) int {
 	}
 }
 
-// due tells whether the endpoint takes its turn in a round. Its weight is credited in each round,
-// and a turn costs the largest weight. Half a turn more of credit for each next endpoint spreads
-// the turns over the rounds.
+// due reports whether the endpoint takes its turn in a round. Each round credits its weight, and a
+// turn costs the largest weight. Each next endpoint starts with half a turn more of credit. That
+// spreads the turns over the rounds.
 func (r *RoundRobin) due(i, round uint64) bool {
 	w := uint64(r.Weights[i])
 	credit := (round%r.largest)*w + i*r.largest/2

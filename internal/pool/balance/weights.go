@@ -5,30 +5,30 @@ import (
 	"slices"
 )
 
-// WeightCount knows how many active endpoints have each weight, so that the usual case, all equal,
-// costs nothing. Weight 0 is that of endpoints whose weight is not known; it counts as the mean of
+// WeightCount counts the active endpoints of each weight. So the usual case, in which all weights
+// are equal, costs nothing. Weight 0 means that the weight is not known. It counts as the mean of
 // the others.
 type WeightCount map[uint32]int
 
 // Add counts an endpoint.
 func (w WeightCount) Add(weight uint32) { w[weight]++ }
 
-// Remove takes it out.
+// Remove undoes Add.
 func (w WeightCount) Remove(weight uint32) {
 	if w[weight]--; w[weight] <= 0 {
 		delete(w, weight)
 	}
 }
 
-// Uniform is true if all endpoints have the same share.
+// Uniform reports whether all endpoints have the same share.
 func (w WeightCount) Uniform() bool {
 	if _, some := w[0]; some {
-		return len(w) <= 2 // the unknown ones have the mean of the others, which are all equal
+		return len(w) <= 2 // unknown weights count as the mean of the others, which are all equal
 	}
 	return len(w) <= 1
 }
 
-// mean is the weight of endpoints whose weight is not known.
+// mean returns the weight of endpoints whose weight is not known.
 func (w WeightCount) mean() uint32 {
 	var sum, n uint64
 	for weight, count := range w {
@@ -43,11 +43,12 @@ func (w WeightCount) mean() uint32 {
 	return uint32(max(1, (sum+n/2)/n))
 }
 
-// largestWeight bounds weights as policies use them. Larger ones are scaled down, with the others.
+// largestWeight is the largest weight that policies use. If a weight is larger, all weights are
+// scaled down.
 const largestWeight = 1 << 16
 
-// Effective turns the weights of endpoints into those that a Set takes, in place: unknown ones are
-// the mean, and all are small enough to be multiplied by a warmth.
+// Effective turns the weights of endpoints into the weights of a Set, in place. Unknown ones become
+// the mean. All become small enough to be multiplied by a warmth.
 func (w WeightCount) Effective(weights []uint32) []uint32 {
 	mean := w.mean()
 	var largest uint32
@@ -68,26 +69,29 @@ func (w WeightCount) Effective(weights []uint32) []uint32 {
 type aliasTable []aliasSlot
 
 type aliasSlot struct {
-	keep  uint32 // the slot's own index is drawn when the random number is below this
-	other uint32 // else this one
+	// keep is the limit below which a random number draws the slot's own index.
+	keep uint32
+	// other is drawn by all other random numbers.
+	other uint32
 }
 
-// Room is what making a policy needs for a while. It is used again, since thousands of instances
-// that come one after the other mean many policies.
+// Room is memory that is needed while a policy is made. It is used again, because thousands of
+// instances that come one after the other mean many policies.
 type Room struct {
 	left  []uint64
 	order []uint32
 }
 
-// newAliasTable makes a table for weights, all of them positive.
+// newAliasTable makes a table for weights. All of them must be positive.
 func newAliasTable(weights []uint32, room *Room) aliasTable {
 	n := len(weights)
 	var sum uint64
 	for _, w := range weights {
 		sum += uint64(w)
 	}
-	// A slot holds sum units; an index brings its weight times n. Those with less are filled up by
-	// those with more: the former are stacked from the beginning of order, the latter from its end.
+	// A slot holds sum units, and an index brings its weight times n. Indexes with more than a slot
+	// holds fill up the slots of those with less. The small ones are stacked from the beginning of
+	// order, the large ones from its end.
 	table := make(aliasTable, n)
 	left, order := slices.Grow(room.left[:0], n)[:n], slices.Grow(room.order[:0], n)[:n]
 	room.left, room.order = left, order
@@ -120,14 +124,14 @@ func newAliasTable(weights []uint32, room *Room) aliasTable {
 	return table
 }
 
-// share is part/whole as a fraction of 2^32.
+// share returns part/whole as a fraction of 2^32.
 func share(part, whole uint64) uint32 {
 	hi, lo := bits.Mul64(part, 1<<32)
 	q, _ := bits.Div64(hi, lo, whole)
 	return uint32(min(q, 1<<32-1))
 }
 
-// draw gives the index for a random number.
+// draw returns the index for a random number.
 func (t aliasTable) draw(random uint64) int {
 	i := Below(uint32(random>>32), len(t))
 	if slot := t[i]; uint32(random) >= slot.keep {

@@ -5,25 +5,29 @@ import (
 	"sync/atomic"
 )
 
-// streamLimit learns how many concurrent streams the instance allows on a connection. grpc-go keeps
-// that to itself: it makes streams beyond the limit wait, silently. The limit is in the SETTINGS
-// frame that a server must send first (RFC 9113, section 3.4). Later changes are rare and not
+// streamLimit learns how many concurrent streams the instance allows on a connection. Grpc-go does
+// not tell: it silently makes streams beyond the limit wait. The limit is in the SETTINGS frame
+// that a server must send first (RFC 9113, section 3.4). Later changes are rare and are not
 // followed.
 type streamLimit struct {
-	// limit is where to put it. 0: not known, or none.
+	// limit is where the limit is stored. 0: there is none, or it is not known.
 	limit *atomic.Uint32
-	// head is the beginning of the first frame while it is not complete. It belongs to the reading
+	// head is the beginning of the first frame until it is complete. It belongs to the reading
 	// goroutine.
 	head []byte
 	done bool
 }
 
 const (
-	frameHeader      = 9 // length (24 bits), type, flags, stream
-	frameSettings    = 0x4
-	settingSize      = 6 // identifier (16 bits), value (32 bits)
-	settingStreams   = 0x3
-	settingsLengthOK = 1 << 10 // more settings than there are identifiers: not what it seems
+	// frameHeader is the size of length (24 bits), type, flags and stream, in bytes.
+	frameHeader   = 9
+	frameSettings = 0x4
+	// settingSize is the size of identifier (16 bits) and value (32 bits), in bytes.
+	settingSize    = 6
+	settingStreams = 0x3
+	// settingsLengthOK is the maximum length that is read, in bytes. A longer frame has more
+	// settings than there are identifiers, so it is not a real SETTINGS frame.
+	settingsLengthOK = 1 << 10
 )
 
 // read looks at bytes that came from the instance.
@@ -53,7 +57,7 @@ func (l *streamLimit) read(p []byte) {
 
 func (l *streamLimit) finish() { l.head, l.done = nil, true }
 
-// goAwayTooManyPings is the end of the GOAWAY frame with which servers answer keepalive pings that
-// they do not allow (gRPC's proposal A8): the code ENHANCE_YOUR_CALM and the reason. The server
-// closes the connection after it, so it is the last thing that is read.
+// goAwayTooManyPings is the end of the GOAWAY frame that a server sends when it gets more keepalive
+// pings than it allows (gRPC's proposal A8). It has the code ENHANCE_YOUR_CALM and the reason. The
+// server then closes the connection, so this is the last thing that is read.
 var goAwayTooManyPings = []byte("\x00\x00\x00\x0btoo_many_pings")

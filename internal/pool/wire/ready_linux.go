@@ -9,14 +9,15 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// readyWire offers grpc to wait for data without a buffer (its optional ReadOnReady), as it does by
-// itself for a bare *net.TCPConn: an idle connection then costs no read buffer of 32 KiB.
+// readyWire lets grpc wait for data without a buffer, by the optional method ReadOnReady. So an
+// idle connection does not cost a read buffer of 32 KiB. Grpc does this by itself only for a bare
+// *net.TCPConn.
 type readyWire struct {
 	*wire
 
 	fd syscall.RawConn
-	// The rest belongs to the one goroutine that reads. These are fields so that a read allocates
-	// nothing.
+	// The fields below belong to the one goroutine that reads. They are fields so that a read
+	// allocates nothing.
 	pool mem.BufferPool
 	size int
 	buf  *[]byte
@@ -25,7 +26,7 @@ type readyWire struct {
 	read func(fd uintptr) bool
 }
 
-// withReadyReads is for plaintext TCP; under TLS the bytes of the socket are not those of the
+// withReadyReads is for plaintext TCP. Under TLS the bytes of the socket are not those of the
 // connection.
 func withReadyReads(w *wire) net.Conn {
 	tcp, ok := w.Conn.(*net.TCPConn)
@@ -41,7 +42,7 @@ func withReadyReads(w *wire) net.Conn {
 	return r
 }
 
-// ReadOnReady waits for data, then takes a buffer of the given size from the pool and reads into
+// ReadOnReady waits for data. Then it takes a buffer of the given size from the pool and reads into
 // it.
 func (r *readyWire) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
 	r.pool, r.size, r.buf, r.n, r.err = pool, size, nil, 0, nil
@@ -64,7 +65,7 @@ func (r *readyWire) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, er
 	return buf, n, nil
 }
 
-// tryRead reads what is there; false has the caller wait until there is something.
+// tryRead reads what is there. It returns false to make the caller wait until there is something.
 func (r *readyWire) tryRead(fd uintptr) bool {
 	r.buf = r.pool.Get(r.size)
 	for {

@@ -4,5 +4,5 @@ package wire
 
 import "net"
 
-// withReadyReads has nothing to offer here; grpc reads through a buffer of its own.
+// withReadyReads returns w: here grpc reads through its own buffer.
 func withReadyReads(w *wire) net.Conn { return w }

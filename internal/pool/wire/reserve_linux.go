@@ -5,18 +5,20 @@ import "syscall"
 // ReserveFrom is the number of dials at once from which Reserve is worth its cost.
 const ReserveFrom = 32
 
-// Reserve makes the process's table of open files large enough for n more, before they are needed.
-// Linux doubles a table that is full, and makes every thread that opens a file then wait until all
-// processors have taken notice, some ten milliseconds. Go does not know that socket(2) can wait, so
-// the goroutines that are queued on such a thread wait as well, dials and calls alike. Go knows it
-// of this system call.
+// Reserve makes the process's table of open files large enough for n more files, before they are
+// needed.
+//
+// Linux doubles the table when it is full. Then every thread that opens a file waits until all
+// processors have noticed, which takes about ten milliseconds. Go does not know that socket(2) can
+// wait. So goroutines that are queued on such a thread wait as well, both dials and calls. Go does
+// know that the system call used here can wait.
 func Reserve(n int) {
 	null, err := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return
 	}
-	// The number of a new file is the lowest that is free, about as many as there are. One with a
-	// number larger by n needs a table for it.
+	// The number of a new file is the lowest free one, which is about the number of open files. A
+	// file with a number larger by n makes the kernel enlarge the table.
 	fd, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(null), syscall.F_DUPFD_CLOEXEC, uintptr(null+n))
 	if errno == 0 {
 		_ = syscall.Close(int(fd))

@@ -1,6 +1,6 @@
-// Package wire is what the pool knows about sockets: how connections are dialled and at which pace,
-// what the first frames of an instance say, which connections of an instance are open, and how to
-// cut them. It is a leaf: it knows neither endpoints nor calls.
+// Package wire has what the pool knows about sockets. It dials connections and paces the dials. It
+// reads what the first frames of an instance say. It knows which connections of an instance are
+// open and can cut them. The package is a leaf: it knows neither endpoints nor calls.
 package wire
 
 import (
@@ -15,27 +15,27 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// NewDialer makes connections on which the system itself finds out when an idle peer is gone. Its
-// probes start after 30 s. Under traffic that is TCP_USER_TIMEOUT's job, which grpc sets to the
-// keepalive timeout where the system has it.
+// NewDialer returns a dialer whose connections find out by themselves when an idle peer is gone.
+// The system probes after 30 s. Under traffic TCP_USER_TIMEOUT does this. Grpc sets it to the
+// keepalive timeout, where the system has it.
 //
-// The dialer must not get a local address, not even the zero one that DialTCP takes: a socket that
-// is bound before it connects takes a port from all destinations, and the search for one takes the
-// kernel a millisecond when there are thousands.
+// The dialer must not get a local address, not even the zero one that DialTCP takes. A socket that
+// is bound before it connects takes a port away from all destinations. When there are thousands,
+// the kernel needs a millisecond to find a port.
 func NewDialer() *net.Dialer {
 	return &net.Dialer{
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3},
 	}
 }
 
-// Owner is whose connection it is. Its methods are called by the goroutine that reads.
+// Owner owns connections. Its methods are called by the goroutine that reads.
 type Owner interface {
 	// Wires is the set that open connections belong to.
 	Wires() *Set
 	// Reads counts how often something came from the instance.
 	Reads() *atomic.Uint64
-	// StreamLimit takes the number of concurrent streams that the instance allows. 0: not known, or
-	// none.
+	// StreamLimit is where the maximum number of concurrent streams is stored. 0: the instance sets
+	// no limit, or the limit is not known.
 	StreamLimit() *atomic.Uint32
 	// TooManyPings is called when the instance closes the connection because of keepalive pings.
 	TooManyPings()
@@ -46,22 +46,22 @@ type ownerKey struct{}
 // Attributes mark an address that is dialled for an owner.
 func Attributes(o Owner) *attributes.Attributes { return attributes.New(ownerKey{}, o) }
 
-// OwnerOf returns the owner of an address, nil if it has none.
+// OwnerOf returns the owner of an address. It returns nil if there is none.
 func OwnerOf(a *attributes.Attributes) Owner {
 	o, _ := a.Value(ownerKey{}).(Owner)
 	return o
 }
 
-// Credentials secure connections, and have each of them tell its owner what happens to it.
+// Credentials secure connections. They also make each connection tell its owner what happens to it.
 type Credentials struct {
 	credentials.TransportCredentials
 
-	// Name is what certificates are checked against. "": the authority. grpc itself knows only one
-	// of them.
+	// Name is the name that certificates are checked against. "": the authority. Grpc itself uses
+	// one name for both.
 	Name string
 }
 
-// ClientHandshake is called by grpc when a connection was dialled.
+// ClientHandshake is called by grpc after a dial.
 func (c Credentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	if c.Name != "" {
 		authority = c.Name
@@ -76,7 +76,7 @@ func (c Credentials) ClientHandshake(ctx context.Context, authority string, raw 
 	return secured, info, nil
 }
 
-// Clone keeps the name.
+// Clone returns a copy with the same name.
 func (c Credentials) Clone() credentials.TransportCredentials {
 	return Credentials{c.TransportCredentials.Clone(), c.Name}
 }
@@ -86,7 +86,7 @@ type wire struct {
 	// Conn is what grpc reads and writes, with or without TLS.
 	net.Conn
 
-	// raw is the TCP connection below it.
+	// raw is the TCP connection below Conn.
 	raw   net.Conn
 	owner Owner
 	reads *atomic.Uint64
@@ -106,7 +106,7 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// received takes note of bytes that came from the instance.
+// received notes bytes that came from the instance.
 func (w *wire) received(p []byte) {
 	if len(p) > 0 {
 		w.reads.Add(1)
@@ -145,8 +145,8 @@ func (s *Set) remove(w *wire) {
 	}
 }
 
-// Sever closes the TCP connections without grpc's knowledge, which ends every call on them. It does
-// not wait for the peer, which TLS's own goodbye could.
+// Sever closes the TCP connections without telling grpc. This ends every call on them. Unlike TLS's
+// own close, it does not wait for the peer.
 func (s *Set) Sever() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
