@@ -14,7 +14,7 @@ import (
 )
 
 func TestWholeCallEndsInTime(t *testing.T) {
-	// Says nothing, so that the connection is never READY.
+	// The listener sends nothing, so the connection is never READY.
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func TestWholeCallTellsTheInstanceItsDeadline(t *testing.T) {
 	}
 }
 
-// What ends a call is used again by others, and must not end them.
+// The context that ends a call is used again by other calls. It must not end them.
 func TestCallsDoNotEndOneAnother(t *testing.T) {
 	b := startBackend(t, "")
 	b.delay.Store(int64(time.Millisecond))
@@ -109,7 +109,7 @@ func TestCallsDoNotEndOneAnother(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				switch i % 3 {
 				case 0:
-					// So that it ends about when the answer comes.
+					// The deadline is about when the answer comes.
 					_ = call(ctx, time.Millisecond+time.Duration(i)*10*time.Microsecond)
 				case 1:
 					time.AfterFunc(time.Millisecond+time.Duration(i)*10*time.Microsecond, cancel)

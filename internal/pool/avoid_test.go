@@ -13,9 +13,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// tally is what became of calls.
+// tally counts the outcomes of calls.
 type tally struct {
-	attempts                 map[string]int // per endpoint
+	attempts                 map[string]int // by endpoint
 	safe, others             int
 	failedSafe, failedOthers int
 }
@@ -27,7 +27,7 @@ func (l *tally) all() (attempts int) {
 	return attempts
 }
 
-// at is how many attempts were made at some endpoints.
+// at returns the number of attempts that were made at some endpoints.
 func (l *tally) at(addrs ...string) (attempts int) {
 	for _, a := range addrs {
 		attempts += l.attempts[a]
@@ -35,9 +35,9 @@ func (l *tally) at(addrs ...string) (attempts int) {
 	return attempts
 }
 
-// mixedLoad makes calls at random moments for a while, at a mean rate a second. A part of them is
-// safe, and made again by the rules. They end as the endpoint has them end, which is told how many
-// calls it has: after 2 ms with an answer, or at once with an error.
+// mixedLoad makes calls at random moments for a while, at a mean rate per second. Some of them are
+// safe and are made again by the rules. A function decides how a call ends, given the number of
+// calls at the endpoint: with an answer after 2 ms, or with an error at once.
 func mixedLoad(b *balancer, g *fakeGRPC, rate, safe float64, during time.Duration, end func(addr string, inFlight int) error) *tally {
 	var (
 		mu   sync.Mutex
@@ -103,7 +103,7 @@ func mixedLoad(b *balancer, g *fakeGRPC, rate, safe float64, during time.Duratio
 	return sum
 }
 
-// four runs a test over four endpoints, none of which is ejected unless that is allowed.
+// four runs a test over four endpoints. None of them is ejected unless that is allowed.
 func four(t *testing.T, s Settings, test func(t *testing.T, b *balancer, g *fakeGRPC)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -124,7 +124,7 @@ func unavailableAt(bad ...string) func(string, int) error {
 
 var equalShares = map[string]uint32{"a": 1, "b": 1, "c": 1, "d": 1}
 
-// Three of four fail, and only two may be ejected; or none.
+// Three of four endpoints fail. Either two of them may be ejected, or none.
 func TestP2CAvoidsTheFailing(t *testing.T) {
 	for name, s := range map[string]Settings{"two ejected": {}, "none ejected": {EjectFailures: -1}} {
 		for kind, safe := range map[string]float64{"safe and others": 0.5, "others only": 0} {
@@ -132,7 +132,7 @@ func TestP2CAvoidsTheFailing(t *testing.T) {
 				four(t, s, func(t *testing.T, b *balancer, g *fakeGRPC) {
 					const rate = 200
 					mixedLoad(b, g, rate, safe, 5*time.Second, well)
-					// Nobody knows at first.
+					// At first the balancer does not know which ones fail.
 					first := mixedLoad(b, g, rate, safe, time.Second, unavailableAt("a", "b", "c"))
 					if first.failedOthers > 20 || first.failedSafe > 1 {
 						t.Errorf("in the first second %d safe and %d other calls failed", first.failedSafe, first.failedOthers)
@@ -150,7 +150,7 @@ func TestP2CAvoidsTheFailing(t *testing.T) {
 					}
 					recovery := 3 * 3 * time.Second
 					if s.EjectFailures >= 0 {
-						recovery = time.Minute // ejections grow to this
+						recovery = time.Minute // ejections grow that long
 					}
 					mixedLoad(b, g, rate, safe, recovery, well)
 					wantShares(t, mixedLoad(b, g, rate, safe, 10*time.Second, well).attempts, equalShares, 0.1)
@@ -165,7 +165,7 @@ func TestWhereAllFailNoneIsAvoided(t *testing.T) {
 		all := unavailableAt("a", "b", "c", "d")
 		mixedLoad(b, g, 200, 0.5, time.Second, all)
 		wantShares(t, mixedLoad(b, g, 200, 0.5, 20*time.Second, all).attempts, equalShares, 0.1)
-		// And the first one that answers is found.
+		// The first endpoint that answers again is found.
 		three := unavailableAt("a", "b", "c")
 		mixedLoad(b, g, 200, 0.5, time.Second, three)
 		if then := mixedLoad(b, g, 200, 0.5, 10*time.Second, three); then.failedSafe > 0 || then.attempts["d"]*100 < then.all()*95 {
@@ -174,8 +174,8 @@ func TestWhereAllFailNoneIsAvoided(t *testing.T) {
 	})
 }
 
-// A method that fails wherever it is called says nothing about endpoints; one that fails at one of
-// them costs that one its calls only while it has no other answer to show.
+// A method that fails everywhere says nothing about endpoints. If a method fails at one endpoint,
+// that endpoint loses its calls only until it answers another one.
 func TestAFailingMethod(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	method := func(at func(string) bool) func(string, int) error {
@@ -199,11 +199,11 @@ func TestAFailingMethod(t *testing.T) {
 	})
 }
 
-// Instances that turn calls away because they have too many are not brought down one after the
-// other by being avoided.
+// Instances that refuse calls because they have too many are avoided. This must not overload the
+// others one after the other.
 func TestAvoidingDoesNotOverloadTheRest(t *testing.T) {
 	four(t, Settings{EjectFailures: -1}, func(t *testing.T, b *balancer, g *fakeGRPC) {
-		const rate, room = 4000, 3 // 8 calls are in flight in the mean, there is room for 12
+		const rate, room = 4000, 3 // 8 calls are in flight on average, and there is room for 12
 		sum := mixedLoad(b, g, rate, 0, 10*time.Second, func(_ string, inFlight int) error {
 			if inFlight > room {
 				return status.Error(codes.Unavailable, "too many calls")

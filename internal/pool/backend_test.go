@@ -29,13 +29,16 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	// patience is how long tests wait for what must happen. It bounds a hang; no test asserts that
+	// patience is how long tests wait for what must happen. It limits a hang. No test asserts that
 	// something is faster.
 	patience = 10 * time.Second
 
-	methodEcho = "/test.Service/Echo" // sends each message back
-	methodHang = "/test.Service/Hang" // sends one message back, then neither reads nor ends
-	methodFail = "/test.Service/Fail" // UNAVAILABLE, from the server
+	// methodEcho sends each message back.
+	methodEcho = "/test.Service/Echo"
+	// methodHang sends one message back. Then it neither reads nor ends.
+	methodHang = "/test.Service/Hang"
+	// methodFail fails with UNAVAILABLE at the server.
+	methodFail = "/test.Service/Fail"
 )
 
 // backend is a real gRPC server on loopback that counts what reaches it.
@@ -45,15 +48,18 @@ type backend struct {
 	accepts atomic.Int64
 	calls   atomic.Int64
 	ended   atomic.Int64 // calls whose handler returned
-	probes  atomic.Int64 // calls of the health service, which it does not have; they are no others
-	delay   atomic.Int64 // nanoseconds that each message takes longer
+	// probes counts calls of the health service, which the backend does not have. They do not count
+	// elsewhere.
+	probes atomic.Int64
+	// delay is added to each message, in nanoseconds.
+	delay   atomic.Int64
 	fails   atomic.Pointer[failing]
 	headers sync.Map    // of the last call, by name
 	bounded atomic.Bool // the last call has a deadline
 	stopped chan struct{}
 }
 
-// startBackend listens on addr, or on a free port when that is empty.
+// startBackend listens on addr, or on a free port if addr is empty.
 func startBackend(t testing.TB, addr string, opts ...grpc.ServerOption) *backend {
 	t.Helper()
 	if addr == "" {
@@ -87,7 +93,7 @@ func (b *backend) kill() {
 	<-b.stopped
 }
 
-// header is one of the last call's.
+// header returns a header of the last call.
 func (b *backend) header(name string) string {
 	if v, ok := b.headers.Load(name); ok {
 		if values, ok := v.([]string); ok && len(values) > 0 {
@@ -199,7 +205,7 @@ func (m *manualFeed) publish(s discovery.State) {
 	}
 }
 
-// list publishes a synced list; each address is its ID, too.
+// list publishes a synced list. Each address is also its ID.
 func (m *manualFeed) list(addrs ...string) {
 	m.publish(synced(instances(addrs...)...))
 }
@@ -292,7 +298,8 @@ func endpointOf(cs grpc.ClientStream) string {
 	return s.Endpoint()
 }
 
-// hang starts a call that does not end by itself, and has reached the backend.
+// hang starts a call that does not end by itself. It returns after the call has reached the
+// backend.
 func hang(t testing.TB, c *Channel) grpc.ClientStream {
 	t.Helper()
 	cs, err := c.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, methodHang)
@@ -327,7 +334,7 @@ func endOf(t testing.TB, cs grpc.ClientStream) error {
 	}
 }
 
-// bare is a plain grpc connection with the same codec, to compare with.
+// bare returns a plain grpc connection with the same codec, for comparison.
 func bare(t testing.TB, addr string) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -354,10 +361,10 @@ func wantUnavailable(t *testing.T, err error, reason Reason, message string) {
 
 var bidi = &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
 
-// failing is a way to fail.
+// failing describes how a call fails.
 type failing struct {
 	code     codes.Code
-	messages int    // sent first
+	messages int    // that are sent first
 	pushback string // grpc-retry-pushback-ms
 }
 

@@ -13,8 +13,8 @@ import (
 	grpcbalancer "google.golang.org/grpc/balancer"
 )
 
-// load runs workers in virtual time, each making one unary call after the other for a while, and
-// counts where they go.
+// load runs workers in virtual time. Each makes one unary call after the other for a while. load
+// counts where the calls go.
 func load(b *balancer, g *fakeGRPC, workers int, during time.Duration, takes func(addr string) time.Duration) map[string]int {
 	var (
 		wg     sync.WaitGroup
@@ -67,7 +67,8 @@ func TestCallsAreSpreadByWeight(t *testing.T) {
 		name      string
 		weights   map[string]uint32 // as registered
 		effective map[string]uint32 // nil: as registered
-		// P2c only without concurrency: else it evens out calls in flight more than shares.
+		// P2c is tested only without concurrency. With it, p2c evens out calls in flight more than
+		// shares.
 		alone bool
 	}{
 		{"five equal", equal, nil, false},
@@ -113,14 +114,14 @@ func TestCallsAreSpreadByWeight(t *testing.T) {
 	}
 }
 
-// Weights hold from an idle gateway to one with a hundred calls in flight, however the times of
-// calls scatter.
+// Shares go by weight from an idle gateway to one with a hundred calls in flight, however the
+// durations of calls vary.
 func TestP2CKeepsToWeightsAtEveryLoad(t *testing.T) {
 	const mean = 5 * time.Millisecond
 	scatter := map[string]func(r *rand.Rand) float64{ // around 1
 		"all equal":   func(*rand.Rand) float64 { return 1 },
 		"exponential": func(r *rand.Rand) float64 { return r.ExpFloat64() },
-		// A Pareto distribution.
+		// This is a Pareto distribution.
 		"heavy tail": func(r *rand.Rand) float64 { return min(0.4*math.Pow(1-r.Float64(), -1/1.5), 20) },
 		"two methods": func(r *rand.Rand) float64 {
 			if r.IntN(20) == 0 {
@@ -140,7 +141,7 @@ func TestP2CKeepsToWeightsAtEveryLoad(t *testing.T) {
 					time.Sleep(time.Second)
 					var mu sync.Mutex
 					r := rand.New(rand.NewPCG(1, 1))
-					// Long enough for a few long calls not to matter.
+					// This is so long that a few long calls do not matter.
 					during := max(100*time.Second/time.Duration(workers), 8*time.Second)
 					counts := load(b, g, workers, during, func(string) time.Duration {
 						mu.Lock()

@@ -75,7 +75,7 @@ func TestPicksWhileConnecting(t *testing.T) {
 func TestDialsAreSpaced(t *testing.T) {
 	tests := []struct {
 		name     string
-		run      func(b *balancer, g *fakeGRPC) // ten seconds of it
+		run      func(b *balancer, g *fakeGRPC) // for ten seconds
 		min, max int                            // dials
 	}{
 		{"closed as soon as it is up", func(_ *balancer, g *fakeGRPC) {
@@ -154,7 +154,7 @@ func TestFreshRegistrationResetsBackoff(t *testing.T) {
 				b, g := startBalancer(t, Settings{})
 				b.list("a")
 				synctest.Wait()
-				g.sub("a").refuse() // and the fake stays in backoff for ever
+				g.sub("a").refuse() // the fake stays in backoff forever
 				time.Sleep(time.Minute)
 				b.onFeed(synced(tt.list...))
 				synctest.Wait()
@@ -171,7 +171,7 @@ func TestDrainTimes(t *testing.T) {
 		name  string
 		calls int
 		end   time.Duration // when the calls end; 0: never
-		gone  time.Duration // when the endpoint is given up
+		gone  time.Duration // when the endpoint is dropped
 	}{
 		{"no calls", 0, 0, drainLinger},
 		{"calls end within the linger", 2, 100 * time.Millisecond, drainLinger},
@@ -227,7 +227,7 @@ func TestDrainTimes(t *testing.T) {
 	}
 }
 
-// A removal that is taken back must leave no deadline behind.
+// After a removal that is taken back, its deadline must have no effect.
 func TestOldDrainDeadlineIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, g := startBalancer(t, Settings{})
@@ -296,7 +296,7 @@ func TestChurnIsAppliedTogether(t *testing.T) {
 		}
 		time.Sleep(applyEvery)
 		synctest.Wait()
-		// Each list that is applied may make two pickers: one for the endpoint that goes, one for
+		// Each applied list may make two pickers. One is for the endpoint that goes, and one for
 		// the connection that comes.
 		if n, limit := g.pickerCount()-before, 2*int(time.Second/applyEvery)+4; n > limit {
 			t.Errorf("%d pickers were made, want at most %d", n, limit)
@@ -362,7 +362,7 @@ func TestDialsAtATimeAreBounded(t *testing.T) {
 		if n := dialled(); n != wire.MaxDialing {
 			t.Fatalf("%d were dialled at once, want %d", n, wire.MaxDialing)
 		}
-		// One that succeeds and one that fails make room for two.
+		// One dial that succeeds and one that fails make room for two more.
 		g.mu.Lock()
 		var some []*fakeSub
 		for _, s := range g.subs {
@@ -377,7 +377,7 @@ func TestDialsAtATimeAreBounded(t *testing.T) {
 		if n := dialled(); n != wire.MaxDialing+2 {
 			t.Errorf("%d were dialled, want %d", n, wire.MaxDialing+2)
 		}
-		// Those that nobody answers do not hold up the rest for long.
+		// Dials that nobody answers do not hold up the rest for long.
 		time.Sleep(2*wire.DialingFor + time.Millisecond)
 		synctest.Wait()
 		if n := dialled(); n != len(addrs) {
@@ -449,7 +449,7 @@ func TestPickersAreMadeAsOftenAsTheyMayCost(t *testing.T) {
 	}
 }
 
-// What is listed before grpc has built the policy is dialled as soon as it has.
+// Endpoints that are listed before grpc has built the policy are dialled as soon as it has.
 func TestInstancesListedBeforeThePolicyIsBuilt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := Settings{}.withDefaults()

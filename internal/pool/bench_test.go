@@ -16,7 +16,7 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// BenchmarkCall compares calls through a channel with the same through a bare grpc.ClientConn.
+// BenchmarkCall compares a call through a channel with a call through a bare grpc.ClientConn.
 func BenchmarkCall(b *testing.B) {
 	server := startBackend(b, "")
 	f := &manualFeed{}
@@ -57,7 +57,7 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
-// benchBalancer is a balancer with n READY endpoints on a fake grpc.
+// benchBalancer returns a balancer with n READY endpoints on a fake grpc.
 func benchBalancer(b *testing.B, s Settings, n int, weight func(i int) uint32) (*balancer, *fakeGRPC, []discovery.Endpoint) {
 	b.Helper()
 	bal, g := startBalancer(b, s)
@@ -81,7 +81,7 @@ func benchBalancer(b *testing.B, s Settings, n int, weight func(i int) uint32) (
 func equal(int) uint32     { return 1 }
 func unequal(i int) uint32 { return uint32(i%10) + 1 }
 
-// BenchmarkPick is the policy's part of a call.
+// BenchmarkPick measures the policy's part of a call.
 func BenchmarkPick(b *testing.B) {
 	for _, policy := range []string{BalanceP2C, BalanceRoundRobin, BalanceHash} {
 		for name, weight := range map[string]func(int) uint32{"equal": equal, "weighted": unequal} {
@@ -107,8 +107,8 @@ func BenchmarkPick(b *testing.B) {
 	}
 }
 
-// BenchmarkChange is what one change costs, the new picker included: a list with one endpoint more
-// or less, and a connection that is lost and comes back.
+// BenchmarkChange measures the cost of one change, including the new picker. The changes are a list
+// with one endpoint more or less, and a connection that is lost and comes back.
 func BenchmarkChange(b *testing.B) {
 	for name, weight := range map[string]func(int) uint32{"equal": equal, "weighted": unequal} {
 		for _, n := range []int{100, 10_000} {
@@ -142,8 +142,8 @@ func BenchmarkChange(b *testing.B) {
 	}
 }
 
-// BenchmarkSubsetChange is what one change of a list costs where 50 of the known endpoints are
-// used.
+// BenchmarkSubsetChange measures the cost of one change of a list when 50 of the known endpoints
+// are used.
 func BenchmarkSubsetChange(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -168,8 +168,8 @@ func BenchmarkSubsetChange(b *testing.B) {
 	}
 }
 
-// BenchmarkLook is what it takes every half second to see whether an instance is silent, idle or
-// with a call at each.
+// BenchmarkLook measures the search for silent instances, which runs every half second. The
+// instances are idle or have a call each.
 func BenchmarkLook(b *testing.B) {
 	for _, calls := range []int64{0, 1} {
 		b.Run(fmt.Sprintf("%d/10000", calls), func(b *testing.B) {

@@ -91,7 +91,7 @@ func TestRefusedEverywhereNamesNoAddress(t *testing.T) {
 }
 
 func TestCallWaitsWhileConnecting(t *testing.T) {
-	// A listener that accepts and never speaks: the handshake hangs until the connect timeout.
+	// The listener accepts and sends nothing. So the handshake hangs until the connect timeout.
 	lis := silentListener(t)
 	f := &manualFeed{}
 	c := openChannel(t, Settings{ConnectTimeout: time.Minute}, f)
@@ -101,7 +101,7 @@ func TestCallWaitsWhileConnecting(t *testing.T) {
 	if _, err := echo(ctx, c); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("error is %v, want DEADLINE_EXCEEDED", err)
 	}
-	// Another instance comes up: a waiting call gets it.
+	// Another instance comes up, and a waiting call goes there.
 	result := make(chan error, 1)
 	go func() {
 		_, err := echo(t.Context(), c)
@@ -157,7 +157,7 @@ func TestKilledInstanceIsLeftForTheOther(t *testing.T) {
 
 func readyEndpoints(c *Channel) (n int) {
 	c.balancer.lock()
-	late := c.balancer.dirty // calls go by a picker that is a few milliseconds older
+	late := c.balancer.dirty // calls use a picker that is a few milliseconds older
 	c.balancer.publishAndUnlock()
 	if late {
 		return 0
@@ -298,7 +298,7 @@ func TestOnEndpointReadyTellsOfNewAndReplacedInstances(t *testing.T) {
 	}
 }
 
-// stateOf is the state of an endpoint, "" when there is none.
+// stateOf returns the state of an endpoint, or "" if there is no such endpoint.
 func stateOf(c *Channel, addr string) string {
 	for _, e := range c.Snapshot().Endpoints {
 		if e.Address == addr {

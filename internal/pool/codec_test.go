@@ -32,8 +32,8 @@ func TestRawAndProtoMessagesShareAChannel(t *testing.T) {
 	}
 }
 
-// With and without retries grpc frees what is sent: a buffer of which the sender keeps no reference
-// is used again.
+// With and without retries grpc frees what is sent. A buffer is used again if the sender keeps no
+// reference to it.
 func TestSentMessagesAreFreed(t *testing.T) {
 	b := startBackend(t, "")
 	f := &manualFeed{}
@@ -58,7 +58,7 @@ func TestSentMessagesAreFreed(t *testing.T) {
 	}
 }
 
-// countingPool knows how many of its buffers are out.
+// countingPool counts its buffers that are in use.
 type countingPool struct{ out atomic.Int64 }
 
 func (p *countingPool) Get(n int) *[]byte {

@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// silentListener accepts connections and says nothing on them.
+// silentListener accepts connections and sends nothing on them.
 func silentListener(t *testing.T) string {
 	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
@@ -56,7 +56,7 @@ func TestRemovedInstanceFinishesItsCalls(t *testing.T) {
 			t.Fatalf("a new call went to %s, which was removed", got)
 		}
 	}
-	// The old call goes on both ways, longer than the connection would linger without it.
+	// The old call goes on in both directions, longer than its connection would linger without it.
 	time.Sleep(drainLinger + 200*time.Millisecond)
 	for range 3 {
 		if err := cs.SendMsg(raw("still here")); err != nil {
@@ -115,7 +115,7 @@ func TestInstanceThatComesBackKeepsItsConnection(t *testing.T) {
 	c := openChannel(t, Settings{}, f)
 	f.list(a.addr, b.addr)
 	eventually(t, "both are ready", func() bool { return readyEndpoints(c) == 2 })
-	cs := hang(t, c) // holds one of them over the linger
+	cs := hang(t, c) // keeps one of them for longer than the linger
 	defer func() { _ = cs.CloseSend() }()
 	for range 3 {
 		f.list()
@@ -221,7 +221,7 @@ func TestRetireWithoutCallsClosesAfterLinger(t *testing.T) {
 	if len(f.subs) != 0 {
 		t.Error("it is still subscribed")
 	}
-	<-c.Retire() // again does no harm
+	<-c.Retire() // a second time does no harm
 }
 
 func TestShutdown(t *testing.T) {
@@ -257,7 +257,7 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
-// A changed upstream is handed over: the new channel connects while the old one serves, then the
+// A changed upstream is handed over. The new channel connects while the old one serves. Then the
 // old one drains.
 func TestHandOverLosesNoCall(t *testing.T) {
 	b := startBackend(t, "")

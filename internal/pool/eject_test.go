@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool/balance"
 )
 
-// call makes a call in virtual time that ends in a way that depends on where it went.
+// call makes a call in virtual time. How it ends depends on where it went.
 func call(t *testing.T, b *balancer, g *fakeGRPC, takes time.Duration, end func(addr string) error) string {
 	t.Helper()
 	l := &lease{Context: context.Background(), channel: &Channel{balancer: b}, unary: true}
@@ -144,7 +144,7 @@ func TestEjectedEndpointsComeBackLaterEachTime(t *testing.T) {
 	})
 }
 
-// When all others are lost, ejected endpoints are better than none.
+// Ejected endpoints come back when all others are lost. They are better than none.
 func TestEjectedEndpointsStepIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, g := startBalancer(t, Settings{Balance: BalanceRoundRobin})
@@ -190,7 +190,7 @@ func TestEjectedEndpointThatIsRemoved(t *testing.T) {
 		both("when it is back")
 		time.Sleep(time.Minute)
 		both("after the time of its ejection")
-		if !isEjected(b, "a") { // it can be ejected anew
+		if !isEjected(b, "a") { // it can be ejected again
 			for range 20 {
 				call(t, b, g, time.Millisecond, failsAt(codes.Unavailable, "a"))
 			}
@@ -240,7 +240,7 @@ func TestSlowStart(t *testing.T) {
 				if got := share(); got < 0.22 || got > 0.28 {
 					t.Errorf("in the end it got %.3f of the calls, want a quarter", got)
 				}
-				// A connection that is merely renewed is not cold.
+				// An endpoint that only renews its connection is not cold.
 				g.sub("new").become(connectivity.Idle, nil)
 				time.Sleep(100 * time.Millisecond)
 				if got := share(); got < 0.22 || got > 0.28 {

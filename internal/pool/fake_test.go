@@ -17,7 +17,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
-// newRandom is a source of random numbers with a fixed seed, safe for concurrent use.
+// newRandom returns a source of random numbers with a fixed seed. It is safe for concurrent use.
 func newRandom(seed uint64) func() uint64 {
 	var mu sync.Mutex
 	r := rand.New(rand.NewPCG(seed, seed))
@@ -28,22 +28,22 @@ func newRandom(seed uint64) func() uint64 {
 	}
 }
 
-// fakeGRPC stands in for the grpc.ClientConn under a balancer: SubConns that dial nothing and
-// change their state when told to.
+// fakeGRPC replaces the grpc.ClientConn under a balancer. Its SubConns dial nothing and change
+// their state when they are told to.
 type fakeGRPC struct {
 	grpcbalancer.ClientConn
 
 	mu      sync.Mutex
-	subs    map[string]*fakeSub // the live one per address
-	made    map[string]int      // SubConns made per address
-	dials   map[string][]time.Time
-	watches map[string][]*fakeWatch // of the health, per address
-	probes  map[string]int          // questions whether it is alive, per address
-	frozen  map[string]bool         // those that do not answer
+	subs    map[string]*fakeSub     // the live SubConn of each address
+	made    map[string]int          // the number of SubConns made for each address
+	dials   map[string][]time.Time  // the dials to each address
+	watches map[string][]*fakeWatch // the health watches of each address
+	probes  map[string]int          // the number of probes of each address
+	frozen  map[string]bool         // the addresses that do not answer
 	pickers int
 	state   grpcbalancer.State
 	open    bool          // dials succeed
-	takes   time.Duration // so long
+	takes   time.Duration // how long a dial takes
 }
 
 type fakeSub struct {
@@ -81,7 +81,7 @@ func (g *fakeGRPC) UpdateState(s grpcbalancer.State) {
 	g.pickers++
 }
 
-// Connect is called with the balancer locked, so events come from elsewhere, as in grpc.
+// Connect is called with the balancer locked. So events come from another goroutine, as in grpc.
 func (s *fakeSub) Connect() {
 	s.grpc.mu.Lock()
 	defer s.grpc.mu.Unlock()
@@ -112,7 +112,7 @@ func (s *fakeSub) become(state connectivity.State, err error) {
 	s.listen(grpcbalancer.SubConnState{ConnectivityState: state, ConnectionError: err})
 }
 
-// lose breaks the connection if there is one.
+// lose breaks the connection, if there is one.
 func (s *fakeSub) lose() {
 	s.grpc.mu.Lock()
 	up := s.state == connectivity.Ready
@@ -126,7 +126,7 @@ func (s *fakeSub) lose() {
 	}
 }
 
-// refuse is a failed dial.
+// refuse makes the dial fail.
 func (s *fakeSub) refuse() { s.become(connectivity.TransientFailure, errors.New("refused")) }
 
 func (g *fakeGRPC) sub(addr string) *fakeSub {
@@ -147,7 +147,7 @@ func (g *fakeGRPC) pickerCount() int {
 	return g.pickers
 }
 
-// pick has a call picked by the present picker.
+// pick makes the present picker choose for a call.
 func (g *fakeGRPC) pick(ctx context.Context) (addr string, done func(grpcbalancer.DoneInfo), err error) {
 	g.mu.Lock()
 	picker := g.state.Picker

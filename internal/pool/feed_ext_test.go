@@ -24,8 +24,8 @@ func (f fixed) Watch(ctx context.Context, publish func(discovery.State)) {
 	<-ctx.Done()
 }
 
-// A channel that is opened on a feed that knows its list, as on a config reload, must not say that
-// it knows nothing.
+// On a config reload a channel is opened on a feed that already knows its list. The channel must
+// not say that it knows nothing.
 func TestOpenKnowsWhatTheFeedKnows(t *testing.T) {
 	tests := map[string]struct {
 		state discovery.State

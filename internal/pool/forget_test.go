@@ -8,8 +8,8 @@ import (
 	"weak"
 )
 
-// TestForgottenEndpointsFreeTheirMemory: not when their drain_timeout would have been, which may be
-// minutes later.
+// Forgotten endpoints free their memory at once. They do not wait for the end of their
+// drain_timeout, which may be minutes later.
 func TestForgottenEndpointsFreeTheirMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, g := startBalancer(t, Settings{DrainTimeout: time.Hour})

@@ -15,8 +15,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit"
 )
 
-// frozenPair is a channel over two real instances, the first of which is behind a proxy that can
-// hold every byte.
+// frozenPair returns a channel to two real instances. A proxy in front of the first one can hold
+// back every byte.
 func frozenPair(t *testing.T) (c *Channel, frozen, good *backend, proxy *testkit.Proxy) {
 	t.Helper()
 	frozen, good = startBackend(t, ""), startBackend(t, "")
@@ -46,7 +46,7 @@ func TestCallsAtFrozenInstance(t *testing.T) {
 	time.Sleep(50 * time.Millisecond)
 	proxy.BlackHole()
 	executed := frozen.calls.Load() + good.calls.Load()
-	c.budget.spent.Store(1 << 20) // what has failed elsewhere must not matter
+	c.budget.spent.Store(1 << 20) // the budget must not matter
 
 	var wg sync.WaitGroup
 	const each = 10
@@ -99,8 +99,8 @@ func TestCallsAtFrozenInstance(t *testing.T) {
 
 	proxy.Heal()
 	eventually(t, "it is back", func() bool { return readyEndpoints(c) == 2 })
-	// Every unsafe call was executed at most once; of the safe ones some twice, as their attempts
-	// were found in the pipe.
+	// Every unsafe call was executed at most once. Some safe ones were executed twice, because the
+	// instance found their attempts in the pipe.
 	if n := frozen.calls.Load() + good.calls.Load() - executed; n > 3*each+int64(c.Snapshot().Retries) {
 		t.Errorf("%d executions of %d calls and %d retries", n, 3*each, c.Snapshot().Retries)
 	}
@@ -152,7 +152,7 @@ func TestSlowCallsAreNotMadeAgain(t *testing.T) {
 	}
 }
 
-// The error of an attempt that was given up is only seen when no other one can follow.
+// The error of an attempt that was given up is seen only if no other attempt can follow.
 func TestErrorOfGivenUpAttempt(t *testing.T) {
 	l := &lease{Context: context.Background(), channel: &Channel{}}
 	l.endpoint.Store(&endpoint{addr: "10.0.0.1:1"})
@@ -167,8 +167,8 @@ func TestErrorOfGivenUpAttempt(t *testing.T) {
 	}
 }
 
-// An attempt that can be ended alone has the same errors as others, also when its context is over
-// before its error is looked at.
+// An attempt that can be ended alone has the same errors as others. This is true even if its
+// context ends before its error is read.
 func TestErrorsOfAttemptsThatOthersMayFollow(t *testing.T) {
 	calls := map[string]func(ctx context.Context, c *Channel) error{
 		"Invoke": func(ctx context.Context, c *Channel) error {

@@ -28,8 +28,8 @@ func TestConnectionsPerInstance(t *testing.T) {
 	}
 }
 
-// With 20 streams a connection and four connections, 80 calls run at the same time; grpc alone
-// would let 60 of them wait.
+// With four connections and 20 streams on each, 80 calls run at the same time. Grpc alone would
+// make 60 of them wait.
 func TestMoreConnectionsWhereStreamsWouldQueue(t *testing.T) {
 	b := startBackend(t, "", grpc.MaxConcurrentStreams(20))
 	f := &manualFeed{}
@@ -64,7 +64,7 @@ func TestNoMoreConnectionsWithoutNeed(t *testing.T) {
 	}
 }
 
-// claim picks n calls that do not end, and says how many had to wait.
+// claim picks n calls that do not end. It returns how many had to wait.
 func claim(t *testing.T, g *fakeGRPC, n int) (waiting int) {
 	t.Helper()
 	for range n {
@@ -88,7 +88,7 @@ func TestFullConnections(t *testing.T) {
 			}
 		}
 		g.mu.Lock()
-		g.open = false // further connections stay under way
+		g.open = false // further connections do not come up
 		g.mu.Unlock()
 		return b, g
 	}
@@ -215,8 +215,8 @@ func TestFullConnections(t *testing.T) {
 	})
 }
 
-// A connection that is being added is dropped when its instance vanishes from the registry. The
-// next one must not be forgotten.
+// A connection that is being added is dropped when its instance vanishes from the registry. After
+// that another connection must be added.
 func TestMoreConnectionsAfterOneWasDropped(t *testing.T) {
 	for name, lose := range map[string]func(*balancer){
 		"the registration flaps": func(b *balancer) { b.list("b"); b.list("a", "b") },
@@ -229,7 +229,7 @@ func TestMoreConnectionsAfterOneWasDropped(t *testing.T) {
 				b.list("a", "b")
 				time.Sleep(time.Minute)
 				g.mu.Lock()
-				g.open = false // what is added stays under way
+				g.open = false // the added connection does not come up
 				g.mu.Unlock()
 				ep := b.endpoints["a"]
 				ep.conns[0].limit.Store(10)
@@ -254,7 +254,7 @@ func TestMoreConnectionsAfterOneWasDropped(t *testing.T) {
 	}
 }
 
-// Of two connections, of which one is down, the one that is up stays.
+// If one of two connections is down, the one that is up stays.
 func TestAddedConnectionIsNotKeptForOneThatIsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, g := startBalancer(t, Settings{})

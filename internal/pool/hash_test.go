@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool/balance"
 )
 
-// homes says where each of n keys goes.
+// homes returns where each of n keys goes.
 func homes(t *testing.T, g *fakeGRPC, n int) []string {
 	t.Helper()
 	addrs := make([]string, n)

@@ -19,8 +19,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// fakeWatch is a Watch stream of a fakeSub. It gives the answers that it is told to, each a status
-// of the health protocol or an error that ends it.
+// fakeWatch is a Watch stream of a fakeSub. It gives the answers that it is told to. Each is a
+// status of the health protocol, or an error that ends the stream.
 type fakeWatch struct {
 	grpc.ClientStream
 
@@ -90,7 +90,7 @@ func (w *fakeWatch) RecvMsg(m any) error {
 	}
 }
 
-// answer has the last watch of an address answer.
+// answer makes the last watch of an address answer.
 func (g *fakeGRPC) answer(addr string, a any) {
 	synctest.Wait()
 	g.mu.Lock()
@@ -106,7 +106,7 @@ func (g *fakeGRPC) watched(addr string) int {
 	return len(g.watches[addr])
 }
 
-// picked are the endpoints that 64 calls go to.
+// picked returns the endpoints that 64 calls go to.
 func (g *fakeGRPC) picked(t *testing.T) (addrs []string) {
 	t.Helper()
 	for range 64 {
@@ -128,7 +128,7 @@ const (
 	notServing = healthpb.HealthCheckResponse_NOT_SERVING
 )
 
-// Of two instances b is healthy, and a answers this and that.
+// There are two instances. b is healthy, and a gives the answers of the case.
 func TestHealthCheck(t *testing.T) {
 	broken := status.Error(codes.Unavailable, "stream idle timeout")
 	type answers []any // in order; a duration is a pause
@@ -224,8 +224,8 @@ func TestWithoutHealthyInstancesCallsFailAtOnce(t *testing.T) {
 	})
 }
 
-// Each connection is asked for itself, and a new one anew. What is asked on an old one is over with
-// it: a server that stops gracefully waits for that.
+// Each connection has its own watch, and a new connection gets a new one. The watch of an old
+// connection ends with it, because a server that stops gracefully waits for that.
 func TestHealthWatchLivesWithItsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, g := startBalancer(t, Settings{HealthCheck: true})
@@ -316,8 +316,8 @@ func healthyBackend(t *testing.T) (*backend, *health.Server) {
 	return b, hs
 }
 
-// On real connections, with grpc-go's health server: calls in flight are not cut, and a graceful
-// stop does not wait for the watch.
+// This test uses real connections and grpc-go's health server. Calls in flight are not cut, and a
+// graceful stop does not wait for the watch.
 func TestHealthOfRealServers(t *testing.T) {
 	a, healthOfA := healthyBackend(t)
 	b, _ := healthyBackend(t)

@@ -16,7 +16,7 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// listHeld is a list of a registry that is not always believed.
+// listHeld publishes a list of a registry with a hold time.
 func (b *balancer) listHeld(addrs ...string) { b.onFeed(holding60(addrs...)) }
 
 func holding60(addrs ...string) discovery.State {
@@ -25,7 +25,7 @@ func holding60(addrs ...string) discovery.State {
 	return s
 }
 
-// states are the endpoints by address, as "a READY, b held".
+// states returns the endpoints by address, as "a READY, b held".
 func (b *balancer) states() string {
 	var all []string
 	for _, e := range b.snapshot().Endpoints {
@@ -34,7 +34,7 @@ func (b *balancer) states() string {
 	return strings.Join(all, ", ")
 }
 
-// hosts are n addresses.
+// hosts returns n addresses.
 func hosts(n int) []string {
 	addrs := make([]string, n)
 	for i := range addrs {
@@ -43,7 +43,7 @@ func hosts(n int) []string {
 	return addrs
 }
 
-// inState says how many endpoints are in each state.
+// inState returns how many endpoints are in each state.
 func (b *balancer) inState(state string) (n int) {
 	for _, e := range b.snapshot().Endpoints {
 		if string(e.State) == state {
@@ -111,7 +111,7 @@ func TestMassLoss(t *testing.T) {
 	}
 }
 
-// What happens to ten instances of which eight have vanished, when this and that follows.
+// Eight of ten instances have vanished. Each case says what follows, and what becomes of them.
 func TestHeldInstances(t *testing.T) {
 	all := hosts(10)
 	trouble := func(s discovery.State) discovery.State { s.Err = errors.New("no leader"); return s }
@@ -151,7 +151,7 @@ func TestHeldInstances(t *testing.T) {
 		}, 6},
 		{"three are registered again", func(b *balancer, _ *fakeGRPC) { b.listHeld(all[:5]...) }, 5},
 		{"all are registered again", func(b *balancer, _ *fakeGRPC) { b.listHeld(all...) }, 0},
-		{"vanished again later: held anew", func(b *balancer, _ *fakeGRPC) {
+		{"vanished again later: held again", func(b *balancer, _ *fakeGRPC) {
 			time.Sleep(50 * time.Second)
 			b.listHeld(all...)
 			time.Sleep(time.Second)
@@ -247,8 +247,8 @@ func TestCallsGoToHeldInstancesUntilTheyClose(t *testing.T) {
 	})
 }
 
-// A call in flight when the hold is over finishes like one of any other removed instance, and then
-// nothing is left to call.
+// A call that is in flight when the hold ends finishes, like one at any other removed instance.
+// Then no instance is left for calls.
 func TestReleasedInstancesDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, g := startBalancer(t, Settings{})
@@ -307,8 +307,8 @@ func TestLogTellsOfHeldInstances(t *testing.T) {
 	})
 }
 
-// On real connections: the registry forgets everything, and callers notice nothing; then an
-// instance says goodbye and is gone at once.
+// This test uses real connections. The registry forgets everything, and callers notice nothing.
+// Then an instance closes its connection with GOAWAY, and is gone at once.
 func TestWipedRegistry(t *testing.T) {
 	a, b := startBackend(t, ""), startBackend(t, "")
 	f := &manualFeed{}
@@ -341,8 +341,7 @@ func TestHoldingWithoutASubsetRemembersNothing(t *testing.T) {
 		for range 5 {
 			b.listHeld(hosts(8)...)
 			time.Sleep(time.Second)
-			// The first that go are drained, and held when it turns out that they were the first of
-			// many.
+			// The first ones that go are drained. They are held when it turns out that many follow.
 			for n := 7; n >= 3; n-- {
 				b.listHeld(hosts(n)...)
 				time.Sleep(time.Second)

@@ -14,8 +14,7 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// Whatever the registry and the network do, in whatever order, the balancer's books agree with its
-// endpoints.
+// The balancer's counts agree with its endpoints, no matter what the registry and the network do.
 func TestInvariants(t *testing.T) {
 	for seed := range uint64(40) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -93,7 +92,7 @@ func someEndpoints(r *rand.Rand) []discovery.Endpoint {
 	return list
 }
 
-// next moves a SubConn to a state that may follow its present one.
+// next moves a SubConn to a state that may follow its present state.
 func (s *fakeSub) next(r *rand.Rand) {
 	s.grpc.mu.Lock()
 	state := s.state
@@ -108,7 +107,7 @@ func (s *fakeSub) next(r *rand.Rand) {
 	}
 }
 
-// answerSome has the last watch of some address answer, if it waits for that.
+// answerSome makes the last watch of a random address answer, if it waits for that.
 func (g *fakeGRPC) answerSome(r *rand.Rand) {
 	g.mu.Lock()
 	watches := g.watches[fmt.Sprint("host", r.IntN(8))]
@@ -130,7 +129,7 @@ func checkBooks(t *testing.T, b *balancer) {
 	var active, registered, held, failing, ready, ejected, dialing, weights int
 	for addr, ep := range b.endpoints {
 		if ep.addr != addr {
-			t.Errorf("%s stands under %s", ep.addr, addr)
+			t.Errorf("%s is listed under %s", ep.addr, addr)
 		}
 		up := 0
 		for _, c := range ep.conns {

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// toldEndpoint is an option that notes the instances it is told of.
+// toldEndpoint is an option that notes which instances it is told.
 type toldEndpoint struct {
 	grpc.EmptyCallOption
 
@@ -55,7 +55,7 @@ func TestWholeCallTellsItsInstances(t *testing.T) {
 	}
 }
 
-// A request that never reaches an instance is freed, too, and its lease returned.
+// A request that never reaches an instance is also freed, and its lease is returned.
 func TestWholeCallWithoutAnInstance(t *testing.T) {
 	f := &manualFeed{}
 	c := openChannel(t, Settings{}, f)
@@ -76,8 +76,8 @@ func TestWholeCallWithoutAnInstance(t *testing.T) {
 	}
 }
 
-// What an earlier attempt brought is not taken for the metadata of one that never reached an
-// instance.
+// If an attempt never reaches an instance, the metadata of an earlier attempt must not be returned
+// for it.
 func TestWholeCallForgetsTheMetadataOfEarlierAttempts(t *testing.T) {
 	f := &manualFeed{}
 	c := openChannel(t, Settings{}, f)

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// The last error of an instance has a time, and is gone once the instance is connected again.
+// The last error of an instance has a time. It is gone once the instance is connected again.
 func TestLastErrorEndsWithAConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, g := startBalancer(t, Settings{})
@@ -32,7 +32,7 @@ func TestLastErrorEndsWithAConnection(t *testing.T) {
 	})
 }
 
-// The error of a call is gone once a call succeeds. A call that fails in another way does not end
+// The error of a call is gone once a call succeeds. A call that fails in another way does not clear
 // it.
 func TestLastErrorEndsWithACall(t *testing.T) {
 	b := startBackend(t, "")

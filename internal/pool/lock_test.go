@@ -16,11 +16,12 @@ const (
 	saysCallPath = "Called on the call path; takes no lock"
 )
 
-// lockCheck finds breaches of the lock's rules in a package: a function that needs the lock is
-// called without it, or a function on the call path takes it, itself or by what it calls.
+// lockCheck finds breaches of the lock's rules in a package. A function that needs the lock must
+// not be called without it. A function on the call path must not take it, neither itself nor
+// through what it calls.
 //
-// Functions that are written in place (tasks, goroutines) are left out: those that are handed to
-// at, ask and mustAsk run with the lock, and the others take it themselves.
+// Function literals (tasks, goroutines) are left out. Those that are passed to at, ask and mustAsk
+// run with the lock held. The others take the lock themselves.
 type lockCheck struct {
 	info    types.Info
 	decls   map[types.Object]*ast.FuncDecl
@@ -32,7 +33,7 @@ func checkLocks(fset *token.FileSet, files []*ast.File) []string {
 		info:  types.Info{Uses: make(map[*ast.Ident]types.Object), Defs: make(map[*ast.Ident]types.Object), Selections: make(map[*ast.SelectorExpr]*types.Selection)},
 		decls: make(map[types.Object]*ast.FuncDecl),
 	}
-	// The imports are not loaded. What is declared here is known all the same.
+	// The imports are not loaded. What is declared in this package is known without them.
 	conf := types.Config{Error: func(error) {}, Importer: noImports{}}
 	_, _ = conf.Check("pool", fset, files, &c.info)
 	for _, f := range files {
@@ -62,7 +63,7 @@ func checkLocks(fset *token.FileSet, files []*ast.File) []string {
 	return c.reports
 }
 
-// wayToLock is how a function comes to take the lock. "": it does not.
+// wayToLock returns the calls by which a function takes the lock. "": it does not take the lock.
 func (c *lockCheck) wayToLock(fn *ast.FuncDecl, seen map[*ast.FuncDecl]bool) string {
 	if seen[fn] {
 		return ""
@@ -81,7 +82,7 @@ func (c *lockCheck) wayToLock(fn *ast.FuncDecl, seen map[*ast.FuncDecl]bool) str
 	return ""
 }
 
-// calls are the functions of the package that a function calls, in order.
+// calls returns the functions of the package that a function calls, in order.
 func (c *lockCheck) calls(fn *ast.FuncDecl) (called []types.Object) {
 	ast.Inspect(fn.Body, func(n ast.Node) bool {
 		if _, inPlace := n.(*ast.FuncLit); inPlace {
@@ -146,7 +147,7 @@ func TestLockDiscipline(t *testing.T) {
 	}
 }
 
-// The check finds what it is for.
+// The check finds each kind of breach.
 func TestLockCheck(t *testing.T) {
 	const head = `package pool
 import "sync"

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 )
 
-// record is an Observer that remembers.
+// record is an Observer that keeps all events.
 type record struct{ events []string }
 
 var kindNames = [...]string{"ready", "lost", "unreachable", "ejected", "readmitted"}
@@ -36,7 +36,7 @@ func TestObserver(t *testing.T) {
 			func(_ *balancer, g *fakeGRPC) { g.sub("a").become(connectivity.Ready, nil) },
 			[]string{"ready a"},
 		},
-		"its connection is lost and made anew": {
+		"its connection is lost and made again": {
 			func(_ *balancer, g *fakeGRPC) {
 				g.sub("a").become(connectivity.Ready, nil)
 				g.sub("a").become(connectivity.Idle, nil)

@@ -20,8 +20,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// script is an HTTP/2 server that answers each request as its function says, byte by byte if need
-// be.
+// script is an HTTP/2 server that answers each request as its function says. The function can write
+// single bytes.
 type script struct {
 	*http2.Framer
 
@@ -89,7 +89,7 @@ func (s *script) headers(stream uint32, end bool, fields ...string) {
 	_ = s.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: s.buf.Bytes(), EndHeaders: true, EndStream: end})
 }
 
-// header is the usual one.
+// header writes the usual header block.
 func (s *script) header(stream uint32) {
 	s.headers(stream, false, ":status: 200", "content-type: application/grpc")
 }
@@ -99,7 +99,7 @@ func (s *script) message(stream uint32, n int) {
 	_ = s.WriteData(stream, false, append([]byte{0, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}, make([]byte, n)...))
 }
 
-// originOf names where an error came from and what is said to clients.
+// originOf returns where an error came from, and the text for clients.
 func originOf(err error) string {
 	var (
 		unavailable *UnavailableError
@@ -118,8 +118,8 @@ func originOf(err error) string {
 	return fmt.Sprintf("instance %v %s", st.Code(), st.Message())
 }
 
-// TestOrigin has every way in which a call can end badly, with where the error came from. Each is
-// tried as a whole call and as a stream. It pins the texts in origin.go to the grpc-go that is
+// TestOrigin has every way in which a call can fail, and where the error came from. Each is tried
+// as a whole call and as a stream. The test pins the texts in origin.go to the grpc-go that is
 // compiled in.
 func TestOrigin(t *testing.T) {
 	const notGRPC = "CallError %v the upstream's answer is not valid gRPC"
@@ -134,7 +134,7 @@ func TestOrigin(t *testing.T) {
 		stream   string // "": as want
 		http     int
 	}{
-		// What the instance says passes, whatever its words are.
+		// A status of the instance passes, even if it uses the words of grpc-go.
 		{name: "a status at once", respond: func(s *script, id uint32) {
 			s.headers(id, true, ":status: 200", "content-type: application/grpc", "grpc-status: 5", "grpc-message: no such user")
 		}, want: "instance NotFound no such user"},
@@ -174,7 +174,7 @@ func TestOrigin(t *testing.T) {
 			s.headers(id, true, "grpc-status: 1", "grpc-message: context canceled")
 		}, want: "instance Canceled context canceled"},
 
-		// What was made of the end of a stream is not the instance's.
+		// A status that grpc-go made from the end of a stream is not the instance's.
 		{name: "RST_STREAM at once", respond: func(s *script, id uint32) { _ = s.WriteRSTStream(id, http2.ErrCodeInternal) },
 			want: fmt.Sprintf(reset, codes.Internal)},
 		{name: "RST_STREAM after the header", respond: func(s *script, id uint32) {
@@ -204,7 +204,7 @@ func TestOrigin(t *testing.T) {
 			_ = s.WriteGoAway(0, http2.ErrCodeNo, nil)
 		}, want: "LostError Unavailable the connection to the instance was lost: connection closed"},
 
-		// Answers that are not gRPC.
+		// These answers are not gRPC.
 		{name: "an HTTP status", respond: func(s *script, id uint32) {
 			s.headers(id, true, ":status: 404", "content-type: text/html")
 		}, want: fmt.Sprintf(notGRPC, codes.Unimplemented)},
@@ -217,7 +217,7 @@ func TestOrigin(t *testing.T) {
 		}, want: "CallError ResourceExhausted the headers of the request are too large for the service", http: 431},
 		{name: "no content type", respond: func(s *script, id uint32) { s.headers(id, true, ":status: 200", "grpc-status: 0") },
 			want: fmt.Sprintf(notGRPC, codes.Unknown)},
-		{name: "a status that is no number", respond: func(s *script, id uint32) {
+		{name: "a status that is not a number", respond: func(s *script, id uint32) {
 			s.header(id)
 			s.headers(id, true, "grpc-status: bad")
 		}, want: fmt.Sprintf(notGRPC, codes.Unknown)},
@@ -234,7 +234,7 @@ func TestOrigin(t *testing.T) {
 			s.header(id)
 			s.header(id)
 		}, want: fmt.Sprintf(notGRPC, codes.Internal)},
-		{name: "metadata that is no base64", respond: func(s *script, id uint32) {
+		{name: "metadata that is not base64", respond: func(s *script, id uint32) {
 			s.headers(id, false, ":status: 200", "content-type: application/grpc", "x-bin: %")
 		}, want: fmt.Sprintf(notGRPC, codes.Internal)},
 		{name: "a compression nobody asked for", respond: func(s *script, id uint32) {
@@ -242,7 +242,7 @@ func TestOrigin(t *testing.T) {
 			_ = s.WriteData(id, false, []byte{1, 0, 0, 0, 1, 1})
 		}, want: "CallError Internal the call failed in the gateway"},
 
-		// Messages.
+		// These messages are wrong.
 		{name: "an answer that is too large", receive: 100, respond: func(s *script, id uint32) {
 			s.header(id)
 			s.message(id, 101)
@@ -262,7 +262,7 @@ func TestOrigin(t *testing.T) {
 			s.headers(id, true, "grpc-status: 0", "x-a: b")
 		}, want: "CallError Internal the upstream did not answer with exactly one message", stream: "OK"},
 
-		// The request does not leave.
+		// These requests do not leave the gateway.
 		{name: "headers that are too large for the instance", settings: []http2.Setting{{ID: http2.SettingMaxHeaderListSize, Val: 1000}},
 			metadata: []string{"x-a", strings.Repeat("a", 1000)},
 			want:     "CallError ResourceExhausted the headers of the request are too large for the service", http: 431},
@@ -285,7 +285,7 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
-// Failures for which nothing needs to be scripted.
+// These failures do not need a script.
 func TestOriginWithoutAnAnswer(t *testing.T) {
 	b := startBackend(t, "")
 	silent := startScript(t, func(s *script, id uint32) { s.header(id) })

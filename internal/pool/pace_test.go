@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
-// crowd is so many addresses beside those.
+// crowd returns n addresses in addition to the given ones.
 func crowd(n int, beside ...string) []string {
 	for i := range n {
 		beside = append(beside, fmt.Sprintf("new-%04d", i))
@@ -20,7 +20,7 @@ func crowd(n int, beside ...string) []string {
 	return beside
 }
 
-// dialledOf is how many of the addresses have been dialled.
+// dialledOf returns how many of the addresses have been dialled.
 func (g *fakeGRPC) dialledOf(addrs []string) int {
 	n := 0
 	for _, addr := range addrs {
@@ -29,7 +29,7 @@ func (g *fakeGRPC) dialledOf(addrs []string) int {
 	return n
 }
 
-// calling makes a call now and then until the test ends.
+// calling makes calls from time to time until the test ends.
 func calling(t *testing.T, g *fakeGRPC) {
 	stop := make(chan struct{})
 	t.Cleanup(func() { close(stop) })
@@ -103,7 +103,7 @@ func TestDialsArePaced(t *testing.T) {
 	}
 }
 
-// TestLostGoesFirst: what was lost is dialled before what is new, however many wait.
+// Lost connections are dialled before new ones, however many are waiting.
 func TestLostGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, g := startBalancer(t, Settings{})

@@ -73,7 +73,7 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-// checkRetries makes a call to two instances that fail it.
+// checkRetries makes a call that fails at both instances.
 func checkRetries(t *testing.T, settings Settings, fails failing, calls int64, retries uint64, call func(*Channel) error) {
 	t.Helper()
 	settings.RetryBackoffBase = time.Millisecond
@@ -202,8 +202,8 @@ func TestCancelledWhileWaitingForARetry(t *testing.T) {
 	}
 }
 
-// Instances are killed and restarted under load. Safe calls never fail, and no more is executed
-// than was called or retried.
+// Instances are killed and restarted under load. Safe calls never fail. The instances execute no
+// more calls than were made or retried.
 func TestKilledInstancesUnderLoad(t *testing.T) {
 	backends := []*backend{startBackend(t, ""), startBackend(t, ""), startBackend(t, "")}
 	var addrs []string
@@ -265,8 +265,8 @@ func TestKilledInstancesUnderLoad(t *testing.T) {
 	t.Logf("%d safe calls, %d unsafe ones of which %d failed, %d retries", safe.Load(), unsafe.Load(), failures.Load(), c.Snapshot().Retries)
 }
 
-// TestResponseIsAwaitedWhileTheRequestIsSent has one goroutine wait for the response before another
-// sends the request, as the two sides of a WebSocket do.
+// One goroutine waits for the response before another one sends the request, like the two sides of
+// a WebSocket.
 func TestResponseIsAwaitedWhileTheRequestIsSent(t *testing.T) {
 	b := startBackend(t, "")
 	f := &manualFeed{}
@@ -287,7 +287,7 @@ func TestResponseIsAwaitedWhileTheRequestIsSent(t *testing.T) {
 		reply.Free()
 		received <- err
 	}()
-	time.Sleep(20 * time.Millisecond) // It waits now, or the test shows nothing.
+	time.Sleep(20 * time.Millisecond) // the receiver waits by now, or the test shows nothing
 	if err := cs.SendMsg(raw("late")); err != nil {
 		t.Fatal(err)
 	}
@@ -310,7 +310,7 @@ func TestRetryPushback(t *testing.T) {
 	}
 }
 
-// A retry that could only begin after the deadline of the context is not waited for.
+// A call does not wait for a retry that could begin only after the deadline of the context.
 func TestRetryAfterTheDeadlineIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := Settings{}.withDefaults()

@@ -15,8 +15,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// within is how long it takes at most to find out that an instance is stalled, and to readmit one
-// that has recovered.
+// within is the longest time that it may take to notice that an instance is stalled, or that it has
+// recovered.
 const (
 	stalledWithin = stallAfter + lookEvery + probeTimeout + time.Millisecond
 	backWithin    = lookEvery + time.Millisecond
@@ -57,7 +57,7 @@ func (s *stallScene) setFrozen(frozen bool, addrs ...string) {
 	}
 }
 
-// speak has bytes come from an instance.
+// speak makes an instance send bytes.
 func (s *stallScene) speak(addr string) { s.grpc.sub(addr).conn.endpoint.reads.Add(1) }
 
 func (s *stallScene) probes(addr string) int {
@@ -66,7 +66,7 @@ func (s *stallScene) probes(addr string) int {
 	return s.grpc.probes[addr]
 }
 
-// call starts a call at an instance. What is returned ends it.
+// call starts a call at an instance. It returns a function that ends the call.
 func (s *stallScene) call(addr string, cancel context.CancelFunc) (l *lease, end func()) {
 	s.Helper()
 	for range 10 {
@@ -142,7 +142,7 @@ func TestStalled(t *testing.T) {
 	}
 }
 
-// What is silent is asked only when that can be of use.
+// A silent instance is probed only if that is useful.
 func TestProbes(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -217,7 +217,7 @@ func TestProbes(t *testing.T) {
 	}
 }
 
-// freezeUntilAsked freezes an endpoint that has a call, and waits for the question.
+// freezeUntilAsked freezes an endpoint that has a call, and waits for the probe.
 func (s *stallScene) freezeUntilAsked(addr string) {
 	s.freeze(addr)
 	s.call(addr, nil)
@@ -246,7 +246,7 @@ func TestConnectionLostDuringProbe(t *testing.T) {
 	})
 }
 
-// Of the attempts at a stalled instance those are given up that another one may follow.
+// An attempt at a stalled instance is given up if another attempt may follow it.
 func TestStalledAttempts(t *testing.T) {
 	inStallScene(t, Settings{}, 2, func(s *stallScene) {
 		s.freeze("a")
@@ -264,7 +264,7 @@ func TestStalledAttempts(t *testing.T) {
 		if other.givenUp() || answered.givenUp() {
 			t.Error("others were given up")
 		}
-		// The picker that was in use may have given it another one in this moment.
+		// The old picker may have given the instance another call in this moment.
 		late := &lease{Context: context.Background(), channel: safe.channel, unary: true, cancel: func() { given++ }}
 		ep := s.endpoints["a"]
 		s.take(ep, ep.conns[0], late, s.clock(), true)
@@ -362,7 +362,7 @@ func TestStalledComesBack(t *testing.T) {
 	})
 }
 
-// Looking ends when there is nothing to look at, and begins again.
+// The balancer stops looking when there are no calls, and starts again with the next call.
 func TestLooksWhileThereAreCalls(t *testing.T) {
 	inStallScene(t, Settings{}, 2, func(s *stallScene) {
 		for range 3 {
@@ -375,7 +375,7 @@ func TestLooksWhileThereAreCalls(t *testing.T) {
 			s.pass(lookEvery)
 			s.pass(lookEvery)
 			if s.looking.Load() {
-				t.Error("the balancer looks though there are no calls")
+				t.Error("the balancer looks although there are no calls")
 			}
 		}
 	})
@@ -430,7 +430,7 @@ func TestWhatIsSaidOfStalledInstances(t *testing.T) {
 	})
 }
 
-// recorder keeps what it is told.
+// recorder keeps the events that it is told.
 type recorder struct {
 	mu     sync.Mutex
 	events []Event

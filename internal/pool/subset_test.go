@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 )
 
-// members are the addresses of the endpoints that are in use, sorted.
+// members returns the sorted addresses of the endpoints in use.
 func (b *balancer) members() []string {
 	b.lock()
 	defer b.publishAndUnlock()
@@ -26,12 +26,12 @@ func (b *balancer) members() []string {
 	return addrs
 }
 
-// minus are the elements of a that are not in b.
+// minus returns the elements of a that are not in b.
 func minus(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 }
 
-// gateway is the balancer of one gateway among many, which connects to nothing.
+// gateway returns the balancer of one gateway among many. It connects to nothing.
 func gateway(t *testing.T, key string, n int) *balancer {
 	t.Helper()
 	s, err := Settings{Subset: n, SubsetKey: key}.withDefaults()
@@ -66,8 +66,8 @@ func TestSubsetSize(t *testing.T) {
 	}
 }
 
-// Which instances are used depends on the gateway and the instances, and not on what happened
-// before.
+// The choice of instances depends on the gateway and the instances. It does not depend on what
+// happened before.
 func TestSubsetHasNoHistory(t *testing.T) {
 	all := hosts(100)
 	at := func(key string, lists ...[]string) []string {
@@ -124,8 +124,8 @@ func TestSubsetIsSticky(t *testing.T) {
 	})
 }
 
-// Each instance is used by about as many gateways: here 20 of 100 by each of 500, so 100 on
-// average, with a standard deviation of nine.
+// Each instance is used by about the same number of gateways. Here each of 500 gateways uses 20 of
+// 100 instances. So an instance is used by 100 on average, with a standard deviation of nine.
 func TestSubsetsAreEven(t *testing.T) {
 	uses := make(map[string]int)
 	all := hosts(100)
@@ -150,7 +150,7 @@ func TestSubsetsAreEven(t *testing.T) {
 	}
 }
 
-// When an instance goes, those gateways that used it do not all turn to the same other one.
+// When an instance goes, the gateways that used it do not all turn to the same other instance.
 func TestSubsetsReplaceAnInstanceByDifferentOnes(t *testing.T) {
 	all := hosts(100)
 	replaced, by := 0, make(map[string]int)
@@ -167,7 +167,7 @@ func TestSubsetsReplaceAnInstanceByDifferentOnes(t *testing.T) {
 			by[came[0]]++
 		}
 	}
-	// About 100 of them, over 99 instances.
+	// About 100 gateways turn to the 99 other instances.
 	if replaced < 60 || len(by) < 40 {
 		t.Errorf("%d gateways replaced it by %d different ones", replaced, len(by))
 	}
@@ -178,8 +178,8 @@ func TestSubsetsReplaceAnInstanceByDifferentOnes(t *testing.T) {
 	}
 }
 
-// subsetOf4 runs a test over a subset of 4 of 40 instances, all of them connected, and gives its
-// members.
+// subsetOf4 runs a test over a subset of 4 of 40 instances. All members are connected. The test
+// gets the members.
 func subsetOf4(t *testing.T, run func(b *balancer, g *fakeGRPC, members []string)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -203,7 +203,7 @@ func TestSubsetIsToppedUp(t *testing.T) {
 	})
 }
 
-// A member that is out of use for long gets another one beside it, for as long as it is.
+// A member that is out of use for long gets another member beside it, until it is back.
 func TestFailingMemberIsCoveredFor(t *testing.T) {
 	subsetOf4(t, func(b *balancer, g *fakeGRPC, members []string) {
 		g.mu.Lock()
@@ -252,7 +252,7 @@ func TestSubsetGrowsToTwiceItsSizeAtMost(t *testing.T) {
 	})
 }
 
-// A member stays until the one that takes its place is connected.
+// A member stays until the one that replaces it is connected.
 func TestSubsetHandsOver(t *testing.T) {
 	subsetOf4(t, func(b *balancer, g *fakeGRPC, members []string) {
 		list := hosts(40)
@@ -281,7 +281,7 @@ func TestSubsetHandsOver(t *testing.T) {
 		if len(got) != 4 || len(gone) != 1 {
 			t.Fatalf("members are %v, were %v", got, members)
 		}
-		// When it turns out to be needed after all, its connection is still there.
+		// If the member is needed after all, its connection is still there.
 		b.listHeld(minus(list, came)...)
 		time.Sleep(applyEvery)
 		synctest.Wait()
@@ -291,8 +291,7 @@ func TestSubsetHandsOver(t *testing.T) {
 	})
 }
 
-// Held members are members: what the registry says is not believed, so nothing else is dialled in
-// their place.
+// Held members stay members. The registry is not believed, so no other instance is dialled instead.
 func TestHeldMembersStay(t *testing.T) {
 	subsetOf4(t, func(b *balancer, g *fakeGRPC, members []string) {
 		others := minus(hosts(40), members)

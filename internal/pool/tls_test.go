@@ -77,7 +77,7 @@ func TestTLS(t *testing.T) {
 	}
 	mutual := plain("127.0.0.1")
 	mutual.ClientAuth, mutual.ClientCAs = tls.RequireAndVerifyClientCert, ca.pool
-	// With 1.3 the client learns of the refusal after its handshake, in one way or another.
+	// With TLS 1.3 the client learns of the refusal after its handshake. The error varies.
 	mutual.MaxVersion = tls.VersionTLS12
 	tests := []struct {
 		name      string

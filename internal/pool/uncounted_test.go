@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// Calls of the gateway's own leave no trace in what operators see and in what the balancer knows.
+// The gateway's own calls do not change what operators see or what the balancer knows.
 func TestUncountedCalls(t *testing.T) {
 	b := startBackend(t, "")
 	feed := new(manualFeed)

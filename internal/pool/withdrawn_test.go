@@ -8,7 +8,7 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// Instances that somebody has taken out of the registry on purpose are not held, however many they
+// Instances that somebody has removed from the registry on purpose are not held, however many there
 // are.
 func TestWithdrawnInstancesAreNotHeld(t *testing.T) {
 	all := hosts(10)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Two endpoints beside each other, one with latencies in a pattern: when does it count as slow?
+// Two endpoints are compared. One has latencies in a pattern. The cases say when it counts as slow.
 func TestOnlyASignificantLatencyIsSlow(t *testing.T) {
 	const usual = 2 * time.Millisecond
 	tests := []struct {
@@ -55,7 +55,7 @@ func TestOnlyASignificantLatencyIsSlow(t *testing.T) {
 	}
 }
 
-// after has calls take the usual 2 ms first, then longer.
+// after returns latencies that are the usual 2 ms at first, and then longer.
 func after(calls int, takes time.Duration) func(int) time.Duration {
 	return func(call int) time.Duration {
 		if call < calls {

@@ -7,12 +7,12 @@ import (
 	"testing"
 )
 
-// room is whether an endpoint has any.
+// room says whether an endpoint has room.
 type room bool
 
 func (r room) HasRoom() bool { return bool(r) }
 
-// setOf has n endpoints with room, of weights 1 to n or of equal ones.
+// setOf returns a set of n endpoints with room. Their weights are 1 to n, or equal.
 func setOf(n int, weighted bool) Set {
 	r := rand.New(rand.NewPCG(1, 1))
 	s := Set{Random: r.Uint64}
@@ -25,7 +25,7 @@ func setOf(n int, weighted bool) Set {
 	return s
 }
 
-// policies are all of them, over one set.
+// policies returns every policy over one set.
 func policies(s Set) map[string]Policy {
 	return map[string]Policy{
 		"p2c": NewP2C(s, new(Room)), "round robin": NewRoundRobin(s, new(atomic.Uint64)), "hash": NewHash(s, new(Room)),

@@ -9,7 +9,7 @@ import (
 
 func TestAliasTableDrawsEveryIndexByWeight(t *testing.T) {
 	tests := [][]uint32{{1}, {5, 5}, {1, 2, 5}, {1, 1, 1, 97}, {math.MaxUint32, 1}, {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5}}
-	var room Room // of the table before
+	var room Room // used by one table after the other
 	for _, weights := range tests {
 		t.Run(fmt.Sprint(weights), func(t *testing.T) {
 			// The chance of each index follows from the table without a draw.

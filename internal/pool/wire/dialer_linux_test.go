@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// TestDialedConnectionsAreProbed: whether the registry gives an IP address or a name, the system
-// looks after idle connections.
+// The system probes idle connections, whether the registry gives an IP address or a name.
 func TestDialedConnectionsAreProbed(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

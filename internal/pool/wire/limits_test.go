@@ -31,7 +31,7 @@ func TestStreamLimitIsLearntFromTheFirstFrame(t *testing.T) {
 	}{
 		{"alone", settingsFrame(t, streams(100)), 100},
 		{"among others", settingsFrame(t, window, streams(7), window), 7},
-		{"with more behind it", append(settingsFrame(t, streams(5)), ping.Bytes()...), 5},
+		{"with more after it", append(settingsFrame(t, streams(5)), ping.Bytes()...), 5},
 		{"none", settingsFrame(t, window), 0},
 		{"empty", settingsFrame(t), 0},
 		{"only the first frame counts", append(settingsFrame(t), settingsFrame(t, streams(5))...), 0},

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// beginsWithin counts the dials that begin within a time.
+// beginsWithin returns the number of dials that begin within a time.
 func beginsWithin(p *Pace, during time.Duration, serving bool, procs int) (n int) {
 	start := time.Unix(1000, 0)
 	for now := start; now.Sub(start) < during; n++ {

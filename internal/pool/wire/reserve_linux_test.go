@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// tableSize is how many files the process could have open before its table grows.
+// tableSize returns how many files the process can have open before its table grows.
 func tableSize(t *testing.T) int {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/status")

@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// owner is one that notes what it is told.
+// owner is an Owner that notes what it is told.
 type owner struct {
 	set   Set
 	reads atomic.Uint64
@@ -54,7 +54,7 @@ func TestSeverEndsReads(t *testing.T) {
 	}
 }
 
-// What the instance says last is why it closes the connection.
+// The last frame of the instance says why it closes the connection.
 func TestTooManyPingsIsRead(t *testing.T) {
 	frames := func(write func(f *http2.Framer)) []byte {
 		var buf bytes.Buffer
