@@ -97,7 +97,7 @@ func (e *events) heldLost(addr string) {
 
 func (e *events) closed(calls int64) {
 	if calls > 0 {
-		e.log.Warn("calls ended because the channel closed at the end of its drain timeout", zap.Int64("calls", calls))
+		e.log.Warn("calls ended because the channel was closed; its time to drain is over", zap.Int64("calls", calls))
 	}
 }
 

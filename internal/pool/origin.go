@@ -18,8 +18,8 @@ import (
 // grpc-go returns both kinds as the same type, so evidence has to tell them apart:
 //
 //   - If no header block came from the instance, it cannot have sent a status.
-//   - A status before any message comes in the only header block ("Trailers-Only"). grpc-go shows that
-//     block as the trailer, and its content-type is among the fields.
+//   - A status before any message comes in the only header block ("Trailers-Only"). grpc-go shows
+//     that block as the trailer, and its content-type is among the fields.
 //   - Other trailers that carry metadata show that a status came with them.
 //   - After a header, a status without metadata leaves no trace. Only then does the text decide.
 //

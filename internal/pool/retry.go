@@ -242,7 +242,7 @@ func (r *retryStream) awaitOutcome() {
 		if err != nil {
 			trailer = r.current.Trailer()
 		} else if !r.current.lease.answered() && r.desc.ServerStreams {
-			msg.Free() // nobody has seen the message, and the attempt was ended, so no other follows
+			msg.Free() // nobody has seen it, and the ended attempt has no more
 			err = r.current.lease.stalledError(context.Canceled)
 		}
 		if err == nil {
