@@ -68,7 +68,7 @@ func (b *balancer) dial(c *conn) {
 	}
 	c.queued = true
 	if c.endpoint.connects > 0 {
-		b.again.push(c) // it served calls, or serves more than it can
+		b.again.push(c) // the endpoint served calls before, or needs another connection
 	} else {
 		b.queue.push(c)
 	}
@@ -91,7 +91,7 @@ func (b *balancer) dialAt(at time.Time, c *conn) {
 // Caller must hold b.mu.
 func (b *balancer) pump() {
 	if b.cc == nil {
-		return // attach goes on
+		return // attach calls pump again
 	}
 	most, _ := b.pace.Limits(b.serving(), runtime.GOMAXPROCS(0))
 	for b.dialing < most {
@@ -149,7 +149,7 @@ func (b *balancer) subscribe(c *conn) bool {
 	if addr.ServerName == "" {
 		addr.ServerName = c.endpoint.addr
 	}
-	//nolint:staticcheck // what is deprecated is to give it several addresses
+	//nolint:staticcheck // only a SubConn with several addresses is deprecated
 	sub, err := b.cc.NewSubConn([]resolver.Address{addr}, grpcbalancer.NewSubConnOptions{
 		StateListener: func(s grpcbalancer.SubConnState) { b.onConnState(c, s) },
 	})

@@ -58,9 +58,9 @@ func (p *P2C) draw() (a, b int, redrawn bool) {
 	return a, b, true
 }
 
-// redrawnMargin makes it harder for an endpoint that was drawn again to get the call. The first one
-// must have more than twice the other's calls in flight, and this many more, counted in calls of
-// the lighter endpoint.
+// redrawnMargin makes it harder for an endpoint that was drawn again to get the call. The calls in
+// flight at the first one must exceed twice the other's plus this margin, counted in calls of the
+// lighter endpoint.
 const redrawnMargin = 2
 
 // better reports whether b is a better choice than a. The endpoint a was drawn first. It gets the
