@@ -198,3 +198,31 @@ func TestLengthsWithinLengths(t *testing.T) {
 		}
 	}
 }
+
+// TestFieldMaskIsBounded asks for the paths of deeply nested fields, each of which is much longer
+// than the text that sets it. All paths together may have 64 KiB, and eight bytes more for each
+// byte of the text. The text sets one field many times, which is for JSONToWire to refuse.
+func TestFieldMaskIsBounded(t *testing.T) {
+	const depth = 90
+	codec := codecOf(t, namesType, transcode.Options{})
+	textOf := func(fields int) []byte {
+		leaves := strings.TrimSuffix(strings.Repeat(`"alpha":"",`, fields), ",")
+		return []byte(strings.Repeat(`{"child":`, depth) + "{" + leaves + "}" + strings.Repeat("}", depth))
+	}
+	path := strings.Repeat("child.", depth) + "alpha"
+	fields := 1
+	for (fields+1)*len(path) <= 64<<10+8*len(textOf(fields+1)) {
+		fields++
+	}
+	paths, err := codec.FieldMask(textOf(fields))
+	if err != nil || len(paths) != fields || paths[0] != path || paths[fields-1] != path {
+		t.Fatalf("%d fields give %d paths, %v", fields, len(paths), err)
+	}
+	paths, err = codec.FieldMask(textOf(fields + 1))
+	if want := "expected field paths within the limit of size"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%d fields give %d paths and the error %v, want %q", fields+1, len(paths), err, want)
+	}
+	if paths, err := codec.FieldMask(textOf(100 * fields)); err == nil {
+		t.Errorf("%d fields give %d paths", 100*fields, len(paths))
+	}
+}
