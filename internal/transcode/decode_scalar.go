@@ -10,7 +10,7 @@ func (d *decoder) single(p int, out []byte, f *field) (int, []byte) {
 	return d.value(p, out, f)
 }
 
-// value reads one value in any form, and appends it with its tag. Callers try field.put first.
+// value reads one value in any form, and appends it with its tag.
 func (d *decoder) value(p int, out []byte, f *field) (int, []byte) {
 	switch f.kind {
 	case kindString:
@@ -19,7 +19,7 @@ func (d *decoder) value(p int, out []byte, f *field) (int, []byte) {
 		}
 		out = appendTag(out, f.tag)
 		if f.quick == quickString && !f.counted {
-			return d.oddString(p, out) // field.put reads the others
+			return d.oddString(p, out) // field.put has tried the short way
 		}
 		return d.str(p, out)
 	case kindMessage, kindGroup:

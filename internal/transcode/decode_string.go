@@ -15,7 +15,7 @@ func (d *decoder) str(p int, out []byte) (int, []byte) {
 	return d.oddString(p, out)
 }
 
-// oddString is str for strings of every length, with escapes and with any characters.
+// oddString is str without the short way for plain strings.
 func (d *decoder) oddString(p int, out []byte) (int, []byte) {
 	in := d.in
 	if !d.is(p, '"') {
