@@ -123,7 +123,7 @@ func (d *decoder) fieldMask(p int, out []byte) (int, []byte) {
 	}
 	out, ok := appendFieldMask(out, bytes.TrimSpace(s), d.c.opts.RawMaskPaths)
 	if !ok {
-		return d.fail(p, out, "field paths in lowerCamelCase with commas between")
+		return d.fail(p, out, "field paths in lowerCamelCase, separated by commas")
 	}
 	return q, out
 }
