@@ -103,8 +103,8 @@ func TestAppendText(t *testing.T) {
 	}
 }
 
-// TestAppendedFieldsOverride binds parameters after a body: the last wins, messages merge, and
-// zeros count.
+// TestAppendedFieldsOverride binds parameters after a body. The last value wins, messages merge,
+// and zeros count.
 func TestAppendedFieldsOverride(t *testing.T) {
 	for _, tt := range []struct {
 		message          protoreflect.FullName
@@ -186,8 +186,7 @@ func TestFieldAsBodyAndResponseBody(t *testing.T) {
 	}
 }
 
-// TestDeclaredDefault writes the default of a proto2 field that says one, where the field is
-// absent.
+// TestDeclaredDefault writes absent proto2 fields that declare a default.
 func TestDeclaredDefault(t *testing.T) {
 	const closures = "judge.proto2.Closures"
 	codec := codecOf(t, closures, transcode.Options{})
