@@ -228,8 +228,8 @@ func (p *program) compile() {
 	p.wkt, p.err = wellKnownOf(p)
 }
 
-// number fills the tables that find a field by its number. A number below 16 + 4 for each field of
-// the message has a slot in the dense table. Larger numbers are in a map.
+// number fills the tables that find a field by its number. The dense table has a slot for each
+// number below a limit, which is 16 plus 4 for each field. Larger numbers are in a map.
 func (p *program) number() {
 	limit := int32(4*len(p.fields) + 16)
 	size := int32(0)

@@ -39,7 +39,7 @@ type decoder struct {
 	frame   int // counts messages, for extSeen
 	extSeen map[extSeen]struct{}
 
-	types   []typeEntry // objects within Anys whose "@type" is not their first member
+	types   []typeEntry // objects that were searched for "@type"
 	scanned int         // position up to which types is filled
 }
 
@@ -137,7 +137,7 @@ func (d *decoder) space(p int) int {
 // is reports whether the byte at p is c.
 func (d *decoder) is(p int, c byte) bool { return uint(p) < uint(len(d.in)) && d.in[p] == c }
 
-// fail sets the error: something else was expected at p.
+// fail sets the error that says what was expected at p, and what is there.
 func (d *decoder) fail(p int, out []byte, expected string) (int, []byte) {
 	d.err = &SyntaxError{Offset: p, Expected: expected, Found: describeJSON(d.in, p)}
 	return -1, out

@@ -84,8 +84,8 @@ func (d *decoder) oneElement(p int, out []byte, f *field) (int, []byte) {
 
 // A mapKey is a key of the map that is being read.
 type mapKey struct {
-	// at is where the bytes of a string key are in the output. Any other key is a number, which is
-	// at itself.
+	// at is where the bytes of a string key are in the output. For other keys it is the number
+	// itself.
 	at uint64
 	// size is the length of a string key. It is -1 for other keys.
 	size int

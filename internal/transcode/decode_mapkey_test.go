@@ -50,8 +50,8 @@ func TestParseMapKey(t *testing.T) {
 	}
 }
 
-// TestDuplicateKeys puts the same key twice into objects with few and with many keys: at the
-// beginning, at the end, and once in each place.
+// TestDuplicateKeys repeats the first, the middle or the last key of objects with few and with many
+// keys.
 func TestDuplicateKeys(t *testing.T) {
 	codec, err := NewCompiler(nil, Options{}).Codec((&structpb.Struct{}).ProtoReflect().Descriptor())
 	if err != nil {

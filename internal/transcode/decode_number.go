@@ -217,7 +217,7 @@ func integerOf(token []byte) (v uint64, negative, ok bool) {
 	}
 	if len(whole) == 0 && len(fraction) == 0 {
 		// protojson reads the token a second time, on its own. Then it refuses an exponent that is
-		// only a sign, and still accepts one without anything.
+		// only a sign, but accepts one without sign and digits.
 		bareSign := len(rest) == 2 && (rest[1] == '+' || rest[1] == '-')
 		return 0, false, !bareSign
 	}

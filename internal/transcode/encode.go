@@ -114,7 +114,7 @@ func (e *encoder) again(dst []byte, lenient bool, write func(out []byte) ([]byte
 	return out, note, ok
 }
 
-// malformed sets the error: the wire is broken at p.
+// malformed sets the error that says what was expected on the wire at p.
 func (e *encoder) malformed(p int, out []byte, expected string) ([]byte, bool) {
 	e.err = &SyntaxError{Offset: p, Expected: expected}
 	return out, false
@@ -125,7 +125,7 @@ func (e *encoder) within(segment string, out []byte) ([]byte, bool) {
 	return out, false
 }
 
-// unrepresentable sets the error: a value has no JSON form.
+// unrepresentable sets the error that says why a value has no JSON form.
 func (e *encoder) unrepresentable(out []byte, format string, args ...any) ([]byte, bool) {
 	e.err = &RangeError{Reason: fmt.Sprintf(format, args...)}
 	return out, false

@@ -5,8 +5,8 @@ import (
 	"math/bits"
 )
 
-// Strings are scanned eight bytes at a time ("SIMD within a register"). A mask has the high bit of
-// each byte set that is of interest. Only the lowest set bit is exact, because a borrow may leak
+// Strings are scanned eight bytes at a time ("SIMD within a register"). In a mask, each byte of
+// interest has its high bit set. Only the lowest set bit is exact, because a borrow may leak
 // upwards from there. So only the lowest one is used.
 
 const (

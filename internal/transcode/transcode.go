@@ -38,7 +38,7 @@ const (
 )
 
 // Options say how JSON is written and how strictly it is read. The zero value follows ProtoJSON.
-// Options can be compared, so that codecs can be shared by those who use equal ones.
+// Options are comparable, so that users with equal options can share codecs.
 type Options struct {
 	// UseProtoNames writes field names as in the .proto file. Both forms are read.
 	// Default: false, names are written in lowerCamelCase (json_name).
