@@ -43,7 +43,8 @@ func TestAnswersWithoutJSONFormAreLoggedOncePerMethod(t *testing.T) {
 			t.Errorf("got %s, want the title and the time %s", put, last)
 		}
 	}
-	s.want(s.do("POST", "/v1/echo", `{"text":"x"}`), http.StatusOK) // another route of the first method
+	// This is another route of the first method.
+	s.want(s.do("POST", "/v1/echo", `{"text":"x"}`), http.StatusOK)
 
 	lines := s.logged("a value without a JSON form")
 	if len(lines) != 2 {

@@ -176,7 +176,7 @@ func shorten(name string) string {
 func (f *Field) setEntry(rest []byte) error {
 	m := f.last()
 	if rest[len(rest)-1] != ']' || bytes.Contains(rest, []byte("][")) || bytes.Contains(rest, []byte("].")) {
-		return fmt.Errorf("%q is a map; an entry of it is one key in brackets at the end of the path", m.fd.Name())
+		return fmt.Errorf("%q is a map; write an entry of it as one key in brackets at the end of the path", m.fd.Name())
 	}
 	key := rest[1 : len(rest)-1]
 	f.entry = true
