@@ -10,8 +10,9 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// TestNoAllocation converts messages with all but Any, once the pools are filled and the output has
-// room. (Under the race detector, pools drop at random what is put there.)
+// TestNoAllocation converts messages with everything but Any. Nothing is allocated once the pools
+// are filled and the output has room. The test is not run with the race detector, because pools
+// then drop items at random.
 func TestNoAllocation(t *testing.T) {
 	for _, tt := range []struct {
 		message protoreflect.FullName

@@ -12,8 +12,8 @@ func appendBase64(out, b []byte) []byte {
 	return append(out, '"')
 }
 
-// base64Encoding tells the encoding of s by its letters and its length: the standard or the URL
-// alphabet, with padding or without.
+// base64Encoding returns the encoding that s is written in. Its letters tell the standard alphabet
+// from the URL alphabet, and its length tells whether there is padding.
 func base64Encoding(s []byte) *base64.Encoding {
 	url := bytes.IndexByte(s, '-') >= 0 || bytes.IndexByte(s, '_') >= 0
 	switch padded := len(s)%4 == 0; {
@@ -28,7 +28,7 @@ func base64Encoding(s []byte) *base64.Encoding {
 	}
 }
 
-// bytes reads a string of base64 and appends the length and the bytes.
+// bytes reads a base64 string and appends the length of its content and the content.
 func (d *decoder) bytes(p int, out []byte) (int, []byte) {
 	s, q := d.text(p)
 	if q < 0 {

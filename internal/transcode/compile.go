@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// A Compiler compiles message types to codecs when they are first used, and keeps them. It is safe
-// for concurrent use.
+// A Compiler compiles each message type when it is first used, and keeps the result. It is safe for
+// concurrent use.
 type Compiler struct {
 	types Resolver
 	opts  Options
@@ -22,14 +22,16 @@ type Compiler struct {
 	enums    map[protoreflect.EnumDescriptor]*enumTable
 	anyTypes map[string]*program
 
-	numbers     *Compiler // the same with EnumsAsNumbers
+	// numbers is the same compiler with EnumsAsNumbers. withEnumNumbers makes it.
+	numbers     *Compiler
 	numbersOnce sync.Once
 
 	decoders sync.Pool
 	encoders sync.Pool
 }
 
-// NewCompiler returns a compiler that resolves Any and extensions in types, which may be nil.
+// NewCompiler returns a compiler. It looks up extensions, and the types of the messages in an Any,
+// in types. If types is nil, none of them is known.
 func NewCompiler(types Resolver, opts Options) *Compiler {
 	if opts.MaxDepth <= 0 {
 		opts.MaxDepth = DefaultMaxDepth
@@ -56,8 +58,8 @@ func NewCompiler(types Resolver, opts Options) *Compiler {
 	return c
 }
 
-// withEnumNumbers returns the compiler with the same options and EnumsAsNumbers, which is made when
-// it is first needed.
+// withEnumNumbers returns a compiler with the same options and EnumsAsNumbers. It is made when it
+// is first needed.
 func (c *Compiler) withEnumNumbers() *Compiler {
 	if c.opts.EnumsAsNumbers {
 		return c
@@ -70,9 +72,9 @@ func (c *Compiler) withEnumNumbers() *Compiler {
 	return c.numbers
 }
 
-// Codec returns the codec of a message type. Recursive types are handled. It fails for a type that
-// is not linked (a placeholder) and for proto1's MessageSet; a type within that cannot be converted
-// fails when a message uses it.
+// Codec returns the codec of a message type, which may be recursive. It fails for a type that is
+// not linked (a placeholder) and for proto1's MessageSet. If only the type of a field cannot be
+// converted, then only messages that use the field fail.
 func (c *Compiler) Codec(md protoreflect.MessageDescriptor) (*Codec, error) {
 	p := c.program(md)
 	if err := p.use(); err != nil {
@@ -81,8 +83,8 @@ func (c *Compiler) Codec(md protoreflect.MessageDescriptor) (*Codec, error) {
 	return &Codec{program: p}, nil
 }
 
-// A Compiler resolves types itself, so that whoever has one for a schema needs nothing else to
-// write an Any.
+// A Compiler is a Resolver, too. Code that has the compiler of a schema needs nothing else to write
+// an Any.
 var _ Resolver = (*Compiler)(nil)
 
 // FindMessageByName implements Resolver.
@@ -226,8 +228,8 @@ func (p *program) compile() {
 	p.wkt, p.err = wellKnownOf(p)
 }
 
-// number fills the tables that find a field by its number: dense up to where half of the slots
-// would be empty.
+// number fills the tables that find a field by its number. The dense table has a slot for each
+// number below a limit, which is 16 plus 4 for each field. Larger numbers are in a map.
 func (p *program) number() {
 	limit := int32(4*len(p.fields) + 16)
 	size := int32(0)
@@ -250,7 +252,7 @@ func (p *program) number() {
 	}
 }
 
-// kinds maps the descriptor's kinds to those of this package, with the wire type of one value.
+// kinds maps the kinds of descriptors to the kinds of this package and the wire type of one value.
 var kinds = [...]struct {
 	kind kind
 	wire uint8
@@ -277,7 +279,7 @@ var kinds = [...]struct {
 
 const nullValueName = "google.protobuf.NullValue"
 
-// compileField fills a field from its descriptor. The index and the oneof are left to the caller.
+// compileField fills a field from its descriptor. The caller sets the index and the oneof.
 func (c *Compiler) compileField(f *field, fd protoreflect.FieldDescriptor) {
 	k := kinds[fd.Kind()]
 	f.fd = fd
@@ -369,7 +371,8 @@ func quickOf(k kind) quick {
 	return quickNone
 }
 
-// rangeOf is the range of an integer, as far as it is one of an int64.
+// rangeOf returns the range of an integer kind, cut at the range of int64. For other kinds both
+// ends are 0.
 func rangeOf(k kind) (low, high int64) {
 	switch k {
 	case kindInt32, kindSint32, kindSfixed32:
@@ -385,7 +388,8 @@ func rangeOf(k kind) (low, high int64) {
 	}
 }
 
-// compileName prepares the forms of the field's name that are written and expected in JSON.
+// compileName prepares the field's name in the forms in which it is written to JSON and compared
+// with JSON.
 func (c *Compiler) compileName(f *field) {
 	f.name = f.fd.JSONName()
 	if c.opts.UseProtoNames {
@@ -407,7 +411,7 @@ func (c *Compiler) compileName(f *field) {
 	f.zero = c.zeroText(f)
 }
 
-// zeroText is what EmitDefaults writes for an absent field, or nothing.
+// zeroText returns what EmitDefaults writes for an absent field. It is empty if nothing is written.
 func (c *Compiler) zeroText(f *field) string {
 	if f.fd.ContainingOneof() != nil || f.fd.IsExtension() || f.fd.HasPresence() {
 		return ""
@@ -421,7 +425,7 @@ func (c *Compiler) zeroText(f *field) string {
 	return f.key + string(c.zeroValue(f)) + ","
 }
 
-// zeroValue is the JSON of a scalar's zero.
+// zeroValue returns the JSON form of a scalar's zero.
 func (c *Compiler) zeroValue(f *field) []byte {
 	if f.kind == kindString || f.kind == kindBytes {
 		return []byte(`""`)

@@ -11,7 +11,8 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// chainOf returns a schema of n messages of ten fields each, each of which holds the next.
+// chainOf returns a schema of n messages with ten fields each. Each message has a field of the next
+// one's type.
 func chainOf(t *testing.T, n int) protoreflect.MessageDescriptors {
 	t.Helper()
 	file := &descriptorpb.FileDescriptorProto{Name: proto.String("chain.proto"), Package: proto.String("chain"), Syntax: proto.String("proto3")}
@@ -36,8 +37,8 @@ func chainOf(t *testing.T, n int) protoreflect.MessageDescriptors {
 	return fd.Messages()
 }
 
-// TestTypesAreCompiledWhenUsed counts the types that are compiled after one of many was asked for,
-// and after two levels of it were used.
+// TestTypesAreCompiledWhenUsed counts the compiled types twice: after one of many types was asked
+// for, and after two levels of it were used.
 func TestTypesAreCompiledWhenUsed(t *testing.T) {
 	c := NewCompiler(nil, Options{})
 	compiled := func() (n int) {
@@ -63,7 +64,7 @@ func TestTypesAreCompiledWhenUsed(t *testing.T) {
 	}
 }
 
-// TestMemoryOfALargeSchema keeps 5,000 types under 64 MiB.
+// TestMemoryOfALargeSchema checks that 5,000 compiled types take less than 64 MiB.
 func TestMemoryOfALargeSchema(t *testing.T) {
 	const types, limit = 5000, 64 << 20
 	messages := chainOf(t, types)
@@ -74,7 +75,7 @@ func TestMemoryOfALargeSchema(t *testing.T) {
 			}
 		}
 	}
-	use(NewCompiler(nil, Options{})) // descriptors work much out when they are first looked at
+	use(NewCompiler(nil, Options{})) // descriptors compute much when they are first used
 	heap := func() uint64 {
 		runtime.GC()
 		runtime.GC()

@@ -15,10 +15,11 @@ type decoder struct {
 	in  []byte
 	err located
 
-	depth int // messages that may still be opened within each other
-	elems int // elements that may still be read
-	limit int // the length that the output may reach
-	// partial counts the Any messages around. If it is positive, required fields may be missing.
+	depth int // how many more messages may be nested
+	elems int // how many more elements may be read
+	limit int // maximum length of the output
+	// partial is positive while required fields may be missing. Each Any around the current value
+	// adds one. A value of a single field starts with one.
 	partial int
 
 	patches []patch
@@ -30,16 +31,16 @@ type decoder struct {
 	lost  []byte   // bytes of the keys of ignored entries
 	name  []byte   // scratch for member names and strings with escapes
 
-	// query says that a query parameter is read, see Field.AppendQuery.
+	// query is set while a query parameter is read. See Field.AppendQuery.
 	query bool
-	// dropped says that the value just read is an unknown enum name, which is skipped.
+	// dropped is set if the value just read is an unknown enum name, which is skipped.
 	dropped bool
 
 	frame   int // counts messages, for extSeen
 	extSeen map[extSeen]struct{}
 
-	types   []typeEntry // objects whose "@type" is not their first member
-	scanned int         // the position up to which types is filled
+	types   []typeEntry // objects that were searched for "@type"
+	scanned int         // position up to which types is filled
 }
 
 // extSeen notes that an extension was set in a message.
@@ -68,7 +69,7 @@ func (c *Compiler) newDecoder(in []byte, dst []byte) *decoder {
 	return d
 }
 
-// maxKept bounds the elements of each scratch buffer that goes back to the pool.
+// maxKept is the maximum number of elements of a scratch buffer that goes back to the pool.
 const maxKept = 1 << 14
 
 func (d *decoder) release() {
@@ -89,7 +90,8 @@ func (d *decoder) release() {
 	d.c.decoders.Put(d)
 }
 
-// keep returns the buffer, emptied, or none if it has grown too large to be kept.
+// keep empties a scratch buffer for the pool. It returns nil if the buffer has grown too large to
+// be kept.
 func keep[T any](s []T) []T {
 	if cap(s) > maxKept {
 		return nil
@@ -102,7 +104,7 @@ func (d *decoder) document(out []byte, m *program) ([]byte, bool) {
 	return d.end(d.message(d.space(0), out, m))
 }
 
-// end checks that nothing follows the value that was read, and finishes the output.
+// end checks that only white space follows the value that was read, and finishes the output.
 func (d *decoder) end(p int, out []byte) ([]byte, bool) {
 	if p < 0 {
 		return out, false
@@ -135,13 +137,13 @@ func (d *decoder) space(p int) int {
 // is reports whether the byte at p is c.
 func (d *decoder) is(p int, c byte) bool { return uint(p) < uint(len(d.in)) && d.in[p] == c }
 
-// fail notes that something else than what is at p was expected.
+// fail sets the error that says what was expected at p, and what is there.
 func (d *decoder) fail(p int, out []byte, expected string) (int, []byte) {
 	d.err = &SyntaxError{Offset: p, Expected: expected, Found: describeJSON(d.in, p)}
 	return -1, out
 }
 
-// within puts the member that failed in front of the path of the error.
+// within adds the member or element that failed to the path of the error.
 func (d *decoder) within(segment string, out []byte) (int, []byte) {
 	within(d.err, segment)
 	return -1, out
@@ -166,21 +168,23 @@ func (d *decoder) tooMany(p int, out []byte) (int, []byte) {
 	return -1, out
 }
 
-// A patch is a length that may be larger than the one byte that represents it in the output.
+// A patch is a length in the output that may need more than the one byte that was left for it.
 // Patches are kept in the order of their positions.
 type patch struct {
-	pos  int // of the byte
-	size int // while open: growth when it was opened; then: the length
+	// pos is the position of the byte.
+	pos int
+	// size is the length. Until the value is closed, it is the growth when it was opened.
+	size int
 }
 
-// open starts something delimited: it appends one byte for its length.
+// open starts a length-delimited value: it appends one byte for the length.
 func (d *decoder) open(out []byte) []byte {
 	d.patches = append(d.patches, patch{pos: len(out), size: d.growth})
 	return append(out, 0)
 }
 
-// close ends what the patch of this index started. A short length is filled in at once. It holds
-// nothing long, so its patch is the last one and goes.
+// close ends the value whose patch has this index. If the length fits one byte, it is filled in at
+// once, and the patch is removed. A short value holds no long one, so its patch is the last one.
 func (d *decoder) close(index int, out []byte) {
 	pt := &d.patches[index]
 	size := len(out) - pt.pos - 1 + d.growth - pt.size
@@ -193,14 +197,14 @@ func (d *decoder) close(index int, out []byte) {
 	d.growth += varintSize(uint64(size)) - 1
 }
 
-// cancel forgets what was opened at the index and after; the caller cuts the output.
+// cancel forgets the patches from the index on. The caller cuts the output.
 func (d *decoder) cancel(index int, growth int) {
 	d.patches = d.patches[:index]
 	d.growth = growth
 }
 
-// finish makes room for the lengths that take more than one byte and fills them in, from the last
-// to the first, so that each byte of the output moves once however deeply it is nested.
+// finish makes room for the lengths that take more than one byte, and fills them in from the last
+// to the first. So each byte of the output moves at most once, however deeply it is nested.
 func (d *decoder) finish(out []byte) []byte {
 	if d.growth == 0 {
 		return out
@@ -240,7 +244,7 @@ func (d *decoder) message(p int, out []byte, m *program) (int, []byte) {
 	return p, out
 }
 
-// delimited reads a message and appends it with the tag that f gives it.
+// delimited reads a message and appends it with the tag of f and its length.
 func (d *decoder) delimited(p int, out []byte, f *field) (int, []byte) {
 	m := f.msg
 	if d.depth <= 0 || f.kind == kindGroup || !m.ready.Load() {
@@ -270,7 +274,8 @@ func (d *decoder) delimited(p int, out []byte, f *field) (int, []byte) {
 	return p, out
 }
 
-// oddDelimited is delimited for groups, and for types that are met for the first time.
+// oddDelimited is delimited for groups, for types that are not compiled yet, and at the limit of
+// depth.
 func (d *decoder) oddDelimited(p int, out []byte, f *field) (int, []byte) {
 	out = appendTag(out, f.tag)
 	if f.kind == kindGroup {

@@ -2,7 +2,7 @@ package transcode
 
 import "fmt"
 
-// maxAnyTypes bounds how many type URLs a compiler keeps, because clients choose them.
+// maxAnyTypes is the maximum number of type URLs that a compiler keeps. Clients choose them.
 const maxAnyTypes = 1 << 12
 
 // anyType returns the program of the message type that a type URL names.
@@ -29,9 +29,9 @@ func (c *Compiler) anyType(url []byte) (*program, error) {
 	return p, p.use()
 }
 
-// any reads the JSON form of an Any: the message it holds with its type URL as a member "@type", or
-// that URL and a member "value" if the type has a JSON form of its own. "@type" may be anywhere in
-// the object.
+// any reads the JSON form of an Any. It is the object of the message that the Any holds, with the
+// type URL as a further member "@type". If the type has a JSON form of its own, the object has only
+// "@type" and a member "value" with that form. "@type" may be anywhere in the object.
 func (d *decoder) any(p int, out []byte) (int, []byte) {
 	if !d.is(p, '{') {
 		return d.fail(p, out, "an object with \"@type\"")
@@ -84,8 +84,9 @@ func (d *decoder) any(p int, out []byte) (int, []byte) {
 	return p, out
 }
 
-// findType returns where the value of "@type" is in the object at p, whose first member is at q, or
-// -1.
+// findType returns the position of the value of "@type" in the object at p, whose first member is
+// at q. The position is -1 if there is none. If the object is broken, err is set and the result is
+// false.
 func (d *decoder) findType(p, q int) (int, bool) {
 	const first = `"@type":`
 	if len(d.in)-q >= len(first) && string(d.in[q:q+len(first)]) == first {

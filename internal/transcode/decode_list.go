@@ -27,8 +27,8 @@ func (d *decoder) list(p int, out []byte, f *field) (int, []byte) {
 	return p, out
 }
 
-// elements reads the elements of an array, of which there is one at least, to the closing bracket.
-// Plain ones go the short way, as in members.
+// elements reads the elements of an array up to the closing bracket. There is at least one. Plain
+// elements go the short way, as in members.
 func (d *decoder) elements(p int, out []byte, f *field) (int, []byte) {
 	in := d.in
 	buf, n := out[:cap(out)], len(out)
@@ -66,7 +66,7 @@ func (d *decoder) elements(p int, out []byte, f *field) (int, []byte) {
 	}
 }
 
-// oneElement reads an element of any form and appends it.
+// oneElement reads an element in any form and appends it.
 func (d *decoder) oneElement(p int, out []byte, f *field) (int, []byte) {
 	if f.pack == 0 {
 		if f.kind == kindMessage {
@@ -82,12 +82,15 @@ func (d *decoder) oneElement(p int, out []byte, f *field) (int, []byte) {
 	return p, out
 }
 
-// A mapKey is a key of a map being read: where its bytes are in the output, or its number if size
-// is -1.
+// A mapKey is a key of the map that is being read.
 type mapKey struct {
-	at   uint64
+	// at is where the bytes of a string key are in the output. For other keys it is the number
+	// itself.
+	at uint64
+	// size is the length of a string key. It is -1 for other keys.
 	size int
-	lost bool // the entry was ignored, and the bytes of its key are in decoder.lost
+	// lost is set if the entry was ignored. Then the bytes of its key are in decoder.lost.
+	lost bool
 }
 
 // mapValue reads an object and appends the entries of a map field.
@@ -138,8 +141,8 @@ func (d *decoder) mapValue(p int, out []byte, f *field) (int, []byte) {
 	return p + 1, out
 }
 
-// entry reads a key and its value, and appends the entry. An entry whose value is to be ignored is
-// none, though its key must not be that of an entry before.
+// entry reads a key and its value, and appends the entry. If the value is ignored, so is the entry.
+// Its key must still differ from the keys before it.
 func (d *decoder) entry(p int, out []byte, f *field) (int, []byte) {
 	before, index, growth, keys := len(out), len(d.patches), d.growth, len(d.keys)
 	out = d.open(appendTag(out, f.tag))

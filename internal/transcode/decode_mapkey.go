@@ -6,8 +6,8 @@ import (
 	"math"
 )
 
-// parseMapKey returns what the wire says for a map key of an integer or bool kind, and whether the
-// text is one. The forms are those of strconv in base ten: a sign and leading zeros are allowed, a
+// parseMapKey returns the wire value of a map key of an integer or bool kind, and whether the text
+// is one. The forms are those of strconv in base ten: a sign and leading zeros are allowed, a
 // fraction or an exponent is not.
 func parseMapKey(text []byte, k kind) (uint64, bool) {
 	switch k {
@@ -71,11 +71,12 @@ func boolBit(b bool) int {
 	return 0
 }
 
-// fewKeys is up to how many keys are compared with one another; more go through a hash table.
+// fewKeys is the maximum number of keys that are compared with one another. More keys go through a
+// hash table.
 const fewKeys = 8
 
-// duplicate returns the index of a key that is the same as that of an entry before, or -1. The cost
-// is linear: the hash is seeded, so that nobody can choose keys that collide.
+// duplicate returns the index of a key that equals an earlier one, or -1. The cost is linear,
+// because the hash is seeded: nobody can choose keys that collide.
 func (d *decoder) duplicate(keys []mapKey, out []byte) int {
 	if len(keys) <= fewKeys {
 		for i := range keys {
@@ -111,7 +112,7 @@ func (d *decoder) duplicate(keys []mapKey, out []byte) int {
 	return -1
 }
 
-// keyBytes are the bytes of a string key.
+// keyBytes returns the bytes of a string key.
 func (d *decoder) keyBytes(k mapKey, out []byte) []byte {
 	if k.lost {
 		out = d.lost

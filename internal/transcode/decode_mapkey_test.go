@@ -50,8 +50,8 @@ func TestParseMapKey(t *testing.T) {
 	}
 }
 
-// TestDuplicateKeys puts the same key twice in objects of few and of many, at the beginning, the
-// end and across.
+// TestDuplicateKeys repeats the first, the middle or the last key of objects with few and with many
+// keys.
 func TestDuplicateKeys(t *testing.T) {
 	codec, err := NewCompiler(nil, Options{}).Codec((&structpb.Struct{}).ProtoReflect().Descriptor())
 	if err != nil {

@@ -2,12 +2,15 @@ package transcode
 
 import "fmt"
 
-// FieldMask returns the paths of the fields that a JSON text sets, by their proto names joined by
-// dots: the update_mask that a PATCH means which has none. A path leads into singular messages, and
-// ends at scalars, lists, maps, well-known types, empty objects and nulls (which clear a field).
-// The order is that of the text. Extensions and, with DiscardUnknown, unknown members are left out.
-// Errors are of type *SyntaxError. The text is not checked more closely than this needs; JSONToWire
-// does that.
+// FieldMask returns the paths of the fields that a JSON text sets. A path is the proto names of the
+// fields, joined by dots. A PATCH without an update_mask means these paths.
+//
+// A path leads into singular messages. It ends at a scalar, a list, a map, a well-known type, an
+// empty object, or a null (which clears a field). The order is that of the text. Extensions are
+// left out, and so are unknown members with DiscardUnknown.
+//
+// All paths together may have 64 KiB, and 8 bytes more for each byte of the text. Errors are of
+// type *SyntaxError. FieldMask checks the text only as far as it must; JSONToWire checks all of it.
 func (c *Codec) FieldMask(json []byte) ([]string, error) {
 	d := c.program.compiler.newDecoder(json, nil)
 	defer d.release()
@@ -21,15 +24,15 @@ func (c *Codec) FieldMask(json []byte) ([]string, error) {
 	return paths, nil
 }
 
-// The paths of a text may have minMask bytes, and maskFactor bytes more for each of the text.
+// All paths of a text together may have minMask bytes, and maskFactor bytes more for each byte of
+// the text.
 const (
 	minMask    = 1 << 16
 	maskFactor = 8
 )
 
-// FieldMask returns the paths of the fields that the JSON value of this field sets, as the codec's
-// FieldMask does. They start within the field, which must be a singular message. It fails for
-// another field.
+// FieldMask is Codec.FieldMask for a JSON value of this field, which must be a singular message.
+// The paths start within the field. FieldMask fails if the field is not a singular message.
 func (f *Field) FieldMask(json []byte) ([]string, error) {
 	m := f.last().msg
 	if m == nil || f.entry || f.last().shape != shapeSingular {
@@ -45,7 +48,7 @@ func (f *Field) FieldMask(json []byte) ([]string, error) {
 	return paths, nil
 }
 
-// atEnd checks that nothing follows.
+// atEnd checks that only white space follows.
 func (d *decoder) atEnd(p int) (int, []byte) {
 	if p < 0 {
 		return p, nil

@@ -50,8 +50,8 @@ func (d *decoder) unsigned(p int, size uint) (uint64, int) {
 	return v, q
 }
 
-// digits reads the plain integer at p that ends as a number or a string does, and reports whether
-// there is one below 2^64. All else is left to oddInteger.
+// digits reads a plain integer below 2^64 at p. It reports whether there is one, and whether it
+// ends as a number or a string must end. oddInteger reads all other forms.
 func (d *decoder) digits(p int, quoted bool) (uint64, int, bool) {
 	in := d.in
 	start := p
@@ -83,8 +83,8 @@ func (d *decoder) digits(p int, quoted bool) (uint64, int, bool) {
 	if n == 0 || p >= len(in) || in[start] == '0' && n > 1 {
 		return 0, p, false
 	}
-	// Twenty digits have not gone round 2^64 if they start with a 1 and give a value that looks
-	// like it.
+	// A number of 20 digits fits 64 bits if it starts with a 1 and v is at least 10^19. Otherwise v
+	// has overflowed.
 	if n > 19 && (n > 20 || in[start] != '1' || v < 1e19) {
 		return 0, p, false
 	}
@@ -94,8 +94,8 @@ func (d *decoder) digits(p int, quoted bool) (uint64, int, bool) {
 	return v, p, !isWordByte(in[p])
 }
 
-// oddInteger reads an integer in any form that JSON allows a number: with a fraction of zeros, with
-// an exponent, with escapes if it is a string. It also finds what is not an integer.
+// oddInteger reads an integer in every form that JSON has for it: with a fraction of zeros, with an
+// exponent, and with escapes if it is a string. It fails if the value is not an integer.
 func (d *decoder) oddInteger(p int, size uint, signed bool) (int64, int) {
 	expected := expectedInteger(size, signed)
 	token, q := d.numberText(p, expected)
@@ -156,9 +156,9 @@ func (d *decoder) numberText(p int, expected string) ([]byte, int) {
 	return s, q
 }
 
-// numberSize is the length of the number token at the start of b, or 0 if there is none. It is
-// protojson's reading of JSON's grammar, which also takes a token for a number whose exponent has
-// no digits; none has a value but 0 and integers, as integerOf says.
+// numberSize returns the length of the number token at the start of b, or 0 if there is none. It
+// follows protojson, which also accepts an exponent without digits. Such a token has a value only
+// as an integer; see integerOf.
 func numberSize(b []byte) int {
 	n := 0
 	if n < len(b) && b[n] == '-' {
@@ -216,8 +216,8 @@ func integerOf(token []byte) (v uint64, negative, ok bool) {
 		fraction, rest = bytes.TrimRight(rest[1:n], "0"), rest[n:]
 	}
 	if len(whole) == 0 && len(fraction) == 0 {
-		// protojson reads the token again by itself, and a sign without digits is then no exponent;
-		// a bare e is.
+		// protojson reads the token a second time, on its own. Then it refuses an exponent that is
+		// only a sign, but accepts one without sign and digits.
 		bareSign := len(rest) == 2 && (rest[1] == '+' || rest[1] == '-')
 		return 0, false, !bareSign
 	}
@@ -279,7 +279,7 @@ func (d *decoder) float32(p int) (uint64, int) {
 	return uint64(math.Float32bits(v)), q
 }
 
-// float64 reads a double and returns its bits. Where it is plain, plainDouble does so in less time.
+// float64 reads a double and returns its bits. plainDouble is faster for plain numbers.
 func (d *decoder) float64(p int) (uint64, int) {
 	token, q := d.floatText(p)
 	if q < 0 {
@@ -293,8 +293,8 @@ func (d *decoder) float64(p int) (uint64, int) {
 	return math.Float64bits(v), q
 }
 
-// floatText returns the text of the floating-point number at p, which may be a string that holds
-// one, or one of the names that represent what JSON's numbers cannot say.
+// floatText returns the text of the floating-point number at p. The number may be in a string. A
+// string may also be NaN, Infinity or -Infinity, for which JSON has no numbers.
 func (d *decoder) floatText(p int) ([]byte, int) {
 	if d.is(p, '"') {
 		s, q := d.text(p)

@@ -2,8 +2,8 @@ package transcode
 
 import "fmt"
 
-// object reads the members of a message that has no JSON form of its own. Within an Any, typed says
-// that a member "@type" belongs to the Any and is passed over.
+// object reads the object of a message that has no JSON form of its own. If typed is set, the
+// object is that of an Any. Then the member "@type" belongs to the Any and is skipped.
 func (d *decoder) object(p int, out []byte, m *program, typed bool) (int, []byte) {
 	if !d.is(p, '{') {
 		return d.fail(p, out, "an object")
@@ -32,7 +32,7 @@ func (d *decoder) object(p int, out []byte, m *program, typed bool) (int, []byte
 	return p, out
 }
 
-// objectState is what was seen of one object.
+// objectState notes what was seen of one object.
 type objectState struct {
 	seen     uint64             // fields by index, of a message that is not wide
 	oneofs   uint64             // oneofs set, by index below 64
@@ -43,14 +43,14 @@ type objectState struct {
 	typed    bool // "@type" was seen
 }
 
-// members reads the members of an object from the first one's name on, to the closing brace.
+// members reads the members of an object, from the name of the first one to the closing brace.
 //
-// What is most common goes the short way: into output that has room for it, without another look at
-// what the field is. buf is all of the output's memory, of which n bytes are written.
+// Common values go the short way: field.put writes them into output that is known to have room. buf
+// is all of the memory of the output, and its first n bytes are written.
 func (d *decoder) members(p int, out []byte, m *program, typed bool, s *objectState) (int, []byte) {
 	in := d.in
 	buf, n := out[:cap(out)], len(out)
-	var expected *field              // the one after the last
+	var expected *field              // the field after the last one
 	if !typed && len(m.fields) > 0 { // in an Any each of the names may be "@type"
 		expected = &m.fields[0]
 	}
@@ -72,7 +72,7 @@ func (d *decoder) members(p int, out []byte, m *program, typed bool, s *objectSt
 			return p, out
 		}
 		if f == nil {
-			goto next // it was passed over
+			goto next // the member was skipped
 		}
 		if !typed && f.index < extensionIndex {
 			expected = f.next
@@ -122,16 +122,16 @@ func (d *decoder) members(p int, out []byte, m *program, typed bool, s *objectSt
 	}
 }
 
-// namedAt reports whether the name of the field and the colon are at in[p], after which there are
-// sixteen bytes at least.
+// namedAt reports whether the quoted name of the field and the colon are at in[p]. There must be at
+// least sixteen bytes from p on.
 func (f *field) namedAt(in []byte, p int) bool {
 	return (load64(in, p)^f.match[0])&f.mask[0]|(load64(in, p+8)^f.match[1])&f.mask[1] == 0 &&
 		(len(f.key) <= 16 || p+len(f.key) <= len(in) && string(in[p+16:p+len(f.key)]) == f.key[16:])
 }
 
-// member returns the field of the member at p, and the position after the colon. A member that is
-// not a field and may be there is passed over as a whole, and there is no field. If it is not the
-// first of those expected, it is most likely the second.
+// member returns the field of the member at p, and the position after the colon. If the expected
+// field is absent, the member is most likely the field after it, so that one is tried first. A
+// member that is allowed, but is not a field, is skipped as a whole. Then the field is nil.
 func (d *decoder) member(p int, out []byte, m *program, expected *field, typed bool, s *objectState) (*field, int, []byte) {
 	if !d.is(p, '"') {
 		p, out = d.fail(p, out, "a field name")
@@ -150,7 +150,8 @@ func (d *decoder) member(p int, out []byte, m *program, expected *field, typed b
 	return d.namedMember(p, out, m, typed, s)
 }
 
-// memberValue reads the value at p of the member at start, of any form, and appends the field.
+// memberValue reads a value in any form and appends the field. The member begins at start, and its
+// value at p.
 func (d *decoder) memberValue(start, p int, out []byte, f *field, s *objectState) (int, []byte) {
 	if d.is(p, 'n') && !f.keepNull {
 		return d.literal(p, "null"), out
@@ -212,8 +213,8 @@ func (s *objectState) markOneof(i int32) bool {
 	return true
 }
 
-// namedMember reads the name of a member and returns its field and the position of its value. A
-// member that is not a field and may be there is passed over as a whole, and there is no field.
+// namedMember reads the name of a member, and returns its field and the position after the colon. A
+// member that is allowed, but is not a field, is skipped as a whole. Then the field is nil.
 func (d *decoder) namedMember(p int, out []byte, m *program, typed bool, s *objectState) (*field, int, []byte) {
 	start := p
 	name, p := d.memberName(p)
@@ -248,7 +249,7 @@ func (d *decoder) namedMember(p int, out []byte, m *program, typed bool, s *obje
 	return nil, p, out
 }
 
-// missing says which required field is not set.
+// missing sets the error that names the required fields that are not set.
 func (d *decoder) missing(p int, out []byte, m *program, s *objectState) (int, []byte) {
 	names := ""
 	for i := range m.fields {

@@ -2,19 +2,20 @@ package transcode
 
 import "math"
 
-// The short way of reading JSON: functions that read what is most common, and give up on all else
-// by returning 0 as the position after it. They also give up near the end of the input, where no
-// whole words can be read.
+// The functions in this file are the short way of reading JSON. They read the most common values,
+// and give up on all others by returning 0 as the position after the value. They also give up near
+// the end of the input, where no whole words can be read.
 
-// shortRoom is the room that the short way needs: for a tag, and for a number or what putShort
-// writes.
+// shortRoom is how many bytes of free output the short way needs: for a tag, and for a number or
+// what putShort writes.
 const shortRoom = 1 + maxShort + 9
 
-// maxShort is how long a string may be at the most that putShort copies; its length takes one byte.
+// maxShort is how many bytes putShort looks at. They must hold the string and its closing quote. So
+// the length of the string takes one byte.
 const maxShort = 0x78
 
-// putShort reads a short plain string with its quotes at in[p], and writes a byte for its length
-// and the string at buf[n]. It returns the positions after both.
+// putShort reads a short plain string with its quotes at in[p]. It writes a byte for the length,
+// and the string, at buf[n]. It returns the positions after the input and after the output.
 func putShort(in []byte, p int, buf []byte, n int) (int, int) {
 	if uint(p) >= uint(len(in)) || in[p] != '"' {
 		return 0, n
@@ -38,9 +39,9 @@ func putShort(in []byte, p int, buf []byte, n int) (int, int) {
 	return 0, n
 }
 
-// put reads the value of a member or an element at in[p] and writes it with its tag, or without one
-// into a packed list, at buf[n], where there is room for what is short. It returns the positions
-// after both.
+// put reads the value of a member or an element at in[p], and writes it with its tag at buf[n]. In
+// a packed list there is no tag. buf must have shortRoom bytes from n on. put returns the positions
+// after the input and after the output.
 func (f *field) put(in []byte, p int, buf []byte, n int) (int, int) {
 	if uint(p) >= uint(len(in)) {
 		return 0, n
@@ -81,8 +82,8 @@ func (f *field) put(in []byte, p int, buf []byte, n int) (int, int) {
 	return q, n
 }
 
-// quoted looks up the name in quotes at in[p], if it is short and without escapes, and returns the
-// position of the closing quote. If there is not such a name, the position is 0.
+// quoted looks up the name in quotes at in[p]. It returns its number and the position of the
+// closing quote. The position is 0 if the name is unknown, too long, or has escapes.
 func (t *nameTable) quoted(in []byte, p int) (int32, int) {
 	if p+9 > len(in) || in[p] != '"' {
 		return 0, 0
@@ -114,8 +115,8 @@ func (t *nameTable) quoted(in []byte, p int) (int32, int) {
 	return 0, 0
 }
 
-// plainInteger reads the integer at in[p], in quotes or without, if it is written in digits alone
-// and is in the field's range.
+// plainInteger reads the integer at in[p], in quotes or without. It gives up unless the integer is
+// written as digits only and is in the field's range.
 func (f *field) plainInteger(in []byte, p int) (int, uint64) {
 	quoted := in[p] == '"'
 	if quoted {
@@ -163,7 +164,8 @@ func (f *field) plainInteger(in []byte, p int) (int, uint64) {
 	return p, uint64(i)
 }
 
-// moreDigits reads what follows eight digits of a number, up to nineteen in all.
+// moreDigits reads the digits after the first eight of a number. The number may have nineteen in
+// all.
 func moreDigits(in []byte, p int, v uint64) (int, uint64) {
 	if p+8 > len(in) {
 		return 0, 0
@@ -185,8 +187,9 @@ func moreDigits(in []byte, p int, v uint64) (int, uint64) {
 	return p + k, v*pow10[k] + parseEight(x<<uint(64-8*k))
 }
 
-// plainDouble reads a number without an exponent, of at most seven digits before the point and
-// after it: both its digits and the power of ten are exact in floating point.
+// plainDouble reads a number without an exponent that has at most seven digits before the point and
+// seven after it. Its digits and the power of ten are exact in floating point, so their quotient is
+// rounded as it should be.
 func plainDouble(in []byte, p int) (int, uint64) {
 	negative := in[p] == '-'
 	if negative {

@@ -9,9 +9,9 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// TestShortWayReadsAsTheLongOne gives each value in a text that leaves room to read it the short
-// way, and in one that does not: without spare memory for the output. Both must be accepted alike,
-// with the same wire.
+// TestShortWayReadsAsTheLongOne reads each value twice: with room for the short way, and without
+// spare memory for the output, so that the long way reads it. Both must accept the same values and
+// write the same wire.
 func TestShortWayReadsAsTheLongOne(t *testing.T) {
 	numbers := strings.Fields(`0 -0 1 -1 7 12345678 123456789 00 01 -01 1.0 1.50 -0.5 .5 1. 1e3 1E-2 1e 12x 1-2 +1 - --1 127 128 2147483647 2147483648
 		-2147483648 -2147483649 4294967295 4294967296 9223372036854775807 9223372036854775808 -9223372036854775808 -9223372036854775809

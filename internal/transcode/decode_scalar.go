@@ -10,7 +10,7 @@ func (d *decoder) single(p int, out []byte, f *field) (int, []byte) {
 	return d.value(p, out, f)
 }
 
-// value reads one value that field.put does not, and appends it with its tag.
+// value reads one value in any form, and appends it with its tag.
 func (d *decoder) value(p int, out []byte, f *field) (int, []byte) {
 	switch f.kind {
 	case kindString:
@@ -19,7 +19,7 @@ func (d *decoder) value(p int, out []byte, f *field) (int, []byte) {
 		}
 		out = appendTag(out, f.tag)
 		if f.quick == quickString && !f.counted {
-			return d.oddString(p, out) // or field.put had taken it
+			return d.oddString(p, out) // field.put has tried the short way
 		}
 		return d.str(p, out)
 	case kindMessage, kindGroup:
@@ -44,8 +44,8 @@ func (d *decoder) value(p int, out []byte, f *field) (int, []byte) {
 	}
 }
 
-// scalar reads a number, bool or enum value and returns what the wire says for it. An unknown enum
-// name that is to be ignored gives zero and sets dropped.
+// scalar reads a number, bool or enum value and returns its wire value. An unknown enum name that
+// is to be ignored gives 0 and sets dropped.
 func (d *decoder) scalar(p int, f *field) (uint64, int) {
 	switch f.kind {
 	case kindInt32:
@@ -100,7 +100,7 @@ func (d *decoder) boolean(p int) (uint64, int) {
 	return 0, p
 }
 
-// literal reads a word that JSON knows.
+// literal reads the word, which is true, false or null.
 func (d *decoder) literal(p int, word string) int {
 	end := p + len(word)
 	if end > len(d.in) || string(d.in[p:end]) != word || end < len(d.in) && isWordByte(d.in[end]) {

@@ -2,8 +2,8 @@ package transcode
 
 import "sort"
 
-// skip passes over a value of any form and returns the position after it. Depth is how deeply
-// arrays and objects may be nested in it.
+// skip skips a value of any form and returns the position after it. depth is how deeply arrays and
+// objects may be nested in it.
 func (d *decoder) skip(p, depth int) int {
 	return d.skipNoting(p, depth, false)
 }
@@ -15,7 +15,7 @@ type typeEntry struct {
 	again  int // position of a second "@type", or 0
 }
 
-// skipNoting is skip. If asked to, it fills types with the objects that name their "@type".
+// skipNoting is skip. If note is set, it also adds the objects that have a member "@type" to types.
 func (d *decoder) skipNoting(p, depth int, note bool) int {
 	if uint(p) >= uint(len(d.in)) {
 		p, _ = d.fail(p, nil, "a value")
@@ -124,9 +124,9 @@ func (d *decoder) skipMembers(p, depth int, note bool, entry int) int {
 	}
 }
 
-// typeOf returns where the value of "@type" is in the object at p, or -1 if it has none or has two.
-// The first call notes all objects within p; calls for those look there, so that no byte is
-// searched twice however deeply objects are nested.
+// typeOf returns the position of the value of "@type" in the object at p, or -1 if there is none.
+// It fails if there are two. The first call notes all objects within the one at p, and later calls
+// for those look there. So no byte is searched twice, however deeply objects are nested.
 func (d *decoder) typeOf(p int) (int, bool) {
 	if p >= d.scanned {
 		end := d.skipNoting(p, d.depth+1, true)

@@ -15,7 +15,7 @@ func (d *decoder) str(p int, out []byte) (int, []byte) {
 	return d.oddString(p, out)
 }
 
-// oddString is str for a string that is not short and plain.
+// oddString is str without the short way for plain strings.
 func (d *decoder) oddString(p int, out []byte) (int, []byte) {
 	in := d.in
 	if !d.is(p, '"') {
@@ -42,8 +42,8 @@ func (d *decoder) oddString(p int, out []byte) (int, []byte) {
 	return p, out
 }
 
-// scan finds the quote or the backslash that comes first from p on, within a string, and reports
-// whether all before it is ASCII. It fails at a control character and at the end of the input.
+// scan finds the first quote or backslash from p on, which is within a string. It reports whether
+// all bytes before it are ASCII. It fails at a control character and at the end of the input.
 func (d *decoder) scan(p int) (int, bool) {
 	in := d.in
 	plain := true
@@ -171,8 +171,8 @@ func (d *decoder) hexRune(p int) rune {
 	return r
 }
 
-// text reads a string and returns its bytes, which stay valid until the next call, and the position
-// after it.
+// text reads a string and returns its bytes and the position after it. The bytes are valid until
+// the next call.
 func (d *decoder) text(p int) ([]byte, int) {
 	if !d.is(p, '"') {
 		p, _ = d.fail(p, nil, "a string")

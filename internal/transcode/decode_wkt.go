@@ -91,14 +91,15 @@ func (d *decoder) duration(p int, out []byte) (int, []byte) {
 	return q, appendSeconds(out, seconds, nanos)
 }
 
-// appendSeconds appends the fields that Timestamp and Duration have alike.
+// appendSeconds appends the fields of a Timestamp or a Duration. Both have the same ones.
 func appendSeconds(out []byte, seconds int64, nanos int32) []byte {
 	out = grow(out, secondsRoom)
 	buf := out[:cap(out)]
 	return buf[:putSeconds(buf, len(out), seconds, nanos)]
 }
 
-// secondsRoom is the room that putSeconds and putTimestamp need, and a byte for a tag.
+// secondsRoom is how many bytes of free output putSeconds or putTimestamp needs, with a byte for a
+// tag.
 const secondsRoom = 2 + 2*(1+maxVarint)
 
 func putSeconds(buf []byte, n int, seconds int64, nanos int32) int {
@@ -113,7 +114,7 @@ func putSeconds(buf []byte, n int, seconds int64, nanos int32) int {
 	return n
 }
 
-// fieldMask reads paths in lowerCamelCase, with commas between, and appends the fields of a
+// fieldMask reads paths in lowerCamelCase, separated by commas, and appends the fields of a
 // FieldMask.
 func (d *decoder) fieldMask(p int, out []byte) (int, []byte) {
 	s, q := d.text(p)
@@ -122,7 +123,7 @@ func (d *decoder) fieldMask(p int, out []byte) (int, []byte) {
 	}
 	out, ok := appendFieldMask(out, bytes.TrimSpace(s), d.c.opts.RawMaskPaths)
 	if !ok {
-		return d.fail(p, out, "field paths in lowerCamelCase with commas between")
+		return d.fail(p, out, "field paths in lowerCamelCase, separated by commas")
 	}
 	return q, out
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// The race detector makes a sync.Pool forget at random, so that there is no steady state under it.
+// With the race detector a sync.Pool drops items at random, so there is never a steady state.
 
-// TestNoAllocations converts a message of each kind that has no Any in it. In the steady state
+// TestNoAllocations converts a message of each type that cannot hold an Any. In the steady state
 // nothing is allocated.
 func TestNoAllocations(t *testing.T) {
 	s, err := loadSchema()
@@ -23,7 +23,7 @@ func TestNoAllocations(t *testing.T) {
 	for _, root := range s.roots {
 		p := pairNamed(t, root.FullName(), 0)
 		if reachesAny(root, map[protoreflect.FullName]bool{}) || root.Oneofs().Len() > 64 {
-			continue // more oneofs than bits in a word are kept in a map
+			continue // a map keeps oneofs that do not fit the bits of a word
 		}
 		t.Run(string(root.FullName()), func(t *testing.T) {
 			buf := make([]byte, 0, 1<<20)
@@ -33,8 +33,8 @@ func TestNoAllocations(t *testing.T) {
 				if err != nil {
 					continue
 				}
-				// The pool of buffers may be emptied at any time, which costs a few allocations now
-				// and then: on average, none.
+				// The pool of buffers may be emptied at any time. That costs a few allocations now
+				// and then, and none on average.
 				if n := testing.AllocsPerRun(50, func() { buf, _ = p.ours.WireToJSON(buf[:0], wire) }); n != 0 {
 					t.Errorf("%v allocations to JSON: %x", n, wire)
 				}
@@ -63,8 +63,8 @@ func reachesAny(md protoreflect.MessageDescriptor, seen map[protoreflect.FullNam
 	return false
 }
 
-// TestMemoryOfHostileInputs bounds what is allocated for an input by its size and that of the
-// result: JSON comes from strangers; wire comes from the backends that the gateway is there for,
+// TestMemoryOfHostileInputs compares what is allocated for an input with the size of the input and
+// of the result. JSON comes from strangers. Wire comes from the backends that the gateway serves,
 // and may need an index of all its fields.
 func TestMemoryOfHostileInputs(t *testing.T) {
 	const perByteOfJSON, perByteOfWire, slack = 16, 128, 1 << 16
@@ -82,7 +82,7 @@ func TestMemoryOfHostileInputs(t *testing.T) {
 		if toWire {
 			convert = codec.JSONToWire
 		}
-		_, _ = convert(nil, input) // compiles what is compiled at first use
+		_, _ = convert(nil, input) // compiles the types that the input uses
 		allocated := totalAllocated()
 		out, _ := convert(nil, input)
 		allocated = totalAllocated() - allocated

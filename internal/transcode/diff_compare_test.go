@@ -16,7 +16,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode/conformance/oracle"
 )
 
-// prefix is before what the codec appends, and must still be there afterwards.
+// prefix is in the buffer before the codec appends to it. It must still be there afterwards.
 const prefix = "prefix\x00"
 
 // compareJSON converts JSON to wire both ways and reports how the results differ.
@@ -96,8 +96,8 @@ func (p *pair) compareWire(wire []byte) error {
 	return nil
 }
 
-// compareAnswer holds AnswerToJSON to WireToJSON: it writes the same where that succeeds, and
-// something where that finds a value without a JSON form.
+// compareAnswer compares AnswerToJSON with WireToJSON. If WireToJSON succeeds, both must write the
+// same. If WireToJSON finds a value without a JSON form, AnswerToJSON must still succeed.
 func (p *pair) compareAnswer(wire, strict []byte, strictErr error) error {
 	got, note, err := p.ours.AnswerToJSON([]byte(prefix), wire)
 	if strictErr == nil {
@@ -126,15 +126,15 @@ func (p *pair) compareWireErrors(wire, want []byte, gotErr, wantErr error) error
 	}
 	var rangeError *transcode.RangeError
 	if errors.As(gotErr, &rangeError) {
-		// Malformed wire after a value that has no JSON form may be reported as either, since it is
-		// read in one pass.
+		// Malformed wire after a value without a JSON form may be reported as either error, because
+		// one pass finds both.
 		return nil
 	}
 	if err := checkSyntaxError(gotErr, len(wire)); err != nil {
 		return err
 	}
-	// protojson parses what is in an Any when it writes it, and therefore finds bad wire there to
-	// be an output error.
+	// protojson parses the content of an Any when it writes the Any. So bad wire in it is an output
+	// error there.
 	var output *oracle.OutputError
 	if errors.As(wantErr, &output) && !strings.Contains(wantErr.Error(), "google.protobuf.Any") {
 		return fmt.Errorf("refused the wire: %w\noracle parses it, and refuses to write it: %w", gotErr, wantErr)
@@ -142,10 +142,10 @@ func (p *pair) compareWireErrors(wire, want []byte, gotErr, wantErr error) error
 	return nil
 }
 
-// compareRoundTrip takes wire to JSON, back, and to JSON again, and reports if that is another
-// text. The wire need not be the same: unknown fields and the bits of a NaN have no JSON form. One
-// thing is lost in JSON itself, and by the oracle too: a NullValue without presence that is not
-// zero is written as null, and read as absent.
+// compareRoundTrip converts wire to JSON, back to wire, and to JSON again. It reports if the two
+// texts differ. The wire may differ, because unknown fields and the bits of a NaN have no JSON
+// form. One thing is lost in JSON itself, and the oracle loses it, too: a NullValue without
+// presence that is not zero is written as null, and read as absent.
 func (p *pair) compareRoundTrip(wire []byte) error {
 	text, err := p.ours.WireToJSON(nil, wire)
 	if err != nil {
@@ -170,8 +170,8 @@ func (p *pair) compareRoundTrip(wire []byte) error {
 	return nil
 }
 
-// mayRefuseJSON reports whether the text is nested more deeply than the codec's limit, which is far
-// lower than that of protojson: a gateway reads what strangers send.
+// mayRefuseJSON reports whether the text is nested more deeply than the codec's limit. That limit
+// is far lower than protojson's, because a gateway reads what strangers send.
 func (p *pair) mayRefuseJSON(text []byte) bool { return jsonDepth(text) > p.maxDepth() }
 
 // jsonDepth returns the deepest nesting of arrays and objects.
@@ -194,10 +194,10 @@ func jsonDepth(text []byte) int {
 	return deepest
 }
 
-// mayRefuseWire reports whether the wire may be nested more deeply than the codec's limit: the
-// oracle refuses it as well, if it gets the same limit. Messages in Any are not counted by that,
-// and are taken to be deep enough if they are long enough: each level takes two bytes, but a group
-// in unknown fields.
+// mayRefuseWire reports whether the wire may be nested more deeply than the codec's limit. It asks
+// the oracle with the same limit. The oracle does not count messages within an Any. They count as
+// deep enough if they are long enough: each level takes two bytes, except for a group in unknown
+// fields.
 func (p *pair) mayRefuseWire(wire []byte) bool {
 	msg := dynamicpb.NewMessage(p.md)
 	limited := proto.UnmarshalOptions{Resolver: p.types, RecursionLimit: p.maxDepth()}
@@ -207,7 +207,7 @@ func (p *pair) mayRefuseWire(wire []byte) bool {
 	return len(wire) > 2*p.maxDepth() && bytes.Contains(wire, []byte("type.googleapis.com/"))
 }
 
-// defaultMaxDepth is what Options.MaxDepth is if it is not set.
+// defaultMaxDepth is the default of Options.MaxDepth.
 const defaultMaxDepth = 100
 
 func (p *pair) maxDepth() int {
@@ -217,10 +217,9 @@ func (p *pair) maxDepth() int {
 	return defaultMaxDepth
 }
 
-// canonical returns the bytes that represent a message and all that are equal to it. What an Any
-// holds is any serialisation of its message: the order of its fields is not part of the result, and
-// neither are fields that its type does not have, since they do not get through JSON. That required
-// fields are set is checked before.
+// canonical returns the same bytes for all messages that are equal. The content of an Any may be
+// serialised in several ways. The order of its fields does not count. Fields that its type does not
+// have do not count either, because JSON cannot carry them. Required fields are checked before.
 func (p *pair) canonical(msg proto.Message) ([]byte, error) {
 	if err := p.canonicalAnys(msg.ProtoReflect()); err != nil {
 		return nil, err
@@ -287,7 +286,8 @@ func (p *pair) parsePartial(wire []byte, into proto.Message) (err error) {
 	return opts.Unmarshal(wire, into)
 }
 
-// checkAppend holds the codec to appending, and to leaving the buffer at its length on error.
+// checkAppend checks that the codec has appended, and that after an error the buffer has its old
+// length.
 func checkAppend(got []byte, err error) error {
 	if !bytes.HasPrefix(got, []byte(prefix)) {
 		return fmt.Errorf("lost what stood in the buffer: %q", got)
@@ -298,7 +298,7 @@ func checkAppend(got []byte, err error) error {
 	return nil
 }
 
-// checkSyntaxError holds the codec to its error type, with an offset that lies in the input.
+// checkSyntaxError checks the type of an error, and that its offset is within the input.
 func checkSyntaxError(err error, size int) error {
 	var syntax *transcode.SyntaxError
 	if !errors.As(err, &syntax) {

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// threadTime returns the processor time that the current thread has used, so that it does not count
-// how busy the machine is.
+// threadTime returns the processor time that the current thread has used. It does not depend on how
+// busy the machine is.
 func threadTime() (time.Duration, error) {
 	const threadClock = 3 // CLOCK_THREAD_CPUTIME_ID
 	var ts syscall.Timespec

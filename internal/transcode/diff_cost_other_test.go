@@ -6,5 +6,5 @@ import "time"
 
 var started = time.Now()
 
-// threadTime returns the time that has passed, since there is no way to ask for that of a thread.
+// threadTime returns the time that has passed, because the time of a thread cannot be had here.
 func threadTime() (time.Duration, error) { return time.Since(started), nil }

@@ -24,8 +24,7 @@ const (
 	anypb     = "google.protobuf.Any"
 )
 
-// A hostile input is one that a careless codec takes more than linear time for: n says how large it
-// is.
+// For a hostile input a careless codec takes more than linear time. n says how large the input is.
 type hostile struct {
 	name    string
 	message protoreflect.FullName
@@ -36,7 +35,7 @@ var hostileJSON = []hostile{
 	{"nested messages", proto3All, func(n int) []byte {
 		return nest(n, `{"recursiveMessage":`, `{}`, `}`)
 	}},
-	{"nested messages with content behind", proto3All, func(n int) []byte {
+	{"nested messages with content after them", proto3All, func(n int) []byte {
 		return nest(n, `{"recursiveMessage":`, `{}`, `,"optionalString":"0123456789"}`)
 	}},
 	{"nested groups", "judge.editions.Features", func(n int) []byte {
@@ -52,10 +51,10 @@ var hostileJSON = []hostile{
 	{"nested arrays in a struct", structpb, func(n int) []byte { return nest(1, `{"a":`, string(nest(n, `[`, `1`, `]`)), `}`) }},
 	{"nested arrays never closed", structpb, func(n int) []byte { return []byte(`{"a":` + strings.Repeat(`[`, n)) }},
 	{"nested unknown objects", proto3All, func(n int) []byte { return nest(n, `{"unknown":`, `{}`, `}`) }},
-	{"nested anys, type behind", anypb, func(n int) []byte {
+	{"nested anys, type last", anypb, func(n int) []byte {
 		return nest(n, `{"value":`, `{}`, `,"@type":"type.googleapis.com/google.protobuf.Any"}`)
 	}},
-	{"nested messages in anys, type behind", anypb, func(n int) []byte {
+	{"nested messages in anys, type last", anypb, func(n int) []byte {
 		return nest(n, `{"any":`, `{"@type":"type.googleapis.com/google.protobuf.Empty"}`, `,"id":"","@type":"type.googleapis.com/judge.proto2.Needs"}`)
 	}},
 	{"many unknown keys", proto3All, func(n int) []byte {
@@ -91,7 +90,7 @@ var hostileJSON = []hostile{
 	{"long bytes with escapes", proto3All, func(n int) []byte { return nest(1, `{"optionalBytes":"`, strings.Repeat(`\u0041QID`, n), `"}`) }},
 	{"a double of many digits", proto3All, func(n int) []byte { return nest(1, `{"optionalDouble":0.`, strings.Repeat("1234567890", n), `}`) }},
 	{"a double of many zeros", proto3All, func(n int) []byte { return nest(1, `{"optionalDouble":0.`, strings.Repeat("0000000000", n), `1}`) }},
-	{"an integer with many zeros behind the point", proto3All, func(n int) []byte { return nest(1, `{"optionalInt64":1.`, strings.Repeat("0000000000", n), `}`) }},
+	{"an integer with many zeros after the point", proto3All, func(n int) []byte { return nest(1, `{"optionalInt64":1.`, strings.Repeat("0000000000", n), `}`) }},
 	{"an integer of many digits and a negative exponent", proto3All, func(n int) []byte {
 		return nest(1, `{"optionalInt64":1`, strings.Repeat("0000000000", n), `e-`+strconv.Itoa(10*n)+`}`)
 	}},
@@ -189,9 +188,9 @@ var hostileWire = []hostile{
 	}},
 }
 
-// TestCostIsLinear converts hostile inputs of two sizes, with no limit to nesting. Sixteen times
-// the input may take sixteen times as long, or 64 in the noise of a busy machine and of the race
-// detector, but not 256, in four attempts.
+// TestCostIsLinear converts hostile inputs of two sizes, without a limit to nesting. An input that
+// is sixteen times as long may take sixteen times as long. With the noise of a busy machine and of
+// the race detector it may take 64 times as long, in one of four attempts, but not 256 times.
 func TestCostIsLinear(t *testing.T) {
 	s, err := loadSchema()
 	if err != nil {
@@ -237,7 +236,8 @@ func cost(t *testing.T, do func(dst, input []byte) ([]byte, error), input []byte
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	// The collector would cut the stack that deep nesting has made grow, for it to grow again.
+	// The garbage collector would shrink the stack that deep nesting has made grow, and it would
+	// have to grow again.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	buf, _ := do(nil, input)
 	shortest := math.Inf(1)
@@ -261,8 +261,8 @@ func cost(t *testing.T, do func(dst, input []byte) ([]byte, error), input []byte
 	return shortest
 }
 
-// TestHostileResults holds the results for the hostile inputs to the oracle, where they are within
-// the limit of nesting.
+// TestHostileResults compares the results for the hostile inputs with the oracle, if they are
+// within the limit of nesting.
 func TestHostileResults(t *testing.T) {
 	for _, n := range []int{1, 2, 10, 90, 300} {
 		for _, h := range hostileJSON {
@@ -280,12 +280,12 @@ func TestHostileResults(t *testing.T) {
 	}
 }
 
-// nest returns middle within n times before and after.
+// nest returns middle between n times before and n times after.
 func nest(n int, before, middle, after string) []byte {
 	return []byte(strings.Repeat(before, n) + middle + strings.Repeat(after, n))
 }
 
-// join returns n parts with commas between them, enclosed.
+// join returns n parts, separated by commas and enclosed.
 func join(n int, before string, part func(i int) string, after string) []byte {
 	var b strings.Builder
 	b.WriteString(before)
@@ -303,7 +303,8 @@ func field(num protowire.Number, content []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), content)
 }
 
-// nestWire returns a field within a field, n times. It is built from the end, in linear time.
+// nestWire returns a field within a field, n times. It builds the wire from its end, in linear
+// time.
 func nestWire(n int, num protowire.Number, content []byte) []byte {
 	var backwards [][]byte
 	size := len(content)

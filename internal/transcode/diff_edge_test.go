@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode/conformance/oracle"
 )
 
-// recursive are messages that hold themselves in each way there is.
+// recursive are messages that contain themselves, in every way that a message can.
 var recursive = []hostile{
 	{"message", proto3All, func(n int) []byte { return nest(n, `{"recursiveMessage":`, `{}`, `}`) }},
 	{"group", "judge.editions.Features", func(n int) []byte { return nest(n, `{"delimited":`, `{}`, `}`) }},
@@ -33,8 +33,8 @@ var recursive = []hostile{
 	{"unknown object", proto3All, func(n int) []byte { return nest(n, `{"unknown":`, `{}`, `}`) }},
 }
 
-// TestDepthOfEachKind nests messages up to the limit and beyond. What is read must be of some depth
-// and is limited; and what was written from JSON can be read back.
+// TestDepthOfEachKind nests messages up to the limit and beyond. Messages of some depth must be
+// read, and messages beyond the limit refused. Wire that was written from JSON can be read back.
 func TestDepthOfEachKind(t *testing.T) {
 	for _, h := range recursive {
 		t.Run(h.name, func(t *testing.T) {
@@ -60,7 +60,7 @@ func TestDepthOfEachKind(t *testing.T) {
 	}
 }
 
-// TestNestedLengths converts nested messages whose lengths, at each level, are about to need
+// TestNestedLengths converts nested messages. At each level the length almost needs, or just needs,
 // another byte.
 func TestNestedLengths(t *testing.T) {
 	for _, edge := range []int{1 << 7, 1 << 14} {
@@ -93,9 +93,9 @@ func TestNestedLengths(t *testing.T) {
 	}
 }
 
-// TestConcurrentDifferential converts with compilers that have compiled nothing yet, from many
-// goroutines at once: while one compiles a message type, others already want it. The race detector
-// is what judges.
+// TestConcurrentDifferential uses compilers that have compiled nothing yet, from many goroutines at
+// once. While one goroutine compiles a message type, others already want it. The race detector
+// finds what is wrong.
 func TestConcurrentDifferential(t *testing.T) {
 	s, err := loadSchema()
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode/conformance/oracle"
 )
 
-// fieldOfWireTrial takes one field out of a message, as a response body.
+// fieldOfWireTrial takes one field out of a message, as a response_body does.
 func fieldOfWireTrial(p *pair, t *tape) trial {
 	f, ok := fieldPathOf(t, p.md, false)
 	if !ok {
@@ -35,8 +35,8 @@ func (p *pair) compareFieldOfWire(f fieldPath, wire []byte) error {
 	}
 	msg, err := p.oracle.FromWire(wire)
 	if err != nil {
-		// Fields beside the one that is asked for need not be looked into: only a wrong result
-		// counts, not a missing refusal.
+		// The codec need not look into other fields than the one it is asked for. So only a wrong
+		// result counts, not a missing refusal.
 		return nil //nolint:nilerr // see above
 	}
 	want, wantErr := p.fieldAsJSON(&f, msg.ProtoReflect())
@@ -67,7 +67,7 @@ func (p *pair) compareEntriesOfWire(f fieldPath, wire, whole []byte) error {
 	}
 	for key, want := range entries {
 		if strings.Contains(key, "][") || strings.Contains(key, "].") {
-			continue // no path names it
+			continue // a path cannot name it
 		}
 		path := f.path + "[" + key + "]"
 		field, err := p.ours.Field(path)
@@ -85,8 +85,8 @@ func (p *pair) compareEntriesOfWire(f fieldPath, wire, whole []byte) error {
 	return nil
 }
 
-// fieldAsJSON returns the JSON form of the field: the oracle writes a message with only that field
-// set, and the value is cut out of that. An absent message is null, another absent field its
+// fieldAsJSON returns the JSON form of the field. The oracle writes a message with only that field
+// set, and the value is cut out of it. An absent message is null, and any other absent field is its
 // default.
 func (p *pair) fieldAsJSON(f *fieldPath, m protoreflect.Message) (_ []byte, err error) {
 	defer oracle.RecoverPanic(&err)
@@ -131,8 +131,7 @@ func (p *pair) fieldAsJSON(f *fieldPath, m protoreflect.Message) (_ []byte, err 
 	return compact.Bytes(), nil
 }
 
-// isKnownType reports whether a message has a JSON form of its own, in which its fields cannot be
-// seen.
+// isKnownType reports whether a message has a JSON form of its own, which does not show its fields.
 func isKnownType(md protoreflect.MessageDescriptor) bool {
 	switch md.FullName() {
 	case "google.protobuf.Any", "google.protobuf.Timestamp", "google.protobuf.Duration", "google.protobuf.FieldMask",

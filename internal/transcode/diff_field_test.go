@@ -14,7 +14,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// A fieldPath is a field to bind, as a codec is asked for it and as reflection finds it.
+// A fieldPath is a field to bind: its path for the codec, and its descriptors for reflection.
 type fieldPath struct {
 	path   string // "recursive_message.mapStringString[key]"
 	fields []protoreflect.FieldDescriptor
@@ -23,8 +23,9 @@ type fieldPath struct {
 
 func (f *fieldPath) last() protoreflect.FieldDescriptor { return f.fields[len(f.fields)-1] }
 
-// fieldPathOf picks a path of fields in a message; ok is false if there is none. It does not lead
-// into messages that have a JSON form of their own, since the oracle cannot name their fields.
+// fieldPathOf picks a path of fields in a message. ok is false if there is none. The path does not
+// lead into messages that have a JSON form of their own, because the oracle cannot name their
+// fields.
 func fieldPathOf(t *tape, md protoreflect.MessageDescriptor, withKey bool) (f fieldPath, ok bool) {
 	var names []string
 	for depth := 0; md.Fields().Len() > 0 && !isKnownType(md); depth++ {
@@ -58,7 +59,7 @@ func (f *fieldPath) wrap(value string) []byte {
 	return []byte(text)
 }
 
-// fieldJSONTrial binds a JSON value to a field. The oracle reads the same value where it is in the
+// fieldJSONTrial binds a JSON value to a field. The oracle reads the same value in its place in a
 // whole message.
 func fieldJSONTrial(p *pair, t *tape) trial {
 	f, ok := fieldPathOf(t, p.md, false)
@@ -101,12 +102,11 @@ func (p *pair) compareFieldJSON(f fieldPath, value string) error {
 	return nil
 }
 
-// bareExponent matches what protojson takes for a number if anything follows it, and not if nothing
-// does.
+// bareExponent matches a token that protojson reads as a number only if something follows it.
 var bareExponent = regexp.MustCompile(`[0-9][eE]$`)
 
-// oneValue reports whether a text that makes good JSON within an object is a single value, and no
-// further member follows.
+// oneValue reports whether a text, which is valid within an object, is a single value without a
+// further member after it.
 func oneValue(text string) bool {
 	if bareExponent.MatchString(text) {
 		return false
@@ -130,11 +130,11 @@ func oneValue(text string) bool {
 	return depth == 0
 }
 
-// sameFragment is sameMessage without a look at required fields, which a fragment need not have.
+// sameFragment is sameMessage without a check of required fields, which a fragment need not have.
 func (p *pair) sameFragment(wire []byte, want proto.Message) error {
 	got := dynamicpb.NewMessage(p.md)
 	if err := p.parsePartial(wire, got); err != nil {
-		return fmt.Errorf("wrote %x, which is no message: %w", wire, err)
+		return fmt.Errorf("wrote %x, which is not a message: %w", wire, err)
 	}
 	if err := errors.Join(p.canonicalAnys(got), p.canonicalAnys(want.ProtoReflect())); err != nil {
 		return err
@@ -154,8 +154,8 @@ func (p *pair) sameFragment(wire []byte, want proto.Message) error {
 	return nil
 }
 
-// partialOracle parses JSON without a look at required fields: other parts of the same message may
-// come from elsewhere.
+// partialOracle parses JSON without a check of required fields, because other parts of the message
+// may come from elsewhere.
 type partialOracle struct{ *pair }
 
 func (p *pair) partial() partialOracle { return partialOracle{p} }

@@ -15,8 +15,8 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// textBindable reports whether one element of the field has a form as a text that is not JSON: a
-// scalar, or a well-known type whose JSON form is a scalar.
+// textBindable reports whether one element of the field can be written as text that is not JSON. It
+// can if it is a scalar, or a well-known type whose JSON form is a scalar.
 func textBindable(fd protoreflect.FieldDescriptor) bool {
 	md := fd.Message()
 	if md == nil {
@@ -40,8 +40,8 @@ func isWrapper(md protoreflect.MessageDescriptor) bool {
 	}
 }
 
-// textAsJSON returns the JSON value that a text represents: what is a JSON string or may be one is
-// quoted, true and false are themselves, and so is the number of an enum value.
+// textAsJSON returns the JSON value that a text represents. A value that is or may be a JSON string
+// is quoted. true, false and the number of an enum value stay as they are.
 func textAsJSON(fd protoreflect.FieldDescriptor, text string) (string, error) {
 	if !utf8.ValidString(text) {
 		return "", fmt.Errorf("%q is not UTF-8", text)
@@ -53,7 +53,7 @@ func textAsJSON(fd protoreflect.FieldDescriptor, text string) (string, error) {
 	switch fd.Kind() {
 	case protoreflect.BoolKind:
 		if text != "true" && text != "false" {
-			return "", fmt.Errorf("%q is no bool", text)
+			return "", fmt.Errorf("%q is not a bool", text)
 		}
 		return text, nil
 	case protoreflect.EnumKind:
@@ -64,7 +64,7 @@ func textAsJSON(fd protoreflect.FieldDescriptor, text string) (string, error) {
 	return string(quoted), nil
 }
 
-// fieldTextTrial binds a text to a field after a body that may have set it already.
+// fieldTextTrial binds a text to a field, after a body that may have set the field already.
 func fieldTextTrial(p *pair, t *tape) trial {
 	f, ok := fieldPathOf(t, p.md, true)
 	if !ok || !bindsText(&f) {
@@ -85,7 +85,7 @@ func fieldTextTrial(p *pair, t *tape) trial {
 	return trial{[]byte(text), func(text []byte) error { return p.compareFieldText(f, body, string(text)) }}
 }
 
-// bindsText reports whether the path ends in an element that has a form as a text.
+// bindsText reports whether the path ends in an element that can be written as text.
 func bindsText(f *fieldPath) bool {
 	fd := f.last()
 	if fd.IsMap() {
@@ -105,7 +105,7 @@ func (t *tape) mapKeyText(fd protoreflect.FieldDescriptor) string {
 	}
 }
 
-// genText returns a text for the field: what its JSON form would be, without quotes.
+// genText returns a text for the field: its JSON form without quotes.
 func genText(t *tape, s *schema, f *fieldPath) string {
 	fd := f.last()
 	if fd.IsMap() {
@@ -156,9 +156,9 @@ func (p *pair) compareFieldText(f fieldPath, body []byte, text string) error {
 	return nil
 }
 
-// bindText sets the field in a message to what the text says, by way of protojson. Elements of
-// lists and the paths of a FieldMask, which is one, are appended. An unknown name of an enum value
-// is refused whatever the options say: those are about JSON.
+// bindText sets the field of a message to the text, with the help of protojson. It appends elements
+// of lists, and also the paths of a FieldMask, because they are a list. It refuses an unknown name
+// of an enum value with all options, because those are about JSON.
 func (p *pair) bindText(f *fieldPath, m protoreflect.Message, text string) error {
 	fd := f.last()
 	element := fd
@@ -201,7 +201,8 @@ func (p *pair) bindText(f *fieldPath, m protoreflect.Message, text string) error
 			into.Append(v.List().Get(i))
 		}
 	case fd.Message() != nil && fd.Message().FullName() != "google.protobuf.FieldMask":
-		// This is not a merge: a Timestamp of whole seconds keeps no nanoseconds from before.
+		// This is not a merge. A Timestamp of whole seconds does not keep the nanoseconds from
+		// before.
 		m.Set(fd, v)
 	case fd.Message() != nil && fd.Message().FullName() == "google.protobuf.FieldMask":
 		proto.Merge(m.Mutable(fd).Message().Interface(), v.Message().Interface())

@@ -9,16 +9,17 @@ import (
 	"time"
 )
 
-// fuzzFor makes TestDifferential run for a time where it otherwise takes a fixed number of cases.
+// fuzzFor makes TestDifferential run for this time, instead of a fixed number of cases.
 var fuzzFor = flag.Duration("diff.for", 0, "how long TestDifferential runs; a fixed number of cases by default")
 
-// A judge makes a case for a codec from a tape. Its cases are compared with the oracle.
+// A judge makes a case for a codec from a tape. The case is compared with the oracle.
 type judge struct {
 	name string
 	make func(p *pair, tape *tape) trial
 }
 
-// A trial is an input and what compares the codec with the oracle on it, or on a part of it.
+// A trial is an input, and the function that compares the codec with the oracle on that input or a
+// part of it.
 type trial struct {
 	input   []byte
 	compare func(input []byte) error // nil if the message type has no such case
@@ -57,8 +58,8 @@ var judges = []judge{
 	{"field mask", fieldMaskTrial},
 }
 
-// TestDifferential holds the codec to the oracle on generated cases: the same ones each time, or
-// with -diff.for new ones for as long as that says.
+// TestDifferential compares the codec with the oracle on generated cases. They are the same each
+// time. With -diff.for it runs for that time, and the cases are new.
 func TestDifferential(t *testing.T) {
 	for _, j := range judges {
 		t.Run(j.name, func(t *testing.T) {
@@ -97,7 +98,7 @@ func runJudge(t *testing.T, j judge, rng *rand.Rand) {
 	report(t, p, shrink(trial))
 }
 
-// report fails the test with what came of a trial.
+// report fails the test with the result of a trial.
 func report(t *testing.T, p *pair, trial trial) {
 	t.Helper()
 	if err := trial.compare(trial.input); err != nil {
@@ -105,7 +106,7 @@ func report(t *testing.T, p *pair, trial trial) {
 	}
 }
 
-// shrink takes pieces out of the input of a failing trial for as long as it fails.
+// shrink removes pieces of the input of a failing trial as long as the trial still fails.
 func shrink(failing trial) trial {
 	for size := len(failing.input) / 2; size > 0; {
 		smaller := false
@@ -124,7 +125,7 @@ func shrink(failing trial) trial {
 	return failing
 }
 
-// FuzzJSONToWire holds the conversion of any bytes to the oracle.
+// FuzzJSONToWire compares the conversion of any bytes with the oracle.
 func FuzzJSONToWire(f *testing.F) {
 	addSeeds(f, func(p *pair, t *tape) []byte { return genJSON(t, p.schema, p.md, t.oneIn(3)) })
 	f.Fuzz(func(t *testing.T, root, opts uint8, text []byte) {
@@ -133,7 +134,7 @@ func FuzzJSONToWire(f *testing.F) {
 	})
 }
 
-// FuzzWireToJSON holds the conversion of any bytes to the oracle, there and back.
+// FuzzWireToJSON compares the conversion of any bytes with the oracle, in both directions.
 func FuzzWireToJSON(f *testing.F) {
 	addSeeds(f, func(p *pair, t *tape) []byte { return genWire(t, p.schema, p.md, t.n(wireLevels)) })
 	f.Fuzz(func(t *testing.T, root, opts uint8, wire []byte) {
@@ -156,7 +157,7 @@ func FuzzGenerated(f *testing.F) {
 	})
 }
 
-// addSeeds adds three inputs for each message type, with other options each.
+// addSeeds adds three inputs for each message type, each with other options.
 func addSeeds(f *testing.F, gen func(*pair, *tape) []byte) {
 	f.Helper()
 	s, err := loadSchema()

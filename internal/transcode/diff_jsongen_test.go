@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// A jsonGen writes random messages as JSON, in all the spellings that are accepted and, if it is
-// wild, in some that are not.
+// A jsonGen writes random messages as JSON, in all spellings that are accepted. If it is wild, it
+// also uses spellings that are not accepted.
 type jsonGen struct {
 	*tape
 	schema *schema
@@ -92,8 +92,8 @@ func (g *jsonGen) members(md protoreflect.MessageDescriptor, depth int) []string
 	return members
 }
 
-// dedupe keeps the first of each key, as spelled: without it required fields would mostly come
-// twice.
+// dedupe keeps the first member with each key, compared as it is spelled. Without it required
+// fields would mostly come twice.
 func dedupe(members []string) []string {
 	seen := map[string]bool{}
 	return slices.DeleteFunc(members, func(m string) bool {
@@ -143,7 +143,7 @@ func (g *jsonGen) space() string {
 
 func (g *jsonGen) colon() string { return g.space() + ":" + g.space() }
 
-// member returns key and value of a field.
+// member returns the key and the value of a field.
 func (g *jsonGen) member(fd protoreflect.FieldDescriptor, depth int) string {
 	name := fd.JSONName()
 	if g.oneIn(4) {
@@ -291,7 +291,7 @@ func (g *jsonGen) spell(v int64) string {
 	case 1:
 		text += pick(g.tape, "e0", "E0", "e+0", "e-0", ".00e0")
 	case 2:
-		// Move the point in and an exponent after.
+		// Move the point to the left, and add an exponent.
 		sign, digits := "", text
 		if v < 0 {
 			sign, digits = "-", text[1:]
@@ -363,7 +363,7 @@ func (g *jsonGen) bytes() string {
 	return g.str(text)
 }
 
-// str quotes a string, with escapes where they need not be.
+// str quotes a string. Some of its escapes are not necessary.
 func (g *jsonGen) str(s string) string {
 	style := g.n(6)
 	var b strings.Builder

@@ -10,8 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// fieldMaskTrial asks which fields a JSON text sets. The oracle looks at the text with
-// encoding/json.
+// fieldMaskTrial asks which fields a JSON text sets. The oracle reads the text with encoding/json.
 func fieldMaskTrial(p *pair, t *tape) trial {
 	if isKnownType(p.md) {
 		return trial{}
@@ -63,7 +62,7 @@ func maskOf(md protoreflect.MessageDescriptor, text []byte, prefix string) ([]st
 		}
 		name, ok := key.(string)
 		if !ok {
-			return nil, fmt.Errorf("key %v is no string", key)
+			return nil, fmt.Errorf("key %v is not a string", key)
 		}
 		fd := md.Fields().ByJSONName(name)
 		if fd == nil {
@@ -86,7 +85,7 @@ func maskOf(md protoreflect.MessageDescriptor, text []byte, prefix string) ([]st
 	return paths, nil
 }
 
-// leadsOn reports whether a path goes on into the value of a field.
+// leadsOn reports whether a path leads into the value of a field.
 func leadsOn(fd protoreflect.FieldDescriptor, value json.RawMessage) bool {
 	if fd.Message() == nil || fd.IsList() || fd.IsMap() || isKnownType(fd.Message()) || fd.Message().FullName() == "google.protobuf.Empty" {
 		return false

@@ -1,8 +1,8 @@
 package transcode_test
 
-// The diff_*_test.go files hold the codec against package oracle, protojson over dynamicpb, in both
-// directions: what is accepted, what is refused, and what comes out. The differences that are meant
-// are in diff_compare_test.go, each as an exact rule with its reason.
+// The diff_*_test.go files compare the codec with package oracle, which is protojson over
+// dynamicpb. They compare both directions: what is accepted, what is refused, and what comes out.
+// Intended differences are in diff_compare_test.go, each as an exact rule with its reason.
 
 import (
 	_ "embed"
@@ -27,7 +27,7 @@ import (
 var schemaSet []byte
 
 // judgedMessages are the types that the tests start from. Nested types and extensions are reached
-// from them. The order is part of the fuzz corpora: new names go to the end.
+// from them. Add new names at the end, because the fuzz corpora depend on the order.
 var judgedMessages = []protoreflect.FullName{
 	"protobuf_test_messages.proto3.TestAllTypesProto3",
 	"protobuf_test_messages.proto2.TestAllTypesProto2",
@@ -110,12 +110,12 @@ func findMessage(files *protoregistry.Files, name protoreflect.FullName) (protor
 	}
 	md, ok := desc.(protoreflect.MessageDescriptor)
 	if !ok {
-		return nil, fmt.Errorf("%q is no message", name)
+		return nil, fmt.Errorf("%q is not a message", name)
 	}
 	return md, nil
 }
 
-// optionsOf spreads the bits of a number over the options that change results.
+// optionsOf makes options of the bits of a number. They are the options that change results.
 func optionsOf(bits uint8) transcode.Options {
 	return transcode.Options{
 		UseProtoNames:  bits&1 != 0,
@@ -125,14 +125,14 @@ func optionsOf(bits uint8) transcode.Options {
 	}
 }
 
-// With the highest bit no types can be resolved: there are no extensions, and an Any holds
-// something only as bytes.
+// With the highest bit, types cannot be resolved. Then there are no extensions, and an Any is only
+// bytes.
 const (
 	optionBits  = 32
 	withoutType = 16
 )
 
-// A pair is the codec that is judged and the oracle, for one message type and one set of options.
+// A pair is the codec and the oracle for one message type and one set of options.
 type pair struct {
 	schema *schema
 	types  transcode.Resolver
@@ -147,7 +147,7 @@ var compilers struct {
 	byOptions [optionBits]*transcode.Compiler
 }
 
-// pairOf returns the pair of a root and options, both of which are reduced to what there is.
+// pairOf returns the pair of a root and options. Both numbers are reduced to the range that exists.
 func pairOf(tb testing.TB, root, optBits uint8) *pair {
 	tb.Helper()
 	s, err := loadSchema()

@@ -5,8 +5,9 @@ import (
 	"math/rand/v2"
 )
 
-// A tape is where the generators take their choices from: first the bytes given, so that a fuzzing
-// engine can steer them, and then pseudo-random numbers that depend on those bytes only.
+// The generators take their choices from a tape. First it returns the given bytes, so that a
+// fuzzing engine can steer the generators. Then it returns pseudo-random numbers, which depend only
+// on those bytes.
 type tape struct {
 	data []byte
 	rng  *rand.Rand
@@ -36,7 +37,7 @@ func (t *tape) n(k int) int {
 	}
 }
 
-// oneIn is true once in k times.
+// oneIn is true once in k times, on average.
 func (t *tape) oneIn(k int) bool { return t.n(k) == k-1 }
 
 // few returns a small number, more often zero or one than not.
@@ -56,7 +57,7 @@ func (t *tape) uint64() uint64 {
 
 func pick[T any](t *tape, from ...T) T { return from[t.n(len(from))] }
 
-// int64 returns a number that is likely to be at an edge of something.
+// int64 returns a number that is often at the edge of a range.
 func (t *tape) int64() int64 {
 	switch t.n(4) {
 	case 0:

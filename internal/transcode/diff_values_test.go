@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// float returns a number that is likely to be hard to write or to read.
+// float returns a number that is often hard to write or to read.
 func (t *tape) float() float64 {
 	switch t.n(5) {
 	case 0:
@@ -50,7 +50,7 @@ func (t *tape) badText() string {
 		strings.Repeat("q", t.n(10))
 }
 
-// maskPath returns a path of a FieldMask in lower case with underscores; some do not survive the
+// maskPath returns a path of a FieldMask in lower case with underscores. Some paths change on the
 // way to camel case and back.
 func (t *tape) maskPath() string {
 	return pick(t, "", "a", "foo", "foo_bar", "foo.bar_baz", "a_b.c_d", "foo_1", "foo_", "_foo", "fooBar", "foo__bar", "foo_3_bar", "Foo", "é", "foo.", ".", "a1_b2", "foo bar", "foo,bar", "f_o_o", "9", "foo-bar")

@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// How far generated wire departs from what a serialiser writes.
+// These levels say how far generated wire departs from what a serialiser writes.
 const (
 	canonical = iota // fields once and in order, lists and maps contiguous
 	// scrambled has any order, repeated singulars, split messages and lists, unknown fields, and
@@ -22,7 +22,7 @@ type wireGen struct {
 	*tape
 	schema *schema
 	level  int
-	budget int // fields that may still be written, against exponential growth
+	budget int // how many more fields may be written; prevents exponential growth
 }
 
 func genWire(t *tape, s *schema, md protoreflect.MessageDescriptor, level int) []byte {
@@ -50,7 +50,7 @@ func (g *wireGen) message(dst []byte, md protoreflect.MessageDescriptor, depth i
 	}
 	fields := md.Fields()
 	if g.level == canonical || g.oneIn(3) {
-		// A run of the declared fields, with some left out.
+		// Write the declared fields in order, without some of them.
 		start := 0
 		if fields.Len() > 0 {
 			start = g.n(fields.Len())
@@ -78,7 +78,7 @@ func (g *wireGen) message(dst []byte, md protoreflect.MessageDescriptor, depth i
 	return g.required(dst, md, depth)
 }
 
-// required appends the required fields, or a message would hardly ever be accepted.
+// required appends the required fields. Without them a message would hardly ever be accepted.
 func (g *wireGen) required(dst []byte, md protoreflect.MessageDescriptor, depth int) []byte {
 	if g.oneIn(12) {
 		return dst
@@ -196,7 +196,7 @@ func (g *wireGen) mapEntry(fd protoreflect.FieldDescriptor, depth int) []byte {
 	return entry
 }
 
-// single appends tag and value of one element.
+// single appends the tag and the value of one element.
 func (g *wireGen) single(dst []byte, fd protoreflect.FieldDescriptor, depth int) []byte {
 	if md := fd.Message(); md != nil {
 		content := g.message(nil, md, depth+1)
@@ -294,7 +294,7 @@ func (g *wireGen) padded(dst []byte, v uint64) []byte {
 	return dst
 }
 
-// unknown appends a field that no message has.
+// unknown appends a field whose number does not exist in any message.
 func (g *wireGen) unknown(dst []byte, depth int) []byte {
 	num := pick[protowire.Number](g.tape, 7777, 7777, 1<<29-1, 3000, 29999)
 	switch g.n(6) {
@@ -320,7 +320,7 @@ func (g *wireGen) unknown(dst []byte, depth int) []byte {
 	}
 }
 
-// wrongType appends a field of this number whose wire type is any.
+// wrongType appends a field with this number and a random wire type.
 func (g *wireGen) wrongType(dst []byte, fd protoreflect.FieldDescriptor) []byte {
 	switch typ := protowire.Type(g.n(8)); typ {
 	case protowire.VarintType:

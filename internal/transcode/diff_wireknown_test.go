@@ -36,7 +36,7 @@ var judgedExtensions = []protoreflect.FullName{
 }
 
 // knownType appends the content of a well-known type whose fields depend on each other, so that it
-// is mostly valid. Other messages are left to the caller.
+// is mostly valid. The caller writes other messages.
 func (g *wireGen) knownType(dst []byte, md protoreflect.MessageDescriptor, depth int) ([]byte, bool) {
 	switch md.FullName() {
 	case "google.protobuf.Timestamp":

@@ -1,6 +1,6 @@
 package transcode
 
-// maxDuration is the range of google.protobuf.Duration, in seconds: about 10,000 years.
+// maxDuration is the longest google.protobuf.Duration, in seconds: about 10,000 years.
 const maxDuration = 315_576_000_000
 
 // parseDuration reads seconds as a decimal number followed by the letter s: "1s", "-0.5s", "+1.s",

@@ -19,22 +19,24 @@ type encoder struct {
 	in  []byte
 	err located
 
-	depth int // messages that may still be opened within each other
-	elems int // elements that may still be written
-	limit int // the length that the output may reach
-	// partial counts the Any messages around. If it is positive, required fields may be missing.
+	depth int // how many more messages may be nested
+	elems int // how many more elements may be written
+	limit int // maximum length of the output
+	// partial counts the Any messages around the current value. If it is positive, required fields
+	// may be missing.
 	partial int
 
-	// careful says that every message is indexed.
+	// careful makes the encoder index every message.
 	careful bool
 
-	// lenient says that a value without a JSON form is written as something close to it. See
+	// lenient makes the encoder write a value without a JSON form as something close to it. See
 	// lenient.go.
 	lenient bool
-	// departures counts how often that happened, and departure describes the first time.
+	// departures counts the values that were written like that, and departure describes the first
+	// one.
 	departures int
 	departure  string
-	// wasted counts bytes that were read or written in vain.
+	// wasted counts the bytes that were read and written for broken content of Anys, in vain.
 	wasted int
 
 	spans     []span
@@ -92,8 +94,9 @@ func (e *encoder) document(dst []byte, m *program) ([]byte, bool) {
 	return out, ok && len(out) <= e.limit
 }
 
-// again calls write after one pass has failed, now with care. The order of the fields may have been
-// the reason, or a value that a later one replaces. Only this time it may be lenient.
+// again calls write after the one pass has failed, and makes it index each message. The order of
+// the fields may have been the reason, or a value that a later one replaces. Only this second time
+// may be lenient.
 func (e *encoder) again(dst []byte, lenient bool, write func(out []byte) ([]byte, bool)) ([]byte, *RangeError, bool) {
 	if len(e.in) > math.MaxInt32 {
 		out, ok := e.tooLarge(dst)
@@ -111,7 +114,7 @@ func (e *encoder) again(dst []byte, lenient bool, write func(out []byte) ([]byte
 	return out, note, ok
 }
 
-// malformed notes that the wire is broken at p.
+// malformed sets the error that says what was expected on the wire at p.
 func (e *encoder) malformed(p int, out []byte, expected string) ([]byte, bool) {
 	e.err = &SyntaxError{Offset: p, Expected: expected}
 	return out, false
@@ -122,7 +125,7 @@ func (e *encoder) within(segment string, out []byte) ([]byte, bool) {
 	return out, false
 }
 
-// unrepresentable notes that a value has no JSON form.
+// unrepresentable sets the error that says why a value has no JSON form.
 func (e *encoder) unrepresentable(out []byte, format string, args ...any) ([]byte, bool) {
 	e.err = &RangeError{Reason: fmt.Sprintf(format, args...)}
 	return out, false
@@ -145,7 +148,7 @@ func (e *encoder) tooMany(out []byte) ([]byte, bool) {
 	return e.unrepresentable(out, "the elements exceed the limit of their number")
 }
 
-// stray gives the one pass up, because the message is not canonical.
+// stray gives up the one pass, because the message is not canonical.
 func (e *encoder) stray(out []byte, m *program) ([]byte, bool) {
 	m.indexed.Store(true)
 	return out, false
@@ -186,8 +189,8 @@ func (e *encoder) message(out []byte, m *program, p, end int) ([]byte, bool) {
 	return out, ok
 }
 
-// plainMessage is message, with a short way for what is most common: a canonical message that has
-// no JSON form of its own, and a Timestamp.
+// plainMessage is message with a short way for the most common cases: a canonical message without a
+// JSON form of its own, and a Timestamp.
 func (e *encoder) plainMessage(out []byte, m *program, p, end int) ([]byte, bool) {
 	if e.depth <= 0 || !m.ready.Load() {
 		return e.message(out, m, p, end)

@@ -5,9 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// any writes an Any as the message it holds, with its type URL as a member "@type"; or as that URL
-// and a member "value" if the type has a JSON form of its own. What is wrong within it is a
-// RangeError, since the Any itself is well formed.
+// any writes an Any as the object of the message that it holds, with the type URL as the first
+// member "@type". If the type has a JSON form of its own, the object has only "@type" and a member
+// "value" with that form. Broken content is a RangeError, because the Any itself is well formed.
 func (e *encoder) any(out []byte, from, to int) ([]byte, bool) {
 	var url, value span
 	c := cursor{span: from, to: to}

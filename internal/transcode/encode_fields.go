@@ -2,13 +2,14 @@ package transcode
 
 // fields writes the fields between p and end in one pass, each followed by a comma.
 //
-// What is most common is written by functions whose names begin with put, into output that has room
-// for it: buf is all of the output's memory, of which n bytes are written. They return a negative
-// position where they do not do it; then, and for all else, the functions that grow the output do.
+// The functions whose names begin with put write the most common values, into output that is known
+// to have room. buf is all of the memory of the output, and its first n bytes are written. A put
+// function gives up by returning a negative position. Then the functions that grow the output take
+// over, and they write all other values, too.
 func (e *encoder) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 	in := e.in
 	buf, n := out[:cap(out)], len(out)
-	next := 0 // index of the field that is expected: the one after the last
+	next := 0 // index of the expected field: the one after the last
 	var set fieldsSet
 	for p < end {
 		tag := uint64(in[p])
@@ -74,14 +75,13 @@ func (e *encoder) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 	return out, true
 }
 
-// fieldsSet is what is counted of the fields of a message: the oneofs set, and how many required
-// fields are.
+// fieldsSet notes which oneofs of a message are set, and counts its required fields that are set.
 type fieldsSet struct {
 	oneofs   uint64
 	required int
 }
 
-// count notes a field, and reports whether it may be the only one of its oneof.
+// count notes a field. It reports false if its oneof may have been set before.
 func (s *fieldsSet) count(f *field) bool {
 	if f.required {
 		s.required++
@@ -96,7 +96,7 @@ func (s *fieldsSet) count(f *field) bool {
 	return true
 }
 
-// field writes the field of any form whose tag was read before p.
+// field writes a field of any form. Its tag ends at p.
 func (e *encoder) field(out []byte, f *field, p, end int, tag uint64) ([]byte, int, bool) {
 	switch f.form {
 	case kindMessage:
@@ -115,10 +115,10 @@ func (e *encoder) field(out []byte, f *field, p, end int, tag uint64) ([]byte, i
 	}
 }
 
-// otherField reads a tag that is not the expected one, and returns its field and where the value
-// is. An unknown field is passed over, and there is none. If the position is negative there is an
-// error, or what the one pass is not made for: an extension, or a field before the one of index
-// next.
+// otherField reads a tag that is not the expected one. It returns the field, the tag, and the
+// position of the value. An unknown field is skipped, and the field is nil. The position is
+// negative after an error. It is also negative if the one pass cannot go on: at an extension, and
+// at a field whose index is below next.
 func (e *encoder) otherField(m *program, p, end, next int) (*field, uint64, int) {
 	start := p
 	tag := uint64(e.in[p])
@@ -183,8 +183,8 @@ func appendKey(out []byte, f *field) []byte {
 	return append(out, f.key...)
 }
 
-// putRoom is the room that a name, a scalar and the comma need, or the name, the quotes and the
-// slack of a string.
+// putRoom is how many bytes of free output are needed for a name, a scalar and the comma. It is
+// also enough for a name, and the quotes and the slack of a string.
 const putRoom = 32 + scalarRoom + 1
 
 // putKey writes the name of a field that fits keyWords, and the colon.
@@ -193,8 +193,8 @@ func putKey(buf []byte, n int, f *field) int {
 	return n + int(f.keySize)
 }
 
-// shortEnd returns where what is length-delimited at p ends, if its length takes one byte and is
-// right; else -1.
+// shortEnd returns where the length-delimited value at p ends. It returns -1 if the length takes
+// more than one byte or is wrong.
 func (e *encoder) shortEnd(p, end int) int {
 	if p < end && e.in[p] < 0x80 {
 		if to := p + 1 + int(e.in[p]); to <= end {
@@ -204,8 +204,8 @@ func (e *encoder) shortEnd(p, end int) int {
 	return -1
 }
 
-// singular writes the field at p, whose wire type is right. A zero without presence is not written,
-// or as the default.
+// singular writes the field whose value is at p. Its wire type has been checked. A zero without
+// presence is only written with EmitDefaults.
 func (e *encoder) singular(out []byte, f *field, p, end int) ([]byte, int, bool) {
 	if f.kind < kindString {
 		var v uint64
@@ -231,7 +231,7 @@ func (e *encoder) singular(out []byte, f *field, p, end int) ([]byte, int, bool)
 	return append(out, ','), p, ok
 }
 
-// value writes the value at p, whose wire type is right, and returns the position after it.
+// value writes the value at p and returns the position after it. Its wire type has been checked.
 func (e *encoder) value(out []byte, f *field, p, end int) ([]byte, int, bool) {
 	switch f.kind {
 	case kindString, kindBytes, kindMessage:
@@ -264,7 +264,8 @@ func (e *encoder) value(out []byte, f *field, p, end int) ([]byte, int, bool) {
 	return e.c.appendScalar(out, f, v), q, true
 }
 
-// isZero reports whether what the wire says for a number is the kind's zero.
+// isZero reports whether the wire value of a number is the zero of its kind. Kinds of 32 bits have
+// only the lower 32 bits.
 func (f *field) isZero(v uint64) bool {
 	switch f.kind {
 	case kindInt32, kindSint32, kindUint32, kindEnum, kindNull:
@@ -282,7 +283,7 @@ func (e *encoder) absent(out []byte, f *field) []byte {
 	return append(out, f.zero...)
 }
 
-// bits reads a number, bool or enum at p.
+// bits reads the wire value of a number, bool or enum at p.
 func (e *encoder) bits(f *field, p, end int) (uint64, int) {
 	switch f.fixed {
 	case 0:
@@ -315,7 +316,7 @@ func (e *encoder) str(out []byte, f *field, from, to int) ([]byte, bool) {
 	return e.invalid(out, f, from, to)
 }
 
-// invalid is for a string that is not UTF-8.
+// invalid handles a string that is not UTF-8. Only a lenient encoder writes it.
 func (e *encoder) invalid(out []byte, f *field, from, to int) ([]byte, bool) {
 	if e.depart("invalid UTF-8 in a string") {
 		return appendValidText(out, e.in[from:to]), true

@@ -40,9 +40,9 @@ type oneofState struct {
 	since int // where the value of its first occurrence begins
 }
 
-// indexed writes the fields of a message that is in e.spans[from:to], whatever their order. It
-// notes all occurrences first, brings them in the order in which fields are declared, and merges
-// what is in several places. Each field is written followed by a comma.
+// indexed writes the fields of the message that is in e.spans[from:to], each followed by a comma.
+// On the wire they may have any order. indexed first notes all occurrences and sorts them by the
+// declaration of their fields. Then it merges the occurrences of each field.
 func (e *encoder) indexed(out []byte, m *program, from, to int) ([]byte, bool) {
 	base, oneofs := len(e.found), len(e.oneofs)
 	for range m.oneofs {
@@ -98,8 +98,8 @@ func (e *encoder) index(m *program, from, to, base, oneofs int) bool {
 	return true
 }
 
-// compareOccurrences orders by the declaration of the fields, extensions last and by their full
-// names, and then by place.
+// compareOccurrences orders occurrences by the declaration of their fields, and those of one field
+// by place. Extensions come last, by full name.
 func (p *program) compareOccurrences(a, b occurrence) int {
 	i, j := a.key>>1, b.key>>1
 	if i != j {
@@ -111,8 +111,8 @@ func (p *program) compareOccurrences(a, b occurrence) int {
 	return cmp.Compare(a.at, b.at)
 }
 
-// makeRoom allocates what index is about to append, if that is much: the buffer would otherwise
-// grow step by step, and each step would be garbage.
+// makeRoom allocates the room for what index is about to append, if that is much. Otherwise the
+// buffer would grow step by step, and each step would leave garbage.
 func (e *encoder) makeRoom(from, to int) {
 	size := 0
 	for _, s := range e.spans[from:to] {
@@ -130,7 +130,8 @@ func (e *encoder) makeRoom(from, to int) {
 	}
 }
 
-// largeMessage is from how many bytes on the fields of a message are counted before they are noted.
+// largeMessage is the size in bytes from which on the fields of a message are counted before they
+// are noted. It also is the number of occurrences from which on contents counts them.
 const largeMessage = 1 << 15
 
 // writeIndexed writes the fields noted from base on.
@@ -209,8 +210,8 @@ func (e *encoder) occurrences(out []byte, f *field, i, j int) ([]byte, bool) {
 	return out, ok
 }
 
-// contents appends the spans of a message that is in several places. What is empty adds nothing to
-// a message, and is left out as long as one span stays.
+// contents appends the spans of a message that is in several places. Empty spans add nothing to the
+// message and are left out, but at least one span stays.
 func (e *encoder) contents(f *field, found []occurrence) {
 	base, n := len(e.spans), 0
 	if len(found) >= largeMessage {

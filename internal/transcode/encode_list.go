@@ -2,8 +2,8 @@ package transcode
 
 import "strconv"
 
-// list writes the run of a repeated field whose first tag was read before p. The run ends where
-// another field begins.
+// list writes a run of a repeated field. Its first tag ends at p. The run ends where another field
+// begins.
 func (e *encoder) list(out []byte, f *field, p, end int, tag uint64) ([]byte, int, bool) {
 	before := len(out)
 	out = append(appendKey(out, f), '[')
@@ -24,7 +24,7 @@ func (e *encoder) list(out []byte, f *field, p, end int, tag uint64) ([]byte, in
 		if p >= end {
 			break
 		}
-		// The tag of the next element is mostly a byte, and the same as the last.
+		// The tag of the next element is mostly one byte, and the same as the last one.
 		if tag < 0x80 && e.in[p] == byte(tag) {
 			p++
 			continue

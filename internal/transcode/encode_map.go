@@ -6,23 +6,25 @@ import (
 	"slices"
 )
 
-// A mapEntry is an entry of a map on the wire. Its key is a number whose order is that of the keys,
-// or where the string is.
+// A mapEntry is an entry of a map on the wire.
 type mapEntry struct {
-	key    uint64
-	keyEnd int32 // of a string; -1 for a number
-	from   int32
-	to     int32
-	value  int32 // where the value is, or one of the following
+	// key is where a string key begins. For other kinds it is a number that sorts as the key does.
+	key uint64
+	// keyEnd is where a string key ends. It is -1 for other kinds.
+	keyEnd int32
+	// from and to are where the entry begins and ends.
+	from, to int32
+	// value is where the value begins, or noValue or manyValues.
+	value int32
 }
 
 const (
-	noValue    = -1 // the entry has no value: it is the default
-	manyValues = -2 // the entry has several: messages merge, of others the last counts
+	noValue    = -1 // the entry has no value; the default counts
+	manyValues = -2 // the entry has several; messages merge, and of others the last counts
 )
 
-// mapRun writes the run of a map field whose first tag was read before p. The run ends where
-// another field begins.
+// mapRun writes a run of a map field. Its first tag ends at p. The run ends where another field
+// begins.
 func (e *encoder) mapRun(out []byte, f *field, p, end int) ([]byte, int, bool) {
 	base := len(e.entries)
 	for {
@@ -46,7 +48,7 @@ func (e *encoder) mapRun(out []byte, f *field, p, end int) ([]byte, int, bool) {
 	return append(out, ','), p, ok
 }
 
-// entry takes the map entry between from and to apart and notes it.
+// entry parses the map entry between from and to, and notes it.
 func (e *encoder) entry(f *field, from, to int) bool {
 	entry := mapEntry{from: int32(from), to: int32(to), value: noValue, keyEnd: -1}
 	key, value := f.mapKey, f.mapValue
@@ -87,7 +89,7 @@ func (e *encoder) entry(f *field, from, to int) bool {
 	return true
 }
 
-// keyOrder turns what the wire says for a map key into a number that sorts as the key does.
+// keyOrder turns the wire value of a map key into a number that sorts as the key does.
 func (f *field) keyOrder(v uint64) uint64 {
 	const sign = 1 << 63
 	switch f.kind {
@@ -126,8 +128,8 @@ func (f *field) appendMapKey(out []byte, key uint64) []byte {
 	return append(out, '"')
 }
 
-// mapEntries writes the entries noted from base on as an object, by ascending keys. Of entries with
-// the same key the last counts.
+// mapEntries writes the entries noted from base on as an object, sorted by key. If several entries
+// have the same key, the last one counts.
 func (e *encoder) mapEntries(out []byte, f *field, base int) ([]byte, bool) {
 	compare := func(a, b mapEntry) int {
 		if a.keyEnd < 0 {
@@ -201,9 +203,9 @@ func (e *encoder) entryValue(out []byte, f *field, entry mapEntry) ([]byte, bool
 	}
 }
 
-// lastValue writes the field that lies in the spans once or more. Messages are merged; of other
-// values the last counts. An absent field is written as its zero, an absent message as an empty
-// one.
+// lastValue writes a singular field of the message in the spans. If the field occurs several times,
+// messages are merged, and of other values the last one counts. An absent field is written as its
+// zero, an absent message as an empty one.
 func (e *encoder) lastValue(out []byte, f *field, from, to int) ([]byte, bool) {
 	base := len(e.spans)
 	last := span{-1, -1}
@@ -239,13 +241,13 @@ func (e *encoder) lastValue(out []byte, f *field, from, to int) ([]byte, bool) {
 	return out, ok
 }
 
-// content returns where the fields within the message or group are that an occurrence holds.
+// content returns the span of the fields within a message or group, given one of its occurrences.
 func (e *encoder) content(f *field, o occurrence) span {
 	at, next := o.place()
 	return e.contentAt(f, at, next)
 }
 
-// contentAt is content for a value that reaches from p to next and is well formed.
+// contentAt is content for a well-formed value that reaches from p to next.
 func (e *encoder) contentAt(f *field, p, next int) span {
 	if f.kind == kindGroup {
 		to, _ := e.group(p, next, uint64(f.num))

@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// appendScalar appends the JSON form of a number, bool or enum, given what the wire says for it.
+// appendScalar appends the JSON form of a number, bool or enum, given its wire value.
 func (c *Compiler) appendScalar(out []byte, f *field, v uint64) []byte {
 	out = grow(out, scalarRoom)
 	buf := out[:cap(out)]
@@ -15,12 +15,12 @@ func (c *Compiler) appendScalar(out []byte, f *field, v uint64) []byte {
 	return append(out, f.enum.text(int32(v))...) // a long name
 }
 
-// scalarRoom is the room that putScalar needs: for maxDigits with quotes and a sign, for the name
-// of an enum value that fits enumWords, or for what strconv makes of a double.
+// scalarRoom is how many bytes of free output putScalar needs. They hold maxDigits with quotes and
+// a sign, or the name of an enum value that fits enumWords, or what strconv writes for a double.
 const scalarRoom = 32
 
-// putScalar writes the JSON form of a number, bool or enum at buf[n], and returns where it ends, or
-// -1 if it is a long name.
+// putScalar writes the JSON form of a number, bool or enum at buf[n], and returns where it ends. It
+// returns -1 for an enum value with a long name.
 func (c *Compiler) putScalar(buf []byte, n int, f *field, v uint64) int {
 	switch f.kind {
 	case kindBool:
@@ -66,7 +66,8 @@ func putQuoted(buf []byte, n int, v int64) int {
 	return n + 1
 }
 
-// putEnum writes the name of an enum value, or its number if it has none.
+// putEnum writes the name of an enum value, or its number if it has no name. It returns -1 if the
+// name is long.
 func putEnum(buf []byte, n int, t *enumTable, v int32) int {
 	if i := int64(v) - int64(t.low); i >= 0 && i < int64(len(t.words)) && t.words[i].size > 0 {
 		*(*[31]byte)(buf[n : n+31 : n+31]) = t.words[i].text
@@ -78,8 +79,8 @@ func putEnum(buf []byte, n int, t *enumTable, v int32) int {
 	return putInt(buf, n, int64(v))
 }
 
-// appendJSONString appends s as a JSON string, and reports whether s is valid UTF-8. Nothing is
-// escaped but what must be: the quote, the backslash and control characters.
+// appendJSONString appends s as a JSON string, and reports whether s is valid UTF-8. It escapes
+// only the quote, the backslash and control characters.
 func appendJSONString(out, s []byte) ([]byte, bool) {
 	return appendText(out, s, 0, len(s))
 }
@@ -94,12 +95,12 @@ func appendText(out, in []byte, from, to int) ([]byte, bool) {
 	return appendOddText(out, in[from:to])
 }
 
-// textRoom is the room that putText needs beyond the length of the string.
+// textRoom is how many bytes of free output putText needs beyond the length of the string.
 const textRoom = 16
 
-// putText writes in[from:to] as a JSON string at buf[n], and returns where it ends, or -1 if there
-// is something to escape or to validate in it. Eight bytes are copied and looked at in one step;
-// the last of them may be after the string.
+// putText writes in[from:to] as a JSON string at buf[n], and returns where it ends. It returns -1
+// if something in the string must be escaped or validated. One step copies and checks eight bytes.
+// The last step may reach beyond the string.
 func putText(buf []byte, n int, in []byte, from, to int) int {
 	buf[n] = '"'
 	n++

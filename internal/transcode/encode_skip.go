@@ -5,17 +5,17 @@ import (
 	"unicode/utf8"
 )
 
-// maxGroups is how deeply groups that are passed over may be nested, as in protowire.
+// maxGroups is how deeply groups that are skipped may be nested. protowire has the same limit.
 const maxGroups = 10_000
 
-// notedGroup is from how many bytes on the end of a group is noted. Shorter ones are searched
-// again, which takes less memory than a note where a message has very many.
+// notedGroup is the size in bytes from which on the end of a group is noted. Shorter groups are
+// searched again. If a message has very many, that takes less memory than notes.
 const notedGroup = 32
 
 // A groupEnd is where the content of a group ends, and where its end tag does.
 type groupEnd struct{ to, next int }
 
-// skip passes over the value after a tag and returns the position after it, which is negative if
+// skip skips the value after a tag and returns the position after it. The position is negative if
 // the wire is broken.
 func (e *encoder) skip(p, end int, tag uint64) int {
 	switch tag & 7 {
@@ -45,8 +45,8 @@ func (e *encoder) skip(p, end int, tag uint64) int {
 }
 
 // group returns where the content of the group that starts at p ends, and the position after its
-// end tag. Groups within it are noted, so that none is searched twice however deeply they are
-// nested.
+// end tag. It notes the ends of the groups within. So no large group is searched twice, however
+// deeply groups are nested.
 func (e *encoder) group(p, end int, num uint64) (int, int) {
 	if known, ok := e.groupEnds[p]; ok {
 		return known.to, known.next
@@ -98,7 +98,8 @@ func (e *encoder) group(p, end int, num uint64) (int, int) {
 	}
 }
 
-// validate checks a message that is not written, because a later value replaces it, as if it were.
+// validate checks a message that is not written because a later value replaces it. Its wire must be
+// as good as if it were written.
 func (e *encoder) validate(m *program, p, end int) bool {
 	if _, ok := e.enter(p, nil, m); !ok {
 		return e.opaque(m)

@@ -78,7 +78,7 @@ func (e *encoder) duration(out []byte, seconds int64, nanos int32) ([]byte, bool
 	return appendDuration(out, seconds, nanos), true
 }
 
-// fieldMask writes the paths of a FieldMask with commas between.
+// fieldMask writes the paths of a FieldMask, separated by commas.
 func (e *encoder) fieldMask(out []byte, from, to int) ([]byte, bool) {
 	out = append(out, '"')
 	first := len(out)
@@ -145,10 +145,10 @@ func (e *encoder) listValue(out []byte, m *program, from, to int) ([]byte, bool)
 	return append(out, ']'), e.err == nil
 }
 
-// dynamicValue writes a google.protobuf.Value as whatever it holds.
+// dynamicValue writes a google.protobuf.Value as the JSON value that it holds.
 func (e *encoder) dynamicValue(out []byte, m *program, from, to int) ([]byte, bool) {
 	var f *field
-	base := len(e.spans) // the places where f is since it was set last
+	base := len(e.spans) // the spans from here on are those of f since it was set last
 	c := cursor{span: from, to: to}
 	for e.advance(&c) {
 		g := m.byNumber(c.tag >> 3)

@@ -6,28 +6,33 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// EnumCase says how the letters of the names of enum values are read and written in JSON.
+// EnumCase says in which case the names of enum values are read and written in JSON.
 type EnumCase uint8
 
 // The choices for Options.EnumCase.
 const (
-	EnumCaseExact EnumCase = iota // both as they are declared
+	EnumCaseExact EnumCase = iota // read and written as declared
 	EnumCaseAny                   // read in any case
 	EnumCaseLower                 // read in any case, written in lower case
 )
 
 // An enumTable holds the values of an enum.
 type enumTable struct {
-	names  nameTable        // number by name
-	folded nameTable        // number by name in capitals, where case does not matter
-	texts  []string         // JSON by number from low on; empty where there is no such value
-	words  []enumWords      // the same, for those that are short
-	low    int32            //
-	sparse map[int32]string // JSON by number, for those that texts does not reach
+	// names finds the number of a name.
+	names nameTable
+	// folded finds the number of a name in capitals. It is empty if case matters.
+	folded nameTable
+	// texts is the JSON of the numbers from low on. It is empty for a number without a value.
+	texts []string
+	// words is the same as texts, for values that are short.
+	words []enumWords
+	low   int32
+	// sparse is the JSON of the numbers that are not in the range of texts.
+	sparse map[int32]string
 }
 
-// enumWords are the JSON of an enum value in a form that is copied as a whole. The size is zero if
-// it does not fit.
+// enumWords is the JSON of an enum value in an array that is copied as a whole. size is 0 if the
+// JSON does not fit.
 type enumWords struct {
 	size uint8
 	text [31]byte
@@ -63,7 +68,7 @@ type enumNames struct {
 	order   []string
 }
 
-// add notes that a name means a number. It reports whether the name means no other.
+// add notes that a name means a number. It reports false if the name also means another number.
 func (s *enumNames) add(name string, number int32) bool {
 	if s.numbers == nil {
 		s.numbers, s.clashes = make(map[string]int32), make(map[string]bool)
@@ -78,7 +83,7 @@ func (s *enumNames) add(name string, number int32) bool {
 	return !s.clashes[name]
 }
 
-// table makes the table of the names that mean one number each.
+// table makes a table of the names that mean exactly one number.
 func (s *enumNames) table() nameTable {
 	var names []string
 	var numbers []int32
@@ -90,9 +95,9 @@ func (s *enumNames) table() nameTable {
 	return newNameTable(names, numbers)
 }
 
-// withoutPrefix returns the name of a value without that of its type, as in PENDING for
+// withoutPrefix returns the name of a value without the name of its type: PENDING for
 // ORDER_STATUS_PENDING of OrderStatus. Case and underscores do not matter, and what remains must be
-// a name; that is how protoc compares them too.
+// a name. protoc compares them in the same way.
 func withoutPrefix(name, typeName string) string {
 	at := 0
 	for _, c := range []byte(typeName) {
@@ -114,7 +119,7 @@ func withoutPrefix(name, typeName string) string {
 	return short
 }
 
-// compileEnum makes the table of an enum type. Of values that share a number the first gives the
+// compileEnum makes the table of an enum type. If values share a number, the first one gives the
 // name.
 func compileEnum(ed protoreflect.EnumDescriptor, opts Options) *enumTable {
 	vds := ed.Values()
@@ -160,8 +165,9 @@ func compileEnum(ed protoreflect.EnumDescriptor, opts Options) *enumTable {
 	return t
 }
 
-// shortNames returns the names that are written, without prefixes if the options say so, and adds
-// them to those that are read. A short name that would mean another value too is not used.
+// shortNames returns the names that are written, and adds them to the names that are read. With
+// OmitEnumPrefix they are without prefix. A short name that would also mean another value is not
+// used.
 func shortNames(exact *enumNames, names []string, numbers []int32, typeName string, opts Options) []string {
 	if !opts.OmitEnumPrefix {
 		return names

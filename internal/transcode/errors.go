@@ -66,14 +66,14 @@ func (e *RangeError) Error() string {
 	return e.Path + ": " + e.Reason
 }
 
-// maxSegment bounds how much of a member name an error path repeats, in bytes.
+// maxSegment is how many bytes of a member name the path of an error repeats at most.
 const maxSegment = 64
 
-// maxFound bounds how much of the input an error repeats, in bytes.
+// maxFound is how many bytes of the input an error repeats at most.
 const maxFound = 32
 
 // A located error gathers its path on the way out of the members and elements that it happened in.
-// The segments come from the last to the first, and settle puts them together once.
+// So the last segment comes first. settle puts the segments together once.
 type located interface {
 	error
 	within(segment string)
@@ -88,7 +88,7 @@ func (e *SyntaxError) settle() { e.Path, e.trail = joinPath(e.trail)+e.Path, nil
 
 func (e *RangeError) settle() { e.Path, e.trail = joinPath(e.trail)+e.Path, nil }
 
-// within notes that an error happened in a member or element. The error is nil if a pass was given
+// within notes that an error happened in a member or element. err is nil if the one pass was given
 // up.
 func within(err located, segment string) {
 	if err != nil {
@@ -102,7 +102,7 @@ func settled(err located) error {
 	return err
 }
 
-// joinPath makes a JSON pointer (RFC 6901) of segments, the last first.
+// joinPath makes a JSON pointer (RFC 6901) of segments. The last segment comes first in the trail.
 func joinPath(trail []string) string {
 	var b strings.Builder
 	for _, segment := range slices.Backward(trail) {
@@ -149,8 +149,8 @@ func excerpt(b []byte, n int) string {
 	return strings.ToValidUTF8(string(b[:n]), "?")
 }
 
-// stringExtent is how far the string literal at the start of b reaches, looking no further than an
-// excerpt.
+// stringExtent returns the length of the string literal at the start of b. It looks only as far as
+// an excerpt reaches.
 func stringExtent(b []byte) int {
 	for i := 1; i < len(b) && i <= maxFound; i++ {
 		switch b[i] {

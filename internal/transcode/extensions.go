@@ -8,8 +8,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// extensionByNumber returns the extension field of a message type, or nil if the schema has none of
-// that number.
+// extensionByNumber returns the extension of the message type with this number, or nil if the
+// schema has none.
 func (p *program) extensionByNumber(num int32) (*field, error) {
 	if p.compiler.types == nil || !p.md.ExtensionRanges().Has(protoreflect.FieldNumber(num)) {
 		return nil, nil
@@ -56,6 +56,7 @@ func (p *program) extensionByName(name []byte) (*field, error) {
 	return p.keepExtension(fd), nil
 }
 
+// keepExtension compiles an extension and keeps it. If it is kept already, that field is returned.
 func (p *program) keepExtension(fd protoreflect.FieldDescriptor) *field {
 	f := new(field)
 	p.compiler.compileField(f, fd)

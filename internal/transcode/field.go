@@ -11,21 +11,29 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Field is one field, maybe nested, of a codec's message. Immutable, safe for concurrent use.
+// Field is a field of a codec's message, or of a message within it. It is immutable and safe for
+// concurrent use.
 type Field struct {
-	root  *program
-	chain []*field // from the message down
+	root *program
+	// chain and path are the fields from the message down.
+	chain []*field
 	path  []protoreflect.FieldDescriptor
 
-	entry  bool   // one entry of the map that the path ends at
-	key    []byte // the entry's key as a field of the wire
-	text   string // the entry's key if it is a string
-	number uint64 // the entry's key as keyOrder has it, if not
+	// entry says that the field is one entry of the map that the path ends at.
+	entry bool
+	// key is the entry's key as a field of the wire.
+	key []byte
+	// text is the entry's key if it is a string. Otherwise number is the key, in the form of
+	// keyOrder.
+	text   string
+	number uint64
 
-	// What WireToJSON needs is made when it is first called.
-	once   sync.Once
-	bare   *field // the last of the chain, without its name, to be written alone
-	absent string // JSON of the field where it is not set
+	// once guards the fields below. They are made when WireToJSON is first called.
+	once sync.Once
+	// bare is the last field of the chain without its name, so that it is written alone.
+	bare *field
+	// absent is the JSON of the field if it is not set.
+	absent string
 }
 
 // Field resolves a path of field names (proto or JSON name) joined by dots, as HTTP rules and query
@@ -33,9 +41,8 @@ type Field struct {
 // brackets are "labels[key]" for an entry of a map, "book[name]" for "book.name", and "tags[]" for
 // the list "tags".
 //
-// A JSON name may have dots and brackets in it. Of the names that the path may begin with the
-// longest counts that makes sense with what follows it. The error says which name is wrong, and
-// why.
+// A JSON name may have dots and brackets in it. If the path may begin with several names, the
+// longest one counts that fits what follows it. The error says which name is wrong, and why.
 func (c *Codec) Field(path string) (*Field, error) {
 	f := &Field{root: c.program}
 	if err := f.resolve(f.root, []byte(path)); err != nil {
@@ -106,9 +113,9 @@ func (f *Field) resolve(p *program, rest []byte) error {
 	}
 }
 
-// longestName returns the field of the longest name that the path begins with and that makes sense
-// with what follows it, and the size of the name. If there is none, the size is that of the first
-// name.
+// longestName returns the field of the longest name that the path begins with, and the length of
+// the name. A name that fits what follows it wins over a longer one that does not. If there is no
+// field, the length is that of the first name.
 func (p *program) longestName(path []byte) (*field, int) {
 	var other *field
 	size := 0
@@ -134,7 +141,7 @@ func (p *program) longestName(path []byte) (*field, int) {
 	return other, size
 }
 
-// settle gives an error its path, which starts with the fields.
+// settle puts the path of an error together. It starts with the names of the chain.
 func (f *Field) settle(err error) error {
 	var l located
 	if !errors.As(err, &l) {
@@ -146,7 +153,7 @@ func (f *Field) settle(err error) error {
 	return settled(l)
 }
 
-// pointer is the path of the field as errors have it.
+// pointer returns the path of the field in the form that errors use.
 func (f *Field) pointer() string {
 	var trail []string
 	for _, g := range slices.Backward(f.chain) {
@@ -155,7 +162,7 @@ func (f *Field) pointer() string {
 	return joinPath(trail)
 }
 
-// shorten keeps a name from filling an error.
+// shorten cuts a name that is too long for an error.
 func shorten(name string) string {
 	if len(name) > maxSegment {
 		return strings.ToValidUTF8(name[:maxSegment], "") + "..."
@@ -163,13 +170,13 @@ func shorten(name string) string {
 	return name
 }
 
-// setEntry makes the field one entry of the map that the path ends at, given the key in brackets.
-// The key may hold brackets, but not "][" or "].". So "filter[a][b]" is an error: whoever writes it
-// means an entry within an entry.
+// setEntry makes the field one entry of the map that the path ends at. rest is the key in brackets.
+// The key may hold brackets, but not "][" or "].". So "filter[a][b]" is an error: it probably means
+// an entry within an entry.
 func (f *Field) setEntry(rest []byte) error {
 	m := f.last()
 	if rest[len(rest)-1] != ']' || bytes.Contains(rest, []byte("][")) || bytes.Contains(rest, []byte("].")) {
-		return fmt.Errorf("%q is a map, whose entry has one key in brackets at the end of the path", m.fd.Name())
+		return fmt.Errorf("%q is a map; write an entry of it as one key in brackets at the end of the path", m.fd.Name())
 	}
 	key := rest[1 : len(rest)-1]
 	f.entry = true
@@ -181,7 +188,7 @@ func (f *Field) setEntry(rest []byte) error {
 	}
 	v, ok := parseMapKey(key, k.kind)
 	if !ok {
-		return fmt.Errorf("%q is no map key of kind %s", shorten(string(key)), k.fd.Kind())
+		return fmt.Errorf("%q is not a map key of kind %s", shorten(string(key)), k.fd.Kind())
 	}
 	f.key = appendBits(appendTag(nil, k.tag), k, v)
 	f.number = k.keyOrder(v)
@@ -198,20 +205,20 @@ func (f *Field) prepare() {
 	})
 }
 
-// Key returns the key of the map entry that the field is, as the wire has it, and whether it is
-// one.
+// Key returns the key of a map entry as a field of the wire. It reports whether the field is a map
+// entry.
 func (f *Field) Key() ([]byte, bool) { return f.key, f.entry }
 
 func (f *Field) last() *field { return f.chain[len(f.chain)-1] }
 
-// Descriptor returns the field that the path ends at: the map, if it names an entry of one.
+// Descriptor returns the field that the path ends at. For a map entry it is the map.
 func (f *Field) Descriptor() protoreflect.FieldDescriptor { return f.last().fd }
 
-// Path returns the proto field names from the message down.
+// Path returns the fields of the path, from the message down.
 func (f *Field) Path() []protoreflect.FieldDescriptor { return slices.Clone(f.path) }
 
-// within appends the field that write appends, in the messages that enclose it, and fills in their
-// lengths.
+// within calls write to append the field. It encloses the field in the messages of the path and
+// fills in their lengths.
 func (f *Field) within(d *decoder, dst []byte, write func(out []byte) ([]byte, bool)) ([]byte, bool) {
 	out := dst
 	type opened struct {
@@ -241,10 +248,10 @@ func (f *Field) within(d *decoder, dst []byte, write func(out []byte) ([]byte, b
 	return d.finish(out), true
 }
 
-// AppendJSON appends the wire form of the field set to the JSON value: a request body bound to a
-// field. Lists and maps are bound whole. As in a message, null sets nothing, unless null is a value
-// of the field's type. Required fields within need not be set: other parameters may set them.
-// Errors are of type *SyntaxError.
+// AppendJSON appends the wire form of the field, set to a JSON value. This is how a request body is
+// bound to a field. A list or a map is bound as a whole. As in a message, null sets nothing, unless
+// null is a value of the field's type. Required fields in the value may be missing, because other
+// parameters may set them. Errors are of type *SyntaxError.
 func (f *Field) AppendJSON(dst, json []byte) ([]byte, error) {
 	d := f.root.compiler.newDecoder(json, dst)
 	defer d.release()

@@ -4,16 +4,16 @@ import (
 	"math"
 )
 
-// WireToJSON takes the wire form of the codec's message and appends the JSON value of this field: a
-// response_body. An absent field is written as its default (null for a message). The rest of the
-// message is looked at no more than it takes to find the field. Errors are as of the codec's
-// WireToJSON.
+// WireToJSON takes the wire form of the codec's message and appends the JSON value of this field.
+// This is how a response_body is written. An absent field is written as its default, and an absent
+// message as null. The rest of the message is read only as far as it takes to find the field.
+// Errors are those of Codec.WireToJSON.
 func (f *Field) WireToJSON(dst, wire []byte) ([]byte, error) {
 	out, _, err := f.wireToJSON(dst, wire, false)
 	return out, err
 }
 
-// AnswerToJSON is to WireToJSON what it is of a codec.
+// AnswerToJSON is Codec.AnswerToJSON for the value of this field.
 func (f *Field) AnswerToJSON(dst, wire []byte) (json []byte, note *RangeError, err error) {
 	return f.wireToJSON(dst, wire, true)
 }
@@ -40,7 +40,8 @@ func (f *Field) wireToJSON(dst, wire []byte, lenient bool) ([]byte, *RangeError,
 	return out, note, nil
 }
 
-// WithEnumNumbers is to the field what it is of a codec.
+// WithEnumNumbers returns the same field of a codec that writes enum values as numbers. See
+// Codec.WithEnumNumbers.
 func (f *Field) WithEnumNumbers() *Field {
 	p := f.root.compiler.withEnumNumbers().program(f.root.md)
 	if p.compiler == f.root.compiler {
@@ -48,7 +49,7 @@ func (f *Field) WithEnumNumbers() *Field {
 	}
 	n := &Field{root: p, path: f.path, entry: f.entry, key: f.key, text: f.text, number: f.number}
 	for _, g := range f.chain {
-		if p.use() != nil { // as this one was compiled, so is that one
+		if p.use() != nil { // it does not fail: this field's type was compiled
 			return f
 		}
 		n.chain = append(n.chain, &p.fields[g.index])
@@ -94,7 +95,7 @@ func (e *encoder) fieldOf(out []byte, f *Field) ([]byte, bool) {
 	return out, true
 }
 
-// find notes the places where a field of a message is that is in the spans from base on.
+// find notes where a field is on the wire. The message of the field is in the spans from base on.
 func (e *encoder) find(m *program, f *field, base int) bool {
 	e.found = e.found[:0]
 	c := cursor{span: base, to: len(e.spans)}
@@ -113,7 +114,7 @@ func (e *encoder) find(m *program, f *field, base int) bool {
 	return e.err == nil
 }
 
-// entryOf writes the value of one entry of the map that was found.
+// entryOf writes the value of one map entry. find has noted where the map is.
 func (e *encoder) entryOf(out []byte, f *Field) ([]byte, bool) {
 	for i := range e.found {
 		from, to := e.payload(e.found[i].place())
@@ -130,7 +131,7 @@ func (e *encoder) entryOf(out []byte, f *Field) ([]byte, bool) {
 	return append(out, f.absent...), true
 }
 
-// absentText is the JSON of the field where it is not set.
+// absentText returns the JSON of the field if it is not set.
 func (f *Field) absentText(c *Compiler) string {
 	g := f.last()
 	switch {

@@ -34,7 +34,7 @@ func TestPathsOfFields(t *testing.T) {
 		{bookType, "name.first", `"name" is not a singular message`, false},
 		{bookType, "author.", `has no field ""`, false},
 		{namesType, "kids.k", `"kids" is not a singular message`, false},
-		{mapsType, "byInt32[x]", `"x" is no map key of kind int32`, false},
+		{mapsType, "byInt32[x]", `"x" is not a map key of kind int32`, false},
 		{bookType, "tags[0]", `"tags" is not a map`, false},
 	} {
 		field, err := codecOf(t, tt.message, transcode.Options{}).Field(tt.path)
@@ -75,16 +75,16 @@ func TestAppendText(t *testing.T) {
 		{knownType, "choice.string", "", `{"choice":{"string":""}}`, true},
 		{knownType, "choice.mask", "aB,c.d", `{"choice":{"mask":"aB,c.d"}}`, true},
 		{knownType, "choice.duration", "-1.5s", `{"choice":{"duration":"-1.500s"}}`, true},
-		{"judge.editions.Features", "delimited.delimited", "x", `has no form as text`, false},
+		{"judge.editions.Features", "delimited.delimited", "x", `cannot be written as text`, false},
 		{bookType, "id", "x", `/id: expected an integer of kind int64, found "x"`, false},
 		{bookType, "id", "", `/id: expected an integer of kind int64, found ""`, false},
 		{bookType, "id", "1 ", `expected an integer`, false},
 		{bookType, "author.years", "2147483648", `/author/years: expected an integer of kind int32, found "2147483648"`, false},
 		{bookType, "state", "OPEN", `/state: expected a name or number of judge.proto3.Open, found "OPEN"`, false},
 		{bookType, "name", "\xff", `/name: expected valid UTF-8`, false},
-		{bookType, "author", "x", `/author: expected a field of judge.proto3.Book.Author, which has no form as text, found "x"`, false},
+		{bookType, "author", "x", `/author: expected a field of judge.proto3.Book.Author, which cannot be written as text, found "x"`, false},
 		{bookType, "created", "noon", `/created: expected an RFC 3339 time`, false},
-		{mapsType, "byString", "x", `/byString: expected an entry, as by_string[key], found "x"`, false},
+		{mapsType, "byString", "x", `/byString: expected an entry in the form by_string[key], found "x"`, false},
 		{namesType, "other", "yes", `/other: expected true or false, found "yes"`, false},
 	} {
 		codec := codecOf(t, tt.message, transcode.Options{})
@@ -103,8 +103,8 @@ func TestAppendText(t *testing.T) {
 	}
 }
 
-// TestAppendedFieldsOverride binds parameters after a body: the last wins, messages merge, and
-// zeros count.
+// TestAppendedFieldsOverride binds parameters after a body. The last value wins, messages merge,
+// and zeros count.
 func TestAppendedFieldsOverride(t *testing.T) {
 	for _, tt := range []struct {
 		message          protoreflect.FullName
@@ -186,8 +186,7 @@ func TestFieldAsBodyAndResponseBody(t *testing.T) {
 	}
 }
 
-// TestDeclaredDefault writes the default of a proto2 field that says one, where the field is
-// absent.
+// TestDeclaredDefault writes absent proto2 fields that declare a default.
 func TestDeclaredDefault(t *testing.T) {
 	const closures = "judge.proto2.Closures"
 	codec := codecOf(t, closures, transcode.Options{})

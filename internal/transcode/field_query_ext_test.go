@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// oddNames is a message whose JSON names have dots and brackets in them.
+// oddNames is a message whose JSON names contain dots and brackets.
 func oddNames(t *testing.T, opts transcode.Options) *transcode.Codec {
 	t.Helper()
 	file := &descriptorpb.FileDescriptorProto{}
@@ -45,8 +45,8 @@ func oddNames(t *testing.T, opts transcode.Options) *transcode.Codec {
 	return codec
 }
 
-// TestPathsWithBracketsAndDots shows which names a path is made of. Where a name has dots or
-// brackets in it, the longest name counts.
+// TestPathsWithBracketsAndDots shows how a path is split into names. If names contain dots or
+// brackets, the longest name counts.
 func TestPathsWithBracketsAndDots(t *testing.T) {
 	odd := oddNames(t, transcode.Options{})
 	book, maps := codecOf(t, bookType, transcode.Options{}), codecOf(t, mapsType, transcode.Options{})
@@ -105,7 +105,7 @@ func TestPathsWithBracketsAndDots(t *testing.T) {
 	}
 }
 
-// TestDepthOfPaths holds a path to the limit that a body has.
+// TestDepthOfPaths checks that paths have the same limit of depth as bodies.
 func TestDepthOfPaths(t *testing.T) {
 	for _, tt := range []struct {
 		limit, levels int
@@ -124,8 +124,8 @@ func TestDepthOfPaths(t *testing.T) {
 	}
 }
 
-// TestQueryTakesJSON reads messages, maps and dynamic values as JSON where there is no other form
-// of them as text.
+// TestQueryTakesJSON reads messages, maps and dynamic values as JSON, unless they have another form
+// as text.
 func TestQueryTakesJSON(t *testing.T) {
 	for _, tt := range []struct {
 		message          protoreflect.FullName
@@ -228,7 +228,8 @@ func TestEnumNames(t *testing.T) {
 	}
 }
 
-// TestUnknownEnumNamesInQueries skips them as in a body, and nothing that is not a name.
+// TestUnknownEnumNamesInQueries shows that unknown names are skipped, as in a body. Anything that
+// cannot be a name is refused.
 func TestUnknownEnumNamesInQueries(t *testing.T) {
 	codec := codecOf(t, mapsType, transcode.Options{DiscardUnknown: true})
 	for path, text := range map[string]string{"byString[a]": "OPEN_NEW", "byBool[true]": "x", "byInt32[1]": "{}"} {
@@ -247,7 +248,7 @@ func TestUnknownEnumNamesInQueries(t *testing.T) {
 	}
 }
 
-// TestEnumNumbersForOneRequest writes with numbers what the options write with names.
+// TestEnumNumbersForOneRequest writes enum values as numbers, although the options say names.
 func TestEnumNumbersForOneRequest(t *testing.T) {
 	codec := codecOf(t, bookType, transcode.Options{UseProtoNames: true})
 	wire := varint(3, 1)

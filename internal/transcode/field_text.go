@@ -8,18 +8,20 @@ import (
 	"unicode/utf8"
 )
 
-// AppendText appends the wire form of the field (with its enclosing messages) set to what a path
-// parameter says: a scalar, enum name or number, a well-known type with a string or scalar JSON
-// form, one element of a repeated field, or the value of a map entry. Protobuf's merge rule makes
-// appended fields override, so zeros are written too; of a FieldMask the paths are added. Errors
-// are of type *SyntaxError, with the field as its path.
+// AppendText appends the wire form of the field, set to the text of a path parameter, with the
+// messages that enclose the field. The text is a scalar, the name or number of an enum value, a
+// well-known type whose JSON form is a string or a scalar, one element of a repeated field, or the
+// value of a map entry.
+//
+// By protobuf's merge rule, what is appended overrides what dst says about the field. Therefore
+// zeros are written, too. Paths of a FieldMask and elements of a repeated field are added. Errors
+// are of type *SyntaxError, and the field is their path.
 func (f *Field) AppendText(dst []byte, value string) ([]byte, error) {
 	return f.appendParameter(dst, value, false)
 }
 
-// AppendQuery is AppendText for a query parameter, which takes more. A message, a whole map and a
-// google.protobuf.Value are set to JSON text. With DiscardUnknown, an enum name that is not known
-// appends nothing.
+// AppendQuery is AppendText for a query parameter. It also takes JSON text for a message, a whole
+// map and a google.protobuf.Value. With DiscardUnknown, an unknown enum name appends nothing.
 func (f *Field) AppendQuery(dst []byte, value string) ([]byte, error) {
 	return f.appendParameter(dst, value, true)
 }
@@ -45,7 +47,7 @@ func (f *Field) appendParameter(dst []byte, value string, query bool) ([]byte, e
 		case query && jsonBegins(value, '{'):
 			out, err = d.jsonText(out, g, value)
 		default:
-			err = textError("an entry, as "+string(g.fd.Name())+"[key]", value)
+			err = textError("an entry in the form "+string(g.fd.Name())+"[key]", value)
 		}
 		return out, err == nil
 	})
@@ -128,7 +130,7 @@ func isName(text string) bool {
 	return text != "" && (text[0] == '_' || text[0]|0x20 >= 'a' && text[0]|0x20 <= 'z')
 }
 
-// expectedText says what texts a scalar is written as.
+// expectedText describes the texts that a scalar is read from.
 func expectedText(f *field) string {
 	switch f.kind {
 	case kindBool:
@@ -142,8 +144,8 @@ func expectedText(f *field) string {
 	}
 }
 
-// scalarOfText returns what the wire says for the number, bool or enum of a text. The forms are
-// those of JSON, with or without a string's quotes: 1, 1.0, 1e2, NaN.
+// scalarOfText returns the wire value of a number, bool or enum that is given as text. The forms
+// are those that JSON has with and without quotes: 1, 1.0, 1e2, NaN.
 func scalarOfText(f *field, text string) (uint64, bool) {
 	b := []byte(text)
 	switch f.kind {
@@ -215,14 +217,14 @@ func floatOfText(f *field, b []byte) (uint64, bool) {
 	return math.Float64bits(v), ok
 }
 
-// appendAllSeconds is appendSeconds with zeros: they override what the field was set to before.
+// appendAllSeconds is appendSeconds that also writes zeros. They override what was set before.
 func appendAllSeconds(out []byte, seconds int64, nanos int32) []byte {
 	out = appendVarint(append(out, 1<<3|wireVarint), uint64(seconds))
 	return appendVarint(append(out, 2<<3|wireVarint), uint64(int64(nanos)))
 }
 
-// isJSONText reports whether a text is read as the JSON form of a message: where there is no other
-// form of it as text.
+// isJSONText reports whether a text is read as the JSON form of a message. It is not if the message
+// has another form as text.
 func isJSONText(m *program, text string) bool {
 	switch m.wkt {
 	case wktTimestamp, wktDuration, wktFieldMask, wktWrapper:
@@ -236,7 +238,8 @@ func isJSONText(m *program, text string) bool {
 	}
 }
 
-// appendMessageText appends a well-known type whose JSON form is a string or a scalar.
+// appendMessageText appends a message that is given as text: a well-known type whose JSON form is a
+// string or a scalar. In a query the text may also be JSON.
 func (d *decoder) appendMessageText(out []byte, f *field, text string) ([]byte, error) {
 	if err := f.msg.use(); err != nil {
 		return out, err
@@ -266,7 +269,7 @@ func (d *decoder) appendMessageText(out []byte, f *field, text string) ([]byte, 
 		out = appendAllSeconds(out, seconds, nanos)
 	case wktFieldMask:
 		if out, ok = appendFieldMask(out, bytes.TrimSpace([]byte(text)), d.c.opts.RawMaskPaths); !ok {
-			return out, textError("field paths in lowerCamelCase with commas between", text)
+			return out, textError("field paths in lowerCamelCase, separated by commas", text)
 		}
 	case wktWrapper:
 		if out, err = d.appendText(out, &f.msg.fields[0], text); err != nil {
@@ -276,7 +279,7 @@ func (d *decoder) appendMessageText(out []byte, f *field, text string) ([]byte, 
 		if d.query {
 			return out, textError("JSON text of "+string(f.msg.md.FullName()), text)
 		}
-		return out, textError("a field of "+string(f.msg.md.FullName())+", which has no form as text", text)
+		return out, textError("a field of "+string(f.msg.md.FullName())+", which cannot be written as text", text)
 	}
 	if f.kind == kindMessage {
 		d.close(index, out)

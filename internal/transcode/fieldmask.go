@@ -2,9 +2,9 @@ package transcode
 
 import "bytes"
 
-// appendFieldMask appends the paths of a FieldMask in lowerCamelCase as its field on the wire, in
-// snake_case, and reports whether all of them are field paths. If raw is set, a path that is not a
-// lowerCamelCase, but that rawPath knows, is taken as it is.
+// appendFieldMask reads paths in lowerCamelCase, separated by commas. It appends the field of a
+// FieldMask, with the paths in snake_case, and reports whether all of them are field paths. If raw
+// is set, a path that is not in lowerCamelCase is taken as it is, if rawPath accepts it.
 func appendFieldMask(out, s []byte, raw bool) ([]byte, bool) {
 	if len(s) == 0 {
 		return out, true
@@ -38,8 +38,8 @@ func appendFieldMask(out, s []byte, raw bool) ([]byte, bool) {
 	return out, true
 }
 
-// appendMaskPath appends a path in lowerCamelCase. It reports whether the path is one that reads
-// back the same: each underscore is followed by a small letter, and there are no capitals.
+// appendMaskPath appends a path in lowerCamelCase. It reports whether the same path will be read
+// back. That needs a small letter after each underscore, and no capitals.
 func appendMaskPath(out, path []byte) ([]byte, bool) {
 	if !validPath(path) {
 		return out, false
@@ -61,7 +61,7 @@ func appendMaskPath(out, path []byte) ([]byte, bool) {
 	return out, true
 }
 
-// validPath reports whether s is identifiers with dots between.
+// validPath reports whether s is identifiers joined by dots.
 func validPath(s []byte) bool {
 	first := true
 	for _, c := range s {
@@ -81,8 +81,8 @@ func validPath(s []byte) bool {
 // camelPath reports whether s is read as a path in lowerCamelCase.
 func camelPath(s []byte) bool { return validPath(s) && bytes.IndexByte(s, '_') < 0 }
 
-// rawPath reports whether s is names with dots between, where a name may also be a number, as of a
-// map's key, or the wildcard "*" (AIP-134, AIP-157 and AIP-161).
+// rawPath reports whether s is names joined by dots. A name may also be a number, such as the key
+// of a map, or the wildcard "*" (AIP-134, AIP-157 and AIP-161).
 func rawPath(s []byte) bool {
 	for more := true; more; {
 		var name []byte

@@ -6,7 +6,8 @@ import (
 	"strconv"
 )
 
-// powers64 are the powers of ten that a float64 holds exactly, powers32 those that a float32 holds.
+// powers64 are the powers of ten that a float64 holds exactly. powers32 are those that a float32
+// holds exactly.
 var (
 	powers64 = [...]float64{
 		1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
@@ -15,8 +16,8 @@ var (
 	powers32 = [...]float32{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10}
 )
 
-// decimal takes a plain decimal number apart: m * 10^-scale. It gives up on exponents and on more
-// than 18 digits.
+// decimal splits a plain decimal number into m * 10^-scale and the sign. It gives up on exponents
+// and on more than 18 digits.
 func decimal(b []byte) (m uint64, scale int, negative, ok bool) {
 	if len(b) > len("-")+18+len(".") {
 		return 0, 0, false, false
@@ -46,8 +47,8 @@ func decimal(b []byte) (m uint64, scale int, negative, ok bool) {
 }
 
 // parseFloat64 returns the value of a JSON number, or of NaN, Infinity or -Infinity, and whether it
-// is in range. If both the digits and the power of ten are exact in floating point, so is the
-// rounding of their quotient.
+// is in range. If both the digits and the power of ten are exact in floating point, their quotient
+// is rounded as it should be.
 func parseFloat64(b []byte) (float64, bool) {
 	if m, scale, negative, ok := decimal(b); ok && m < 1<<53 {
 		v := float64(m) / powers64[scale]
@@ -76,11 +77,11 @@ func parseFloat32(b []byte) (float32, bool) {
 // appendFloat64 appends the JSON form of a double: the shortest decimal that reads back as the same
 // value, with an exponent below 1e-6 and from 1e21 on, as encoding/json and protojson write it.
 //
-// Most numbers in JSON have few digits after the point, and need not go through strconv. If a
-// double is m/10^scale, rounded, with m below 2^50, then m is found by multiplying and rounding, as
-// the errors of both are far less than a half; and as decimals of that scale lie several units in
-// the last place apart, no other of them, and so none of a lesser scale, reads back as the same
-// value. It is the shortest once the zeros at its end are gone.
+// Most numbers in JSON have few digits after the point, and need not go through strconv. Let the
+// double be m/10^scale, rounded, with m below 2^50. Then multiplying and rounding finds m, because
+// the errors of both are far less than one half. Decimals of that scale lie several units in the
+// last place apart. So no other one reads back as the same value, and none of a smaller scale does.
+// m/10^scale is the shortest decimal once the zeros at its end are removed.
 func appendFloat64(out []byte, v float64) []byte {
 	out = grow(out, scalarRoom)
 	buf := out[:cap(out)]
@@ -105,9 +106,10 @@ func putFloat64(buf []byte, n int, v float64) int {
 	return len(appendFloat(buf[:n], v, 64))
 }
 
-// appendFloat32 is appendFloat64 for a float. With three digits after the point and below 4000, m
-// is below 2^22, and the second rounding, from a quotient in double precision, cannot go another
-// way than one rounding would: no such decimal lies that close to the middle between two floats.
+// appendFloat32 is appendFloat64 for a float. With three digits after the point and a value below
+// 4000, m is below 2^22. The quotient is rounded to a double and then to a float. That gives the
+// same float as rounding once, because no such decimal lies close enough to the middle between two
+// floats.
 func appendFloat32(out []byte, v float32) []byte {
 	out = grow(out, scalarRoom)
 	buf := out[:cap(out)]

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// interestingFloats are near the borders of the ways that numbers are written and read.
+// interestingFloats are near the limits of the different ways to write and read numbers.
 func interestingFloats(rng *rand.Rand) []float64 {
 	floats := []float64{
 		0, math.Copysign(0, -1), 1, -1, 0.1, 0.2, 0.3, 1.0 / 3, 0.5, 0.001, 0.0009999, 1e-6, 9.99e-7, 1e-7, 1e-9, 123.456, 99.99, 1e9, 1e9 - 0.5,

@@ -4,9 +4,9 @@ import "math/bits"
 
 const asciiZeros = '0' * eachByte
 
-// pairs8 returns the two decimal digits of each of four numbers below 100, which are in the 16-bit
-// lanes of x, one digit in each byte and the first in the lowest. The multiplication with a shift
-// divides by 10 in all lanes at once.
+// pairs8 takes four numbers below 100, one in each 16-bit lane of x. It returns their decimal
+// digits, one in each byte, with the first digit of a lane in the lower byte. The multiplication
+// with a shift divides by 10 in all lanes at once.
 func pairs8(x uint64) uint64 {
 	q := x * 103 >> 10 & 0x000f_000f_000f_000f
 	return q | (x-q*10)<<8
@@ -26,8 +26,8 @@ func digits8(v uint64) uint64 {
 	return pairs8(q | (x-q*100)<<16)
 }
 
-// maxDigits is the room that putUint needs: what it writes at the most, and up to seven bytes
-// after.
+// maxDigits is how many bytes of free output putUint needs: for the longest number, and for up to
+// seven bytes after it.
 const maxDigits = 24
 
 // putUint writes v in decimal at buf[n], and returns where it ends.
@@ -50,7 +50,7 @@ func putUint(buf []byte, n int, v uint64) int {
 	return n + 8
 }
 
-// putInt is putUint for what may be negative, and needs a byte more.
+// putInt is putUint for a number that may be negative. It needs one byte more.
 func putInt(buf []byte, n int, v int64) int {
 	if v < 0 {
 		buf[n] = '-'
@@ -73,7 +73,7 @@ func appendInt(out []byte, v int64) []byte {
 	return buf[:putInt(buf, len(out), v)]
 }
 
-// appendPadded appends v in exactly n digits, of which there are nine at most.
+// appendPadded appends v in exactly n digits. n is nine at most.
 func appendPadded(out []byte, v uint64, n int) []byte {
 	if n == 9 {
 		out = append(out, byte('0'+v/1e8))

@@ -6,12 +6,11 @@ import (
 	"unicode/utf8"
 )
 
-// An encoder that is lenient writes a value without a JSON form as something close to it, so that
-// the rest of the message is not lost. The strict way stays the first: whatever has a JSON form is
-// written in it.
+// A lenient encoder writes a value without a JSON form as something close to it, so that the rest
+// of the message is not lost. It writes all other values in their JSON form.
 
 // depart notes that the value at hand is written in a form that ProtoJSON does not know. It reports
-// whether that may be done.
+// whether the encoder is lenient, which means that this may be done.
 func (e *encoder) depart(format string, args ...any) bool {
 	if !e.lenient {
 		return false
@@ -22,8 +21,8 @@ func (e *encoder) depart(format string, args ...any) bool {
 	return true
 }
 
-// note describes the departures, or is nil if there were none. first is why the strict pass failed,
-// which knows the place.
+// note describes the departures. It returns nil if there were none. first is the error of the
+// strict pass, which knows the place.
 func (e *encoder) note(first located) *RangeError {
 	if e.departures == 0 {
 		return nil
@@ -46,7 +45,7 @@ func (e *encoder) note(first located) *RangeError {
 	return note
 }
 
-// missing is for a message without a required field. All others can be written.
+// missing handles a message without a required field. A lenient encoder writes the other fields.
 func (e *encoder) missing(p int, out []byte, m *program) ([]byte, bool) {
 	if e.depart("a required field of %s is missing", m.md.FullName()) {
 		return out, true
@@ -65,7 +64,7 @@ func (e *encoder) opaque(m *program) bool {
 	return true
 }
 
-// joined is the wire of the message that is in e.spans[from:to].
+// joined returns the wire of the message that is in e.spans[from:to].
 func (e *encoder) joined(from, to int) []byte {
 	var wire []byte
 	for _, s := range e.spans[from:to] {
@@ -74,15 +73,16 @@ func (e *encoder) joined(from, to int) []byte {
 	return wire
 }
 
-// rawAny writes an Any whose content cannot be told as its type URL and the base64 of the content.
+// rawAny writes an Any whose content cannot be converted. It writes the type URL and the base64 of
+// the content.
 func (e *encoder) rawAny(out, url []byte, value span) []byte {
 	out = appendValidText(append(out, `{"@type":`...), url)
 	out = appendBase64(append(out, `,"value":`...), e.in[value.from:value.to])
 	return append(out, '}')
 }
 
-// maxWasted bounds, with the size of the input, what may be read and written of broken content of
-// Anys. They may be nested, and each of them may turn out to be broken at its end.
+// maxWasted plus the size of the input is how many bytes may be read and written for broken content
+// of Anys, in vain. Anys may be nested, and each may turn out to be broken at its end.
 const maxWasted = 1 << 16
 
 // An encoderMark is a state of the encoder that it can go back to.
@@ -114,7 +114,7 @@ func appendValidText(out, s []byte) []byte {
 }
 
 // nearestTimestamp returns the same time with nanoseconds from 0 to 999,999,999, or the first or
-// last time that JSON has.
+// the last time that JSON has.
 func (e *encoder) nearestTimestamp(seconds int64, nanos int32) (int64, int32) {
 	s, n := seconds, nanos
 	if n < 0 || n > 999_999_999 {
@@ -137,8 +137,8 @@ func (e *encoder) nearestTimestamp(seconds int64, nanos int32) (int64, int32) {
 	return s, n
 }
 
-// nearestDuration returns the same duration with seconds and nanoseconds of one sign, or the
-// shortest or longest that JSON has.
+// nearestDuration returns the same duration with seconds and nanoseconds of one sign, or the lowest
+// or the highest duration that JSON has.
 func (e *encoder) nearestDuration(seconds int64, nanos int32) (int64, int32) {
 	s, n := addSeconds(seconds, int64(nanos/1e9)), nanos%1e9
 	switch {
@@ -159,7 +159,8 @@ func (e *encoder) nearestDuration(seconds int64, nanos int32) (int64, int32) {
 	return s, n
 }
 
-// addSeconds adds a few seconds, which cannot overflow where it matters.
+// addSeconds adds a few seconds. If the sum overflows, it returns seconds, which are far out of
+// range then.
 func addSeconds(seconds, few int64) int64 {
 	if sum := seconds + few; (sum > seconds) == (few > 0) {
 		return sum
@@ -167,7 +168,8 @@ func addSeconds(seconds, few int64) int64 {
 	return seconds
 }
 
-// oddPath writes a path of a FieldMask that has no form in lowerCamelCase as it is.
+// oddPath handles a path of a FieldMask that has no form in lowerCamelCase. It writes the path as
+// it is, if RawMaskPaths or a lenient encoder allows that.
 func (e *encoder) oddPath(out, path []byte) ([]byte, bool) {
 	reads := e.c.opts.RawMaskPaths && rawPath(path) && !camelPath(path)
 	if !reads && !e.depart("field mask path %q has no form in lowerCamelCase", excerpt(path, len(path))) {

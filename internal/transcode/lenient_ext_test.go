@@ -18,8 +18,8 @@ func varint(num protowire.Number, v int64) []byte {
 
 func concat(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
-// TestAnswersWithoutJSONForm lists what becomes of each value that has no JSON form, and what the
-// operator is told.
+// TestAnswersWithoutJSONForm lists what is written for each value that has no JSON form, and what
+// the operator is told.
 func TestAnswersWithoutJSONForm(t *testing.T) {
 	text := func(s string) []byte { return []byte(s) }
 	double := func(num protowire.Number, v float64) []byte {
@@ -60,9 +60,9 @@ func TestAnswersWithoutJSONForm(t *testing.T) {
 		{"a duration of two signs", "google.protobuf.Duration", seconds(2, -500_000_000), `"1.500s"`, `duration whose seconds and nanoseconds have different signs`},
 		{"a duration of two other signs", "google.protobuf.Duration", seconds(-2, 500_000_000), `"-1.500s"`, `duration whose seconds and nanoseconds have different signs`},
 		{"a duration with too many nanoseconds", "google.protobuf.Duration", seconds(0, -1_500_000_000), `"-1.500s"`, `duration with -1500000000 nanoseconds`},
-		{"a mask of a name with a digit behind _", "google.protobuf.FieldMask", concat(field(1, text("a_b")), field(1, text("isbn_10"))), `"aB,isbn_10"`,
+		{"a mask of a name with a digit after _", "google.protobuf.FieldMask", concat(field(1, text("a_b")), field(1, text("isbn_10"))), `"aB,isbn_10"`,
 			`field mask path "isbn_10" has no form in lowerCamelCase`},
-		{"a mask that is no path", "google.protobuf.FieldMask", field(1, text("\"\xff\"")), "\"\\\"\uFFFD\\\"\"", `field mask path "\"?\"" has no form in lowerCamelCase`},
+		{"a mask that is not a path", "google.protobuf.FieldMask", field(1, text("\"\xff\"")), "\"\\\"\uFFFD\\\"\"", `field mask path "\"?\"" has no form in lowerCamelCase`},
 		{"a string that is not UTF-8", bookType, field(1, text("a\xffé")), "{\"name\":\"a\uFFFDé\"}", `/name: invalid UTF-8 in a string`},
 		{"an element that is not UTF-8", bookType, concat(field(5, text("a")), field(5, text("\xff"))), "{\"tags\":[\"a\",\"\uFFFD\"]}", `/tags/1: invalid UTF-8 in a string`},
 		{"a key that is not UTF-8", mapsType, field(12, concat(field(1, text("\xff")), varint(2, 1))), "{\"byString\":{\"\uFFFD\":\"OPEN_ONE\"}}", `/byString: invalid UTF-8 in a string`},
@@ -84,7 +84,7 @@ func TestAnswersWithoutJSONForm(t *testing.T) {
 	}
 }
 
-// TestAnswersThatStayErrors are malformed themselves, or exceed a limit.
+// TestAnswersThatStayErrors shows answers that are malformed themselves or exceed a limit.
 func TestAnswersThatStayErrors(t *testing.T) {
 	_, deep := nestedNames(31)
 	for _, tt := range []struct {
@@ -104,7 +104,7 @@ func TestAnswersThatStayErrors(t *testing.T) {
 	}
 }
 
-// TestAnswersOfFields has the place of what was departed from in the note of a response_body too.
+// TestAnswersOfFields checks that the note about a response_body has the whole path.
 func TestAnswersOfFields(t *testing.T) {
 	wire := field(22, field(1, []byte("hidden.Thing")))
 	got, note, err := fieldOf(t, codecOf(t, knownType, transcode.Options{}), "any").AnswerToJSON(nil, wire)
@@ -113,7 +113,8 @@ func TestAnswersOfFields(t *testing.T) {
 	}
 }
 
-// TestRawMaskPaths takes and writes what ProtoJSON has no form for, and nothing that is not a path.
+// TestRawMaskPaths reads and writes paths for which ProtoJSON has no form. It refuses anything that
+// is not a path.
 func TestRawMaskPaths(t *testing.T) {
 	codec := codecOf(t, "google.protobuf.FieldMask", transcode.Options{RawMaskPaths: true})
 	for _, text := range []string{`"*"`, `"isbn_10"`, `"aB,isbn_10,*"`, `"books.*.title"`, `"labels.7"`, `"aB"`, `""`} {
@@ -136,8 +137,8 @@ func TestRawMaskPaths(t *testing.T) {
 	}
 }
 
-// TestNestedBrokenAnys has Anys within Anys, each of them broken at its end, and bounds what is
-// done in vain.
+// TestNestedBrokenAnys nests Anys, each of them broken at its end. The work done in vain is
+// limited.
 func TestNestedBrokenAnys(t *testing.T) {
 	for _, levels := range []int{3, 2000} {
 		var wire []byte

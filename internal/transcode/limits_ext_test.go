@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// nestedNames returns a Names that holds n-1 others, as JSON and as wire.
+// nestedNames returns a Names that contains n-1 others, one in the other, as JSON and as wire.
 func nestedNames(n int) (text, wire []byte) {
 	for range n - 1 {
 		text = append(text, `{"child":`...)
@@ -44,7 +44,7 @@ func TestMaxDepth(t *testing.T) {
 	}
 }
 
-// TestMaxDepthOfValues counts a level for each array and object, in both directions alike.
+// TestMaxDepthOfValues counts a level for each array and object, in both directions.
 func TestMaxDepthOfValues(t *testing.T) {
 	for _, tt := range []struct {
 		message, open, end string
@@ -75,7 +75,7 @@ func TestMaxDepthOfValues(t *testing.T) {
 	}
 }
 
-// TestMaxWireDepth has answers nested more deeply than requests may be.
+// TestMaxWireDepth nests answers more deeply than requests may be nested.
 func TestMaxWireDepth(t *testing.T) {
 	codec := codecOf(t, namesType, transcode.Options{})
 	for depth, ok := range map[int]bool{101: true, 1000: true, 1001: false} {
@@ -90,8 +90,8 @@ func TestMaxWireDepth(t *testing.T) {
 	}
 }
 
-// TestMemoryOfWire bounds what a conversion allocates for wire that says little in many fields: it
-// is proportional to the wire, and the factor is that of the notes that the encoder keeps.
+// TestMemoryOfWire limits what a conversion allocates for wire that says little in many fields. It
+// is proportional to the wire. The factor is the size of the notes that the encoder keeps.
 func TestMemoryOfWire(t *testing.T) {
 	const size = 1 << 19
 	for _, tt := range []struct {
@@ -150,8 +150,8 @@ func TestMaxElements(t *testing.T) {
 	}
 }
 
-// TestMaxOutput stops what grows far beyond its input: defaults of many small messages, and
-// unpacked lists.
+// TestMaxOutput stops output that grows far beyond its input: the defaults of many small messages,
+// and unpacked lists.
 func TestMaxOutput(t *testing.T) {
 	known := codecOf(t, knownType, transcode.Options{EmitDefaults: true, MaxOutput: 1000})
 	wire := []byte(strings.Repeat("\x12\x00", 500))
@@ -173,8 +173,8 @@ func TestMaxOutput(t *testing.T) {
 	}
 }
 
-// TestLengthsWithinLengths has messages, strings, lists and entries of lengths around those where a
-// length takes another byte, each within others, and holds them to what the wire should be.
+// TestLengthsWithinLengths nests messages, strings, lists and entries. Their sizes are around those
+// at which a length takes another byte. The wire is compared with what it should be.
 func TestLengthsWithinLengths(t *testing.T) {
 	codec := codecOf(t, namesType, transcode.Options{})
 	for _, size := range []int{0, 1, 100, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 130, 16377, 16378, 16379, 16380, 16381, 16382, 16383, 16384, 16385, 1 << 21} {
@@ -196,5 +196,33 @@ func TestLengthsWithinLengths(t *testing.T) {
 				t.Errorf("size %d of %.6q: %d bytes, %v, want %d", size, content, len(got), err, len(whole))
 			}
 		}
+	}
+}
+
+// TestFieldMaskIsBounded asks for the paths of deeply nested fields, each of which is much longer
+// than the text that sets it. All paths together may have 64 KiB, and eight bytes more for each
+// byte of the text. The text sets one field many times, which is for JSONToWire to refuse.
+func TestFieldMaskIsBounded(t *testing.T) {
+	const depth = 90
+	codec := codecOf(t, namesType, transcode.Options{})
+	textOf := func(fields int) []byte {
+		leaves := strings.TrimSuffix(strings.Repeat(`"alpha":"",`, fields), ",")
+		return []byte(strings.Repeat(`{"child":`, depth) + "{" + leaves + "}" + strings.Repeat("}", depth))
+	}
+	path := strings.Repeat("child.", depth) + "alpha"
+	fields := 1
+	for (fields+1)*len(path) <= 64<<10+8*len(textOf(fields+1)) {
+		fields++
+	}
+	paths, err := codec.FieldMask(textOf(fields))
+	if err != nil || len(paths) != fields || paths[0] != path || paths[fields-1] != path {
+		t.Fatalf("%d fields give %d paths, %v", fields, len(paths), err)
+	}
+	paths, err = codec.FieldMask(textOf(fields + 1))
+	if want := "expected field paths within the limit of size"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%d fields give %d paths and the error %v, want %q", fields+1, len(paths), err, want)
+	}
+	if paths, err := codec.FieldMask(textOf(100 * fields)); err == nil {
+		t.Errorf("%d fields give %d paths", 100*fields, len(paths))
 	}
 }

@@ -2,9 +2,10 @@ package transcode
 
 import "math/bits"
 
-// A nameTable finds a number by a name: the fields of a message, the values of an enum. A name is
-// looked up by its length and its first and last eight bytes, which decide on their own up to
-// sixteen bytes; the multiplier is chosen at compile time so that names rarely share a slot.
+// A nameTable finds a number by a name: the index of a message's field, or the number of an enum
+// value. A name is looked up by its length and its first and last eight bytes. For names of up to
+// sixteen bytes nothing else is compared. The multiplier is chosen when the table is made, so that
+// names rarely share a slot.
 type nameTable struct {
 	slots []nameSlot
 	mul   uint64
@@ -13,7 +14,7 @@ type nameTable struct {
 	longest int32 // the length of the longest name
 }
 
-// A nameSlot is free if its length is zero: no protobuf name is empty.
+// A nameSlot is free if its size is 0. No protobuf name is empty.
 type nameSlot struct {
 	first, last uint64
 	size        int32
@@ -21,7 +22,7 @@ type nameSlot struct {
 	name        string
 }
 
-// nameMultipliers are tried in turn; odd numbers without a pattern in their bits.
+// nameMultipliers are tried in turn. They are odd numbers without a pattern in their bits.
 var nameMultipliers = [...]uint64{
 	0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f, 0xff51afd7ed558ccd, 0xd6e8feb86659fd93, 0xa0761d6478bd642f,
 	0xe7037ed1a0b428db, 0x8ebc6af09c88c6e3, 0x589965cc75374cc3,
@@ -82,7 +83,7 @@ func (t *nameTable) find(name []byte) (int32, bool) {
 	return t.lookup(first, last, name)
 }
 
-// lookup is find for a name whose words are at hand.
+// lookup is find for a name whose first and last words are known.
 func (t *nameTable) lookup(first, last uint64, name []byte) (int32, bool) {
 	if len(t.slots) == 0 || len(name) == 0 {
 		return 0, false
@@ -99,8 +100,8 @@ func (t *nameTable) lookup(first, last uint64, name []byte) (int32, bool) {
 	}
 }
 
-// nameWords returns the first and the last eight bytes of a name, or the whole of a shorter one and
-// zero.
+// nameWords returns the first and the last eight bytes of a name. For a shorter name they are the
+// whole name and 0.
 func nameWords(name []byte) (first, last uint64) {
 	n := len(name)
 	if n >= 8 {

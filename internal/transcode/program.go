@@ -55,8 +55,8 @@ const (
 	shapeMap
 )
 
-// A form is the kind of a singular field, or the shape of any other: what the one pass over wire
-// decides by.
+// A form is the kind of a singular field, or the shape of any other field. The one pass over wire
+// decides by it.
 type form = kind
 
 const (
@@ -80,7 +80,7 @@ type quick uint8
 const (
 	quickNone quick = iota // nothing
 	quickString
-	quickInteger // of the kinds whose range is field.low to field.high
+	quickInteger // an integer from field.low to field.high
 	quickDouble
 	quickBool
 	quickEnum
@@ -104,10 +104,10 @@ type program struct {
 	dense    []uint16
 	sparse   map[int32]*field
 	names    nameTable // index in fields, by JSON name and by proto name
-	required int
-	oneofs   int  // with more than one member
-	wide     bool // has too many fields for a bit set of one word
-	ranges   bool // has extension ranges
+	required int       // number of required fields
+	oneofs   int       // number of oneofs with more than one member
+	wide     bool      // has too many fields for a bit set of one word
+	ranges   bool      // has extension ranges
 
 	// indexed says that wire of this type is indexed before it is written as JSON. The reason is
 	// that the fields are not declared in the order of their numbers, or that wire in another order
@@ -147,12 +147,11 @@ type field struct {
 	// oneof is the index among the oneofs with more than one member, or -1.
 	oneof int32
 
-	// bit is by which objectState.seen tells the field. It is zero if the message is wide, and for
-	// extensions.
+	// bit is the field's bit in objectState.seen. It is 0 in a wide message, and for an extension.
 	bit uint64
 	// match and mask are for comparing the first sixteen bytes of key.
 	match, mask [2]uint64
-	// low and high are the range of an integer, as far as an int64 holds it.
+	// low and high are the range of an integer, cut at the range of int64.
 	low, high int64
 
 	next     *field // in the order of declaration
@@ -168,8 +167,8 @@ type field struct {
 	fd       protoreflect.FieldDescriptor
 }
 
-// takes reports whether a tag with the field's number has a wire type that the field is read from.
-// One with another is unknown.
+// takes reports whether the field is read from a value with this tag, which has the field's number.
+// With another wire type the value counts as unknown.
 func (f *field) takes(tag uint64) bool {
 	return uint32(tag) == f.tag || f.packable && tag&7 == wireBytes
 }
@@ -210,7 +209,7 @@ func (p *program) byName(name []byte) *field {
 	return nil
 }
 
-// use compiles the program when it is first used. Its error, if any, stays.
+// use compiles the program when it is first used. If that fails, every call returns the error.
 func (p *program) use() error {
 	if p.ready.Load() {
 		return nil
@@ -226,7 +225,7 @@ func (p *program) use() error {
 }
 
 // An extensionCache keeps the extensions of one message type that were asked for and found. It is
-// bounded by the schema: what is not found is not kept.
+// bounded by the schema, because what is not found is not kept.
 type extensionCache struct {
 	mu       sync.RWMutex
 	byNumber map[int32]*field

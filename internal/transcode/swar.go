@@ -5,17 +5,18 @@ import (
 	"math/bits"
 )
 
-// Strings are scanned eight bytes at a time ("SIMD within a register"). A mask has the high bit of
-// a byte set where the byte is of interest; only the lowest set bit is exact, because a borrow may
-// leak upwards from there, and only the lowest is ever used.
+// Strings are scanned eight bytes at a time ("SIMD within a register"). In a mask, each byte of
+// interest has its high bit set. Only the lowest set bit is exact, because a borrow may leak
+// upwards from there. So only the lowest one is used.
 
 const (
 	eachByte = 0x0101010101010101
 	highBits = 0x8080808080808080
 )
 
-// Words are read and written through slices of their size: of b[i:] the compiler checks the length
-// once more, and masks the pointer lest an empty slice point after the array.
+// Words are read and written through slices of exactly their size. With b[i:] the compiler checks
+// the length once more. It also masks the pointer, so that an empty slice does not point after the
+// array.
 
 // load64 reads eight bytes at b[i] so that b[i] is the lowest byte.
 func load64(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[i : i+8 : i+8]) }
@@ -32,17 +33,17 @@ func load32(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[i : i+
 // checked).
 func specials(x uint64) uint64 { return (odd(x) | x) & highBits }
 
-// specialsASCII is specials but for bytes that are not ASCII.
+// specialsASCII is specials without the bytes that are not ASCII.
 func specialsASCII(x uint64) uint64 { return odd(x) &^ x & highBits }
 
-// odd marks controls, the quote and the backslash, and may mark what is not ASCII. With its second
-// bit flipped the quote is a space and the controls stay below that, so that one subtraction finds
-// both.
+// odd marks controls, the quote and the backslash, and may mark what is not ASCII. Flipping the
+// second bit turns the quote into a space, and the controls stay below that. So one subtraction
+// finds both.
 func odd(x uint64) uint64 {
 	return ((x ^ 0x02*eachByte) - (' '+1)*eachByte) | ((x ^ '\\'*eachByte) - eachByte)
 }
 
-// firstByte is the index of the lowest marked byte.
+// firstByte returns the index of the lowest marked byte.
 func firstByte(mask uint64) int { return bits.TrailingZeros64(mask) >> 3 }
 
 // lowBytes keeps the n lowest bytes of a word, for n from 0 to 8.
@@ -58,13 +59,13 @@ func eightDigits(x uint64) bool {
 	return (x&0xf0f0f0f0f0f0f0f0)|(((x+0x0606060606060606)&0xf0f0f0f0f0f0f0f0)>>4) == 0x3333333333333333
 }
 
-// leadingDigits is how many of the bytes, from the lowest on, are decimal digits.
+// leadingDigits returns how many of the bytes, from the lowest on, are decimal digits.
 func leadingDigits(x uint64) int {
 	x ^= '0' * eachByte
 	return firstByte((x + (0x80-10)*eachByte | x) & highBits)
 }
 
-// parseEight is the number that eight decimal digits write.
+// parseEight returns the number that eight decimal digits represent.
 func parseEight(x uint64) uint64 {
 	x = (x & 0x0f0f0f0f0f0f0f0f) * (1 + 10<<8) >> 8
 	x = (x & 0x00ff00ff00ff00ff) * (1 + 100<<16) >> 16

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestSpecials compares the masks with a look at each byte, for words of bytes that are mostly near
-// the borders.
+// TestSpecials compares the masks with a check of each byte. Most bytes are near the limits of a
+// class.
 func TestSpecials(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	edges := []byte{0, 0x1f, ' ', '!', '"', '#', '[', '\\', ']', '~', 0x7f, 0x80, 0xff, 'a', 'a', 'a', 'a', 'a', 'a'}

@@ -11,8 +11,8 @@ const (
 	maxTimestamp = 253402300799
 )
 
-// parseTimestamp reads an RFC 3339 time. The usual form is read by hand; all else that package time
-// takes for RFC 3339 (protojson does as it does) is left to it.
+// parseTimestamp reads an RFC 3339 time. parseUTC reads the usual form. Package time reads every
+// other form that it accepts as RFC 3339. protojson accepts the same ones.
 func parseTimestamp(s []byte) (seconds int64, nanos int32, ok bool) {
 	if seconds, nanos, ok = parseUTC(s); !ok {
 		t, err := time.Parse(time.RFC3339Nano, string(s))
@@ -28,10 +28,10 @@ func parseTimestamp(s []byte) (seconds int64, nanos int32, ok bool) {
 	return seconds, nanos, seconds >= minTimestamp && seconds <= maxTimestamp
 }
 
-// putTimestamp reads the quoted time in the form that ProtoJSON writes at in[p],
-// "2006-01-02T15:04:05.999999999Z" with no, three, six or nine digits of a second, and writes the
-// length and the fields of a Timestamp at buf[n]. It returns the positions after both, and 0 if it
-// is another.
+// putTimestamp reads the quoted time at in[p], in the form that ProtoJSON writes:
+// "2006-01-02T15:04:05.999999999Z" with no, three, six or nine digits of a second. It writes the
+// length and the fields of a Timestamp at buf[n]. It returns the positions after the input and
+// after the output. If the time has another form, the first of them is 0.
 func putTimestamp(in []byte, p int, buf []byte, n int) (int, int) {
 	if uint(p) >= uint(len(in)) || in[p] != '"' {
 		return 0, n
@@ -61,8 +61,8 @@ func parseUTC(s []byte) (seconds int64, nanos int32, ok bool) {
 	if n < len("2006-01-02T15:04:05Z") || n > len("2006-01-02T15:04:05.999999999Z") || s[n-1] != 'Z' {
 		return 0, 0, false
 	}
-	// Three words of date and time, "2006-01-", "02T15:04" and ":05", with a zero in place of what
-	// is between the digits.
+	// The date and the time are three words: "2006-01-", "02T15:04" and ":05". The digit 0 takes
+	// the place of each separator.
 	a, b, c := load64(s, 0), load64(s, 8), uint64(load32(s, 16))
 	const (
 		sepA, placeA = uint64('-')<<32 | uint64('-')<<56, uint64(0xff)<<32 | uint64(0xff)<<56
@@ -92,14 +92,14 @@ func parseUTC(s []byte) (seconds int64, nanos int32, ok bool) {
 	return int64(daysSince1970(year, month, day))*86400 + int64(hour*3600+minute*60+second), nanos, true
 }
 
-// joinPairs has in each byte the number below 100 that the digit there and the digit after it
-// write.
+// joinPairs returns a word whose bytes are numbers below 100. Each is made of the digit in its
+// place and the digit after it.
 func joinPairs(digits uint64) uint64 {
 	digits &= 0x0f * eachByte
 	return digits*10 + digits>>8
 }
 
-// parseFraction reads the point and up to nine digits with which a time of this length ends.
+// parseFraction reads the end of a time without its Z: the point and up to nine digits.
 func parseFraction(s []byte) (int32, bool) {
 	const point = len("2006-01-02T15:04:05")
 	digits := len(s) - point - 1
@@ -129,8 +129,8 @@ func daysIn(month, year int) int {
 	return int("\x00\x1f\x1c\x1f\x1e\x1f\x1e\x1f\x1f\x1e\x1f\x1e\x1f"[month])
 }
 
-// daysSince1970 counts the days of the proleptic Gregorian calendar, in years that start in March
-// so that the leap day is the last.
+// daysSince1970 counts the days of the proleptic Gregorian calendar. Its years start in March, so
+// that the leap day is the last one.
 func daysSince1970(year, month, day int) int {
 	if month <= 2 {
 		year--
@@ -144,9 +144,9 @@ func appendTimestamp(out []byte, seconds int64, nanos int32) []byte {
 	since := uint64(seconds - minTimestamp)
 	days := uint32(since / 86400)
 	rest := uint32(since - uint64(days)*86400)
-	// The calendar by Neri and Schneider ("Euclidean affine functions and their application to
-	// calendar algorithms", 2022), from days since 0000-03-01, which is 306 days before 0001-01-01:
-	// years start in March, so that the leap day is last.
+	// This is the calendar by Neri and Schneider ("Euclidean affine functions and their application
+	// to calendar algorithms", 2022). It counts days from 0000-03-01, which is 306 days before
+	// 0001-01-01. Its years start in March, so that the leap day is the last one.
 	n := 4*(days+306) + 3
 	century := n / 146097
 	n = n%146097/4*4 + 3
@@ -159,8 +159,8 @@ func appendTimestamp(out []byte, seconds int64, nanos int32) []byte {
 		month -= 12
 		year++
 	}
-	// "2006-01-02T15:04:05Z" in quotes, as three words of eight bytes: the digits of all numbers in
-	// their places, and what is between them in the zeros that are left there.
+	// "2006-01-02T15:04:05Z" in quotes is three words of eight bytes. The digits of all numbers are
+	// in their places. The separators go into the zero bytes between them.
 	out = grow(out, 32)
 	at := len(out)
 	buf := out[at : at+24 : at+24]

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// wantTimestamp is what package time makes of a Timestamp, with 0, 3, 6 or 9 digits of a second.
+// wantTimestamp returns what package time writes for a Timestamp, with 0, 3, 6 or 9 digits of a
+// second.
 func wantTimestamp(seconds int64, nanos int32) string {
 	text := time.Unix(seconds, int64(nanos)).UTC().Format("2006-01-02T15:04:05.000000000")
 	for range 2 {
@@ -53,7 +54,7 @@ func TestParseTimestamp(t *testing.T) {
 		{"1970-01-01T00:00:00.123456789Z", 0, 123_456_789, true},
 		{"1970-01-01T01:30:00+01:30", 0, 0, true},
 		{"1969-12-31T23:59:59-00:00", -1, 0, true},
-		// Package time takes an hour of one digit, and so does protojson.
+		// Package time reads an hour of one digit, and so does protojson.
 		{"1970-01-01T0:00:00Z", 0, 0, true},
 		{"1970-01-01T00:00:00,5Z", 0, 500_000_000, true},
 		{"0001-01-01T00:00:00Z", minTimestamp, 0, true},
@@ -101,7 +102,7 @@ func TestParseDuration(t *testing.T) {
 		{"-0.5s", 0, -500_000_000, true},
 		{".5s", 0, 500_000_000, true},
 		{"1.s", 1, 0, true},
-		{".s", 0, 0, true}, // protojson takes it
+		{".s", 0, 0, true}, // protojson reads it
 		{"0.000000001s", 0, 1, true},
 		{"0.0000000001s", 0, 0, false},
 		{"315576000000s", maxDuration, 0, true},

@@ -38,7 +38,7 @@ const (
 )
 
 // Options say how JSON is written and how strictly it is read. The zero value follows ProtoJSON.
-// Options can be compared, so that codecs can be shared by those who use equal ones.
+// Options are comparable, so that users with equal options can share codecs.
 type Options struct {
 	// UseProtoNames writes field names as in the .proto file. Both forms are read.
 	// Default: false, names are written in lowerCamelCase (json_name).
@@ -122,9 +122,9 @@ func (c *Codec) WireToJSON(dst, wire []byte) ([]byte, error) {
 
 // AnswerToJSON is WireToJSON for a message that must not be lost because one value in it has no
 // JSON form, such as the answer to a call that was executed. It writes such a value as something
-// close to it; docs/transcoding.md lists what. The note describes the first such value and says how
-// many there were. It is nil if there was none. An error still says that the wire is malformed, or
-// that the message exceeds a limit.
+// close to it; docs/transcoding.md lists the forms. The note describes the first such value and
+// says how many there were. It is nil if there was none. An error still says that the wire is
+// malformed, or that the message exceeds a limit.
 func (c *Codec) AnswerToJSON(dst, wire []byte) (json []byte, note *RangeError, err error) {
 	e := c.program.compiler.newEncoder(wire, dst)
 	if out, ok := e.document(dst, c.program); ok {
@@ -155,7 +155,7 @@ func (c *Codec) WithEnumNumbers() *Codec {
 		return c
 	}
 	p := compiler.program(c.program.md)
-	if p.use() != nil { // as this one was compiled, so is that one
+	if p.use() != nil { // it does not fail: this codec's type was compiled
 		return c
 	}
 	return &Codec{program: p}

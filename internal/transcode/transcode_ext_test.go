@@ -58,7 +58,7 @@ func TestOptions(t *testing.T) {
 	})
 }
 
-// TestErrorsSayWhereAndWhat holds the texts of errors, which clients see.
+// TestErrorsSayWhereAndWhat fixes the texts of errors, because clients see them.
 func TestErrorsSayWhereAndWhat(t *testing.T) {
 	for _, tt := range []struct {
 		name, message, json, want string
@@ -88,7 +88,7 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 		{"no comma", bookType, `{"id":1 "name":""}`, `expected ',' or '}', found string "name" (offset 8)`},
 		{"no colon", bookType, `{"id" 1}`, `expected ':', found number 1 (offset 6)`},
 		{"the input cut", bookType, `{"author":{"name":"x`, `/author/name: expected the end of the string, found the end of the input (offset 20)`},
-		{"more behind", bookType, `{} {}`, `expected the end of the input, found an object (offset 3)`},
+		{"something after it", bookType, `{} {}`, `expected the end of the input, found an object (offset 3)`},
 		{"an Any without a type", knownType, `{"any":{"a":1}}`, `/any: expected "@type" in the object, found an object (offset 7)`},
 		{"an Any of an unknown type", knownType, `{"any":{"@type":"x/nope.Nope"}}`,
 			`/any/@type: expected the URL of a known message type, found resolve "x/nope.Nope": proto: not found (offset 16)`},
@@ -153,7 +153,7 @@ func TestBrokenWireAndWireWithoutJSON(t *testing.T) {
 	}
 }
 
-// TestNonCanonicalWire shows how fields that are in several places come together.
+// TestNonCanonicalWire shows how the parts of a field that is in several places are put together.
 func TestNonCanonicalWire(t *testing.T) {
 	for _, tt := range []struct{ name, message, wire, want string }{
 		{"the last of a singular counts", bookType, "\x10\x01\x10\x02", `{"id":"2"}`},
@@ -172,7 +172,7 @@ func TestNonCanonicalWire(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			codec := codecOf(t, protoreflect.FullName(tt.message), transcode.Options{})
-			for range 2 { // the second time the type is known to come in another order
+			for range 2 { // the second time, the type is known to come in another order
 				got, err := codec.WireToJSON(nil, []byte(tt.wire))
 				if err != nil || string(got) != tt.want {
 					t.Errorf("got %s, %v\nwant %s", got, err, tt.want)
@@ -182,7 +182,7 @@ func TestNonCanonicalWire(t *testing.T) {
 	}
 }
 
-// TestAnyTypeAnywhere finds "@type" wherever it is in its object, even where Anys are nested.
+// TestAnyTypeAnywhere finds "@type" in every place of its object, even if Anys are nested.
 func TestAnyTypeAnywhere(t *testing.T) {
 	const inner = `{"value":"1.5s","@type":"x/google.protobuf.Duration"}`
 	for _, text := range []string{

@@ -5,7 +5,8 @@ import "math/bits"
 // varintSize is the number of bytes that v takes as a varint.
 func varintSize(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
 
-// maxVarint is the room that putVarint needs: for the longest varint, or for a word.
+// maxVarint is how many bytes of free output putVarint needs: for the longest varint, or for a
+// word.
 const maxVarint = 10
 
 // putVarint writes v at b[n], and returns where it ends.
@@ -89,8 +90,8 @@ func zigzag(v int64) uint64 { return uint64(v)<<1 ^ uint64(v>>63) }
 
 func unzigzag(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }
 
-// readVarint reads the varint at in[p] that ends before end, and returns its value and the position
-// after it, which is negative if the varint is cut or too long.
+// readVarint reads the varint at in[p], and returns its value and the position after it. The varint
+// must not reach beyond end. The position is negative if it does, or if it is too long.
 func readVarint(in []byte, p, end int) (uint64, int) {
 	if p < end && in[p] < 0x80 {
 		return uint64(in[p]), p + 1
@@ -114,15 +115,14 @@ func readLongVarint(in []byte, p, end int) (uint64, int) {
 	return joinSevens(x & (stop ^ (stop - 1))), q
 }
 
-// joinSevens puts the lower seven bits of eight bytes side by side, those of the lowest byte
-// lowest.
+// joinSevens joins the lower seven bits of eight bytes. Those of the lowest byte become the lowest.
 func joinSevens(x uint64) uint64 {
 	x = x&0x007f_007f_007f_007f | x&0x7f00_7f00_7f00_7f00>>1
 	x = x&0x0000_3fff_0000_3fff | x&0x3fff_0000_3fff_0000>>2
 	return x&0x0fff_ffff | x&0x0fff_ffff_0000_0000>>4
 }
 
-// readLastVarint is readVarint for what is at the end of the input or is long.
+// readLastVarint is readVarint for a varint that is long, or near the end of the input.
 func readLastVarint(in []byte, p, end int) (uint64, int) {
 	in = in[:end]
 	var v uint64

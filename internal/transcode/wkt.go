@@ -6,7 +6,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// wellKnown tells the types of google.protobuf apart that have a JSON form of their own.
+// wellKnown says which type of google.protobuf a message type is, if the type has a JSON form of
+// its own.
 type wellKnown uint8
 
 const (
@@ -19,7 +20,7 @@ const (
 	wktListValue
 	wktValue
 	wktFieldMask
-	wktEmpty // its JSON form is a message's, but for a `value` member within Any
+	wktEmpty // written as any message, but within an Any it has a member `value`
 )
 
 // A wktLayout lists the kinds of a well-known type's fields 1, 2, ... as this package relies on
@@ -88,11 +89,11 @@ func wellKnownOf(p *program) (wellKnown, error) {
 		return notWellKnown, nil
 	}
 	if len(p.fields) != len(layout.kinds) {
-		return notWellKnown, fmt.Errorf("message type %q has not the fields of the well-known type", p.md.FullName())
+		return notWellKnown, fmt.Errorf("message type %q does not have the fields of the well-known type", p.md.FullName())
 	}
 	for i, k := range layout.kinds {
 		if f := &p.fields[i]; f.num != int32(i+1) || f.fd.Kind() != k {
-			return notWellKnown, fmt.Errorf("field %q is not as in the well-known type", f.fd.FullName())
+			return notWellKnown, fmt.Errorf("field %q differs from that of the well-known type", f.fd.FullName())
 		}
 	}
 	return layout.wkt, nil
