@@ -67,6 +67,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.followEvents(); err != nil {
 		return err
 	}
+	if err := a.followExit(); err != nil {
+		return err
+	}
 	if err := a.provisionEtcd(ctx); err != nil {
 		return err
 	}
@@ -140,7 +143,7 @@ func (a *App) Start() error {
 	labelUpstreams(all)
 	a.applySnapshots()
 	a.applyListeners()
-	listeners.begin(a)
+	bus.begin(a)
 	for _, u := range all {
 		u.start()
 	}
@@ -158,7 +161,7 @@ func (a *App) Start() error {
 // the HTTP servers have stopped.
 func (a *App) Stop() error {
 	running.remove(a)
-	listeners.end(a)
+	bus.end(a)
 	return nil
 }
 
@@ -169,7 +172,7 @@ func (a *App) Cleanup() error {
 		a.started()
 	}
 	running.remove(a)
-	listeners.end(a)
+	bus.end(a)
 	for _, h := range a.handlers {
 		h.routing.stop()
 	}

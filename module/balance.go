@@ -1,14 +1,12 @@
 package module
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"google.golang.org/grpc"
 
 	"github.com/caddy-grpc/gateway/internal/pool"
 )
@@ -107,49 +105,4 @@ func (u *Upstream) validateBalance() error {
 	default:
 		return fmt.Errorf("balance %q: expected p2c, round_robin or hash", u.Balance)
 	}
-}
-
-// conn is what calls of this upstream go through.
-func (u *upstream) conn() grpc.ClientConnInterface {
-	var conn calls = u.channel
-	if u.starting != nil {
-		conn = readyConn{u.channel, u.starting}
-	}
-	if u.hashKey != "" {
-		conn = hashedConn{conn, u.hashKey}
-	}
-	return conn
-}
-
-// hashedConn gives calls the key that decides about their instance. The key is the upstream's and not the channel's: which
-// placeholder it is has nothing to do with connections.
-type hashedConn struct {
-	calls
-
-	key string // with placeholders
-}
-
-// NewStream implements grpc.ClientConnInterface.
-func (c hashedConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	return c.calls.NewStream(c.keyed(ctx), desc, method, opts...)
-}
-
-// Invoke implements grpc.ClientConnInterface.
-func (c hashedConn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	return c.calls.Invoke(c.keyed(ctx), method, args, reply, opts...)
-}
-
-// InvokeUntil is that of sharedChannel.
-func (c hashedConn) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
-	return c.calls.InvokeUntil(c.keyed(ctx), deadline, method, args, reply, opts...)
-}
-
-// keyed puts the key into the context. Calls that are no request's, or whose key is empty, go without one.
-func (c hashedConn) keyed(ctx context.Context) context.Context {
-	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		if key := repl.ReplaceAll(c.key, ""); key != "" {
-			return pool.WithHash(ctx, key)
-		}
-	}
-	return ctx
 }

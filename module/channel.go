@@ -105,7 +105,7 @@ func (c *sharedChannel) start() *pool.Channel {
 
 // usable starts the channel and, while it is new, waits for its first instance: a reload that brings a channel hands over to it without a
 // failed call. Later a call without an instance fails at once. Waiting ends with ctx, and at the deadline unless that is zero.
-func (c *sharedChannel) usable(ctx context.Context, deadline time.Time) *pool.Channel {
+func (c *sharedChannel) awaitFirstInstance(ctx context.Context, deadline time.Time) *pool.Channel {
 	ch := c.start()
 	if ch == nil || c.settled.Load() {
 		return ch
@@ -172,7 +172,7 @@ func (c *sharedChannel) errClosed() error {
 
 // NewStream implements grpc.ClientConnInterface.
 func (c *sharedChannel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	ch := c.usable(ctx, time.Time{})
+	ch := c.awaitFirstInstance(ctx, time.Time{})
 	if ch == nil {
 		return nil, c.errClosed()
 	}
@@ -186,7 +186,7 @@ func (c *sharedChannel) Invoke(ctx context.Context, method string, args, reply a
 
 // InvokeUntil is Invoke with a deadline, besides that of the context; zero is none.
 func (c *sharedChannel) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
-	ch := c.usable(ctx, deadline)
+	ch := c.awaitFirstInstance(ctx, deadline)
 	if ch == nil {
 		return c.errClosed()
 	}
@@ -208,6 +208,20 @@ func (c *sharedChannel) snapshot() (s pool.Snapshot, ok bool) {
 		return pool.Snapshot{}, false
 	}
 	return ch.Snapshot(), true
+}
+
+// hasReady reports whether an instance is READY.
+func (c *sharedChannel) hasReady() bool {
+	s, ok := c.snapshot()
+	if !ok {
+		return false
+	}
+	for i := range s.Endpoints {
+		if s.Endpoints[i].State == pool.StateReady {
+			return true
+		}
+	}
+	return false
 }
 
 // drainTimeout is how long calls may go on after the end was told.
@@ -253,6 +267,13 @@ func (c *sharedChannel) shutdown(ch *pool.Channel, limit time.Duration) {
 	defer cancel()
 	if err := ch.Shutdown(ctx); err != nil {
 		c.log.Warn("calls were cut off by the exit", zap.Error(err))
+	}
+}
+
+// cut ends the channel without lingering, and the calls that are still in flight after the limit.
+func (c *sharedChannel) cut(limit time.Duration) {
+	if ch := c.channel.Load(); ch != nil {
+		c.shutdown(ch, limit)
 	}
 }
 

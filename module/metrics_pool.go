@@ -127,7 +127,7 @@ func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *up
 	for state, n := range states {
 		gauge(p.endpoints, float64(n), string(state))
 	}
-	gauge(p.connections, float64(connections), "READY")
+	gauge(p.connections, float64(connections), string(pool.StateReady))
 	p.add(p.connects, label, u.channel, s.Connects)
 	p.add(p.retries, label, u.channel, s.Retries)
 	p.add(p.ejections, label, u.channel, s.Ejections)

@@ -15,7 +15,6 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend/local"
 	"github.com/caddy-grpc/gateway/internal/frontend/reflection"
 	"github.com/caddy-grpc/gateway/internal/frontend/rest"
-	"github.com/caddy-grpc/gateway/internal/pool"
 	"github.com/caddy-grpc/gateway/internal/routes"
 )
 
@@ -91,43 +90,4 @@ func (p *protocols) serve(
 		return w, p.rest.Serve(w, r, table, info)
 	}
 	return w, nil
-}
-
-// last is the table of the moment, nil before the first. It waits for nothing.
-func (r *routing) last() *frontend.Table {
-	if t := r.table.Load(); t != nil {
-		return &t.Table.Table
-	}
-	return nil
-}
-
-// ready reports whether an upstream, by its label, has an instance that is READY.
-func (r *routing) ready(upstream string) bool {
-	if upstream == local.Upstream {
-		return true
-	}
-	t := r.table.Load()
-	if t == nil {
-		return false
-	}
-	for _, m := range t.members {
-		if m.label == upstream {
-			return m.upstream.channel.hasReady()
-		}
-	}
-	return false
-}
-
-// hasReady reports whether an instance is READY.
-func (c *sharedChannel) hasReady() bool {
-	s, ok := c.snapshot()
-	if !ok {
-		return false
-	}
-	for i := range s.Endpoints {
-		if s.Endpoints[i].State == pool.StateReady {
-			return true
-		}
-	}
-	return false
 }

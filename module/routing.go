@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/frontend/local"
 	"github.com/caddy-grpc/gateway/internal/routes"
 	"github.com/caddy-grpc/gateway/internal/schema"
 	"github.com/caddy-grpc/gateway/internal/transcode"
@@ -248,6 +249,31 @@ func (r *routing) await(ctx context.Context, t *table) *frontend.Table {
 		r.refresh()
 	}
 	return &r.table.Load().Table.Table
+}
+
+// last is the table of the moment, nil before the first. It waits for nothing.
+func (r *routing) last() *frontend.Table {
+	if t := r.table.Load(); t != nil {
+		return &t.Table.Table
+	}
+	return nil
+}
+
+// ready reports whether an upstream, by its label, has an instance that is READY.
+func (r *routing) ready(upstream string) bool {
+	if upstream == local.Upstream {
+		return true
+	}
+	t := r.table.Load()
+	if t == nil {
+		return false
+	}
+	for _, m := range t.members {
+		if m.label == upstream {
+			return m.upstream.channel.hasReady()
+		}
+	}
+	return false
 }
 
 // compileRoutes makes the part of the table's config that does not change.

@@ -130,6 +130,17 @@ func knownSchema(feed *sharedFeed) (known *schema.Schema) {
 	return known
 }
 
+// waitRead waits until there is a schema, for readTime at most: that there is none is no reason to refuse a config.
+func (s *sharedSchema) waitRead(ctx context.Context) {
+	live := s.follower()
+	if live == nil || s.current() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	_ = live.Wait(ctx) // why there is none is told to clients and operators
+}
+
 func (s *sharedSchema) release() { _, _ = schemas.Delete(s.key) } // Destruct returns no error.
 
 // fromFiles reports whether the schema does not depend on a running service.
