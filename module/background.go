@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// background counts work that outlives the config that began it. The zero value is ready.
+// background runs work that outlives the config that began it. The zero value is ready for use.
 type background struct {
 	mu   sync.Mutex
 	n    int
@@ -33,7 +33,7 @@ func (b *background) run(fn func()) {
 	}()
 }
 
-// wait waits until nothing runs, also of what running work begins meanwhile.
+// wait waits until nothing runs. That includes work that running work begins.
 func (b *background) wait(ctx context.Context) error {
 	for {
 		b.mu.Lock()

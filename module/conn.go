@@ -17,7 +17,7 @@ type calls interface {
 	frontend.BoundingConn
 }
 
-// conn is what calls of this upstream go through.
+// conn returns what calls to this upstream go through.
 func (u *upstream) conn() grpc.ClientConnInterface {
 	var conn calls = u.channel
 	if u.starting != nil {
@@ -29,8 +29,8 @@ func (u *upstream) conn() grpc.ClientConnInterface {
 	return conn
 }
 
-// hashedConn gives calls the key that decides about their instance. The key is the upstream's and not the channel's: which
-// placeholder it is has nothing to do with connections.
+// hashedConn gives calls the key that decides which instance they go to. The key belongs to the
+// upstream and not to the channel, because it does not affect connections.
 type hashedConn struct {
 	calls
 
@@ -47,12 +47,13 @@ func (c hashedConn) Invoke(ctx context.Context, method string, args, reply any, 
 	return c.calls.Invoke(c.keyed(ctx), method, args, reply, opts...)
 }
 
-// InvokeUntil is that of sharedChannel.
+// InvokeUntil implements frontend.BoundingConn.
 func (c hashedConn) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
 	return c.calls.InvokeUntil(c.keyed(ctx), deadline, method, args, reply, opts...)
 }
 
-// keyed puts the key into the context. Calls that are no request's, or whose key is empty, go without one.
+// keyed puts the key into the context. A call gets no key if it does not belong to a request, or if
+// its key is empty.
 func (c hashedConn) keyed(ctx context.Context) context.Context {
 	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		if key := repl.ReplaceAll(c.key, ""); key != "" {
@@ -62,11 +63,12 @@ func (c hashedConn) keyed(ctx context.Context) context.Context {
 	return ctx
 }
 
-// readyConn has the calls of an upstream with require_ready wait for an instance until the app has started.
+// readyConn makes the calls of an upstream with require_ready wait for an instance until the app
+// has started.
 type readyConn struct {
 	*sharedChannel
 
-	starting context.Context //nolint:containedctx // It is the time of the app's start.
+	starting context.Context //nolint:containedctx // It lasts as long as the app's start.
 }
 
 // NewStream implements grpc.ClientConnInterface.
@@ -80,13 +82,14 @@ func (c readyConn) Invoke(ctx context.Context, method string, args, reply any, o
 	return c.InvokeUntil(ctx, time.Time{}, method, args, reply, opts...)
 }
 
-// InvokeUntil is that of sharedChannel.
+// InvokeUntil implements frontend.BoundingConn.
 func (c readyConn) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
 	c.await(ctx, deadline)
 	return c.sharedChannel.InvokeUntil(ctx, deadline, method, args, reply, opts...)
 }
 
-// await waits until an instance is ready, the app has started or failed to, or the call is over, whichever comes first.
+// await waits for the first of these: an instance is ready, the app has started or failed to, the
+// call is over.
 func (c readyConn) await(ctx context.Context, deadline time.Time) {
 	if c.starting.Err() != nil {
 		return
@@ -99,5 +102,5 @@ func (c readyConn) await(ctx context.Context, deadline time.Time) {
 	}
 	stop := context.AfterFunc(c.starting, cancel)
 	defer stop()
-	_ = c.waitReady(ctx) // The call says what is wrong.
+	_ = c.waitReady(ctx) // The call that follows says what is wrong.
 }

@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// appList are the apps that are started, oldest first. During a reload there are two; if the new one fails, the old one stays.
+// appList are the apps that have started, oldest first. During a reload there are two. If the new
+// one fails, the old one stays.
 type appList struct {
 	mu   sync.Mutex
 	apps []*App
@@ -29,7 +30,7 @@ func (l *appList) remove(a *App) {
 	}
 }
 
-// newest is the app of the config in force, nil when there is none.
+// newest returns the app of the config in force, or nil if there is none.
 func (l *appList) newest() *App {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -39,7 +40,8 @@ func (l *appList) newest() *App {
 	return l.apps[len(l.apps)-1]
 }
 
-// channelSet are channels that no config refers to any more and that still have calls, or wait for late ones.
+// channelSet are channels that no config refers to any more. They still have calls, or wait for
+// late ones.
 type channelSet struct {
 	mu       sync.Mutex
 	channels map[*sharedChannel]struct{}
