@@ -94,7 +94,7 @@ func (c *sharedChannel) start() *pool.Channel {
 	c.admission.feed = feed
 	ch, err := pool.Open(c.name, settings, c.admission, c.log)
 	if err != nil { // The config was checked, so this is a bug. Calls get UNAVAILABLE.
-		c.log.Error("opening the channel", zap.Error(err))
+		c.log.Error("cannot open the channel", zap.Error(err))
 		return nil
 	}
 	for id, fn := range c.onReady {

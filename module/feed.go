@@ -40,7 +40,7 @@ func acquireFeed(source discovery.Source) *sharedFeed {
 
 func (f *sharedFeed) release() { _, _ = feeds.Delete(f.key) } // Destruct returns no error.
 
-// hold takes another reference on a feed that somebody is known to hold.
+// hold takes another reference. The caller must know that somebody holds one.
 func (f *sharedFeed) hold() { acquireFeed(f.source) }
 
 // start begins to watch, unless the watch has begun. It returns nil after the end.

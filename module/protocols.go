@@ -27,7 +27,8 @@ type protocols struct {
 	cors    *cors.Policy // nil: pages of other origins may not call
 }
 
-// provision makes the protocols, and adds to the table's config the methods that the gateway itself answers.
+// provision makes the protocols. It adds the methods that the gateway itself answers to the table's
+// config.
 func (p *protocols) provision(h *Handler, opts frontend.Options, table *routes.Config) error {
 	if len(h.CORS) > 0 {
 		policy, err := cors.New(h.CORS)
@@ -61,8 +62,8 @@ func ValidateOrigin(origin string) error {
 	return err
 }
 
-// serve answers a request in the protocol that it speaks. It returns an error only for REST, if
-// nothing has been written yet. The caller then answers with it, through the ResponseWriter that is
+// serve answers a request in its protocol. It returns an error only for REST, and only if nothing
+// has been written yet. The caller then answers with the error, through the ResponseWriter that is
 // returned.
 func (p *protocols) serve(
 	w http.ResponseWriter, r *http.Request, t func() *frontend.Table, info *frontend.Info,

@@ -6,10 +6,12 @@ import (
 	"fmt"
 )
 
-// This file is about require_ready. Caddy starts apps in any order: the servers of a config may take requests long before its upstreams
-// are ready, and before it is clear that it will stay. Such requests wait for as long as the app does.
+// This file is about require_ready. Caddy starts apps in any order. So the servers of a config may
+// take requests before its upstreams are ready, and before it is known that the config will stay.
+// Such requests wait as long as the app does. See also readyConn.
 
-// waitReady waits for the upstreams that are required to be ready, and then for their schemas, without which they are of little use.
+// waitReady waits for the upstreams that have require_ready, and then for their schemas, without
+// which they are of little use.
 func (a *App) waitReady(all []*upstream) error {
 	results := make(chan error)
 	waiting := 0
@@ -37,12 +39,12 @@ func (a *App) waitReady(all []*upstream) error {
 		errs = append(errs, <-results)
 	}
 	for _, h := range a.handlers {
-		h.routing.refresh() // It may not have been told yet.
+		h.routing.refresh() // It may not know of the schemas yet.
 	}
 	return errors.Join(errs...)
 }
 
-// waitStart waits, if the upstream has require_ready, until the app has started or failed to.
+// waitStart waits until the app has started or failed to, if the upstream has require_ready.
 func (u *upstream) waitStart(ctx context.Context) {
 	if u.starting == nil {
 		return

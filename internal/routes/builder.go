@@ -14,8 +14,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/schema"
 )
 
-// addMethods adds the exposed methods of one upstream. Of two methods with the same name the first
-// stays.
+// addMethods adds the exposed methods of one upstream. If a name is taken already, the first method
+// keeps it.
 func (b *builder) addMethods(m *Member) {
 	taken := make(map[string][]string) // names by the upstream that has them
 	for _, sm := range m.Schema.Methods() {
@@ -39,8 +39,8 @@ func (b *builder) addMethods(m *Member) {
 	}
 }
 
-// conflict is the problem of two upstreams that have the same methods: one for the pair, however
-// many methods there are.
+// conflict returns the problem of two upstreams that have the same methods. There is one for the
+// pair, even if they share many methods.
 func conflict(label, first string, methods []string) Problem {
 	if len(methods) == 1 {
 		return Problem{RPC: methods[0], Upstream: label, Fatal: true,
