@@ -50,8 +50,9 @@ func TestPrintedTextsOfOthers(t *testing.T) {
 	}}
 	handlers := []HandlerView{{
 		Upstreams: []string{hostile}, Pending: hostile,
-		Routes:   []RouteView{{Method: hostile, Template: hostile, RPC: hostile, Upstream: hostile, Source: hostile, ShadowedBy: hostile}},
-		Problems: []Problem{{Reason: hostile, RPC: hostile, Route: hostile}},
+		PendingUpstreams: []PendingView{{Upstream: hostile, Reason: hostile}},
+		Routes:           []RouteView{{Method: hostile, Template: hostile, RPC: hostile, Upstream: hostile, Source: hostile, ShadowedBy: hostile}},
+		Problems:         []Problem{{Reason: hostile, RPC: hostile, Route: hostile}},
 	}}
 	for name, tt := range map[string]struct {
 		print func(w *bytes.Buffer) error

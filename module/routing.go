@@ -38,7 +38,7 @@ type routing struct {
 
 	mu       sync.Mutex // held while compiling; guards the fields below
 	reported map[routes.Problem]bool
-	awaited  []string    // the pending upstreams that were reported last
+	awaited  []string    // what reportPending has logged last
 	late     *time.Timer // reports pending upstreams at the deadline
 	stops    []func()
 	started  bool
@@ -179,12 +179,13 @@ func (r *routing) report(t, old *table) {
 	}
 }
 
-// reportPending logs in one line which upstreams have no schema, if that has changed. Requests that
-// a start or a reload brings wait for schemas, so there is nothing to report before the deadline.
-// Caller must hold r.mu.
+// reportPending logs in one line which upstreams have no schema, and why, if that has changed.
+// Requests that a start or a reload brings wait for schemas, so there is nothing to report before
+// the deadline. Caller must hold r.mu.
 func (r *routing) reportPending() {
 	var upstreams, reasons []string
 	var since time.Time
+	level := zap.InfoLevel
 	for _, m := range r.table.Load().members {
 		if m.schema != nil {
 			continue
@@ -193,16 +194,20 @@ func (r *routing) reportPending() {
 		if !slices.Contains(reasons, m.pending) {
 			reasons = append(reasons, m.pending)
 		}
+		if !m.upstream.schema.awaitsRegistry() {
+			level = zap.WarnLevel // While a registry has not answered, it has a warning of its own.
+		}
 		if began := m.upstream.schema.began; since.IsZero() || began.Before(since) {
 			since = began
 		}
 	}
-	if r.stopped || slices.Equal(upstreams, r.awaited) {
+	awaited := slices.Concat(upstreams, reasons)
+	if r.stopped || slices.Equal(awaited, r.awaited) {
 		return
 	}
-	r.awaited = upstreams
+	r.awaited = awaited
 	if len(upstreams) > 0 {
-		r.log.Warn("the methods of some upstreams are not known; a path that may be one of theirs is answered with 503",
+		r.log.Log(level, "the methods of some upstreams are not known; a path that may be one of theirs is answered with 503",
 			zap.Strings("upstreams", upstreams), zap.Time("since", since), zap.Strings("reasons", reasons))
 	}
 }

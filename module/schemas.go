@@ -170,6 +170,12 @@ func notKnownYet(err error) bool {
 	return errors.As(err, &unavailable) && unavailable.Reason == pool.NotKnownYet
 }
 
+// awaitsRegistry reports whether the schema is not known because no instance of the service is.
+func (s *sharedSchema) awaitsRegistry() bool {
+	live := s.follower()
+	return live != nil && notKnownYet(live.Status().Err)
+}
+
 func (s *sharedSchema) follower() *schema.Live {
 	s.mu.Lock()
 	defer s.mu.Unlock()

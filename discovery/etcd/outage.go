@@ -72,14 +72,15 @@ func (o *outages) begin(w *watcher, t trouble) {
 	}
 }
 
-// schedule sets the timer for the next line.
+// schedule sets the timer for the next line. Caller must hold o.mu, which guards the variable timer
+// as well: a timer that is due at once could be read before it is set.
 func (o *outages) schedule(present *outage) {
 	wait := deniedEvery
 	if present.lines < len(tellAt) {
 		wait = time.Until(present.since.Add(tellAt[present.lines]))
 	}
 	var timer *time.Timer
-	timer = time.AfterFunc(wait, func() { o.tell(present, timer) })
+	timer = time.AfterFunc(wait, func() { o.tell(present, &timer) })
 	present.next = timer
 }
 
@@ -122,10 +123,10 @@ func (o *outages) leave(present *outage, w *watcher) (over bool) {
 }
 
 // tell logs a line.
-func (o *outages) tell(present *outage, timer *time.Timer) {
+func (o *outages) tell(present *outage, timer **time.Timer) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if present.next != timer {
+	if present.next != *timer {
 		return // The outage is over.
 	}
 	present.next = nil

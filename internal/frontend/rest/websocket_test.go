@@ -214,6 +214,8 @@ func TestWebSocketSubprotocols(t *testing.T) {
 				t.Fatalf("got %v, want %d", resp, tc.status)
 			}
 			if tc.status == http.StatusSwitchingProtocols {
+				// Otherwise the next case could count this call as its own.
+				eventually(t, "the call is at the backend", func() bool { return w.backend.Calls() > calls })
 				return
 			}
 			body, err := io.ReadAll(resp.Body)

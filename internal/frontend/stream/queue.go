@@ -127,7 +127,7 @@ func (q *Queue) add(msg mem.BufferSlice) (full bool, err error) {
 	if q.set.KeepEnds {
 		q.ends = append(q.ends, len(out))
 	}
-	if !q.set.Single { // The end follows at once, and is written together with it.
+	if !q.set.Single {
 		signal(q.more)
 	}
 	return q.fullLocked(), nil
@@ -176,9 +176,14 @@ type batch struct {
 	err    error
 }
 
+// take returns what waits. The only message of a method that answers once waits for the end, which
+// follows at once, so that both are written together.
 func (q *Queue) take() batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.set.Single && !q.over {
+		return batch{header: q.header}
+	}
 	b := batch{buf: q.pending, ends: q.ends, header: q.header, over: q.over, err: q.err}
 	q.pending, q.ends = nil, nil
 	if b.buf == nil {
