@@ -46,8 +46,8 @@ type Stream struct {
 	WebSocket *bool `json:"websocket,omitempty"`
 
 	// Whether a WebSocket can call every unary method. Default: false. Then it can call only those
-	// that are bound to GET. It can always call streaming methods, whatever HTTP method they are
-	// bound to.
+	// that are bound to GET. It can always call streaming methods, even if they are bound to
+	// another HTTP method.
 	WebSocketUnary bool `json:"websocket_unary,omitempty"`
 
 	// The hosts of other sites whose pages may open a WebSocket here, in addition to the origins in
