@@ -63,7 +63,7 @@ The exit code is 1 if the config is wrong or no server answers. Problems in rout
 func upstreamsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "upstreams [--address <admin>] [--json]",
-		Short: "Prints the pools and endpoints of a running server",
+		Short: "Prints the upstreams and instances of a running server",
 		Args:  cobra.NoArgs,
 	}
 	addCommonFlags(cmd)
