@@ -10,6 +10,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-grpc/gateway/discovery/dns"
+	"github.com/caddy-grpc/gateway/discovery/etcd"
+	"github.com/caddy-grpc/gateway/discovery/static"
 	"github.com/caddy-grpc/gateway/module"
 )
 
@@ -50,7 +53,7 @@ func TestCaddyfilesOfTheReference(t *testing.T) {
 // TestReferenceIsComplete looks for the JSON name of each field of the config.
 func TestReferenceIsComplete(t *testing.T) {
 	names := make(map[string]string)
-	for _, v := range []any{module.App{}, module.Handler{}} {
+	for _, v := range []any{module.App{}, module.Handler{}, etcd.Source{}, static.Source{}, dns.Source{}} {
 		jsonNames(reflect.TypeOf(v), names)
 	}
 	if len(names) < 60 {
