@@ -165,6 +165,18 @@ func (b *builder) addPaths() {
 	}
 }
 
+// addLocal makes the services of the gateway itself callable. Operators enable them one by one, so
+// expose and hide do not apply to them.
+func (b *builder) addLocal() {
+	for _, m := range b.cfg.Local {
+		b.out.Methods[m.Path] = m
+		b.out.Views = slices.DeleteFunc(b.out.Views, func(r View) bool { return r.Source == SourceRPC && r.RPC == m.Name })
+		b.out.Views = append(b.out.Views, View{
+			Method: "POST", Template: m.Path, RPC: m.Name, Upstream: m.Upstream, Source: SourceGateway, Body: "*", Streams: streams(m.Desc),
+		})
+	}
+}
+
 func (b *builder) build() {
 	router, ambiguities := b.router.Build()
 	b.out.Router = router

@@ -1,25 +1,12 @@
 package routes
 
 import (
-	"slices"
 	"strings"
 
 	"google.golang.org/grpc"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
-
-// addLocal makes the services of the gateway itself callable. Operators enable them one by one, so
-// expose and hide do not apply to them.
-func (b *builder) addLocal() {
-	for _, m := range b.cfg.Local {
-		b.out.Methods[m.Path] = m
-		b.out.Views = slices.DeleteFunc(b.out.Views, func(r View) bool { return r.Source == SourceRPC && r.RPC == m.Name })
-		b.out.Views = append(b.out.Views, View{
-			Method: "POST", Template: m.Path, RPC: m.Name, Upstream: m.Upstream, Source: SourceGateway, Body: "*", Streams: streams(m.Desc),
-		})
-	}
-}
 
 // fallback finds where calls go whose method is in no schema. It is immutable.
 type fallback struct {
