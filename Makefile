@@ -1,5 +1,5 @@
-# `make help` lists what can be done. Everything here runs on a bare machine with Go and make; what else a target needs
-# it installs itself (scripts/need).
+# `make help` lists what can be done. Everything here runs on a bare machine with Go and make. What
+# else a target needs, it installs itself (scripts/need).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 BIN := $(CURDIR)/.bin
 GOLANGCI_LINT_VERSION := v2.15.0
-# The modules of this repository. Heavy test dependencies never enter the plugin's own, which is the first.
+# The modules of this repository. The first is the plugin. The others have heavy test dependencies.
 MODULES := . examples/quickstart e2e bench
 # Arguments of `make demo` and `make bench`, for example ARGS="--etcd 10.0.0.1:2379".
 ARGS ?=
@@ -110,8 +110,9 @@ bench-codec: ## measure the transcoder beside protojson, hyperpb and sonic
 	bench/codec/run.sh
 
 .PHONY: lint
-lint: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## check format, vet, every linter, the import rules and go.mod files
+lint: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## check format, width of prose, vet, linters, import rules and go.mod files
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted"; exit 1; fi
+	@git ls-files '*.go' '*.md' '*.proto' Makefile .golangci.yml .ci/run scripts | go run ./internal/lint/commentwidth
 	for module in $(MODULES); do (cd $$module && go vet ./... && go mod tidy -diff && $< run --config $(CURDIR)/.golangci.yml ./...); done
 
 .PHONY: fmt

@@ -9,9 +9,9 @@
 //	http.grpc_gateway.discovery.etcd      finds instances in etcd
 //	http.grpc_gateway.discovery.static    takes instances from the config
 //	http.grpc_gateway.discovery.dns       finds instances in the DNS
-//	admin.api.grpc_gateway                shows operators what is going on
+//	admin.api.grpc_gateway                shows operators the state of the gateway
 //
-// and the command "caddy grpc-gateway". Build a Caddy with it by
+// and the command "caddy grpc-gateway". Build a Caddy with the plugin by
 //
 //	xcaddy build --with github.com/caddy-grpc/gateway
 //
@@ -20,9 +20,9 @@
 //	:8080
 //	grpc_gateway etcd://127.0.0.1:2379/user.rpc
 //
-// The documentation is in the directory docs: configuration.md is the reference, operations.md is
-// about running it.
+// The documentation is in the directory docs. configuration.md is the reference of the options.
+// operations.md is about running the gateway.
 //
-// The package has no API of its own. Those who write a source of instances implement the contract
-// in package discovery, in the same way as the guests there.
+// This package has no API. If you write a source of instances, implement the contract in package
+// discovery, as the packages in its directory do.
 package gateway

@@ -1,6 +1,6 @@
 package gateway
 
-// What is imported here registers itself with Caddy.
+// These packages register their modules with Caddy.
 import (
 	_ "github.com/caddy-grpc/gateway/caddyfile"
 	_ "github.com/caddy-grpc/gateway/discovery/dns"

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestErrorsOfBalance holds the exact messages about who gets calls, and how often.
+// TestErrorsOfBalance compares the exact messages of errors in balance, retry and eject.
 func TestErrorsOfBalance(t *testing.T) {
 	for _, tc := range []struct{ option, want string }{
 		{"balance random", `balance "random": expected p2c, round_robin or hash <placeholder>, at Caddyfile:4`},

@@ -1,15 +1,17 @@
-// Package caddyfile is the Caddyfile syntax of the gateway: it turns the directive and the global option grpc_gateway into the config
-// structs of package module and of the discovery guests, and does nothing else. What can be checked without files or network is
-// checked here, where the line is known.
+// Package caddyfile is the Caddyfile syntax of the gateway. It turns the directive and the global
+// option grpc_gateway into the config structs of package module and of the discovery guests, and
+// does nothing else. Whatever can be checked without files and network is checked here, where the
+// line is known.
 //
-// The grammar is documented in docs/configuration.md; each file here parses one block of it.
+// The grammar is documented in docs/configuration.md. Each file here parses one block of it.
 package caddyfile
 
 import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 )
 
-// optionName is the name of the directive, of the global option and of the app that it fills.
+// optionName is the name of the directive, of the global option, and of the app that the option
+// configures.
 const optionName = "grpc_gateway"
 
 func init() {

@@ -19,7 +19,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the JSON in testdata")
 
-// separator stands between the Caddyfile and the JSON of a golden file.
+// separator is between the Caddyfile and the JSON of a golden file.
 const separator = "\n----------\n"
 
 func adapt(t *testing.T, caddyfile string) ([]byte, error) {
@@ -33,7 +33,7 @@ func adapt(t *testing.T, caddyfile string) ([]byte, error) {
 	return out, err
 }
 
-// TestAdapt compares the JSON that Caddyfiles stand for, and checks that Caddy would read it.
+// TestAdapt compares the JSON of Caddyfiles, and checks that Caddy would accept it.
 func TestAdapt(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.caddyfiletest")
 	if err != nil || len(files) == 0 {
@@ -69,7 +69,8 @@ func TestAdapt(t *testing.T) {
 	}
 }
 
-// strictlyDecoded fails unless every field of the gateway's config is known to the structs that Caddy decodes it into.
+// strictlyDecoded fails the test if a field of the gateway's config is unknown to the structs that
+// Caddy decodes it into.
 func strictlyDecoded(t *testing.T, config []byte) {
 	t.Helper()
 	var top struct {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestErrors holds the exact messages: they say what was expected, and where.
+// TestErrors compares the exact messages. They say what was expected, and where.
 func TestErrors(t *testing.T) {
 	tests := map[string]struct {
 		caddyfile string

@@ -8,9 +8,11 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 )
 
-// Before a directive is parsed, Caddy replaces its shorthand placeholders in all words: the path template /v1/files/{path} arrives as
-// /v1/files/{http.request.uri.path}. Templates have variables there, not placeholders, so that is undone. Where two shorthands
-// stand for the same placeholder, as {file} and {path.file} do, the simpler one is assumed; {path.file=*} says the other.
+// Before a directive is parsed, Caddy replaces its shorthand placeholders in all words: the path
+// template /v1/files/{path} arrives as /v1/files/{http.request.uri.path}. In templates {path} is a
+// variable and not a placeholder, so this file undoes the replacement. Two shorthands can mean the
+// same placeholder, as {file} and {path.file} do. Then the shorter one is assumed, and the other
+// one can be written as {path.file=*}.
 
 // shorthandNames are Caddy's shorthands that could be the name of a field.
 var shorthandNames = []string{
@@ -20,14 +22,14 @@ var shorthandNames = []string{
 	"upstream_hostport", "client_ip",
 }
 
-// shorthandPrefixes are those that a name follows, as in {query.page}.
+// shorthandPrefixes are Caddy's shorthands that are followed by a name, as in {query.page}.
 var shorthandPrefixes = []string{
 	"header", "cookie", "labels", "path", "file", "query", "re", "vars", "rp", "resp", "err", "file_match",
 }
 
 var longPlaceholder = regexp.MustCompile(`\{http\.[^{}=]*\}`)
 
-// undoShorthands gives back the template as it was written.
+// undoShorthands returns the template as it was written.
 func undoShorthands(template string) string {
 	return longPlaceholder.ReplaceAllStringFunc(template, func(long string) string {
 		for _, name := range shorthandNames {
@@ -47,7 +49,7 @@ func undoShorthands(template string) string {
 	})
 }
 
-// expandShorthand does what Caddy does.
+// expandShorthand replaces shorthands as Caddy does.
 func expandShorthand(word string) string {
 	segment := caddyfile.Segment{{Text: word}}
 	httpcaddyfile.NewShorthandReplacer().ApplyToSegment(&segment)

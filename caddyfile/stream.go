@@ -53,7 +53,7 @@ func hosts(to *[]string) option {
 	}
 }
 
-// eventID is the option that says where the ids of events come from.
+// eventID is the option for the source of the ids of events.
 func eventID(s *module.Stream) option {
 	return func(d *dispenser) error {
 		const syntax = "count, off or field <path>"

@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-grpc/gateway/module"
 )
 
-// addTargets adds an upstream by each target of a line. Several addresses are refused, because they
-// look like the instances of one service, and each would be a service of its own.
+// addTargets adds an upstream for each target of a line. Several addresses are refused, because
+// they look like the instances of one service, and each would be a service.
 func (p *directive) addTargets(d *dispenser, targets []string) error {
 	for _, t := range targets {
 		if isAddress(t) && !slices.Contains(p.addresses, t) {
@@ -32,7 +32,7 @@ func (p *directive) addTargets(d *dispenser, targets []string) error {
 	return nil
 }
 
-// addTarget adds an upstream by a target: the name of one, a URL or a host:port.
+// addTarget adds an upstream for a target: the name of an upstream, a URL or a host:port.
 func (p *directive) addTarget(d *dispenser, target string) error {
 	if !isURL(target) && !isAddress(target) {
 		if !definedUpstream(p.helper, target) {
@@ -71,7 +71,8 @@ func isURL(s string) bool { return strings.Contains(s, "://") }
 // isAddress reports whether a target is a bare host:port.
 func isAddress(s string) bool { return !isURL(s) && strings.Contains(s, ":") }
 
-// targetName is what an upstream is called that was given by its target only: the name of the service in it.
+// targetName returns the name of an upstream that is given only by a target: the name of the
+// service in it.
 func targetName(t discovery.Target) string {
 	if name := strings.Trim(t.Path, "/"); name != "" {
 		return name

@@ -15,7 +15,7 @@ import (
 //
 //	upstream <name> {
 //		discover         <kind> <argument>... { ... }
-//		descriptors      reflection { refresh <duration> } | protoset <file>... | proto <file>... { import_path <dir>... }
+//		descriptors      reflection { ... } | protoset <file>... | proto <file>... { ... }
 //		connections      <n> [<max>]
 //		subset           <n> [<key>]
 //		networks         { allow <range>...; deny <range>... }
@@ -75,11 +75,11 @@ func upstreamOptions(u *module.Upstream) options {
 	}
 }
 
-// discoveryNamespace is where the guests live.
+// discoveryNamespace is the namespace of the guests.
 const discoveryNamespace = "http.grpc_gateway.discovery."
 
-// parseDiscover parses `discover <kind> ...`. The guest parses its own line, starting with the kind, which up to its
-// first "+" is the name of the module: `dns+srv` is the guest `dns`.
+// parseDiscover parses `discover <kind> ...`. The guest parses its own line, starting with the
+// kind. The kind up to its first "+" is the name of the module: `dns+srv` is the guest `dns`.
 func parseDiscover(d *dispenser, u *module.Upstream) error {
 	if !d.NextArg() {
 		return d.Err("discover: expected a kind of source, such as etcd, static or dns")
@@ -182,8 +182,11 @@ func parseHealthCheck(d *dispenser, u *module.Upstream) error {
 	return noBlock(d, "health_check")
 }
 
-// parseDescriptors parses `descriptors reflection { refresh <duration> }`, `descriptors protoset <file>...` or
-// `descriptors proto <file>... { import_path <dir>... }`.
+// parseDescriptors parses
+//
+//	descriptors reflection { refresh <duration> | off }
+//	descriptors protoset <file>...
+//	descriptors proto <file>... { import_path <dir>... }
 func parseDescriptors(d *dispenser, u *module.Upstream) error {
 	got, err := args(d, 1, anyNumber, "reflection, protoset <file>... or proto <file>...")
 	if err != nil {
@@ -217,7 +220,8 @@ func parseDescriptors(d *dispenser, u *module.Upstream) error {
 	return opts.parse(d, "descriptors "+desc.Source, "import_path")
 }
 
-// tlsOptions are what a tls block may have, with the name of the option of reverse_proxy's http transport that each stands for.
+// tlsOptions are the options of a tls block, with the names that reverse_proxy's http transport has
+// for them.
 var tlsOptions = map[string]string{
 	"client_auth":          "tls_client_auth",
 	"insecure_skip_verify": "tls_insecure_skip_verify",
@@ -227,8 +231,8 @@ var tlsOptions = map[string]string{
 	"renegotiation":        "tls_renegotiation",
 }
 
-// parseTLS parses a tls block: the TLS options of reverse_proxy's http transport, by their names with or without
-// the prefix "tls_", and by that very parser.
+// parseTLS parses a tls block. It has the TLS options of reverse_proxy's http transport, with or
+// without the prefix "tls_", and that transport's own parser parses them.
 func parseTLS(d *dispenser, to **reverseproxy.TLSConfig) error {
 	if _, err := args(d, 0, 0, "no argument, or a block"); err != nil {
 		return err
@@ -244,13 +248,15 @@ func parseTLS(d *dispenser, to **reverseproxy.TLSConfig) error {
 	return opts.parse(d, "tls")
 }
 
-// parseTransportOption has the transport of reverse_proxy parse one option, under its long name.
+// parseTransportOption lets the transport of reverse_proxy parse one option, under its long name.
 func parseTransportOption(d *dispenser, transport *reverseproxy.HTTPTransport, long string) error {
 	segment := d.NextSegment()
 	name, last := segment[0], segment[len(segment)-1]
-	// transport {
-	//	tls_...
-	// }
+	// The transport parses a block with this one option:
+	//
+	//	transport {
+	//		tls_...
+	//	}
 	opening, option, closing := name, name, last
 	opening.Text, option.Text, closing.Text = "{", long, "}"
 	closing.Line = last.Line + last.NumLineBreaks() + 1

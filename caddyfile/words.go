@@ -12,17 +12,17 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// Dispenser is what everything here reads tokens from.
+// dispenser is what all parsers read tokens from.
 type dispenser = caddyfile.Dispenser
 
-// option parses one option of a block, with the dispenser standing on its name.
+// option parses one option of a block. The dispenser is at its name.
 type option func(d *dispenser) error
 
 // options are the options of a block by name.
 type options map[string]option
 
-// parse reads the block that follows on the line, if there is one. where names the block in errors. An option that is not
-// known is refused, and so is one that comes twice, unless it is in repeatable.
+// parse reads the block that follows on the line, if there is one. where names the block in errors.
+// An unknown option is refused. So is one that comes twice, unless it is in repeatable.
 func (o options) parse(d *dispenser, where string, repeatable ...string) error {
 	lines := make(map[string]int)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -51,7 +51,8 @@ func (o options) names() string {
 	return strings.Join(names, ", ")
 }
 
-// args returns the arguments on the line, of which there must be from low to high. syntax says what was expected.
+// args returns the arguments on the line. There must be low to high of them. syntax says what was
+// expected.
 func args(d *dispenser, low, high int, syntax string) ([]string, error) {
 	name := d.Val()
 	got := d.RemainingArgs()
@@ -63,7 +64,7 @@ func args(d *dispenser, low, high int, syntax string) ([]string, error) {
 
 const anyNumber = math.MaxInt
 
-// noBlock refuses a block after an option that has none.
+// noBlock refuses a block after an option that takes none.
 func noBlock(d *dispenser, name string) error {
 	if d.NextBlock(d.Nesting()) {
 		return d.Errf("%s takes no block", name)
@@ -99,7 +100,7 @@ func text(to *string, syntax string) option {
 	}
 }
 
-// choice is an option with one argument out of a few.
+// choice is an option with one argument, which is one of the values.
 func choice(to *string, values ...string) option {
 	return func(d *dispenser) error {
 		name := d.Val()
@@ -140,7 +141,7 @@ func toggle(to *bool) option {
 	}
 }
 
-// duration is an option with a duration above zero.
+// duration is an option with a duration above 0.
 func duration(to *caddy.Duration) option {
 	return func(d *dispenser) error {
 		name := d.Val()
@@ -156,7 +157,7 @@ func duration(to *caddy.Duration) option {
 	}
 }
 
-// timeout is a duration, or "off", which is negative in the config.
+// timeout is an option with a duration above 0 or "off", which is -1 in the config.
 func timeout(to *caddy.Duration) option {
 	return func(d *dispenser) error {
 		name := d.Val()
@@ -183,7 +184,7 @@ func parseDuration(s string) (caddy.Duration, error) {
 	return caddy.Duration(dur), nil
 }
 
-// size is an option with a number of bytes above zero, such as 4MiB.
+// size is an option with a number of bytes above 0, such as 4MiB.
 func size(to *int64) option {
 	return func(d *dispenser) error {
 		name := d.Val()

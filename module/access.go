@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// record puts what happened into the placeholders and the access log, see Handler.
+// record puts what happened into the placeholders and the access log, as Handler documents.
 func record(r *http.Request, info *frontend.Info) {
 	ctx := r.Context()
 	code := frontend.CodeName(info.Code)
@@ -27,8 +27,8 @@ func record(r *http.Request, info *frontend.Info) {
 	}
 }
 
-// logged reports whether the server may write an access log, which few do for all requests. The fields cost more than the rest of what is
-// noted about a request.
+// logged reports whether the server may write an access log. Few servers do for every request, and
+// the fields cost more than everything else that is recorded.
 func logged(ctx context.Context) bool {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	return !ok || server.Logs != nil
@@ -51,7 +51,8 @@ func addFields(fields *caddyhttp.ExtraLogFields, code string, info *frontend.Inf
 	}
 }
 
-// placeholder is the value of a placeholder of Handler's table. One that does not apply is empty.
+// placeholder returns the value of a placeholder that Handler documents. It is empty if it does not
+// apply.
 func placeholder(key, code string, info *frontend.Info) (any, bool) {
 	switch key {
 	case "http.grpc_gateway.protocol":

@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-grpc/gateway/discovery/etcd"
 )
 
-// appName is the name of the app, and of the directive and the global option of the Caddyfile.
+// appName is the name of the app, of the directive and of the global option of the Caddyfile.
 const appName = "grpc_gateway"
 
 func init() {
@@ -22,15 +22,18 @@ func init() {
 	caddy.RegisterModule(new(eventOrigin))
 }
 
-// App holds what handlers share: registries and upstreams. It is there even where the config does not mention it, because handlers
-// bring their own upstreams to it.
+// App holds what handlers share: registries and upstreams. It exists even if the config does not
+// mention it, because handlers register their own upstreams with it.
 //
-// Upstreams outlive configs: a reload that does not change how an upstream connects keeps its connections.
+// Upstreams outlive configs. A reload that does not change how an upstream connects keeps its
+// connections.
 type App struct {
-	// Etcd clusters by name, for the `etcd` sources of instances to refer to. One that names none refers to `default`.
+	// The etcd clusters by name, which `etcd` sources of instances refer to. A source that names
+	// none refers to `default`. Default: none.
 	Etcd map[string]*etcd.Cluster `json:"etcd,omitempty"`
 
-	// Upstreams by name, for handlers to refer to.
+	// The upstreams by name, which handlers refer to. They are connected even if no handler does.
+	// Default: none.
 	Upstreams map[string]*Upstream `json:"upstreams,omitempty"`
 
 	ctx       caddy.Context
@@ -39,13 +42,17 @@ type App struct {
 	inline    []*upstream          // those that handlers define
 	handlers  []*Handler
 	events    *caddyevents.App
-	origin    caddy.Context // of events
-	releases  []func()      // what gives back the references on shared values, in the order in which they were taken
-	starting  context.Context
-	started   context.CancelFunc // ends starting: Start is over, or there will be none
+	origin    caddy.Context // the context of events
+
+	// releases give back the references on shared values. They are in the order of acquisition.
+	releases []func()
+	// starting ends when Start has ended, or will not be called any more. started ends it.
+	starting context.Context
+	started  context.CancelFunc
 }
 
-// exitGrace is how long the exit of the process waits for connections and watches to close, beyond the drain timeout.
+// exitGrace is how much longer than the drain timeout the exit of the process waits for connections
+// and watches to close.
 const exitGrace = 5 * time.Second
 
 // CaddyModule returns the Caddy module information.
@@ -56,7 +63,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision makes the upstreams, without any network I/O: they start with the app.
+// Provision makes the upstreams, without network I/O. They start with the app.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
 	a.log = printable(ctx.Logger())
@@ -65,6 +72,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	if err := a.followEvents(); err != nil {
+		return err
+	}
+	if err := a.followExit(); err != nil {
 		return err
 	}
 	if err := a.provisionEtcd(ctx); err != nil {
@@ -108,7 +118,7 @@ func (a *App) EtcdCluster(name string) (*etcd.Cluster, error) {
 	return c, nil
 }
 
-// open makes the run-time form of an upstream. What it acquires is given back in Cleanup.
+// open makes the run-time form of an upstream. Cleanup gives back what it acquires.
 func (a *App) open(ctx caddy.Context, name string, config *Upstream) (*upstream, error) {
 	u, err := openUpstream(ctx, name, config, func(release func()) { a.releases = append(a.releases, release) })
 	if err != nil {
@@ -132,15 +142,15 @@ func (a *App) all() []*upstream {
 	return append(all, a.inline...)
 }
 
-// Start begins to watch, to connect and to read schemas, as far as this config brings something new, and returns at once
-// unless an upstream has require_ready.
+// Start begins to watch, to connect and to read schemas, for what is new in this config. It returns
+// at once unless an upstream has require_ready.
 func (a *App) Start() error {
 	defer a.started()
 	all := a.all()
 	labelUpstreams(all)
 	a.applySnapshots()
 	a.applyListeners()
-	listeners.begin(a)
+	bus.begin(a)
 	for _, u := range all {
 		u.start()
 	}
@@ -154,22 +164,23 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Stop leaves everything running: what no later config refers to ends when Cleanup gives the references back, which is after
-// the HTTP servers have stopped.
+// Stop leaves everything running. When Cleanup gives back the references, what no later config
+// refers to ends. By then the HTTP servers have stopped.
 func (a *App) Stop() error {
 	running.remove(a)
-	listeners.end(a)
+	bus.end(a)
 	return nil
 }
 
-// Cleanup gives back the references on shared values; those that nobody else holds end in the background, after the calls in flight. When the
-// process exits it waits for that, within limits: by now the HTTP servers have waited for their requests.
+// Cleanup gives back the references on shared values. A value that nobody else holds ends in the
+// background, after the calls in flight. If the process exits, Cleanup waits for that, within
+// limits. By then the HTTP servers have waited for their requests.
 func (a *App) Cleanup() error {
 	if a.started != nil {
 		a.started()
 	}
 	running.remove(a)
-	listeners.end(a)
+	bus.end(a)
 	for _, h := range a.handlers {
 		h.routing.stop()
 	}
@@ -178,7 +189,7 @@ func (a *App) Cleanup() error {
 		limit = max(limit, u.channel.drainTimeout()+exitGrace)
 	}
 	exiting := caddy.Exiting()
-	if exiting { // What an earlier reload left behind lingers for late calls, and none will come.
+	if exiting { // The channels of earlier reloads linger for late calls, and none will come.
 		for _, c := range draining.all() {
 			leaving.run(func() { c.cut(c.drainTimeout()) })
 		}
@@ -188,7 +199,7 @@ func (a *App) Cleanup() error {
 	}
 	a.releases = nil
 	if !exiting {
-		if present := running.newest(); present != nil { // This app may be one that failed to start.
+		if present := running.newest(); present != nil { // This app may have failed to start.
 			present.applySnapshots()
 			present.applyListeners()
 		}

@@ -1,41 +1,45 @@
 package module
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"google.golang.org/grpc"
 
 	"github.com/caddy-grpc/gateway/internal/pool"
 )
 
 // Retry says how often calls that may be executed twice are made again, at another instance.
 type Retry struct {
-	// How often a call is made at most, the first time included. Default: 3. 1: never again.
+	// The maximum number of times that a call is made, including the first. Default: 3. 1: no call
+	// is made again.
 	Attempts int `json:"attempts,omitempty"`
 
-	// The pause before the next attempt, of which a random part is waited. Default: 20ms to 200ms.
+	// The pause before the next attempt. A random part of it is waited. Default: from 20ms to
+	// 200ms.
 	Backoff *Backoff `json:"backoff,omitempty"`
 
-	// How a call must have ended to be made again: `unavailable`, which is also the default.
+	// The errors after which a call is made again. Default, and the only choice: `unavailable`.
 	On []string `json:"on,omitempty"`
 }
 
-// Eject is passive health checking: which instances get no calls for a while because calls failed there. One that stalled, so that nothing comes from it
-// though calls wait, not even the answer to a health check, is ejected as well, until it answers.
+// Eject is passive health checking: an instance gets no calls for a while because calls failed
+// there. A stalled instance is ejected, too, until it answers. It is stalled if nothing comes from
+// it while calls wait, not even the answer to a health check.
 type Eject struct {
-	// How many calls in a row must end with UNAVAILABLE, or with DEADLINE_EXCEEDED after a second or more. Default: 5. Negative: nothing
-	// is ejected, for whatever reason.
+	// The number of calls in a row that must fail. A call fails with UNAVAILABLE, or with
+	// DEADLINE_EXCEEDED after a second or more. Default: 5. Negative: no instance is ejected, not
+	// even a stalled one.
 	Failures int `json:"failures,omitempty"`
 
-	// For how long, the first time; the n-th time in a row it is n times that, up to ten. Default: 5s.
+	// How long an instance is ejected the first time. The n-th time in a row is n times that, up to
+	// ten times. Default: 5s.
 	BaseTime caddy.Duration `json:"base_time,omitempty"`
 
-	// How many of the instances may be ejected at a time, in percent. The last one never is. Default: 50.
+	// The maximum percentage of the instances that may be ejected at a time, from 1 to 100. The
+	// last instance is never ejected. Default: 50.
 	MaxPercent int `json:"max_percent,omitempty"`
 }
 
@@ -107,49 +111,4 @@ func (u *Upstream) validateBalance() error {
 	default:
 		return fmt.Errorf("balance %q: expected p2c, round_robin or hash", u.Balance)
 	}
-}
-
-// conn is what calls of this upstream go through.
-func (u *upstream) conn() grpc.ClientConnInterface {
-	var conn calls = u.channel
-	if u.starting != nil {
-		conn = readyConn{u.channel, u.starting}
-	}
-	if u.hashKey != "" {
-		conn = hashedConn{conn, u.hashKey}
-	}
-	return conn
-}
-
-// hashedConn gives calls the key that decides about their instance. The key is the upstream's and not the channel's: which
-// placeholder it is has nothing to do with connections.
-type hashedConn struct {
-	calls
-
-	key string // with placeholders
-}
-
-// NewStream implements grpc.ClientConnInterface.
-func (c hashedConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	return c.calls.NewStream(c.keyed(ctx), desc, method, opts...)
-}
-
-// Invoke implements grpc.ClientConnInterface.
-func (c hashedConn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	return c.calls.Invoke(c.keyed(ctx), method, args, reply, opts...)
-}
-
-// InvokeUntil is that of sharedChannel.
-func (c hashedConn) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
-	return c.calls.InvokeUntil(c.keyed(ctx), deadline, method, args, reply, opts...)
-}
-
-// keyed puts the key into the context. Calls that are no request's, or whose key is empty, go without one.
-func (c hashedConn) keyed(ctx context.Context) context.Context {
-	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		if key := repl.ReplaceAll(c.key, ""); key != "" {
-			return pool.WithHash(ctx, key)
-		}
-	}
-	return ctx
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit"
 )
 
-// TestKilledInstanceFailsNoIdempotentCall kills one of two instances again and again, with calls in flight on it.
+// TestKilledInstanceFailsNoIdempotentCall kills one of two instances again and again, with calls in
+// flight on it.
 func TestKilledInstanceFailsNoIdempotentCall(t *testing.T) {
 	a, b := testkit.StartBackend(t), testkit.StartBackend(t)
 	s := newSite(t)

@@ -27,7 +27,8 @@ func TestCallsByReflection(t *testing.T) {
 	s.want(s.do("POST", "/grpc.health.v1.Health/Check", `{}`), http.StatusNotFound)
 }
 
-// TestOnlyIdempotentCallsAreRetried counts executions of calls that the instances answer with UNAVAILABLE.
+// TestOnlyIdempotentCallsAreRetried counts the executions of calls that the instances answer with
+// UNAVAILABLE.
 func TestOnlyIdempotentCallsAreRetried(t *testing.T) {
 	a, b := testkit.StartBackend(t), testkit.StartBackend(t)
 	s := newSite(t)

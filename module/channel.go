@@ -16,16 +16,16 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool"
 )
 
-// defaultDrainTimeout is that of pool.Settings.
+// defaultDrainTimeout is the default of pool.Settings.DrainTimeout.
 const defaultDrainTimeout = 30 * time.Second
 
-// sharedChannel is the connection pool to the instances of one service, shared by all upstreams that would connect in the same way. It
-// is a grpc.ClientConnInterface for the tables of handlers.
+// sharedChannel is the connection pool to the instances of one service. All upstreams that would
+// connect in the same way share it. It is a grpc.ClientConnInterface for the tables of handlers.
 type sharedChannel struct {
 	key      string
-	name     string // for logs: that of the upstream that came first
+	name     string // for logs: the name of the first upstream
 	settings pool.Settings
-	feed     *sharedFeed // holds a reference
+	feed     *sharedFeed // with a reference
 	// admission leaves out instances with refused addresses. Its feed is set by start.
 	admission *admission
 	log       *zap.Logger
@@ -33,27 +33,28 @@ type sharedChannel struct {
 	channel atomic.Pointer[pool.Channel] // nil before start
 	settled atomic.Bool                  // calls no longer wait for the first instance
 
-	mu      sync.Mutex // guards what follows, and the change of channel
+	mu      sync.Mutex // guards the fields below, and setting channel
 	closed  bool
 	started time.Time
-	onReady map[int]func(addr string) // to be registered at start
-	stops   map[int]func()
+	onReady map[int]func(addr string) // subscribers by ID, which start registers
+	stops   map[int]func()            // what ends a subscription, by ID
 	nextID  int
 }
 
-// channelKey is everything that affects the connections of a channel and nothing else. It has no secrets: tlsID is a hash.
+// channelKey is made of everything that affects the connections of a channel, and of nothing else.
+// It has no secrets: tlsID is a hash.
 func channelKey(feedKey string, s pool.Settings, tlsID string, networks *netpolicy.Policy) string {
-	// TLS is in tlsID and Guard in networks. An observer changes no connection.
+	// tlsID stands in for TLS, and networks for Guard. An observer changes no connection.
 	s.TLS, s.Guard, s.Observer = nil, nil, nil
 	return fmt.Sprintf("%s %+v tls=%s networks=%s", feedKey, s, tlsID, networks.Key())
 }
 
-// acquireChannel takes a reference on the channel to the feed's instances with these settings.
+// acquireChannel takes a reference on the channel to the instances of the feed with these settings.
 func acquireChannel(
 	name string, s pool.Settings, tlsID string, networks *netpolicy.Policy, feed *sharedFeed, log *zap.Logger,
 ) *sharedChannel {
 	key := channelKey(feed.key, s, tlsID, networks)
-	feed.hold() // for the channel, if it is a new one
+	feed.hold() // for the channel, if it is new
 	c, loaded := acquire(channels, key, func() *sharedChannel {
 		return &sharedChannel{
 			key: key, name: name, settings: s, feed: feed, log: log, admission: &admission{policy: networks, log: log},
@@ -68,12 +69,13 @@ func acquireChannel(
 
 func (c *sharedChannel) release() { _, _ = channels.Delete(c.key) } // Destruct returns no error.
 
-// hold takes another reference on a channel that is known to be held.
+// hold takes another reference. The caller must hold one already.
 func (c *sharedChannel) hold() {
 	acquire(channels, c.key, func() *sharedChannel { return c })
 }
 
-// start begins to connect, if that has not begun. It returns nil after the end, and when the channel cannot be opened.
+// start begins to connect, unless that has begun. It returns nil after the end, and if the channel
+// cannot be opened.
 func (c *sharedChannel) start() *pool.Channel {
 	if ch := c.channel.Load(); ch != nil {
 		return ch
@@ -91,8 +93,8 @@ func (c *sharedChannel) start() *pool.Channel {
 	settings.Observer, settings.Guard = c, c.admission
 	c.admission.feed = feed
 	ch, err := pool.Open(c.name, settings, c.admission, c.log)
-	if err != nil { // The config was checked, so this is a bug; calls are answered with UNAVAILABLE.
-		c.log.Error("opening the channel", zap.Error(err))
+	if err != nil { // The config was checked, so this is a bug. Calls get UNAVAILABLE.
+		c.log.Error("cannot open the channel", zap.Error(err))
 		return nil
 	}
 	for id, fn := range c.onReady {
@@ -103,9 +105,11 @@ func (c *sharedChannel) start() *pool.Channel {
 	return ch
 }
 
-// usable starts the channel and, while it is new, waits for its first instance: a reload that brings a channel hands over to it without a
-// failed call. Later a call without an instance fails at once. Waiting ends with ctx, and at the deadline unless that is zero.
-func (c *sharedChannel) usable(ctx context.Context, deadline time.Time) *pool.Channel {
+// awaitFirstInstance starts the channel. While the channel is new, it waits until an instance is
+// ready, for up to settleTime (3s) after the start. So a reload that brings a new channel fails no
+// call. Later a call without an instance fails at once. The wait also ends with ctx, and at the
+// deadline unless that is zero.
+func (c *sharedChannel) awaitFirstInstance(ctx context.Context, deadline time.Time) *pool.Channel {
 	ch := c.start()
 	if ch == nil || c.settled.Load() {
 		return ch
@@ -130,7 +134,8 @@ func (c *sharedChannel) usable(ctx context.Context, deadline time.Time) *pool.Ch
 	return ch
 }
 
-// hopeless reports whether it is clear that there is no instance to be had soon: none is registered, or none could be reached.
+// hopeless reports whether no instance can be expected soon: none is registered, or all have
+// failed.
 func (c *sharedChannel) hopeless(ch *pool.Channel) bool {
 	if !c.feed.state().Synced {
 		return false
@@ -143,7 +148,7 @@ func (c *sharedChannel) hopeless(ch *pool.Channel) bool {
 	return true
 }
 
-// onEndpointReady is pool.Channel.OnEndpointReady, also before start.
+// onEndpointReady is pool.Channel.OnEndpointReady. It can be called before start.
 func (c *sharedChannel) onEndpointReady(fn func(addr string)) (stop func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,14 +170,14 @@ func (c *sharedChannel) onEndpointReady(fn func(addr string)) (stop func()) {
 	}
 }
 
-// errClosed is what calls get that come after the end.
+// errClosed is the error of calls that come after the end.
 func (c *sharedChannel) errClosed() error {
 	return &pool.UnavailableError{Service: c.name, Reason: pool.Closed}
 }
 
 // NewStream implements grpc.ClientConnInterface.
 func (c *sharedChannel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	ch := c.usable(ctx, time.Time{})
+	ch := c.awaitFirstInstance(ctx, time.Time{})
 	if ch == nil {
 		return nil, c.errClosed()
 	}
@@ -184,9 +189,9 @@ func (c *sharedChannel) Invoke(ctx context.Context, method string, args, reply a
 	return c.InvokeUntil(ctx, time.Time{}, method, args, reply, opts...)
 }
 
-// InvokeUntil is Invoke with a deadline, besides that of the context; zero is none.
+// InvokeUntil is Invoke with a deadline in addition to that of the context. Zero is no deadline.
 func (c *sharedChannel) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
-	ch := c.usable(ctx, deadline)
+	ch := c.awaitFirstInstance(ctx, deadline)
 	if ch == nil {
 		return c.errClosed()
 	}
@@ -201,7 +206,7 @@ func (c *sharedChannel) waitReady(ctx context.Context) error {
 	return ch.WaitReady(ctx)
 }
 
-// snapshot is the state for operators; ok is false before start.
+// snapshot returns the state for operators. ok is false before start.
 func (c *sharedChannel) snapshot() (s pool.Snapshot, ok bool) {
 	ch := c.channel.Load()
 	if ch == nil {
@@ -210,7 +215,21 @@ func (c *sharedChannel) snapshot() (s pool.Snapshot, ok bool) {
 	return ch.Snapshot(), true
 }
 
-// drainTimeout is how long calls may go on after the end was told.
+// hasReady reports whether an instance is READY.
+func (c *sharedChannel) hasReady() bool {
+	s, ok := c.snapshot()
+	if !ok {
+		return false
+	}
+	for i := range s.Endpoints {
+		if s.Endpoints[i].State == pool.StateReady {
+			return true
+		}
+	}
+	return false
+}
+
+// drainTimeout returns how long calls may go on after the end has begun.
 func (c *sharedChannel) drainTimeout() time.Duration {
 	if c.settings.DrainTimeout > 0 {
 		return c.settings.DrainTimeout
@@ -218,7 +237,8 @@ func (c *sharedChannel) drainTimeout() time.Duration {
 	return defaultDrainTimeout
 }
 
-// Destruct implements caddy.Destructor: the channel goes when its calls are done, and then gives back the feed.
+// Destruct implements caddy.Destructor. The channel ends when its calls have ended, and then gives
+// back the feed.
 func (c *sharedChannel) Destruct() error {
 	c.mu.Lock()
 	c.closed = true
@@ -246,13 +266,21 @@ func (c *sharedChannel) Destruct() error {
 	return nil
 }
 
-// shutdown closes the channel after its calls, or when the time is over. The HTTP servers have ended, or nearly so: there are no late
-// calls to linger for.
+// shutdown closes the channel after its calls, or when the time is over. It does not linger for
+// late calls: the HTTP servers have stopped, or nearly so.
 func (c *sharedChannel) shutdown(ch *pool.Channel, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	if err := ch.Shutdown(ctx); err != nil {
 		c.log.Warn("calls were cut off by the exit", zap.Error(err))
+	}
+}
+
+// cut ends the channel without lingering. Calls that are still in flight after the limit are cut
+// off.
+func (c *sharedChannel) cut(limit time.Duration) {
+	if ch := c.channel.Load(); ch != nil {
+		c.shutdown(ch, limit)
 	}
 }
 

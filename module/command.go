@@ -63,7 +63,7 @@ The exit code is 1 if the config is wrong or no server answers. Problems in rout
 func upstreamsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "upstreams [--address <admin>] [--json]",
-		Short: "Prints the pools and endpoints of a running server",
+		Short: "Prints the upstreams and instances of a running server",
 		Args:  cobra.NoArgs,
 	}
 	addCommonFlags(cmd)
@@ -102,8 +102,8 @@ func addCommonFlags(cmd *cobra.Command) {
 	cmd.Flags().Bool("json", false, "Print JSON")
 }
 
-// exits makes a command: an error that it returns is printed, and the exit code is 1. Texts of
-// servers are in errors, too.
+// exits makes a command. An error of run is printed, and the exit code is 1. The error may have the
+// text of a server, so it is made printable.
 func exits(run func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		cmd.SilenceUsage = true
@@ -127,7 +127,7 @@ func show(cmd *cobra.Command, v any, words func(io.Writer) error) error {
 	return err
 }
 
-// findRoutes takes the tables from the config file or from the running server.
+// findRoutes takes the tables from the config file, or from the running server.
 func findRoutes(cmd *cobra.Command) ([]HandlerView, error) {
 	file, _ := cmd.Flags().GetString("config")
 	adapter, _ := cmd.Flags().GetString("adapter")

@@ -20,7 +20,7 @@ func TestPrintUpstreams(t *testing.T) {
 		"held":       {pool.Snapshot{Held: 3}, "  ! instances held although the registry does not have them any more: 3\n"},
 		"subset":     {pool.Snapshot{Subset: &pool.SubsetSnapshot{Known: 1000, InUse: 20}}, "  subset: 20 of 1000 instances are used\n"},
 		"last error": {pool.Snapshot{Endpoints: []pool.EndpointSnapshot{{LastError: "refused", LastErrorAt: time.Now().Add(-time.Minute)}}}, "refused (1m0s ago)"},
-		"unhealthy":  {pool.Snapshot{Endpoints: []pool.EndpointSnapshot{{State: "unhealthy", Health: "NOT_SERVING"}}}, "health check: NOT_SERVING"},
+		"unhealthy":  {pool.Snapshot{Endpoints: []pool.EndpointSnapshot{{State: pool.StateUnhealthy, Health: "NOT_SERVING"}}}, "health check: NOT_SERVING"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, plain bytes.Buffer
@@ -36,7 +36,8 @@ func TestPrintUpstreams(t *testing.T) {
 	}
 }
 
-// No text of a service or a registry can forge a row or a line.
+// TestPrintedTextsOfOthers checks that no text of a service or a registry can forge a row or a
+// line.
 func TestPrintedTextsOfOthers(t *testing.T) {
 	views := []UpstreamView{{
 		Name: hostile, Target: hostile,
@@ -44,8 +45,8 @@ func TestPrintedTextsOfOthers(t *testing.T) {
 		Refused:  []RefusedView{{ID: hostile, Address: hostile, Reason: hostile}},
 		Schema:   SchemaView{Source: "reflection", Status: schema.Status{Services: []string{hostile}, LastError: hostile}},
 		Snapshot: pool.Snapshot{Endpoints: []pool.EndpointSnapshot{
-			{Address: hostile, State: "READY", LastError: hostile, LastErrorAt: time.Unix(0, 0)},
-			{Address: hostile, State: "unhealthy", Health: hostile},
+			{Address: hostile, State: pool.StateReady, LastError: hostile, LastErrorAt: time.Unix(0, 0)},
+			{Address: hostile, State: pool.StateUnhealthy, Health: hostile},
 		}},
 	}}
 	handlers := []HandlerView{{

@@ -6,9 +6,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// departed returns what a method tells about answers with a value that has no JSON form. One line
-// says it to the operator, until the table is replaced: what a service answers once, it will answer
-// again.
+// departed makes a function that a method calls when an answer has a value without a JSON form. The
+// function logs that once, until the table is replaced, because a service that answers so once will
+// do it again.
 func departed(upstream, method string) func(note error) {
 	var once sync.Once
 	return func(note error) {

@@ -17,7 +17,7 @@ const (
 	digestEvery = time.Minute
 )
 
-// digest logs what happens to many services at the same time in one line: how many there are, some
+// digest logs in one line what happens to many services at the same time: how many there are, some
 // of them, and the details of the first. The zero value needs a message and write.
 type digest struct {
 	message string
@@ -30,7 +30,7 @@ type digest struct {
 	last    time.Time
 }
 
-// add notes that it happened to a target.
+// add notes that it happened to a target. The fields are logged if it is the first one.
 func (d *digest) add(target string, fields ...zap.Field) {
 	const examples = 5
 	d.mu.Lock()

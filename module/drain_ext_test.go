@@ -8,7 +8,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit"
 )
 
-// TestRemovedUpstreamDrains takes an upstream out of the config with two calls in flight, one of which outlives the drain timeout.
+// TestRemovedUpstreamDrains removes an upstream from the config with two calls in flight. One of
+// them outlives the drain timeout.
 func TestRemovedUpstreamDrains(t *testing.T) {
 	backend := testkit.StartBackend(t)
 	s := newSite(t)

@@ -1,9 +1,11 @@
 package module
 
 import (
+	"context"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/discovery"
@@ -31,6 +33,28 @@ var eventNames = [...]string{
 	eventEndpointReadmitted, eventRegistryLost, eventRegistryRestored, eventSnapshotUsed,
 }
 
+// followEvents loads Caddy's events app and subscribes to the start of the config. Before that, the
+// subscriptions to this app's own events may be incomplete.
+func (a *App) followEvents() error {
+	app, err := a.ctx.App("events")
+	if err != nil {
+		return err
+	}
+	a.events = app.(*caddyevents.App)
+	if a.origin, err = newEventOrigin(a.ctx); err != nil {
+		return err
+	}
+	return a.events.On("started", startHandler{a})
+}
+
+type startHandler struct{ app *App }
+
+// Handle implements caddyevents.Handler.
+func (h startHandler) Handle(context.Context, caddy.Event) error {
+	bus.ready(h.app)
+	return nil
+}
+
 // occurrence is something that happened to a pool or a registry. It becomes an event for each
 // upstream that uses it.
 type occurrence struct {
@@ -41,7 +65,7 @@ type occurrence struct {
 
 // Observe implements pool.Observer.
 func (c *sharedChannel) Observe(e pool.Event) {
-	if !listeners.any() {
+	if !bus.any() {
 		return
 	}
 	o := occurrence{of: c, data: map[string]any{"instance": e.Instance}}
@@ -59,14 +83,14 @@ func (c *sharedChannel) Observe(e pool.Event) {
 	default:
 		return
 	}
-	listeners.post(o)
+	bus.post(o)
 }
 
 // report posts what is new in a state.
 func (f *sharedFeed) report(before, now discovery.State) {
 	post := func(event string, data map[string]any) {
 		data["target"] = f.key
-		listeners.post(occurrence{event, f, data})
+		bus.post(occurrence{event, f, data})
 	}
 	switch {
 	case now.Err != nil && before.Err == nil:
@@ -149,5 +173,8 @@ func newEventOrigin(config caddy.Context) (caddy.Context, error) {
 	return mod.(*eventOrigin).ctx, nil
 }
 
-// Interface guard.
-var _ caddy.Provisioner = (*eventOrigin)(nil)
+// Interface guards.
+var (
+	_ caddy.Provisioner   = (*eventOrigin)(nil)
+	_ caddyevents.Handler = startHandler{}
+)

@@ -21,7 +21,7 @@ func (h handlerFunc) Handle(_ context.Context, e caddy.Event) error {
 	return nil
 }
 
-// eventApp is an app with one upstream, that uses the channel and the feed, and a subscription if
+// eventApp makes an app with one upstream that uses the channel and the feed. It subscribes if
 // handle is not nil.
 func eventApp(t *testing.T, name string, c *sharedChannel, handle func(caddy.Event)) (*App, *observer.ObservedLogs) {
 	t.Helper()
@@ -154,8 +154,8 @@ func TestNobodySubscribes(t *testing.T) {
 	bus.end(a)
 }
 
-// TestHandlerThatHangs: whoever posts does not wait, what is too much is left out, and the log says
-// how much.
+// TestHandlerThatHangs checks that posting does not wait, that occurrences above the limit are left
+// out, and that the log says how many.
 func TestHandlerThatHangs(t *testing.T) {
 	c := &sharedChannel{feed: new(sharedFeed)}
 	var bus eventBus

@@ -18,7 +18,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit"
 )
 
-// notebook is a handler of events, as somebody's plugin. Its notes are kept by its name.
+// notebook is a handler of events, as a plugin would have one. Its notes are kept by its name.
 type notebook struct {
 	Name string `json:"name,omitempty"`
 }
@@ -78,7 +78,7 @@ func wantNote(t *testing.T, name, want string) {
 	eventually(t, want, func() bool { return slices.Contains(noted(name), want) })
 }
 
-// subscription is the global option that has all events of the gateway noted.
+// subscription returns the global option that makes a notebook note all events of the gateway.
 func subscription(name string) string {
 	var b strings.Builder
 	b.WriteString("events {\n")

@@ -2,7 +2,6 @@ package module
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -10,33 +9,15 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// followEvents has calls and streams told when the process begins to exit. That is before the HTTP servers stop, which by default wait
-// for their requests without end. And it has the app told when the config runs: before, subscriptions to its own events
-// may be incomplete.
-func (a *App) followEvents() error {
-	app, err := a.ctx.App("events")
-	if err != nil {
-		return err
-	}
-	a.events = app.(*caddyevents.App)
-	if a.origin, err = newEventOrigin(a.ctx); err != nil {
-		return err
-	}
-	return errors.Join(a.events.On("stopping", exitHandler{a.ctx}), a.events.On("started", startHandler{a}))
-}
-
-type startHandler struct{ app *App }
-
-// Handle implements caddyevents.Handler.
-func (h startHandler) Handle(context.Context, caddy.Event) error {
-	listeners.ready(h.app)
-	return nil
-}
+// followExit subscribes to the beginning of the process's exit. Caddy emits that event before the
+// HTTP servers stop, which by default wait for their requests without limit.
+func (a *App) followExit() error { return a.events.On("stopping", exitHandler{a.ctx}) }
 
 type exitHandler struct{ ctx caddy.Context }
 
-// Handle implements caddyevents.Handler. On exit streams are ended, and calls cut off when their drain timeout is over. Configs also stop
-// when another takes over; nothing happens then.
+// Handle implements caddyevents.Handler. On exit it makes streams end, and cuts off the calls that
+// remain when their drain timeout is over. Caddy emits the same event when another config takes
+// over. Nothing happens then.
 func (h exitHandler) Handle(context.Context, caddy.Event) error {
 	if !caddy.Exiting() {
 		return nil
@@ -53,7 +34,7 @@ func (h exitHandler) Handle(context.Context, caddy.Event) error {
 	return nil
 }
 
-// shutdownDelay is how long the HTTP servers go on to take requests.
+// shutdownDelay returns how long the HTTP servers go on taking requests.
 func (h exitHandler) shutdownDelay() time.Duration {
 	app, err := h.ctx.AppIfConfigured("http")
 	if err != nil {
@@ -62,15 +43,5 @@ func (h exitHandler) shutdownDelay() time.Duration {
 	return time.Duration(app.(*caddyhttp.App).ShutdownDelay)
 }
 
-// cut ends the channel without lingering, and the calls that are still in flight after the limit.
-func (c *sharedChannel) cut(limit time.Duration) {
-	if ch := c.channel.Load(); ch != nil {
-		c.shutdown(ch, limit)
-	}
-}
-
-// Interface guards.
-var (
-	_ caddyevents.Handler = exitHandler{}
-	_ caddyevents.Handler = startHandler{}
-)
+// Interface guard.
+var _ caddyevents.Handler = exitHandler{}

@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit"
 )
 
-// process is a Caddy in a process of its own, which is this test binary.
+// process is a Caddy in its own process, which runs this test binary.
 type process struct {
 	*site
 	cmd    *exec.Cmd

@@ -9,7 +9,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// WaitForShared waits until everything that no config refers to has ended, and fails if anything is still referred to.
+// WaitForShared waits until everything that no config refers to has ended. It fails if something is
+// still referred to.
 func WaitForShared(t testing.TB) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; {
@@ -35,7 +36,7 @@ func WaitForShared(t testing.TB) {
 	}
 }
 
-// SharedCount is how many values are shared at present.
+// SharedCount returns how many values are shared at present.
 func SharedCount() (n int) {
 	for _, pool := range []*caddy.UsagePool{feeds, channels, schemas} {
 		pool.Range(func(any, any) bool {
@@ -46,7 +47,7 @@ func SharedCount() (n int) {
 	return n
 }
 
-// HurryDraining has channels that drain not linger for late calls.
+// HurryDraining ends the lingering of channels that drain.
 func HurryDraining() {
 	for _, c := range draining.all() {
 		c.cut(10 * time.Second)

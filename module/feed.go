@@ -1,16 +1,13 @@
 package module
 
 import (
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/discovery"
-	"github.com/caddy-grpc/gateway/internal/snapshot"
 )
 
 // answerTime is how long a registry may take to answer before the log says that it has not.
@@ -43,7 +40,7 @@ func acquireFeed(source discovery.Source) *sharedFeed {
 
 func (f *sharedFeed) release() { _, _ = feeds.Delete(f.key) } // Destruct returns no error.
 
-// hold takes another reference on a feed that somebody is known to hold.
+// hold takes another reference. The caller must know that somebody holds one.
 func (f *sharedFeed) hold() { acquireFeed(f.source) }
 
 // start begins to watch, unless the watch has begun. It returns nil after the end.
@@ -56,30 +53,6 @@ func (f *sharedFeed) start() *discovery.Feed {
 		f.late = time.AfterFunc(answerTime, f.unanswered)
 	}
 	return f.feed
-}
-
-// kept returns the source together with its snapshot on disk. A fixed list needs none.
-func (f *sharedFeed) kept() discovery.Source {
-	if _, ok := f.source.(discovery.Fixed); ok {
-		return f.source
-	}
-	return snapshot.New(f.source, snapshotDir(), f.snapshot.Load, lastingLog())
-}
-
-// snapshotDir is the directory of snapshots. All processes with this data directory share it.
-func snapshotDir() string { return filepath.Join(caddy.AppDataDir(), appName, "snapshots") }
-
-// applySnapshots makes feeds keep their lists on disk if an upstream of the app wants that. The
-// setting is not part of a feed's key, so a change of it changes no connection. It stays as it is
-// while a feed without upstreams ends.
-func (a *App) applySnapshots() {
-	wanted := make(map[*sharedFeed]bool)
-	for _, u := range a.all() {
-		wanted[u.feed] = wanted[u.feed] || u.snapshot
-	}
-	for f, yes := range wanted {
-		f.snapshot.Store(yes)
-	}
 }
 
 // state returns what the source knows. Before start it is the zero State.
@@ -99,24 +72,8 @@ func (f *sharedFeed) changed(s discovery.State) {
 	before := f.last
 	f.last = s
 	f.logSnapshot(before, s)
-	if listeners.any() {
+	if bus.any() {
 		f.report(before, s)
-	}
-}
-
-// logSnapshot logs when the list on disk comes into use, and when the registry's own takes its
-// place.
-func (f *sharedFeed) logSnapshot(before, now discovery.State) {
-	used, was := !now.Snapshot.IsZero(), !before.Snapshot.IsZero()
-	switch {
-	case used && !was:
-		fields := []zap.Field{zap.Int("instances", len(now.Endpoints)), zap.Time("saved", now.Snapshot)}
-		if now.Err != nil {
-			fields = append(fields, zap.String("error", discovery.Printable(now.Err.Error())))
-		}
-		snapshotsUsed.add(f.key, fields...)
-	case was && !used:
-		snapshotsLeft.add(f.key, zap.Int("instances", len(now.Endpoints)))
 	}
 }
 

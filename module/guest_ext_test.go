@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-grpc/gateway/module"
 )
 
-// manual is a source of instances as a third party would write one. Its state is what a test says.
+// manual is a source of instances as a third party would write one. A test sets its state.
 type manual struct {
 	Name string `json:"name,omitempty"`
 }
@@ -87,7 +87,8 @@ func TestGuestOfAThirdParty(t *testing.T) {
 	}
 }
 
-// TestOneWatchForAll has several handlers share the watch, the connections and the schema of one service.
+// TestOneWatchForAll lets several handlers share the watch, the connections and the schema of one
+// service.
 func TestOneWatchForAll(t *testing.T) {
 	backend := testkit.StartBackend(t)
 	source := testkit.NewSource("manual:shared", backend.Addr())
@@ -110,7 +111,7 @@ func TestOneWatchForAll(t *testing.T) {
 	}
 }
 
-// TestDifferentUpstreamsOfOneName are told apart for operators.
+// TestDifferentUpstreamsOfOneName checks that operators can tell them apart.
 func TestDifferentUpstreamsOfOneName(t *testing.T) {
 	a, b := testkit.StartBackend(t), testkit.StartBackend(t)
 	s := newSite(t)
@@ -132,7 +133,7 @@ func TestDifferentUpstreamsOfOneName(t *testing.T) {
 	}
 }
 
-// TestJSONIsReadStrictly refuses options that do not exist, or not yet.
+// TestJSONIsReadStrictly refuses options that do not exist.
 func TestJSONIsReadStrictly(t *testing.T) {
 	s := newSite(t)
 	for _, field := range []string{`"openapi": "/x"`, `"stream": {"sse": true}`, `"upstreams": [{"retry": 3}]`, `"errors": "loud"`, `"query": "any"`, `"timeout": "soon"`} {

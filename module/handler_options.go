@@ -17,7 +17,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/routes"
 )
 
-// defaultTimeout is the deadline of unary calls where the config has none.
+// defaultTimeout is the deadline of unary calls if the config has none.
 const defaultTimeout = 5 * time.Second
 
 // Values of Handler.CrossSite.
@@ -26,7 +26,7 @@ const (
 	crossSiteAllow  = "allow"
 )
 
-// compileOptions makes the options that all protocols obey. Timeouts are not among them: the table has them by method.
+// compileOptions makes the options that all protocols share. Timeouts are in the table, by method.
 func (h *Handler) compileOptions() (frontend.Options, error) {
 	opts := frontend.Options{
 		MaxRequestSize:     h.MaxRequestSize,
@@ -57,7 +57,7 @@ func (h *Handler) compileOptions() (frontend.Options, error) {
 // idempotentCall is never written.
 var idempotentCall = []grpc.CallOption{pool.Idempotent()}
 
-// callOptions lets the pool try a call again elsewhere that may be executed twice.
+// callOptions lets the pool make a call again at another instance if it may be executed twice.
 func callOptions(_ *frontend.Method, idempotent bool) []grpc.CallOption {
 	if idempotent {
 		return idempotentCall
@@ -92,14 +92,14 @@ func (r *MetadataRule) Validate() error {
 // ValidatePattern says what is wrong with a pattern of Handler.Expose or Hide.
 func ValidatePattern(pattern string) error { return routes.CheckPattern(pattern) }
 
-// isReference reports whether this names an upstream of the app and defines nothing.
+// isReference reports whether this is the name of an upstream of the app, and not a definition.
 func (u *HandlerUpstream) isReference() bool { return reflect.ValueOf(u.Upstream).IsZero() }
 
-// noHurry is longer than any stream.
+// noHurry is longer than any stream lasts.
 const noHurry = 10 * 365 * 24 * time.Hour
 
-// liftReadTimeout lifts the server's read_idle_timeout, a minute by default, from the body of a request whose messages
-// may come at any time.
+// liftReadTimeout lifts the server's read_idle_timeout, which is a minute by default. It is for
+// request bodies whose messages may come at any time.
 func liftReadTimeout(r *http.Request) (restore func()) {
 	reader, _ := caddyhttp.IdleTimeoutsFromContext(r.Context())
 	if reader == nil {
@@ -111,7 +111,8 @@ func liftReadTimeout(r *http.Request) (restore func()) {
 // connKey is the key of the client's connection in the context of a request.
 type connKey struct{}
 
-// keepConns makes the server that is being provisioned keep the connection in the context of its requests.
+// keepConns makes the server that is being provisioned keep the client's connection in the context
+// of a request.
 func keepConns(ctx caddy.Context) {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
@@ -125,13 +126,13 @@ func keepConns(ctx caddy.Context) {
 	})
 }
 
-// clientConn is the connection that a request came over.
+// clientConn returns the connection that a request came over.
 func clientConn(r *http.Request) net.Conn {
 	c, _ := r.Context().Value(connKey{}).(net.Conn)
 	return c
 }
 
-// trustedProxy reports whether the server's trusted_proxies hold for the request.
+// trustedProxy reports whether the request comes from one of the server's trusted_proxies.
 func trustedProxy(r *http.Request) bool {
 	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
 	return trusted

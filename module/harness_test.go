@@ -25,7 +25,8 @@ import (
 	"github.com/caddy-grpc/gateway/module"
 )
 
-// runAsCaddy in the environment makes the test binary a Caddy, for tests of what happens when a process ends.
+// runAsCaddy in the environment makes the test binary a Caddy. Tests use it for the end of a
+// process.
 const runAsCaddy = "GATEWAY_TEST_RUN_AS_CADDY"
 
 func TestMain(m *testing.M) {
@@ -37,13 +38,13 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	os.Setenv("XDG_DATA_HOME", data) // for snapshots; a test must not find those of another run
+	os.Setenv("XDG_DATA_HOME", data) // A test must not find the snapshots of another run.
 	code := m.Run()
 	os.RemoveAll(data)
 	os.Exit(code)
 }
 
-// site is a Caddy in this process, of which there can be one at a time.
+// site is a Caddy in this process. There can be only one at a time.
 type site struct {
 	t        testing.TB
 	addr     string
@@ -53,7 +54,8 @@ type site struct {
 	shutdown func()
 }
 
-// newSite makes a site without a config. It stops with the test, which fails if anything of the gateway is left over then.
+// newSite makes a site without a config. The site stops with the test, which fails if something of
+// the gateway is left over then.
 func newSite(t testing.TB) *site {
 	t.Helper()
 	warmUp(t)
@@ -86,8 +88,8 @@ func newSite(t testing.TB) *site {
 
 func (s *site) logFile() string { return filepath.Join(s.dir, "log.json") }
 
-// checkGoroutines fails the test if a goroutine of the gateway's, or of a gRPC client, is left over. Caddy leaves some of
-// its own, which goleak would find.
+// checkGoroutines fails the test if a goroutine of the gateway or of a gRPC client is left over.
+// Caddy leaves some of its own, which goleak would find.
 func checkGoroutines(t testing.TB) {
 	t.Helper()
 	var found string
@@ -112,7 +114,7 @@ var (
 	tests = regexp.MustCompile(`module_test\.|testkit`)
 )
 
-// warmUp has Caddy start what it never stops.
+// warmUp makes Caddy start what it never stops.
 func warmUp(t testing.TB) {
 	t.Helper()
 	const nothing = `{"admin": {"disabled": true, "config": {"persist": false}}, "logging": {"logs": {"default": {"level": "ERROR"}}}, "apps": {"http": {}}}`
@@ -133,7 +135,7 @@ func freeAddr(t testing.TB) string {
 	return addr
 }
 
-// caddyfile is a whole Caddyfile with the given global options of the gateway and the given site.
+// caddyfile returns a whole Caddyfile with these global options of the gateway and this site.
 func (s *site) caddyfile(global, body string) string {
 	return fmt.Sprintf(`{
 	admin %s
@@ -203,7 +205,7 @@ func (a answer) field(path ...string) any {
 	return v
 }
 
-// do makes a request to the site. An error is an answer with status 0.
+// do makes a request to the site. If it fails, the answer has the status 0.
 func (s *site) do(method, path, body string) answer {
 	return s.doContext(context.Background(), method, path, body)
 }
@@ -219,8 +221,9 @@ func (s *site) doContext(ctx context.Context, method, path, body string) answer 
 	return send(s.client, req)
 }
 
-// afresh is get over a connection of its own. One that is being accepted as the config changes may stay with the old config for as long as
-// requests keep coming on it: its server, which is shutting down, has not told it to go away (Go's HTTP/2 server and Shutdown, a race).
+// afresh is get over a new connection. A connection that is accepted while the config changes may
+// keep the old config for as long as requests keep coming on it: the server that shuts down has not
+// told it to go away. That is a race between Go's HTTP/2 server and Shutdown.
 func (s *site) afresh(path string) answer {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+s.addr+path, nil)
@@ -251,13 +254,14 @@ func (s *site) get(path string) answer {
 	return a
 }
 
-// unsettled reports whether the answer says no more than that a config has just been loaded: on a loaded machine connecting may take
-// longer than calls wait for it, and Caddy resets connections that are being made while it reloads.
+// unsettled reports whether the answer only shows that a config has just been loaded. On a loaded
+// machine connecting may take longer than calls wait for it, and Caddy resets connections that are
+// made while it reloads.
 func (a answer) unsettled() bool {
 	return a.status == 0 && strings.Contains(a.body, "connection reset") || a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "not known yet")
 }
 
-// want fails unless the answer has the status.
+// want fails the test unless the answer has the status.
 func (s *site) want(a answer, status int) answer {
 	s.t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); a.status != status && a.again != nil && a.unsettled() && time.Now().Before(deadline); {

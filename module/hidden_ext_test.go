@@ -12,7 +12,7 @@ import (
 )
 
 // recorder is a server that notes every path that reaches it and offers nothing. It is the most
-// lenient server there can be: whatever leaves the gateway would be a call.
+// lenient server possible: everything that leaves the gateway would be a call.
 type recorder struct {
 	addr string
 
@@ -119,9 +119,8 @@ func (s *site) ask0(t *testing.T, w way, path string) {
 	resp.Body.Close()
 }
 
-// hiddenSpellings are paths by which some server or other might find Echo/ServerStream,
-// Library/GetBook or Health/Check: decoded once or twice, cleaned, cut off, or without regard to
-// case.
+// hiddenSpellings are paths by which a server might find Echo/ServerStream, Library/GetBook or
+// Health/Check: decoded once or twice, cleaned, cut off, or without regard to case.
 var hiddenSpellings = []string{
 	"/gateway.test.v1.Echo/ServerStream",
 	"/gateway.test.v1.Echo/ServerStream%3Fx",
@@ -170,8 +169,8 @@ var hiddenSpellings = []string{
 	"/x%0D%0Ay:z.S/M",
 }
 
-// TestHiddenMethodsStayHidden asks for hidden methods in every protocol: nothing may reach the
-// service, whether the gateway knows its schema or passes calls on without one.
+// TestHiddenMethodsStayHidden asks for hidden methods in every protocol. Nothing may reach the
+// service, whether the gateway knows its schema or passes on calls without one.
 func TestHiddenMethodsStayHidden(t *testing.T) {
 	set := filepath.Join(t.TempDir(), "echo.binpb")
 	protoset(t, set, nil)

@@ -9,7 +9,8 @@ import (
 	"github.com/caddy-grpc/gateway/module"
 )
 
-// TestSubset: of two instances one is connected, the same one after a reload and for the same key, and operators see that there are two.
+// TestSubset checks that one of two instances is connected, that it is the same one after a reload
+// and for the same key, and that operators see that there are two.
 func TestSubset(t *testing.T) {
 	a, b := testkit.StartBackend(t), testkit.StartBackend(t)
 	s := newSite(t)
@@ -41,7 +42,7 @@ func TestSubset(t *testing.T) {
 	}
 }
 
-// TestSubsetTellsGatewaysApart: without a key there is one all the same, and it stays.
+// TestSubsetTellsGatewaysApart checks that there is a key without configuration, and that it stays.
 func TestSubsetTellsGatewaysApart(t *testing.T) {
 	backend := testkit.StartBackend(t)
 	s := newSite(t)
@@ -59,7 +60,8 @@ func TestSubsetTellsGatewaysApart(t *testing.T) {
 	}
 }
 
-// TestHealthCheck: an instance that says that it does not serve gets no calls, and operators see why.
+// TestHealthCheck checks that an instance that is not SERVING gets no calls, and that operators see
+// why.
 func TestHealthCheck(t *testing.T) {
 	for _, service := range []string{"", "gateway.test.v1.Echo"} {
 		t.Run(service, func(t *testing.T) {

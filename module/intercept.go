@@ -8,15 +8,15 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// emptyMessage is the full name of the message type that says nothing.
+// emptyMessage is the full name of the message type without fields.
 const emptyMessage = "google.protobuf.Empty"
 
-// yield prepares an answer that another handler has buffered, to send it with a status of its own.
+// yield prepares an answer that another handler has buffered, to send it with its own status.
 // Caddy's handler intercept does so for replace_status.
 //
-// The length of the body is for that handler to say: a status such as 204 allows none. An answer of
-// type google.protobuf.Empty loses its body "{}". The handler would write it even for such a
-// status, and Caddy would log that as an error of the server.
+// That handler sets the length of the body: a status such as 204 allows none. An answer of type
+// google.protobuf.Empty loses its body "{}". The handler would write it even for such a status, and
+// Caddy would log that as an error of the server.
 func yield(w http.ResponseWriter, info *frontend.Info) {
 	recorder, ok := w.(caddyhttp.ResponseRecorder)
 	if !ok || !recorder.Buffered() {

@@ -6,11 +6,11 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// maxJSONDepth is the largest limit of nesting that can be set. It is that of protobuf's Go
+// maxJSONDepth is the largest limit of nesting that can be set. It is the limit of protobuf's Go
 // runtime, and takes 16 MiB of stack.
 const maxJSONDepth = 10_000
 
-// enumCases are the choices for JSONOptions.EnumCase.
+// enumCases are the values of JSONOptions.EnumCase.
 var enumCases = map[string]transcode.EnumCase{
 	"":      transcode.EnumCaseExact,
 	"exact": transcode.EnumCaseExact,
@@ -18,7 +18,7 @@ var enumCases = map[string]transcode.EnumCase{
 	"lower": transcode.EnumCaseLower,
 }
 
-// compile makes the options of the transcoder. Without a block in the config they are the defaults.
+// compile makes the options of the transcoder. If j is nil they are the defaults.
 func (j *JSONOptions) compile() (transcode.Options, error) {
 	if j == nil {
 		j = &JSONOptions{}

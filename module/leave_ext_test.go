@@ -13,10 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-grpc/gateway/internal/testkit"
-	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/caddy-grpc/gateway/internal/testkit"
+	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
 // forEver is a script of a service that does nothing: only leaving ends the call.
@@ -42,7 +43,7 @@ func request(line, header, body string) string {
 	return line + " HTTP/1.1\r\nHost: 127.0.0.1\r\n" + header + "\r\n" + body
 }
 
-// TestClientsThatLeaveEndTheirCalls has clients leave in every phase of an HTTP/1.1 request whose
+// TestClientsThatLeaveEndTheirCalls lets clients leave in every phase of an HTTP/1.1 request whose
 // service does nothing.
 func TestClientsThatLeaveEndTheirCalls(t *testing.T) {
 	backend := testkit.StartBackend(t)

@@ -9,9 +9,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// listensAt reports whether a server of this process listens at an address: one of Caddy's HTTP
-// servers, its admin endpoint, or any other that listens through Caddy. A server that listens at a
-// host name other than localhost is not recognised.
+// listensAt reports whether a server of this process listens at an address. It may be one of
+// Caddy's HTTP servers, its admin endpoint, or another server that listens through Caddy. A server
+// that listens at a host name other than localhost is not recognised.
 func listensAt(at netip.AddrPort) bool {
 	port := strconv.Itoa(int(at.Port()))
 	hosts := []string{at.Addr().String()}

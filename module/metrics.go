@@ -14,8 +14,9 @@ import (
 	"github.com/caddy-grpc/gateway/internal/schema"
 )
 
-// This file holds the metrics of requests, metrics_pool.go those of pools and registries. Collectors are the process's, because each config
-// comes with a registry of its own and counts must not begin again with it.
+// This file has the metrics of requests. Those of pools and registries are in metrics_pool.go.
+// Collectors belong to the process: each config comes with a registry of its own, and counts must
+// not begin again with it.
 var (
 	requestsTotal   = newCounter("requests_total", "Requests by how they ended.", "upstream", "service", "method", "protocol", "code")
 	requestDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -41,7 +42,8 @@ var (
 
 const (
 	metricsNamespace = "caddy"
-	// unknownLabel stands for methods that no schema has, so that what clients write never becomes a label.
+	// unknownLabel is the label of methods that no schema has. So what clients write never becomes
+	// a label.
 	unknownLabel = "unknown"
 )
 
@@ -49,7 +51,8 @@ func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: metricsNamespace, Subsystem: appName, Name: name, Help: help}, labels)
 }
 
-// registerMetrics adds all collectors to the registry of a config. Every handler's app does so; the first one counts.
+// registerMetrics adds all collectors to the registry of a config. Each app of a config does so.
+// The first one counts.
 func registerMetrics(registry *prometheus.Registry) error {
 	for _, c := range []prometheus.Collector{requestsTotal, requestDuration, transcodeDuration, streamMessages, schemaReloads, pools} {
 		var already prometheus.AlreadyRegisteredError
@@ -65,7 +68,8 @@ var metricProtocols = [...]string{"rest", "connect", "grpcweb", "grpc"}
 
 const numCodes = int(codes.Unauthenticated) + 1
 
-// methodMetrics are the metrics of one method, looked up by their labels once per table. Series appear with the first request.
+// methodMetrics are the metrics of one method. Their labels are looked up once per table. A series
+// appears with its first request.
 type methodMetrics struct {
 	upstream, service, method string
 
@@ -73,7 +77,8 @@ type methodMetrics struct {
 	duration func() prometheus.Observer
 }
 
-// newMethodMetrics is for a method "package.Service/Method"; "" for those that are not known.
+// newMethodMetrics makes the metrics of a method "package.Service/Method". The name "" is for
+// methods that are not known.
 func newMethodMetrics(upstream, name string) *methodMetrics {
 	m := &methodMetrics{upstream: upstream, service: unknownLabel, method: unknownLabel}
 	if service, method, ok := strings.Cut(name, "/"); ok {
@@ -85,7 +90,7 @@ func newMethodMetrics(upstream, name string) *methodMetrics {
 	return m
 }
 
-// count is the counter of requests with this protocol and code.
+// count returns the counter of requests with this protocol and code.
 func (m *methodMetrics) count(protocol int, code codes.Code) prometheus.Counter {
 	if int(code) >= numCodes {
 		code = codes.Unknown
@@ -99,7 +104,8 @@ func (m *methodMetrics) count(protocol int, code codes.Code) prometheus.Counter 
 	return c
 }
 
-// observe counts a request that has ended. What no protocol has seen, such as a preflight of CORS, is none.
+// observe counts a request that has ended. Requests without a protocol, such as a CORS preflight,
+// are not counted.
 func observe(info *frontend.Info, took time.Duration) {
 	protocol := protocolIndex(info.Protocol)
 	if protocol < 0 {

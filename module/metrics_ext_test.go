@@ -10,7 +10,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit"
 )
 
-// metric is the value of a series, 0 when there is none. Counts are the process's, so tests compare.
+// metric is the value of a series, 0 when there is none. Counts are the process's, so tests
+// compare.
 func (s *site) metric(series string) float64 {
 	s.t.Helper()
 	m := regexp.MustCompile(`(?m)^caddy_grpc_gateway_` + regexp.QuoteMeta(series) + ` (\S+)$`).FindStringSubmatch(s.metrics())
@@ -44,7 +45,7 @@ func TestMetrics(t *testing.T) {
 	s.want(s.do("POST", "/made.up.Service/Method", "{}"), http.StatusNotFound)
 	s.want(s.do("POST", "/v1/stream", `{"count":3}`), http.StatusOK)
 
-	// A reload begins a registry anew, but not the counts.
+	// A reload begins a new registry, but the counts go on.
 	s.load("", config("timeout 4s\n"))
 	s.want(s.get("/v1/echo/x"), http.StatusOK)
 	for series, want := range map[string]float64{
@@ -78,7 +79,7 @@ func TestMetrics(t *testing.T) {
 		`transcode_duration_seconds_count{direction="request"}`:  func() answer { return s.do("POST", "/v1/echo", `{"text":"x"}`) },
 	} {
 		eventually(t, series+" counts", func() bool {
-			for range 20 { // Of 64 conversions, one is timed.
+			for range 20 { // One conversion in 64 is timed.
 				s.want(call(), http.StatusOK)
 			}
 			return s.metric(series) > 0
@@ -93,7 +94,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestCountsOutliveChannels replaces the pool of an upstream: its counter goes on.
+// TestCountsOutliveChannels replaces the pool of an upstream. Its counter goes on.
 func TestCountsOutliveChannels(t *testing.T) {
 	backend := testkit.StartBackend(t)
 	s := newSite(t)

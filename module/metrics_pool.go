@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool"
 )
 
-// pools collects what pools and registries know, when it is asked for.
+// pools collects what pools and registries know when a scrape asks for it.
 var pools = &poolCollector{
 	inFlight:    newGauge("in_flight", "Calls in flight or waiting for an instance.", "upstream"),
 	endpoints:   newGauge("endpoints", "Instances by state, as in the admin API.", "upstream", "state"),
@@ -26,14 +26,15 @@ var pools = &poolCollector{
 	carried: make(map[carryKey]uint64),
 }
 
-// poolCollector is a prometheus.Collector over the upstreams of the config in force. Upstreams that share a pool each show it. Channels
-// come and go with configs, while counts belong to names: what a channel has counted since the last time is added up.
+// poolCollector is a prometheus.Collector over the upstreams of the config in force. Upstreams that
+// share a pool each show it. Channels come and go with configs, while counts belong to names. So
+// Collect adds what a channel has counted since the last time.
 type poolCollector struct {
 	inFlight, endpoints, connections, lastContact, stale *prometheus.Desc
 	connects, retries, ejections, refusals, events       *prometheus.CounterVec
 
 	mu      sync.Mutex
-	carried map[carryKey]uint64 // what was added already
+	carried map[carryKey]uint64 // the counts that have been added
 }
 
 // carryKey is a counter of a channel or a feed under the label of an upstream.
@@ -82,17 +83,17 @@ func (p *poolCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// stateRefused counts the instances that the networks of the upstream exclude. The pool never sees
-// them.
+// stateRefused is the state of instances that the networks of the upstream exclude. The pool never
+// sees them.
 const stateRefused pool.State = "refused"
 
-// metricStates are the states that are shown even while no instance has them.
+// metricStates are the states that are shown even if no instance has them.
 var metricStates = [...]pool.State{
 	pool.StateIdle, pool.StateConnecting, pool.StateReady, pool.StateFailing,
 	pool.StateDraining, pool.StateHeld, pool.StateEjected, pool.StateUnhealthy, stateRefused,
 }
 
-// collect is for one upstream.
+// collect collects the metrics of one upstream.
 func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *upstream) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{label}, labels...)...)
@@ -127,7 +128,7 @@ func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *up
 	for state, n := range states {
 		gauge(p.endpoints, float64(n), string(state))
 	}
-	gauge(p.connections, float64(connections), "READY")
+	gauge(p.connections, float64(connections), string(pool.StateReady))
 	p.add(p.connects, label, u.channel, s.Connects)
 	p.add(p.retries, label, u.channel, s.Retries)
 	p.add(p.ejections, label, u.channel, s.Ejections)
@@ -144,7 +145,8 @@ func (p *poolCollector) add(counter *prometheus.CounterVec, label string, of any
 	counter.WithLabelValues(label).Add(float64(max(last, value) - last))
 }
 
-// update brings the counters of a channel that no config has any more up to date, under the labels that it had.
+// update brings the counters of a channel that no config refers to up to date, under the labels
+// that it had.
 func (p *poolCollector) update(c *sharedChannel, s *pool.Snapshot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -19,7 +19,8 @@ func TestObserveAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestObserveTakesEverything gives what an instance or a bug could bring: no series may come of it but those that are known.
+// TestObserveTakesEverything observes what an instance or a bug could bring. It must add no series
+// except the known ones.
 func TestObserveTakesEverything(t *testing.T) {
 	observe(&frontend.Info{}, 0)
 	observe(&frontend.Info{Protocol: "gopher"}, 0)

@@ -15,18 +15,18 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool"
 )
 
-// Networks limits which addresses the gateway connects to. Some are refused by default if they come
-// from a registry or from DNS: link-local and multicast addresses, unspecified addresses, metadata
-// services of clouds, and the addresses at which this gateway itself listens.
+// Networks limits which addresses the gateway connects to. Some addresses are refused by default if
+// they come from a registry or from DNS: link-local, multicast and unspecified addresses, the
+// metadata services of clouds, and the addresses at which this gateway itself listens.
 type Networks struct {
 	// The networks that instances may be in: CIDR ranges such as `10.0.0.0/8`, or single IP
-	// addresses. Every other address is refused. An entry also lifts a refusal by default, if it is
-	// no wider than what is refused: `169.254.10.0/24` does, `0.0.0.0/0` does not. Default: all
-	// networks that are not refused by default.
+	// addresses. Every other address is refused. An entry also lifts a refusal by default if it is
+	// not wider than the refused network: `169.254.10.0/24` does so, and `0.0.0.0/0` does not.
+	// Default: all networks that are not refused by default.
 	Allow []string `json:"allow,omitempty"`
 
-	// The networks that instances must not be in, in the same form. They win over `allow`.
-	// Default: none.
+	// The networks that instances must not be in, in the same form. They win over `allow`. Default:
+	// none.
 	Deny []string `json:"deny,omitempty"`
 }
 
@@ -55,7 +55,7 @@ func parseNetworks(texts []string) ([]netip.Prefix, error) {
 	return list, nil
 }
 
-// compile makes the policy for the addresses of a source. The config was validated.
+// compile makes the policy for the addresses of a source. The config is known to be valid.
 func (n *Networks) compile(source discovery.Source) *netpolicy.Policy {
 	p := &netpolicy.Policy{Own: listensAt}
 	p.Allow, p.Deny, _ = n.parse()
@@ -70,23 +70,23 @@ type RefusedView struct {
 	Reason  string `json:"reason"`
 }
 
-// admission leaves out the instances of a feed whose address the policy refuses. It has what a
-// channel needs of a feed, and guards the channel's dials, because the meaning of a host name is
-// known only then.
+// admission leaves out the instances of a feed whose address the policy refuses. It implements what
+// a channel needs of a feed. It also guards the dials of the channel, because the addresses of a
+// host name are known only then.
 type admission struct {
 	feed   *discovery.Feed
 	policy *netpolicy.Policy
 	log    *zap.Logger
-	count  atomic.Uint64 // refused instances and dials since the start
+	count  atomic.Uint64 // of refused instances and dials since the start
 
 	mu      sync.Mutex
 	refused []RefusedView
 }
 
-// State is the feed's.
+// State returns the state of the feed without refused instances.
 func (a *admission) State() discovery.State { return a.admit(a.feed.State()) }
 
-// Subscribe is the feed's.
+// Subscribe passes on each state of the feed without refused instances.
 func (a *admission) Subscribe(fn func(discovery.State)) (cancel func()) {
 	return a.feed.Subscribe(func(s discovery.State) { fn(a.admit(s)) })
 }
@@ -112,9 +112,9 @@ func (a *admission) admit(s discovery.State) discovery.State {
 	return s
 }
 
-// note keeps the refused instances for operators, and logs those that are new.
+// note keeps the refused instances for operators, and logs the new ones.
 func (a *admission) note(refused []RefusedView) {
-	const most = 5 // lines at a time; the admin API shows all
+	const most = 5 // lines at a time; the admin API shows all instances
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	known := make(map[RefusedView]bool, len(a.refused))
@@ -138,15 +138,15 @@ func (a *admission) note(refused []RefusedView) {
 	}
 }
 
-// views are the instances that are refused at present.
+// views returns the instances that are refused at present.
 func (a *admission) views() []RefusedView {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.refused
 }
 
-// Control implements pool.Guard. The pool logs and shows the refusal as the reason why the instance
-// cannot be connected.
+// Control implements pool.Guard. The pool logs and shows the refusal as the reason why it cannot
+// connect to the instance.
 func (a *admission) Control(addr string) pool.Control {
 	check := a.policy.Guard(addr)
 	return func(ctx context.Context, network, address string, c syscall.RawConn) error {

@@ -116,8 +116,8 @@ func TestAddressesOfARegistryThatAreRefused(t *testing.T) {
 	}
 }
 
-// What a host name stands for is known only when it is dialled.
-func TestHostNamesThatStandForRefusedAddresses(t *testing.T) {
+// The addresses of a host name are known only when it is dialled.
+func TestHostNamesOfRefusedAddresses(t *testing.T) {
 	port, accepted := listen(t, "localhost")
 	addr := "localhost:" + port
 	for name, discover := range map[string]string{
@@ -153,7 +153,7 @@ func TestHostNamesThatStandForRefusedAddresses(t *testing.T) {
 	}
 }
 
-// A gateway may call itself if the operator says so, and an address in the config says so.
+// A gateway may call itself if the operator allows it. An address in the config does so.
 func TestOwnListenersThatAreAllowed(t *testing.T) {
 	s := newSite(t)
 	source := testkit.NewSource("manual:own", s.admin)

@@ -147,8 +147,8 @@ func TestAccessLogAndPlaceholders(t *testing.T) {
 	}
 }
 
-// TestLogOfWhatOutlivesAConfig has the log go elsewhere with a config that changes nothing else: pools, registries and schemas stay, and what they
-// have to say goes where the present config says.
+// TestLogOfWhatOutlivesAConfig loads a config that changes only where the log goes. Pools,
+// registries and schemas stay, and what they log goes where the present config says.
 func TestLogOfWhatOutlivesAConfig(t *testing.T) {
 	backend := testkit.StartBackend(t)
 	s := newSite(t)
@@ -221,7 +221,8 @@ func TestCommandRoutes(t *testing.T) {
 
 	t.Run("by reflection", func(t *testing.T) {
 		file := filepath.Join(dir, "Caddyfile")
-		// Not the instances of the server below, which is in this process, so that its schema would be known.
+		// These are not the instances of the server below. It is in this process, so the schema of
+		// its instances would be known.
 		write(t, file, s.caddyfile("", "grpc_gateway 127.0.0.1:1"))
 		out, stderr, err := run(t, "", "routes", "--config", file)
 		if err != nil || !strings.Contains(stderr, "only the routes from files are known") || !strings.Contains(out, "! not complete") {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// Fifty services whose etcd is dead are a handful of lines: one about etcd, and one that nothing is known yet.
+// TestDeadEtcdIsAFewLines has fifty services whose etcd is dead. The log says so in two lines: one
+// about etcd, and one that nothing is known yet.
 func TestDeadEtcdIsAFewLines(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

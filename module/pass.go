@@ -19,7 +19,8 @@ const (
 	errorsPass   = "pass"
 )
 
-// fail answers a request that failed before anything was written, or has the site's error routes answer it.
+// fail answers a request that failed before anything was written, or leaves the answer to the
+// site's error routes.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error {
 	var e *frontend.Error
 	if h.Errors != errorsPass || !errors.As(err, &e) {
@@ -28,7 +29,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	}
 	header := w.Header()
 	for key, values := range e.Header {
-		// Those that the error's own answer would have; a body of somebody else's gets no trailers.
+		// The error's own answer would have these, too. An answer by error routes gets no trailers.
 		if !strings.HasPrefix(key, http.TrailerPrefix) {
 			header[key] = values
 		}
@@ -39,8 +40,9 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	return caddyhttp.Error(e.HTTP(), publicError{e})
 }
 
-// publicError shows what the client may see of an error, because error routes write {err.message} into pages.
-// The rest goes into the access log. Caddy logs the text of the error as a message, so it is made printable.
+// publicError shows what the client may see of an error, because error routes write {err.message}
+// into pages. The rest goes into the access log. Caddy logs the text of the error as a message, so
+// it is made printable.
 type publicError struct{ err *frontend.Error }
 
 func (e publicError) Error() string {

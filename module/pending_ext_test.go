@@ -27,7 +27,7 @@ func TestOneServiceIsDown(t *testing.T) {
 		"POST /gateway.test.v1.Echo/Nope":    http.StatusNotFound,
 		"POST /grpc.health.v1.Health/Check":  http.StatusNotFound,
 		"DELETE /v1/echo/x":                  http.StatusMethodNotAllowed,
-		"POST /gateway.test.v1.Echo/Unary/x": http.StatusServiceUnavailable, // An annotation could say so.
+		"POST /gateway.test.v1.Echo/Unary/x": http.StatusServiceUnavailable, // It may be a route.
 	} {
 		method, path, _ := strings.Cut(path, " ")
 		got := s.want(s.do(method, path, ""), want)
@@ -54,7 +54,8 @@ func TestOneServiceIsDown(t *testing.T) {
 	})
 }
 
-// TestOneServiceOffersNoReflection has nothing to wait for: a path that is no method is 404.
+// TestOneServiceOffersNoReflection has nothing to wait for, so a path that is not a method gets
+// 404.
 func TestOneServiceOffersNoReflection(t *testing.T) {
 	backend, silent := testkit.StartBackend(t), testkit.StartBackend(t, testkit.WithReflection(false, false))
 	s := newSite(t)
@@ -67,8 +68,8 @@ func TestOneServiceOffersNoReflection(t *testing.T) {
 	}
 }
 
-// TestPatternThatMatchesNothing is refused where the schema is a file, and otherwise a problem in
-// the view.
+// TestPatternThatMatchesNothing expects an error if the schema is a file, and otherwise a problem
+// in the view.
 func TestPatternThatMatchesNothing(t *testing.T) {
 	backend := testkit.StartBackend(t)
 	s := newSite(t)

@@ -15,7 +15,6 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend/local"
 	"github.com/caddy-grpc/gateway/internal/frontend/reflection"
 	"github.com/caddy-grpc/gateway/internal/frontend/rest"
-	"github.com/caddy-grpc/gateway/internal/pool"
 	"github.com/caddy-grpc/gateway/internal/routes"
 )
 
@@ -28,7 +27,8 @@ type protocols struct {
 	cors    *cors.Policy // nil: pages of other origins may not call
 }
 
-// provision makes the protocols, and adds to the table's config the methods that the gateway itself answers.
+// provision makes the protocols. It adds the methods that the gateway itself answers to the table's
+// config.
 func (p *protocols) provision(h *Handler, opts frontend.Options, table *routes.Config) error {
 	if len(h.CORS) > 0 {
 		policy, err := cors.New(h.CORS)
@@ -62,8 +62,8 @@ func ValidateOrigin(origin string) error {
 	return err
 }
 
-// serve answers a request in the protocol that it speaks. It returns an error only for REST, if
-// nothing has been written yet. The caller then answers with it, through the ResponseWriter that is
+// serve answers a request in its protocol. It returns an error only for REST, and only if nothing
+// has been written yet. The caller then answers with the error, through the ResponseWriter that is
 // returned.
 func (p *protocols) serve(
 	w http.ResponseWriter, r *http.Request, t func() *frontend.Table, info *frontend.Info,
@@ -91,43 +91,4 @@ func (p *protocols) serve(
 		return w, p.rest.Serve(w, r, table, info)
 	}
 	return w, nil
-}
-
-// last is the table of the moment, nil before the first. It waits for nothing.
-func (r *routing) last() *frontend.Table {
-	if t := r.table.Load(); t != nil {
-		return &t.Table.Table
-	}
-	return nil
-}
-
-// ready reports whether an upstream, by its label, has an instance that is READY.
-func (r *routing) ready(upstream string) bool {
-	if upstream == local.Upstream {
-		return true
-	}
-	t := r.table.Load()
-	if t == nil {
-		return false
-	}
-	for _, m := range t.members {
-		if m.label == upstream {
-			return m.upstream.channel.hasReady()
-		}
-	}
-	return false
-}
-
-// hasReady reports whether an instance is READY.
-func (c *sharedChannel) hasReady() bool {
-	s, ok := c.snapshot()
-	if !ok {
-		return false
-	}
-	for i := range s.Endpoints {
-		if s.Endpoints[i].State == pool.StateReady {
-			return true
-		}
-	}
-	return false
 }

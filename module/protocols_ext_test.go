@@ -93,7 +93,7 @@ func TestMethodsThatNoSchemaDescribes(t *testing.T) {
 	cc := s.dial()
 	for path, want := range map[string]codes.Code{
 		"/any.Service/Method":            codes.OK,
-		"/secret.Service/Method":         codes.Unimplemented, // whatever the schema is going to be
+		"/secret.Service/Method":         codes.Unimplemented, // even if the schema has it
 		"/grpc.health.v1.Health/Check":   codes.Unimplemented,
 		"/any.Service/Method/and/more":   codes.Unimplemented,
 		testpb.Echo_Unary_FullMethodName: codes.OK,
@@ -182,7 +182,8 @@ func TestCORS(t *testing.T) {
 	}
 }
 
-// Caddy breaks off requests whose body rests for read_idle_timeout, a minute by default. Streams may rest.
+// TestStreamsMayRest sends nothing for longer than read_idle_timeout. Caddy ends requests whose
+// body rests that long, by default a minute, but streams may rest.
 func TestStreamsMayRest(t *testing.T) {
 	backend := testkit.StartBackend(t)
 	s := newSite(t)

@@ -39,8 +39,8 @@ func startLoad(s *site, path string) *load {
 				}
 				time.Sleep(time.Millisecond)
 				l.calls.Add(1)
-				// A connection that waits to be accepted by a listener that Caddy closes is reset, whatever the handler is: a
-				// site with nothing but `respond` loses some in this way, too.
+				// When Caddy closes a listener, connections that wait to be accepted are reset.
+				// This does not depend on the handler: a site with only `respond` loses some, too.
 				a := s.get(path)
 				for tries := 0; a.status == 0 && tries < 5; tries++ {
 					a = s.get(path)
@@ -125,7 +125,7 @@ func TestChangedUpstreamIsHandedOver(t *testing.T) {
 	eventually(t, "old connections closed", func() bool { return backend.Open() == 1 })
 }
 
-// TestMovedUpstreamIsHandedOver changes the instances, so that even the schema has to be read anew.
+// TestMovedUpstreamIsHandedOver changes the instances, so that even the schema must be read again.
 func TestMovedUpstreamIsHandedOver(t *testing.T) {
 	a, b := testkit.StartBackend(t), testkit.StartBackend(t)
 	s := newSite(t)

@@ -8,29 +8,34 @@ import (
 	"github.com/caddy-grpc/gateway/internal/routes"
 )
 
-// Route is a REST route written in the config. It is what a `google.api.http` rule is in a .proto file, and goes before those.
+// Route is a REST route of the config. It does what a `google.api.http` rule does in a .proto file,
+// and wins over those rules.
 type Route struct {
-	// HTTP method, such as `GET`, or `*` for any.
+	// The HTTP method, such as `GET`. `*` is any method. Required.
 	Method string `json:"method"`
 
-	// Path template in the syntax of `google.api.http`, such as `/v1/users/{id}` or `/v1/{name=shelves/*/books/**}:read`.
+	// The path template in the syntax of `google.api.http`, such as `/v1/users/{id}` or
+	// `/v1/{name=shelves/*/books/**}:read`. Required.
 	Template string `json:"template"`
 
-	// The RPC to call: `package.Service/Method`.
+	// The method to call, as `package.Service/Method`. Required.
 	RPC string `json:"rpc"`
 
-	// Where the request body goes: `*` is the whole message, a name is that field. Default: there is no body, and what is not in
-	// the path comes from the query.
+	// The field that the request body fills. `*` is the whole message. Default: there is no body,
+	// and the query has what is not in the path.
 	Body string `json:"body,omitempty"`
 
-	// Field of the response message to answer with. Default: the whole message.
+	// The field of the response to answer with. Default: the whole message.
 	ResponseBody string `json:"response_body,omitempty"`
 
-	// Deadline of calls through this route, before all others. Negative: none.
+	// The deadline of calls through this route, streams included. It wins over the timeouts of the
+	// upstream and the handler, which are for unary calls only. Default: theirs. Negative: no
+	// deadline.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// Calls through this route may be executed twice, so they are made again at another instance when one is unavailable. So are those
-	// of GET, PUT, HEAD and DELETE routes, and of methods whose idempotency_level says so.
+	// Whether calls through this route may be executed twice. Such calls are made again at another
+	// instance if one is unavailable. Calls through GET, PUT, HEAD and DELETE routes may always be
+	// executed twice, and so may calls of methods whose idempotency_level says so. Default: false.
 	Idempotent bool `json:"idempotent,omitempty"`
 }
 
@@ -40,7 +45,7 @@ func (r *Route) Validate() error {
 	return compiled.Validate()
 }
 
-// compiled is the route without its JSON.
+// compiled returns the route as package routes has it.
 func (r *Route) compiled() routes.Route {
 	return routes.Route{
 		Method: r.Method, Template: r.Template, RPC: r.RPC, Body: r.Body, ResponseBody: r.ResponseBody,

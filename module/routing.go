@@ -12,17 +12,18 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/frontend/local"
 	"github.com/caddy-grpc/gateway/internal/routes"
 	"github.com/caddy-grpc/gateway/internal/schema"
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// settleTime is how long after the start requests wait for what is new: for the first instance of a channel to be connected and for a
-// schema to be read for the first time. So a reload that brings a new upstream fails no request, and one that comes with the
-// start finds the gateway ready.
+// settleTime is how long after the start requests wait for what is new: until the first instance of
+// a channel is connected, and until a schema is read for the first time. So a reload that brings a
+// new upstream fails no request, and requests that come with the start find the gateway ready.
 const settleTime = 3 * time.Second
 
-// readTime is how much longer they wait for a schema, which is read once there is an instance.
+// readTime is how much longer requests wait for a schema, which is read once there is an instance.
 const readTime = time.Second
 
 // routing keeps the table of a handler current. ServeHTTP reads it without a lock.
@@ -35,23 +36,23 @@ type routing struct {
 
 	table atomic.Pointer[table]
 
-	mu       sync.Mutex // for compiling, and guards what follows
+	mu       sync.Mutex // held while compiling; guards the fields below
 	reported map[routes.Problem]bool
 	awaited  []string    // what reportPending has logged last
-	late     *time.Timer // reports them once the deadline is over
+	late     *time.Timer // reports pending upstreams at the deadline
 	stops    []func()
 	started  bool
 	stopped  bool
 }
 
-// table is a compiled table with what it was compiled from. Immutable.
+// table is a compiled table with what it was compiled from. It is immutable.
 type table struct {
 	*routes.Table
 
 	members []member
 }
 
-// member is one upstream with what is known of it at the moment.
+// member is one upstream with what is known about it at the moment.
 type member struct {
 	upstream *upstream
 	label    string         // of the upstream
@@ -61,7 +62,7 @@ type member struct {
 	undescribed bool // the service offers no reflection
 }
 
-// provision makes the first table. What is known to be wrong already is an error.
+// provision makes the first table. If that is known to be wrong already, it returns an error.
 func (r *routing) provision(log *zap.Logger, cfg *routes.Config, json transcode.Options, upstreams []*upstream) error {
 	r.log, r.cfg, r.json, r.upstreams = log, cfg, json, upstreams
 	r.deadline = time.Now().Add(settleTime + readTime)
@@ -80,7 +81,7 @@ func (r *routing) start() {
 	if !begin {
 		return
 	}
-	// Without the lock, which the subscribed function takes.
+	// r.mu is not held here, because the subscribed function takes it.
 	stops := make([]func(), len(r.upstreams))
 	for i, u := range r.upstreams {
 		stops[i] = u.schema.subscribe(r.refresh)
@@ -98,7 +99,7 @@ func (r *routing) start() {
 	r.refresh() // Labels are final now.
 }
 
-// stop ends that. The last table stays, for requests that still run.
+// stop stops following the schemas. The last table stays, for requests that still run.
 func (r *routing) stop() {
 	r.mu.Lock()
 	r.stopped = true
@@ -113,7 +114,7 @@ func (r *routing) stop() {
 	}
 }
 
-// refresh compiles the table again if a schema, or what is said about a missing one, has changed.
+// refresh compiles the table again if a schema has changed, or the reason why one is missing.
 func (r *routing) refresh() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -156,7 +157,7 @@ func (r *routing) compile(members []member) (*table, error) {
 	return &table{t, members}, err
 }
 
-// report logs each problem once, and what became of the table. Caller must hold r.mu.
+// report logs each problem once, and that there is a new table. Caller must hold r.mu.
 func (r *routing) report(t, old *table) {
 	for _, p := range t.Problems {
 		if !r.reported[p] {
@@ -178,9 +179,9 @@ func (r *routing) report(t, old *table) {
 	}
 }
 
-// reportPending logs which upstreams have no schema, in one line, when that has changed. Requests
-// that a start or a reload brings wait for schemas, so before the deadline there is nothing to
-// report. Caller must hold r.mu.
+// reportPending logs in one line which upstreams have no schema, and why, if that has changed.
+// Requests that a start or a reload brings wait for schemas, so there is nothing to report before
+// the deadline. Caller must hold r.mu.
 func (r *routing) reportPending() {
 	var upstreams, reasons []string
 	var since time.Time
@@ -211,8 +212,8 @@ func (r *routing) reportPending() {
 	}
 }
 
-// current is the table to answer a request by. While the schema of an upstream is read for the first time, shortly
-// after the start, it waits for that.
+// current returns the table to answer a request by. Shortly after the start, it waits while the
+// schema of an upstream is read for the first time.
 func (r *routing) current(ctx context.Context) *frontend.Table {
 	t := r.table.Load()
 	if t.Pending == "" {
@@ -253,6 +254,31 @@ func (r *routing) await(ctx context.Context, t *table) *frontend.Table {
 		r.refresh()
 	}
 	return &r.table.Load().Table.Table
+}
+
+// last returns the present table, or nil if there is none yet. It does not wait.
+func (r *routing) last() *frontend.Table {
+	if t := r.table.Load(); t != nil {
+		return &t.Table.Table
+	}
+	return nil
+}
+
+// ready reports whether the upstream with this label has a READY instance.
+func (r *routing) ready(upstream string) bool {
+	if upstream == local.Upstream {
+		return true
+	}
+	t := r.table.Load()
+	if t == nil {
+		return false
+	}
+	for _, m := range t.members {
+		if m.label == upstream {
+			return m.upstream.channel.hasReady()
+		}
+	}
+	return false
 }
 
 // compileRoutes makes the part of the table's config that does not change.

@@ -17,7 +17,8 @@ import (
 	"github.com/caddy-grpc/gateway/module"
 )
 
-// protoset writes the descriptors of the test services with all they import. edit changes the file itself.
+// protoset writes the descriptors of the test services with everything that they import. edit
+// changes the file itself.
 func protoset(t *testing.T, path string, edit func(*descriptorpb.FileDescriptorProto)) {
 	t.Helper()
 	set := new(descriptorpb.FileDescriptorSet)
@@ -45,7 +46,7 @@ func protoset(t *testing.T, path string, edit func(*descriptorpb.FileDescriptorP
 	write(t, path, string(raw))
 }
 
-// write replaces a file as a careful deployment does, in one step.
+// write replaces a file in one step, as a careful deployment does.
 func write(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path+".new", []byte(content), 0o600); err != nil {
@@ -113,7 +114,8 @@ func TestTwoUpstreamsBehindOneHandler(t *testing.T) {
 	}
 }
 
-// TestSameMethodsByReflection shows that what is learned from running services decides over calls, but not over configs.
+// TestSameMethodsByReflection checks that what running services say decides over calls, but not
+// over configs.
 func TestSameMethodsByReflection(t *testing.T) {
 	a, b := testkit.StartBackend(t), testkit.StartBackend(t)
 	s := newSite(t)

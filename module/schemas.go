@@ -18,29 +18,30 @@ import (
 )
 
 const (
-	// defaultRefresh is how often a schema is read again by reflection without a cause.
+	// defaultRefresh is the default of Descriptors.Refresh.
 	defaultRefresh = time.Minute
 	// fileLoadTimeout bounds the compilation of .proto files while a config loads.
 	fileLoadTimeout = 30 * time.Second
 )
 
-// sharedSchema keeps the schema of one service current, for all upstreams that read it from the same place.
+// sharedSchema keeps the schema of one service current. All upstreams that read it from the same
+// place share it.
 type sharedSchema struct {
 	key     string
 	source  string // kind of Descriptors
 	loader  schema.Loader
 	refresh time.Duration
-	channel *sharedChannel // which reflection goes through, with a reference; nil for files
+	channel *sharedChannel // that reflection uses, with a reference; nil for files
 	log     *zap.Logger
 
-	// seed is the schema until the first one is read: that of the files as they were when the config was loaded, or what another config
-	// knows of the same instances. May be nil.
+	// seed is the schema until the first one is read. For files it is what they had when the config
+	// was loaded. For reflection it is what another config knows of the same instances, or nil.
 	seed *schema.Schema
 
 	began   time.Time     // when the schema was asked for
 	settled chan struct{} // closed when the first attempt to read is over
 
-	mu        sync.Mutex   // guards what follows
+	mu        sync.Mutex   // guards the fields up to codecs
 	live      *schema.Live // nil before start
 	closed    bool
 	stopReady func()
@@ -52,7 +53,7 @@ type sharedSchema struct {
 	subscribers map[*func()]struct{}
 }
 
-// schemaKey is where a schema is read from and how.
+// schemaKey says where a schema is read from, and how.
 func schemaKey(d Descriptors, channelKey string) string {
 	if d.Source == DescriptorsReflection {
 		d.Files = []string{channelKey}
@@ -64,7 +65,8 @@ func schemaKey(d Descriptors, channelKey string) string {
 	return string(key)
 }
 
-// acquireSchema takes a reference on the schema that the descriptors stand for. Files that nobody has read yet are read here.
+// acquireSchema takes a reference on the schema of the descriptors. Files that nobody has read yet
+// are read here.
 func acquireSchema(ctx context.Context, d *Descriptors, channel *sharedChannel, log *zap.Logger) (*sharedSchema, error) {
 	var desc Descriptors
 	if d != nil {
@@ -110,7 +112,8 @@ func (s *sharedSchema) prepare(ctx context.Context, d Descriptors, channel *shar
 		return nil
 	}
 	if _, known := schemas.References(s.key); known {
-		return nil // It is followed already, and a file that is being rewritten now is no reason to refuse a config.
+		// The files are followed already. One that is being rewritten now must not refuse a config.
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, fileLoadTimeout)
 	defer cancel()
@@ -118,8 +121,8 @@ func (s *sharedSchema) prepare(ctx context.Context, d Descriptors, channel *shar
 	return err
 }
 
-// knownSchema is what a channel with other settings has learned by reflection of the same instances, nil if there is none. With it an upstream
-// whose settings change has its routes from the first moment.
+// knownSchema returns what a channel with other settings has learned of the same instances by
+// reflection, or nil. So an upstream whose settings change has its routes from the first moment.
 func knownSchema(feed *sharedFeed) (known *schema.Schema) {
 	schemas.Range(func(_, v any) bool {
 		if s := v.(*sharedSchema); s.channel != nil && s.channel.feed == feed {
@@ -130,12 +133,24 @@ func knownSchema(feed *sharedFeed) (known *schema.Schema) {
 	return known
 }
 
+// waitRead waits until there is a schema, for up to readTime. It returns no error, because a
+// missing schema is not a reason to refuse a config.
+func (s *sharedSchema) waitRead(ctx context.Context) {
+	live := s.follower()
+	if live == nil || s.current() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	_ = live.Wait(ctx) // Clients and operators are told why there is no schema.
+}
+
 func (s *sharedSchema) release() { _, _ = schemas.Delete(s.key) } // Destruct returns no error.
 
 // fromFiles reports whether the schema does not depend on a running service.
 func (s *sharedSchema) fromFiles() bool { return s.channel == nil }
 
-// start begins to read and to follow the schema, if that has not begun.
+// start begins to read and to follow the schema, unless that has begun.
 func (s *sharedSchema) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,19 +182,20 @@ func (s *sharedSchema) follower() *schema.Live {
 	return s.live
 }
 
-// current is the schema in force, nil when none is known.
+// current returns the schema in force, or nil if none is known.
 func (s *sharedSchema) current() *schema.Schema {
 	live := s.follower()
 	if live == nil {
 		return s.seed
 	}
 	current := live.Current()
-	// The first one read is mostly the seed again. Then tables need not be compiled anew.
+	// The first schema that is read is mostly the seed again. Then tables need not be compiled
+	// again.
 	if current == nil {
 		return s.seed
 	}
 	if s.seed != nil && s.seed.Fingerprint() == current.Fingerprint() {
-		s.seed.AskLike(current) // The seed may ask through the channel of another config, which closes.
+		s.seed.AskLike(current) // The seed may use the channel of another config, which closes.
 		return s.seed
 	}
 	return current
@@ -191,7 +207,8 @@ type codecKey struct {
 	options transcode.Options
 }
 
-// compiler gives the codecs of a schema. They are shared by all handlers and stay over reloads; those of earlier schemas are dropped.
+// compiler returns the codecs of a schema. All handlers share them, and they stay over reloads.
+// Those of earlier schemas are dropped.
 func (s *sharedSchema) compiler(of *schema.Schema, options transcode.Options) *transcode.Compiler {
 	key := codecKey{of, options}
 	if c, ok := s.codecs.Load(key); ok {
@@ -232,14 +249,14 @@ func (s *sharedSchema) pending() string {
 	}
 }
 
-// undescribed reports whether the service has answered, and describes itself to nobody.
+// undescribed reports whether the service has answered and offers no reflection.
 func (s *sharedSchema) undescribed() bool {
 	var none *schema.NoReflectionError
 	live := s.follower()
 	return live != nil && errors.As(live.Status().Err, &none)
 }
 
-// pendingView says for operators why there is no schema.
+// pendingView tells operators why there is no schema.
 func (s *sharedSchema) pendingView(upstream string) PendingView {
 	v := PendingView{Upstream: upstream, Since: s.began, Reason: s.pending()}
 	if live := s.follower(); live != nil {
@@ -262,7 +279,8 @@ func (s *sharedSchema) reloaded(result schema.Result) {
 	}
 }
 
-// subscribe has fn called after each attempt to read, one call at a time. stop waits for a running fn.
+// subscribe makes fn be called after each attempt to read, one call at a time. stop waits for a
+// running fn.
 func (s *sharedSchema) subscribe(fn func()) (stop func()) {
 	s.notify.Lock()
 	defer s.notify.Unlock()
@@ -296,8 +314,8 @@ func (s *sharedSchema) view() SchemaView {
 	return v
 }
 
-// linger lets the first attempt to read come to its end: the handler of a config that was replaced at once may have requests that
-// wait for it.
+// linger waits for the first attempt to read, for up to settleTime. The handler of a config that
+// was replaced at once may have requests that wait for it.
 func (s *sharedSchema) linger() {
 	if caddy.Exiting() {
 		return
@@ -308,7 +326,8 @@ func (s *sharedSchema) linger() {
 	}
 }
 
-// Destruct implements caddy.Destructor.
+// Destruct implements caddy.Destructor. The schema ends in the background, and then gives back its
+// channel.
 func (s *sharedSchema) Destruct() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -86,7 +86,7 @@ func TestSnapshotOff(t *testing.T) {
 	if exists(snapshotFile(id)) {
 		t.Error("there is a file")
 	}
-	// Another upstream that wants it is enough, and neither is a reason to connect anew.
+	// One upstream that wants it is enough, and no change of it makes a new connection.
 	accepted := backend.Accepted()
 	load("snapshot off\n }\n upstream other {\n discover manual forgetful\n connect_timeout 4s\n descriptors reflection {\n refresh off\n }")
 	s.want(s.get("/v1/echo/x"), http.StatusOK)

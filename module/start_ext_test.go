@@ -116,7 +116,8 @@ func TestRequireReady(t *testing.T) {
 	}
 }
 
-// provisioned is a config whose apps are not started yet, which Caddy does in any order: the HTTP servers may come first.
+// provisioned returns a config whose apps have not started. Caddy starts them in any order, so the
+// HTTP servers may come first.
 func provisioned(t *testing.T, config []byte) (caddy.App, *module.Handler) {
 	t.Helper()
 	var parsed *caddy.Config
@@ -145,7 +146,8 @@ func provisioned(t *testing.T, config []byte) (caddy.App, *module.Handler) {
 	return app.(caddy.App), h
 }
 
-// TestRequestsBeforeReadiness has requests meet the servers of a config that waits for its instances.
+// TestRequestsBeforeReadiness sends requests to the servers of a config that waits for its
+// instances.
 func TestRequestsBeforeReadiness(t *testing.T) {
 	set := filepath.Join(t.TempDir(), "echo.binpb")
 	protoset(t, set, nil)

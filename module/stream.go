@@ -13,51 +13,53 @@ import (
 
 // Stream says how streams go over plain HTTP. docs/http.md says what clients see of it.
 type Stream struct {
-	// How long a stream may be quiet before the gateway sends a sign of life: a comment on an event
-	// stream, a ping on a WebSocket, and with `heartbeat_lines` a line break on the others. It
-	// keeps proxies and load balancers from closing the connection, so it must be shorter than
+	// The quiet time after which the gateway sends a sign of life on a stream: a comment on an
+	// event stream, a ping on a WebSocket, and with `heartbeat_lines` a line break on the others.
+	// It keeps proxies and load balancers from closing the connection, so it must be shorter than
 	// their idle timeouts. After the same time the response header is sent, even if the service has
 	// sent neither its header nor a message. Default: 15s. Negative: neither happens.
 	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
 
-	// Whether NDJSON and JSON array streams have heartbeats, too: an empty line. JSON allows it,
-	// but a client that parses each line of NDJSON must skip empty ones. Default: false.
+	// Whether NDJSON and JSON array streams have heartbeats, too. A heartbeat is an empty line.
+	// JSON allows it, but a client that parses each line of NDJSON must skip empty lines. Default:
+	// false.
 	HeartbeatLines bool `json:"heartbeat_lines,omitempty"`
 
-	// The ids of the events of an event stream: `count` numbers the messages and continues after
-	// the number in `Last-Event-ID`, `off` leaves ids out. Default: `count`. Must be empty with
+	// The ids of the events of an event stream. `count` (default) numbers the messages and
+	// continues after the number in `Last-Event-ID`. `off` leaves ids out. An error together with
 	// `event_id_field`.
 	EventID string `json:"event_id,omitempty"`
 
-	// The response field that has the id of an event, in place of a count: the path of a string or
-	// an integer by .proto names, such as `cursor` or `meta.revision`. An event has no id if its
-	// message does not have the field, if the field is not set, or if its text is not printable
-	// ASCII. Default: none, see `event_id`.
+	// The response field that has the id of an event, in place of a count. It is the path of a
+	// string or an integer by .proto names, such as `cursor` or `meta.revision`. An event has no id
+	// if its message does not have the field, if the field is not set, or if its text is not
+	// printable ASCII. An error together with `event_id`. Default: none.
 	EventIDField string `json:"event_id_field,omitempty"`
 
 	// Whether an event stream that succeeded ends with `event: end`, so that a page can tell it
 	// from a lost connection. Default: false.
 	EndEvent bool `json:"end_event,omitempty"`
 
-	// Whether methods can be called over WebSocket. Default: true. A WebSocket handshake is a GET to
-	// everything in front of this handler, even if the route is a POST: matchers by HTTP method let
-	// it through.
+	// Whether methods can be called over WebSocket. Default: true. To everything in front of this
+	// handler, a WebSocket handshake is a GET, even if the route is a POST. So matchers by HTTP
+	// method let it through.
 	WebSocket *bool `json:"websocket,omitempty"`
 
-	// Whether a WebSocket can call every unary method. Default: false, only those bound to GET.
-	// Streaming methods can always be called, whatever HTTP method they are bound to.
+	// Whether a WebSocket can call every unary method. Default: false. Then it can call only those
+	// that are bound to GET. It can always call streaming methods, even if they are bound to
+	// another HTTP method.
 	WebSocketUnary bool `json:"websocket_unary,omitempty"`
 
-	// Hosts of other sites whose pages may open a WebSocket here, besides the origins in `cors`:
-	// `app.example.com`, `*.example.com`, `localhost:*`. A port is written unless it is the default
-	// of the scheme. Pages of the host that is called always may. Other pages are refused with 403,
-	// because a browser would send them a visitor's cookies. Clients that are not browsers send no
-	// origin and are not affected. Default: none.
+	// The hosts of other sites whose pages may open a WebSocket here, in addition to the origins in
+	// `cors`: `app.example.com`, `*.example.com`, `localhost:*`. Write the port unless it is the
+	// default of the scheme. Pages of the called host are always allowed. Other pages get 403,
+	// because a browser would send a visitor's cookies for them. Clients that are not browsers send
+	// no origin and are not affected. Default: none.
 	WebSocketOrigins []string `json:"websocket_origins,omitempty"`
 
-	// How long streams may go on when the server stops, before they end with an error UNAVAILABLE.
-	// Default: 0, at once. More than the `drain_timeout` of their upstream has no effect. A reload
-	// of the config never ends a stream.
+	// How long streams may go on when the server stops. After that they end with the error
+	// UNAVAILABLE. More than the `drain_timeout` of their upstream has no effect. A reload of the
+	// config never ends a stream. Default: 0, at once.
 	CloseDelay caddy.Duration `json:"close_delay,omitempty"`
 }
 
@@ -110,7 +112,7 @@ func ValidateEventIDField(path string) error {
 	return nil
 }
 
-// apply sets the options in those of the protocols.
+// apply sets the options of the protocols.
 func (s *Stream) apply(opts *frontend.Options) {
 	if s == nil {
 		return

@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool"
 )
 
-// applySubset fills in how many instances are used, and what tells this gateway from others.
+// applySubset sets how many instances are used, and the key of this gateway.
 func (u *Upstream) applySubset(s *pool.Settings) (err error) {
 	if u.Subset == 0 {
 		return nil
@@ -29,14 +29,15 @@ func (u *Upstream) applySubset(s *pool.Settings) (err error) {
 	return nil
 }
 
-// gatewayIdentity is what tells this gateway from others, also after a restart. Gateways may share a data directory and so Caddy's
-// instance ID, or a host name, but rarely both.
+// gatewayIdentity returns a text that tells this gateway from others and stays the same over
+// restarts. Gateways may share a data directory, and so Caddy's instance ID, or they may share a
+// host name. They rarely share both.
 func gatewayIdentity[ID fmt.Stringer](hostname func() (string, error), instanceID func() (ID, error)) string {
 	var host, instance string
 	if name, err := hostname(); err == nil {
 		host = name
 	}
-	// One that could not be stored would be another one the next time.
+	// If an ID cannot be stored, the next start makes another one.
 	if id, err := instanceID(); err == nil {
 		instance = id.String()
 	}

@@ -45,10 +45,10 @@ func TestSubsetKey(t *testing.T) {
 		want     string // of the key
 		err      string
 	}{
-		"off":            {Upstream{}, "", ""},
-		"a key":          {Upstream{Subset: 20, SubsetKey: "gw-7"}, "gw-7", ""},
-		"a placeholder":  {Upstream{Subset: 20, SubsetKey: "{env.TEST_POD}"}, "pod-7", ""},
-		"nothing behind": {Upstream{Subset: 20, SubsetKey: "{env.TEST_NO_SUCH_POD}"}, "", "subset_key: "},
+		"off":              {Upstream{}, "", ""},
+		"a key":            {Upstream{Subset: 20, SubsetKey: "gw-7"}, "gw-7", ""},
+		"a placeholder":    {Upstream{Subset: 20, SubsetKey: "{env.TEST_POD}"}, "pod-7", ""},
+		"no such variable": {Upstream{Subset: 20, SubsetKey: "{env.TEST_NO_SUCH_POD}"}, "", "subset_key: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var s pool.Settings

@@ -13,8 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// compileTLS makes the TLS config of a channel and an ID for it, which changes with the settings and with the contents of the certificates
-// that they name.
+// compileTLS makes the TLS config of a channel and an ID for it. The ID changes with the settings
+// and with the contents of the certificates that they name.
 func compileTLS(ctx caddy.Context, config *reverseproxy.TLSConfig) (*tls.Config, string, error) {
 	resolved := *config
 	var err error
@@ -45,8 +45,9 @@ func compileTLS(ctx caddy.Context, config *reverseproxy.TLSConfig) (*tls.Config,
 	return compiled, hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// hashFiles writes the contents of the trusted certificates that the config names to sum: those of the file module, wherever it
-// stands, and of the deprecated list. The pool that was made of them cannot be read back.
+// hashFiles writes the contents of the trusted certificates that the config names to sum. They are
+// the files of the module file, at any depth, and of the deprecated list. The pool that was made of
+// them cannot be read back.
 func hashFiles(sum io.Writer, raw json.RawMessage) error {
 	var config any
 	if err := json.Unmarshal(raw, &config); err != nil {
@@ -83,7 +84,7 @@ func pemFiles(v any, named bool) (names []string) {
 	return names
 }
 
-// hash is a short name for a key.
+// hash returns a short name for a key.
 func hash(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])

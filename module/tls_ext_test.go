@@ -131,7 +131,7 @@ func TestMutualTLS(t *testing.T) {
 	}
 }
 
-// TestServerNameOfTheEnvironment has what a config written in JSON can name, since only Caddyfiles have {$NAME}.
+// TestServerNameOfTheEnvironment uses a placeholder, because only Caddyfiles have {$NAME}.
 func TestServerNameOfTheEnvironment(t *testing.T) {
 	dir := t.TempDir()
 	ca := newAuthority(t)

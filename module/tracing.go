@@ -8,8 +8,9 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// traced makes the span of the request, which Caddy's `tracing` directive starts, the parent of the RPC: its W3C trace context goes out
-// as metadata in place of the client's, whatever the metadata rules say. Without a span nothing changes.
+// traced makes the span of the request, which Caddy's `tracing` directive starts, the parent of the
+// RPC. Its W3C trace context goes out as metadata in place of the client's, even if the metadata
+// rules say otherwise. Without a span nothing changes.
 func traced(ctx context.Context) context.Context {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return ctx
@@ -23,7 +24,7 @@ func traced(ctx context.Context) context.Context {
 	return metadata.NewOutgoingContext(ctx, md)
 }
 
-// carrier is metadata as OpenTelemetry writes to it.
+// carrier lets OpenTelemetry write metadata.
 type carrier metadata.MD
 
 // Get implements propagation.TextMapCarrier.

@@ -9,128 +9,148 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// Upstream is one gRPC service (or several in one process): where its instances are, how to connect to them and where their
-// schema comes from. The zero value of every field means its default.
+// Upstream is one gRPC service, or several in one process: where its instances are, how to connect
+// to them, and where their schema comes from. The zero value of every field means its default.
 type Upstream struct {
-	// Where the instances come from: a module in the namespace `http.grpc_gateway.discovery`, such as `etcd`, `static` or `dns`.
-	// Required.
+	// Where the instances are: a module in the namespace `http.grpc_gateway.discovery`, such as
+	// `etcd`, `static` or `dns`. Required.
 	DiscoverRaw json.RawMessage `json:"discover,omitempty" caddy:"namespace=http.grpc_gateway.discovery inline_key=source"`
 
 	// Where the schema comes from. Default: server reflection of the instances.
 	Descriptors *Descriptors `json:"descriptors,omitempty"`
 
-	// Connections to each instance. Default: 1.
+	// The number of connections to each instance. Default: 1.
 	Connections int `json:"connections,omitempty"`
 
-	// How many connections to an instance may be opened when its streams queue. Default: 4, or `connections` if that is more.
+	// The maximum number of connections to an instance. More than `connections` are opened while
+	// calls queue. Default: 4, or `connections` if that is more.
 	MaxConnections int `json:"max_connections,omitempty"`
 
-	// To how many instances this gateway connects, where there are more. Which ones depends on `subset_key`, so that many gateways
-	// use about as much of each instance; an instance that comes or goes changes one of them at most. Default: all.
+	// The maximum number of instances that this gateway connects to. `subset_key` decides which
+	// ones, so many gateways together use each instance about equally. If an instance comes or
+	// goes, at most one of them changes. Default: all instances.
 	Subset int `json:"subset,omitempty"`
 
-	// For `subset`: what tells this gateway from others, also after a restart; placeholders such as {env.POD_NAME} are resolved when the
-	// config is loaded. Default: the name of the host and Caddy's instance ID, which is kept in its data directory.
+	// The text that tells this gateway from others. It must stay the same over restarts.
+	// Placeholders such as {env.POD_NAME} are resolved when the config is loaded. Default: the name
+	// of the host and Caddy's instance ID, which is kept in its data directory. An error without
+	// `subset`.
 	SubsetKey string `json:"subset_key,omitempty"`
 
 	// Limits the addresses that instances may have. Default: every address, except those that are
 	// refused by default when they come from a registry or from DNS.
 	Networks *Networks `json:"networks,omitempty"`
 
-	// How an instance is picked for a call: `p2c` (the less loaded of two random ones), `round_robin` or `hash` (always the same
-	// one for the same `hash_key`). Default: `p2c`.
+	// How an instance is picked for a call. `p2c` (default) takes the less loaded one of two random
+	// instances. `round_robin` takes them in turn. `hash` takes always the same one for the same
+	// `hash_key`.
 	Balance string `json:"balance,omitempty"`
 
-	// For `hash`: what calls have in common that go to the same instance, with placeholders, such as
-	// `{http.request.header.X-User}`. Requests for which it is empty go by `p2c`.
+	// The key of calls that go to the same instance, with placeholders, such as
+	// `{http.request.header.X-User}`. Requests with an empty key go by `p2c`. Required with `hash`,
+	// and an error without it.
 	HashKey string `json:"hash_key,omitempty"`
 
-	// HTTP/2 keepalive pings. The default is as often as an unconfigured gRPC server tolerates.
+	// When quiet connections are pinged (HTTP/2 keepalive). Default: as often as a gRPC server with
+	// default settings tolerates.
 	Keepalive *Keepalive `json:"keepalive,omitempty"`
 
-	// How long to wait between attempts to connect to an instance.
+	// The pause between attempts to connect to an instance. Default: from 200ms to 5s.
 	Backoff *Backoff `json:"backoff,omitempty"`
 
-	// How calls that may be executed twice are made again when an instance is unavailable.
+	// How often calls that may be executed twice are made again when an instance is unavailable.
+	// Default: see Retry.
 	Retry *Retry `json:"retry,omitempty"`
 
-	// Which instances get no calls for a while because calls failed there.
+	// When an instance gets no calls for a while because calls failed there. Default: see Eject.
 	Eject *Eject `json:"eject,omitempty"`
 
-	// Asks the instances how they are (grpc.health.v1), and gives no new calls to those that do not say SERVING. Absent: they are not asked.
+	// Asks the instances about their health (grpc.health.v1). Instances that do not answer SERVING
+	// get no new calls. Default: they are not asked.
 	HealthCheck *HealthCheck `json:"health_check,omitempty"`
 
-	// How long one attempt to connect may take, TLS included. Default: 5s.
+	// The maximum time of an attempt to connect, TLS included. Default: 5s.
 	ConnectTimeout caddy.Duration `json:"connect_timeout,omitempty"`
 
-	// Deadline of unary calls to this upstream, from request to answer. A route's own timeout comes first; without this
-	// one the handler's holds. Negative: none. A client's own deadline only shortens it.
+	// The deadline of unary calls to this upstream. The timeout of a route wins over this one, and
+	// this one wins over the handler's. A client can shorten the deadline but not extend it.
+	// Default: the handler's. Negative: no deadline.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// Largest message accepted from an instance, in bytes. Default: 4194304 (4 MiB).
+	// The largest message that an instance may send, in bytes. Default: 4194304 (4 MiB).
 	MaxReceiveSize int64 `json:"max_receive_size,omitempty"`
 
-	// Secures the connections; the same as in the transport of `reverse_proxy`. Absent: plaintext. An empty object verifies
-	// instances against the system's trust store.
+	// Secures the connections. The settings are those of the transport of `reverse_proxy`, except
+	// for `except_ports` and `handshake_timeout`. An empty object verifies instances against the
+	// system's trust store. Default: plaintext.
 	TLS *reverseproxy.TLSConfig `json:"tls,omitempty"`
 
-	// How long calls in flight may go on after their instance was deregistered, the upstream was removed from the config or
-	// the process was told to stop. What remains then ends with UNAVAILABLE. Default: 30s.
+	// How long calls in flight may go on after their instance was deregistered, the upstream was
+	// removed from the config, or the process was told to stop. After that they end with
+	// UNAVAILABLE. Default: 30s.
 	DrainTimeout caddy.Duration `json:"drain_timeout,omitempty"`
 
-	// If set, the load of a config fails when no instance is ready this soon after its start. By default configs load with every
-	// instance down, and calls are answered with 503 until one is up. Until the config has started, or was refused, calls to this
-	// upstream wait for an instance, within their own deadlines.
+	// The time within which an instance must be ready after the start of a config. If none is, the
+	// config is refused. Until the config has started or was refused, calls to this upstream wait
+	// for an instance, within their own deadlines. Default: none. Then a config loads even if every
+	// instance is down, and calls get 503 until one is up.
 	RequireReady caddy.Duration `json:"require_ready,omitempty"`
 
-	// Whether the last known instances are kept in a file in Caddy's data directory, for a start while the registry is away. They are
-	// used until it answers, for 24h at most after it last did, and shown as stale. It means nothing where the instances stand in
-	// the config. Default: true.
+	// Whether the last known instances are kept in a file in Caddy's data directory. They let the
+	// gateway start while the registry is away. They are used until the registry answers, for at
+	// most 24h after its last answer, and shown as stale. This has no effect if the instances are
+	// in the config. Default: true.
 	Snapshot *bool `json:"snapshot,omitempty"`
 }
 
-// Keepalive is when HTTP/2 pings are sent and how long their answer may take.
+// Keepalive says when HTTP/2 pings are sent, and how long their answers may take.
 type Keepalive struct {
-	// Quiet time after which an instance is pinged. Default: 5m10s. Many servers answer pings that come more often
-	// than every 5m by closing the connection with "too_many_pings", so set their enforcement policy first.
+	// The quiet time after which a connection is pinged. A time below 10s counts as 10s. Many
+	// servers close connections that are pinged more often than every 5m ("too_many_pings"), so set
+	// their enforcement policy before you choose less. Default: 5m10s.
 	Time caddy.Duration `json:"time,omitempty"`
 
-	// How long the answer may take before the connection counts as broken. Default: 20s.
+	// The maximum time until a ping is answered. After that the connection is closed. Default: 20s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// Also ping connections without a call in flight. The server's enforcement policy must permit it.
+	// Whether connections without a call in flight are pinged, too. The enforcement policy of the
+	// server must permit it. Default: false.
 	PermitWithoutStream bool `json:"permit_without_stream,omitempty"`
 }
 
-// HealthCheck is active health checking by the standard gRPC health service. An instance that does not implement it counts as healthy.
+// HealthCheck is active health checking by the standard gRPC health service. An instance that does
+// not implement that service counts as healthy.
 type HealthCheck struct {
-	// The name of the service that is asked for. Default: none, which asks for the server as a whole.
+	// The name of the service to ask about. Default: none, which asks about the server as a whole.
 	Service string `json:"service,omitempty"`
 }
 
-// Backoff grows exponentially, with jitter, from Base to Max.
+// Backoff is a pause that grows exponentially from Base to Max, with jitter.
 type Backoff struct {
-	// The first pause. Default: 200ms.
+	// The first pause. Default: 200ms for connecting, 20ms in `retry`.
 	Base caddy.Duration `json:"base,omitempty"`
 
-	// The longest pause. Default: 5s.
+	// The longest pause. Default: 5s for connecting, 200ms in `retry`. It must not be below `base`.
 	Max caddy.Duration `json:"max,omitempty"`
 }
 
 // Descriptors say where the schema of an upstream comes from.
 type Descriptors struct {
-	// `reflection` (default), `protoset` or `proto`.
+	// The kind of source: `reflection` (default), `protoset` or `proto`.
 	Source string `json:"source,omitempty"`
 
-	// For `reflection`: how often the schema is read anew, besides whenever an instance connects. Default: 1m. Negative: never.
+	// How often reflection is repeated. It is always repeated when an instance connects. Default:
+	// 1m. Negative: never. An error with `protoset` and `proto`, whose files are watched.
 	Refresh caddy.Duration `json:"refresh,omitempty"`
 
-	// For `protoset`: files with a FileDescriptorSet, as `protoc --include_imports --descriptor_set_out` or `buf build -o` write
-	// them. For `proto`: .proto files, by their place in the file system or under an import path. They are watched for change.
+	// The files of the schema, which are watched for changes. For `protoset` they are
+	// FileDescriptorSets, which `protoc --include_imports --descriptor_set_out` and `buf build -o`
+	// write. For `proto` they are .proto files, by their place in the file system or below an
+	// import path. Required for both, and an error with `reflection`.
 	Files []string `json:"files,omitempty"`
 
-	// For `proto`: directories to look for .proto files in. Default: the directories of the files. The well-known types and
-	// google/api come with the gateway.
+	// For `proto`, the directories of imported .proto files. The well-known types and google/api
+	// come with the gateway. Default: the directories of the files.
 	ImportPaths []string `json:"import_paths,omitempty"`
 }
 
@@ -141,7 +161,7 @@ const (
 	DescriptorsProto      = "proto"
 )
 
-// Validate says what is wrong with the upstream on its own, without looking at files or the network.
+// Validate says what is wrong with the upstream on its own. It uses neither files nor the network.
 func (u *Upstream) Validate() error {
 	switch {
 	case len(u.DiscoverRaw) == 0:

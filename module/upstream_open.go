@@ -16,22 +16,24 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool"
 )
 
-// upstream is the run-time form of an Upstream in one config: what belongs to the config itself, and the shared values that it
-// holds. Immutable but for its label.
+// upstream is the run-time form of an Upstream in one config. It has what belongs to that config,
+// and the shared values that it holds. It is immutable except for its label.
 type upstream struct {
 	name         string
 	timeout      time.Duration // of unary calls; 0: not set here, negative: none
 	requireReady time.Duration
-	starting     context.Context // with requireReady, ends when the app has started or failed to; else nil
-	hashKey      string          // what the instance is picked by, with placeholders; "": not by that
-	snapshot     bool            // the instances are kept on disk
-	feed         *sharedFeed
-	channel      *sharedChannel
-	schema       *sharedSchema
-	unique       atomic.Pointer[string]
+	// starting ends when the app has started or failed to. It is nil without requireReady.
+	starting context.Context
+	hashKey  string // with placeholders; "" if the balance is not hash
+	snapshot bool   // the instances are kept on disk
+	feed     *sharedFeed
+	channel  *sharedChannel
+	schema   *sharedSchema
+	unique   atomic.Pointer[string] // the label; nil before the app starts
 }
 
-// label is the upstream's name for logs, metrics and operators, unique in the config once the app has started.
+// label returns the upstream's name for logs, metrics and operators. It is unique in the config
+// once the app has started.
 func (u *upstream) label() string {
 	if s := u.unique.Load(); s != nil {
 		return *s
@@ -45,8 +47,8 @@ func (u *upstream) start() {
 	u.schema.start()
 }
 
-// labelUpstreams makes the labels unique: handlers may define different upstreams by one name. Such get a part of their key, which
-// is the same in the next config.
+// labelUpstreams makes the labels unique, because handlers may define different upstreams of the
+// same name. Such upstreams get a part of their key, which is the same in the next config.
 func labelUpstreams(all []*upstream) {
 	first := make(map[string]string)
 	clash := make(map[string]bool)
@@ -66,8 +68,8 @@ func labelUpstreams(all []*upstream) {
 	}
 }
 
-// openUpstream checks and compiles the config and takes references on the shared values, whose releases it passes to hold. It
-// touches no network, but reads descriptor and certificate files.
+// openUpstream checks and compiles the config and takes references on the shared values. It passes
+// their releases to hold. It reads descriptor and certificate files, but does not use the network.
 func openUpstream(ctx caddy.Context, name string, config *Upstream, hold func(release func())) (*upstream, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -103,7 +105,8 @@ func openUpstream(ctx caddy.Context, name string, config *Upstream, hold func(re
 	return u, nil
 }
 
-// compileSettings makes the settings of the channel. tlsID identifies the TLS settings, contents of certificates included.
+// compileSettings makes the settings of the channel. tlsID identifies the TLS settings, including
+// the contents of certificates.
 func compileSettings(ctx caddy.Context, u *Upstream) (_ pool.Settings, tlsID string, err error) {
 	s := pool.Settings{
 		Connections:    u.Connections,
@@ -132,7 +135,7 @@ func compileSettings(ctx caddy.Context, u *Upstream) (_ pool.Settings, tlsID str
 			return pool.Settings{}, "", fmt.Errorf("tls: %w", err)
 		}
 	}
-	return s, tlsID, s.Validate() // also what goes together with the defaults only
+	return s, tlsID, s.Validate() // It checks the settings together with their defaults.
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -64,8 +64,8 @@ func newBinding(m *frontend.Method, method, template, body, responseBody string)
 	return b, nil
 }
 
-// variable finds the field of a path variable, which can be neither repeated nor a message
-// (http.proto), save the well-known types that are a string or a number in JSON.
+// variable finds the field of a path variable. It can be neither repeated nor a message
+// (http.proto), except for the well-known types that are a string or a number in JSON.
 func variable(c *transcode.Codec, name string) (*transcode.Field, error) {
 	f, err := c.Field(name)
 	if err != nil {

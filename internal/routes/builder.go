@@ -14,8 +14,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/schema"
 )
 
-// addMethods adds the exposed methods of one upstream. Of two methods with the same name the first
-// stays.
+// addMethods adds the exposed methods of one upstream. If a name is taken already, the first method
+// keeps it.
 func (b *builder) addMethods(m *Member) {
 	taken := make(map[string][]string) // names by the upstream that has them
 	for _, sm := range m.Schema.Methods() {
@@ -39,8 +39,8 @@ func (b *builder) addMethods(m *Member) {
 	}
 }
 
-// conflict is the problem of two upstreams that have the same methods: one for the pair, however
-// many methods there are.
+// conflict returns the problem of two upstreams that have the same methods. There is one for the
+// pair, even if they share many methods.
 func conflict(label, first string, methods []string) Problem {
 	if len(methods) == 1 {
 		return Problem{RPC: methods[0], Upstream: label, Fatal: true,
@@ -115,7 +115,7 @@ func (b *builder) addRoute(r *Route) {
 	bd.Source = SourceConfig
 	bd.Idempotent = bd.Idempotent || r.Idempotent
 	bd.Timeout = max(0, r.Timeout)
-	if r.Timeout < 0 { // none, whatever the method's is
+	if r.Timeout < 0 { // The route has no deadline, even if the method has one.
 		unbounded := *m
 		unbounded.Timeout = 0
 		bd.Method = &unbounded
@@ -161,6 +161,18 @@ func (b *builder) addPaths() {
 		b.out.Methods[m.Path] = m
 		b.out.Views = append(b.out.Views, View{
 			Method: "POST", Template: m.Path, RPC: m.Name, Upstream: m.Upstream, Source: SourceRPC, Body: "*", Streams: streams(m.Desc),
+		})
+	}
+}
+
+// addLocal makes the services of the gateway itself callable. Operators enable them one by one, so
+// expose and hide do not apply to them.
+func (b *builder) addLocal() {
+	for _, m := range b.cfg.Local {
+		b.out.Methods[m.Path] = m
+		b.out.Views = slices.DeleteFunc(b.out.Views, func(r View) bool { return r.Source == SourceRPC && r.RPC == m.Name })
+		b.out.Views = append(b.out.Views, View{
+			Method: "POST", Template: m.Path, RPC: m.Name, Upstream: m.Upstream, Source: SourceGateway, Body: "*", Streams: streams(m.Desc),
 		})
 	}
 }

@@ -12,12 +12,11 @@
 // [Compile] always returns a table. What does not work as it is written is left out and reported as
 // a [Problem]. [Table.Check] says which problems are reasons to refuse a config.
 //
-// Everything that has to know which methods a handler offers builds on this package: the protocols,
-// the routes view of the admin API, and whatever describes an API to its clients. The rules of
-// `expose` and `hide` are here ([Exposure]), because they decide over all of these.
+// Everything that must know which methods a handler offers uses this package: the protocols, the
+// routes view of the admin API, and what describes an API to its clients. The rules of `expose` and
+// `hide` are here ([Exposure]), because they apply to all of these.
 //
-// The package does not know Caddy, config structs or Caddyfiles. It reads no schema, it opens no
-// connection and it serves no request: package schema, package pool and package frontend do. It
-// starts no goroutine and keeps no state between two calls of Compile. The caller decides when to
-// compile.
+// The package does not know Caddy, config structs or Caddyfiles. Package schema reads schemas,
+// package pool opens connections, and package frontend serves requests. This package starts no
+// goroutine and keeps no state between two calls of Compile. The caller decides when to compile.
 package routes

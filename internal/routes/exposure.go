@@ -9,18 +9,17 @@ import (
 	"github.com/caddy-grpc/gateway/internal/schema"
 )
 
-// Exposure decides which methods can be reached at all. Immutable. A nil Exposure exposes
-// everything but gRPC's own services.
+// Exposure decides which methods can be reached. It is immutable. A nil Exposure exposes everything
+// except gRPC's own services.
 type Exposure struct {
 	expose, hide []string
 	hideFolded   []string // hide in lower case
 }
 
 // NewExposure checks the patterns. A pattern is a `package.Service` or `package.Service/Method`. A
-// `*` in it matches any run of characters. A pattern without a slash is about all methods of the
-// service.
+// `*` in it matches any text. A pattern without a slash is for all methods of the service.
 //
-// A pattern of expose that names one of gRPC's own services is an error: see Allows.
+// A pattern of expose that names one of gRPC's own services is an error, see Allows.
 func NewExposure(expose, hide []string) (*Exposure, error) {
 	for _, p := range expose {
 		if err := CheckPattern(p); err != nil {
@@ -68,9 +67,9 @@ func (e *Exposure) Allows(method string) bool {
 	return !matchesAny(e.hide, service, method)
 }
 
-// allowsSpelling is Allows for a name that a client made up; folded is the name in lower case. Some
-// servers find methods without regard to case, so a name is refused even if it only differs by case
-// from one that is hidden.
+// allowsSpelling is Allows for a name from a request. folded is the name in lower case. Some
+// servers find methods without regard to case, so a name is refused even if it differs from a
+// hidden one in case only.
 func (e *Exposure) allowsSpelling(method, folded string) bool {
 	service, _, _ := strings.Cut(folded, "/")
 	if schema.IsGRPCOwn(service) || !e.Allows(method) {
@@ -95,8 +94,8 @@ func matches(pattern, service, method string) bool {
 	return glob.Match(pattern, service)
 }
 
-// ownMethods stand for gRPC's own services, which are in no schema: a pattern that matches one of
-// them has a meaning.
+// ownMethods are methods of gRPC's own services, which are in no schema. A pattern that matches one
+// of them has a meaning.
 var ownMethods = []string{
 	"grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 	"grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
@@ -108,7 +107,7 @@ var ownMethods = []string{
 }
 
 // checkPatterns reports the patterns of expose and hide that match no method of any schema: they
-// are mistyped, or the method has gone. Nothing is said while a schema is not known.
+// are mistyped, or the method has gone. It reports nothing while a schema is missing.
 func (b *builder) checkPatterns() {
 	e := b.cfg.Exposure
 	if e == nil || b.pending || len(b.out.members) == 0 {

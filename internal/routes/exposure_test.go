@@ -69,7 +69,8 @@ func TestPatternsThatAreRefused(t *testing.T) {
 	}
 }
 
-// TestPatternsThatMatchNothing also shows that nothing is said too early, or of what has a meaning.
+// TestPatternsThatMatchNothing also checks that nothing is reported too early, or about a pattern
+// that has a meaning.
 func TestPatternsThatMatchNothing(t *testing.T) {
 	a, b := newMember(t, "a", "a.A/Get", "a.A/Set"), newMember(t, "b", "b.B/Get")
 	learned := a

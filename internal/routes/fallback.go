@@ -1,7 +1,6 @@
 package routes
 
 import (
-	"slices"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -9,24 +8,13 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// addLocal makes the services of the gateway itself callable. They were asked for, so expose and
-// hide do not apply to them.
-func (b *builder) addLocal() {
-	for _, m := range b.cfg.Local {
-		b.out.Methods[m.Path] = m
-		b.out.Views = slices.DeleteFunc(b.out.Views, func(r View) bool { return r.Source == SourceRPC && r.RPC == m.Name })
-		b.out.Views = append(b.out.Views, View{
-			Method: "POST", Template: m.Path, RPC: m.Name, Upstream: m.Upstream, Source: SourceGateway, Body: "*", Streams: streams(m.Desc),
-		})
-	}
-}
-
-// fallback finds where calls go that no schema describes. Immutable.
+// fallback finds where calls go whose method is in no schema. It is immutable.
 type fallback struct {
 	exposure *Exposure
-	services map[string]*target // where the services of all schemas are
-	unknown  *target            // where services go that no schema has; nil is nowhere
-	known    map[string]string  // the methods of all schemas, exposed or not, by their name in lower case
+	services map[string]*target // by the services of all schemas
+	unknown  *target            // for services that no schema has; nil: calls fail
+	// known are the methods of all schemas, exposed or not, by their name in lower case.
+	known map[string]string
 }
 
 // target is a member that such calls go to.
@@ -36,9 +24,8 @@ type target struct {
 	owner any
 }
 
-// newFallback makes the fallback of a table. A new method goes where the rest of its service is. A
-// service that is not known goes to the only upstream, or to the only one whose schema is not
-// known.
+// newFallback makes the fallback of a table. A new method goes where the rest of its service is. An
+// unknown service goes to the only upstream, or to the only one whose schema is not known.
 func newFallback(cfg *Config, members []Member) *fallback {
 	f := &fallback{exposure: cfg.Exposure, services: make(map[string]*target), known: make(map[string]string)}
 	pending := 0
@@ -69,11 +56,11 @@ func newFallback(cfg *Config, members []Member) *fallback {
 	return f
 }
 
-// find returns the method of a path, nil if calls of it can go nowhere. What it sends is the name
+// find returns the method of a path, or nil if its calls can go nowhere. The method has the name
 // that was checked, so nothing else of the path leaves the gateway.
 //
-// A name that differs from a method of a schema by case only is refused: if the method is exposed,
-// it is called by its own name.
+// A name that differs from a method of a schema in case only is refused: an exposed method is
+// called by its own name.
 func (f *fallback) find(path string) *frontend.Method {
 	service, method, ok := splitPath(path)
 	if !ok {

@@ -6,8 +6,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// TestNamesThatNeverLeave tries the spellings by which some server or other might find a hidden
-// method.
+// TestNamesThatNeverLeave tries the spellings by which a server might find a hidden method.
 func TestNamesThatNeverLeave(t *testing.T) {
 	cfg := &Config{RPC: true, Exposure: newExposure(t, "", "shop.v1.Admin shop.v1.Orders/Delete* late.*")}
 	table := mustCompile(t, cfg, newMember(t, "shop", "shop.v1.Orders/Get", "shop.v1.Orders/DeleteAll", "shop.v1.Admin/Reset"))

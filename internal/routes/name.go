@@ -7,11 +7,12 @@ import (
 )
 
 // splitName splits the name of a method, `package.Service/Method`. ok is false for everything that
-// protobuf cannot have as a name: a full name is identifiers joined by dots, and an identifier is
-// ASCII letters, digits and underscores that do not begin with a digit.
+// cannot be a name in protobuf. A full name is identifiers joined by dots. An identifier is ASCII
+// letters, digits and underscores, and does not begin with a digit.
 //
-// Names from requests pass here before they go anywhere. So no name that leaves the gateway has a
-// percent sign, a slash or dot too many, a query, a control character or a letter outside ASCII.
+// Every name from a request passes through here before it is used. So no name that leaves the
+// gateway has a percent sign, a slash or dot too many, a query, a control character or a letter
+// outside ASCII.
 func splitName(name string) (service, method string, ok bool) {
 	service, method, ok = strings.Cut(name, "/")
 	ok = ok && protoreflect.FullName(service).IsValid() && protoreflect.Name(method).IsValid()

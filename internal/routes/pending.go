@@ -8,11 +8,11 @@ import (
 	"github.com/caddy-grpc/gateway/internal/httprule"
 )
 
-// maxNamed is how many pending upstreams, methods or the like a text names. The rest is counted.
+// maxNamed is how many upstreams or methods a text names. The rest are counted.
 const maxNamed = 3
 
-// pending decides what paths without a route are while schemas are not known: 503 if a pending
-// schema may have them, or else 404. Immutable.
+// pending decides about paths without a route while schemas are missing. If a pending schema may
+// have the path the answer is 503, or else 404. It is immutable.
 type pending struct {
 	cfg      *Config
 	services map[string]*target         // of the schemas that are known
@@ -27,7 +27,7 @@ func (b *builder) noteMissing(r *Route) {
 	}
 }
 
-// addPending fills what the table says while schemas are not known.
+// addPending sets what the table says while schemas are missing.
 func (b *builder) addPending(services map[string]*target) {
 	p := &pending{cfg: b.cfg, services: services}
 	described := false // a schema is known
@@ -41,7 +41,7 @@ func (b *builder) addPending(services map[string]*target) {
 		all = append(all, m.pendingText())
 		p.rules = p.rules || b.cfg.Annotations && !m.Undescribed
 	}
-	// With nothing but services that describe themselves to nobody, every client is to learn that.
+	// If all services describe themselves to nobody, every client shall learn that.
 	p.rules = p.rules || b.cfg.Annotations && !described
 	if len(all) == 0 {
 		return
@@ -72,9 +72,10 @@ func (p *pending) name(path string) bool {
 	return p.cfg.Exposure.allowsSpelling(name, strings.ToLower(name))
 }
 
-// route is frontend.Table.PendingRoute. A path with a name of a package in it is judged as a
-// method's. One without, such as /v1/books, can be that of a method too, but then it is called by
-// POST. While the annotations of a service are not known, any other path may be one of its routes.
+// route is frontend.Table.PendingRoute. A path that has the name of a package is judged as a
+// method's. A path without a package, such as /v1/books, can be a method's, too, but then it is
+// called by POST. While the annotations of a service are not known, every other path may be one of
+// its routes.
 func (p *pending) route(method, path string) bool {
 	if len(p.routes.Allowed(path)) > 0 {
 		return true

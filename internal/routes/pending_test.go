@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestPathsWhileASchemaIsMissing tells 503 from 404: only what the service may have is worth
-// another try.
+// TestPathsWhileASchemaIsMissing tells 503 from 404: a client should try again only if the service
+// may have the path.
 func TestPathsWhileASchemaIsMissing(t *testing.T) {
 	known := newMember(t, "known", "k.Known/Get GET /v1/known/{text=**}", "k.Known/Hidden")
 	silent := pendingMember("silent")
@@ -64,7 +64,7 @@ func TestPathsWhileASchemaIsMissing(t *testing.T) {
 	}
 }
 
-// TestPathsWithoutAnySchema says to everybody that the only service describes itself to nobody.
+// TestPathsWithoutAnySchema tells every client that the only service describes itself to nobody.
 func TestPathsWithoutAnySchema(t *testing.T) {
 	silent := pendingMember("silent")
 	silent.Undescribed = true

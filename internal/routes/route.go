@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/httprule"
 )
 
-// Route is a REST route of the config: what a google.api.http rule is in a .proto file.
+// Route is a REST route of the config. It does what a google.api.http rule does in a .proto file.
 type Route struct {
 	// Method is an HTTP method, or `*` for any.
 	Method string
@@ -17,13 +17,14 @@ type Route struct {
 	Template string
 	// RPC is `package.Service/Method`.
 	RPC string
-	// Body is `*` for the whole message, or a field. "" means that there is no body.
+	// Body is the field that the request body fills, or `*` for the whole message. "" means that
+	// there is no body.
 	Body string
-	// ResponseBody is a field of the response. "" is the whole message.
+	// ResponseBody is a field of the response. "" means the whole message.
 	ResponseBody string
-	// Timeout overrides that of the method. 0 does not; a negative one is none.
+	// Timeout overrides the timeout of the method. 0 does not. A negative one is no timeout.
 	Timeout time.Duration
-	// Idempotent says that calls may be executed twice, whatever the HTTP method.
+	// Idempotent says that calls may be executed twice, even if the HTTP method does not say so.
 	Idempotent bool
 }
 
@@ -44,7 +45,7 @@ func (r *Route) Validate() error {
 	return nil
 }
 
-// String is how the route is named in errors and logs.
+// String returns the name of the route in errors and logs.
 func (r *Route) String() string { return r.Method + " " + r.Template }
 
 // CheckRPC says what is wrong with the name of a method.

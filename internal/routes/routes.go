@@ -17,7 +17,7 @@ import (
 type Config struct {
 	// Routes are those of the config. They win over annotations.
 	Routes []Route
-	// Exposure says which methods can be reached. Nil exposes all but gRPC's own services.
+	// Exposure says which methods can be reached. Nil exposes all except gRPC's own services.
 	Exposure *Exposure
 	// RPC makes methods callable by their own path, `/package.Service/Method`.
 	RPC bool
@@ -25,17 +25,17 @@ type Config struct {
 	Annotations bool
 	// FullyDecode decodes %2F in path variables of several segments, too.
 	FullyDecode bool
-	// Timeout is the deadline of unary calls to members that have none of their own. 0 is none.
+	// Timeout is the deadline of unary calls to members without their own. 0 is no deadline.
 	Timeout time.Duration
 	// Local are methods that the gateway itself answers. Exposure does not apply to them.
 	Local []*frontend.Method
 
 	// Owner makes frontend.Method.Owner for a method `package.Service/Method` of an upstream. The
-	// name is "" for methods that no schema describes. Nil makes none.
+	// name is "" for methods that no schema describes. If Owner is nil, methods have no owner.
 	Owner func(upstream, method string) any
 	// Timed becomes frontend.Method.Timed.
 	Timed func(frontend.Direction, time.Duration)
-	// Departed makes frontend.Method.Departed for a method of an upstream. Nil makes none.
+	// Departed makes frontend.Method.Departed for a method of an upstream. It may be nil.
 	Departed func(upstream, method string) func(note error)
 }
 
@@ -47,20 +47,21 @@ type Member struct {
 	Schema *schema.Schema
 	// Pending says, in words for a client, why Schema is nil.
 	Pending string
-	// Undescribed says that Schema is nil because the service has answered, and describes itself to
-	// nobody. So it has methods, but no annotation is going to come.
+	// Undescribed says that Schema is nil because the service has answered and describes itself to
+	// nobody. So it has methods, but its annotations will not become known.
 	Undescribed bool
 	// FromFiles says that the schema does not depend on a running service.
 	FromFiles bool
-	// Codecs compiles the messages of Schema. Nil while Schema is nil.
+	// Codecs compiles the messages of Schema. It is nil while Schema is nil.
 	Codecs *transcode.Compiler
 	// Conn is where calls go.
 	Conn grpc.ClientConnInterface
-	// Timeout is the deadline of unary calls. 0 takes that of Config; a negative one is none.
+	// Timeout is the deadline of unary calls. 0 means that of Config. A negative one is no
+	// deadline.
 	Timeout time.Duration
 }
 
-// Table is a frontend.Table with what operators want to know about it. Immutable.
+// Table is a frontend.Table with what operators want to know about it. It is immutable.
 type Table struct {
 	frontend.Table
 	// Views are all routes: those of the config, then those of annotations, then methods by name.
@@ -74,8 +75,8 @@ type Table struct {
 // Compile makes the table of the members' schemas. It always returns a table. What does not work is
 // left out and reported in Problems.
 //
-// Descriptors come from other processes, so a panic over them is an error here. The table that
-// comes with an error has no route, and says that routes are pending.
+// Descriptors come from other processes, so a panic while they are compiled becomes an error. The
+// table that comes with an error has no route, and says that routes are pending.
 func Compile(cfg *Config, members []Member) (t *Table, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -130,12 +131,13 @@ type builder struct {
 	cfg     *Config
 	out     *Table
 	methods map[string]*frontend.Method // all exposed ones, by name
-	rules   []*schema.Method            // the same ones, in order
+	rules   []*schema.Method            // the same methods, in order
 	router  httprule.Builder[*frontend.Binding]
 	views   map[*frontend.Binding]int // index in out.Views
 
-	pending bool                       // a schema is not known
-	missing httprule.Builder[struct{}] // routes of the config whose method is in none that is known
+	pending bool // a schema is missing
+	// missing are the routes of the config whose method is in no known schema.
+	missing httprule.Builder[struct{}]
 }
 
 func (b *builder) problem(p Problem) { b.out.Problems = append(b.out.Problems, p) }

@@ -57,7 +57,7 @@ func TestCompile(t *testing.T) {
 	}
 }
 
-// TestPublicJSON holds the JSON of the admin API.
+// TestPublicJSON compares the JSON of the admin API.
 func TestPublicJSON(t *testing.T) {
 	got, err := json.Marshal([]any{
 		View{Method: "GET", Template: "/v1/a", RPC: "a.A/Get", Upstream: "a", Source: SourceRPC},
@@ -73,7 +73,7 @@ func TestPublicJSON(t *testing.T) {
 	}
 }
 
-// TestMethodsInTwoUpstreams has one problem for each pair of upstreams.
+// TestMethodsInTwoUpstreams expects one problem for each pair of upstreams.
 func TestMethodsInTwoUpstreams(t *testing.T) {
 	many := make([]string, 0, 12)
 	for i := range 12 {
@@ -142,7 +142,7 @@ func TestRoutesThatAreRefused(t *testing.T) {
 	}
 }
 
-// TestPanicsOfTheSchemaAreErrors compiles a member that panics: the handler still has a table,
+// TestPanicsOfTheSchemaAreErrors compiles a member that panics. The handler still has a table,
 // which answers 503.
 func TestPanicsOfTheSchemaAreErrors(t *testing.T) {
 	m := newMember(t, "a", "a.A/Get")

@@ -34,8 +34,8 @@ type View struct {
 	ShadowedBy string `json:"shadowed_by,omitempty"`
 }
 
-// Problem is something in routes or schemas that does not work as it is written. The rest works all
-// the same. Its JSON is public.
+// Problem is something in routes or schemas that does not work as it is written. Everything else
+// works. Its JSON is public.
 type Problem struct {
 	// Route is method and template.
 	Route    string `json:"route,omitempty"`
@@ -58,8 +58,8 @@ func (p Problem) String() string {
 	return s
 }
 
-// Check refuses what cannot work whatever the network brings. Only schemas that come from files
-// count: what was learned from a running service must not decide whether a config loads.
+// Check returns an error if the config cannot work, no matter what the network brings. Only schemas
+// that come from files count: what a running service says must not decide whether a config loads.
 func (t *Table) Check() error {
 	var members []Member
 	for _, m := range t.members {

@@ -1,13 +1,13 @@
-//go:build ignore
-
 // Command commentwidth reports comments and lines of prose that are wider than 100 columns. It
 // reads the names of the files from its standard input:
 //
-//	git ls-files | go run scripts/commentwidth.go
+//	git ls-files '*.go' '*.md' | go run ./internal/lint/commentwidth
 //
-// It knows Go, .proto files, files whose comments begin with `#`, and Markdown. A tab counts four
-// columns. In Markdown, tables and code blocks may be wider. So may a line that is one word, such
-// as an address.
+// The exit code is 1 if there is a line that is too wide, and 2 if a file cannot be read.
+//
+// It knows Go, .proto files, Markdown, and files whose comments begin with `#`. A tab counts four
+// columns. Generated files are skipped. In Markdown, tables and code blocks may be wider. So may a
+// line that is one word, such as an address.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"go/scanner"
 	"go/token"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -26,26 +27,34 @@ import (
 const limit = 100
 
 func main() {
-	failed := false
-	names := bufio.NewScanner(os.Stdin)
-	for names.Scan() {
-		name := names.Text()
+	found, err := check(os.Stdin, os.Stdout)
+	switch {
+	case err != nil:
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	case found > 0:
+		os.Exit(1)
+	}
+}
+
+// check reads the names of files, writes a line about each line that is too wide, and counts them.
+func check(names io.Reader, out io.Writer) (found int, _ error) {
+	lines := bufio.NewScanner(names)
+	for lines.Scan() {
+		name := lines.Text()
 		src, err := os.ReadFile(name)
 		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(2)
+			return found, err
 		}
 		if isGenerated(src) {
 			continue
 		}
 		for _, line := range wide(name, src) {
-			failed = true
-			fmt.Printf("%s:%d: the comment is wider than %d columns\n", name, line, limit)
+			found++
+			fmt.Fprintf(out, "%s:%d: the comment is wider than %d columns\n", name, line, limit)
 		}
 	}
-	if failed {
-		os.Exit(1)
-	}
+	return found, lines.Err()
 }
 
 var generated = regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
@@ -66,8 +75,8 @@ func wide(name string, src []byte) []int {
 	}
 }
 
-// wideGo asks Go's own scanner where the comments are, so that strings and comments behind code are
-// seen as such.
+// wideGo asks Go's own scanner where the comments are. It tells them from strings, and finds those
+// that follow code on the same line.
 func wideGo(src []byte) (found []int) {
 	lines := bytes.Split(src, []byte("\n"))
 	var s scanner.Scanner
@@ -90,7 +99,7 @@ func wideGo(src []byte) (found []int) {
 	}
 }
 
-// wideLines looks at lines that are nothing but a comment.
+// wideLines looks at lines that have only a comment.
 func wideLines(src []byte, mark string) (found []int) {
 	number := 0
 	for line := range strings.SplitSeq(string(src), "\n") {
