@@ -177,7 +177,8 @@ type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many events there are.
 	Count int32 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
-	// After how many of them the backend pauses, for a second unless it was told otherwise; 0 is before the first.
+	// After how many of them the backend pauses, for a second unless it was told otherwise. 0 is
+	// before the first.
 	PauseAfter    int32 `protobuf:"varint,2,opt,name=pause_after,json=pauseAfter,proto3" json:"pause_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

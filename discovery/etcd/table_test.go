@@ -8,7 +8,8 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// An instance that registers again under its key with the same value is told from one whose registry
+// An instance that registers again under its key with the same value is told from one whose
+// registry
 // writes the value again to keep it.
 func TestAFreshRegistrationIsToldFromAHeartbeat(t *testing.T) {
 	for name, tt := range map[string]struct {

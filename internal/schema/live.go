@@ -27,8 +27,8 @@ type LiveOptions struct {
 	// OnReload is called after each load, for metrics. It must not block.
 	OnReload func(Result)
 	// Early reports whether an error only says that it is too early to read the schema. Such errors
-	// are logged at DEBUG, because whatever keeps the service from being known has a log line of its
-	// own. Default: no error is.
+	// are logged at DEBUG, because whatever keeps the service from being known has a log line of
+	// its own. Default: no error is.
 	Early func(error) bool
 	// Log gets changes at INFO and new failures at WARN. Default: no log.
 	Log *zap.Logger
