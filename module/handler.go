@@ -324,6 +324,15 @@ func (h *Handler) openUpstream(ctx caddy.Context, hu *HandlerUpstream) (*upstrea
 // ServeHTTP answers the request. It never calls next: a request that matches nothing is answered
 // with a Status, too.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	err := h.answer(w, r)
+	if err == nil {
+		frontend.Linger(w, r)
+	}
+	return err
+}
+
+// answer answers the request. An error means that nothing was written yet.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request) error {
 	if h.replaced.Load() && r.ProtoMajor < 3 {
 		// Over HTTP/2 this becomes a GOAWAY. A connection that was accepted while the server shut
 		// down got none, and would keep the old config for as long as its requests keep coming.
