@@ -57,7 +57,7 @@ type wholeCall struct {
 	safe     bool               // to be made again
 	first    lease              // of the first attempt, which mostly is the only one
 	options  []grpc.CallOption  // for grpc
-	room     [4]grpc.CallOption // for the usual number of them
+	room     [5]grpc.CallOption // for the usual number of them
 	header   *metadata.MD       // where the caller wants it; nil: nowhere
 	trailer  *metadata.MD       // likewise
 	endpoint endpointOption     // nil: nobody wants to know

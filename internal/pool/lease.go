@@ -245,7 +245,11 @@ type stream struct {
 	grpc.ClientStream
 
 	lease   lease
-	options [5]grpc.CallOption // room for the usual number, so that they need no allocation
+	options [6]grpc.CallOption // room for the usual number, so that they need no allocation
+
+	sent      int  // messages
+	sentBytes int  // of them
+	settled   bool // gRPC keeps nothing for a second attempt any more.
 }
 
 // Endpoint is the address of the instance that has the call, "" before one was picked.
@@ -260,7 +264,24 @@ func (s *stream) Header() (metadata.MD, error) {
 // Called on the call path; takes no lock of the fleet.
 func (s *stream) SendMsg(m any) error {
 	s.lease.noteSent(m)
+	s.boundReplay(m)
 	return s.lease.explain(s.ClientStream.SendMsg(m), s.headed)
+}
+
+// boundReplay makes gRPC give up the second attempt before it would keep too much for it: see
+// replayBytes.
+func (s *stream) boundReplay(m any) {
+	if s.settled {
+		return
+	}
+	if raw, ok := m.(mem.BufferSlice); ok {
+		s.sentBytes += raw.Len()
+	}
+	s.sent++
+	if s.sent > 1 && (s.sent > replayMessages || s.sentBytes > replayBytes) {
+		s.settled = true
+		_ = s.ClientStream.Context() // gRPC documents that this ends retries.
+	}
 }
 
 // Called on the call path; takes no lock of the fleet.

@@ -6,6 +6,7 @@ package pool
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -84,10 +85,15 @@ const (
 	connWindow   = 8 << 20
 )
 
-// replayBytes is how much of what a client streams gRPC keeps, until the instance answers, for a second attempt
-// at another instance should the first one turn out not to have looked at the call. It counts the messages and
-// five bytes for each. By default gRPC keeps 256 KiB: of empty messages those are 52,000, which take 15 MiB.
-const replayBytes = 2 << 10
+// Until the instance answers, gRPC keeps what was sent, for a second attempt at another instance if
+// the first one turns out not to have looked at the call (GOAWAY, REFUSED_STREAM). The first message
+// of a call is kept whatever its size. Of a stream, further messages are kept while all are at most
+// replayBytes and replayMessages. gRPC's own limit is 256 KiB: a call with a larger message would be
+// lost, while 52,000 empty messages would take 15 MiB.
+const (
+	replayBytes    = 64 << 10
+	replayMessages = 64
+)
 
 // dialOptions say how connections are made and kept.
 func dialOptions(s Settings, f *fleet) []grpc.DialOption {
@@ -122,7 +128,10 @@ func dialOptions(s Settings, f *fleet) []grpc.DialOption {
 // callOptions are those of every call. As defaults of the grpc.ClientConn they would be put
 // together with the call's own anew each time.
 func callOptions(s Settings) []grpc.CallOption {
-	return []grpc.CallOption{grpc.ForceCodecV2(newCodec()), grpc.MaxCallRecvMsgSize(s.MaxReceiveSize)}
+	return []grpc.CallOption{
+		grpc.ForceCodecV2(newCodec()), grpc.MaxCallRecvMsgSize(s.MaxReceiveSize),
+		grpc.MaxRetryRPCBufferSize(math.MaxInt), // stream.SendMsg has the limit.
+	}
 }
 
 // NewStream starts an RPC: the policy picks an endpoint, the call takes a lease on it and on the
@@ -164,9 +173,6 @@ func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method s
 		s.lease.makeCancellable()
 	}
 	options := append(append(append(s.options[:0], c.options...), opts...), grpc.OnFinish(s.lease.end))
-	if desc.ClientStreams {
-		options = append(options, grpc.MaxRetryRPCBufferSize(replayBytes))
-	}
 	cs, err := c.conn.NewStream(&s.lease, desc, method, options...)
 	if err != nil {
 		s.lease.end(err)
