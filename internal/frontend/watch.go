@@ -31,11 +31,7 @@ func (o *Options) WatchClient(r *http.Request, gone func()) (stop func()) {
 	if closed == nil {
 		return func() {}
 	}
-	w := &clientWatch{closed: closed, gone: gone}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(lookEvery, w.look)
-	return w.stop
+	return newClientWatch(closed, gone).stop
 }
 
 // clientWatch looks at the connection of one client from time to time.
@@ -45,6 +41,14 @@ type clientWatch struct {
 
 	mu    sync.Mutex
 	timer *time.Timer // nil: stopped
+}
+
+func newClientWatch(closed func() bool, gone func()) *clientWatch {
+	w := &clientWatch{closed: closed, gone: gone}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timer = time.AfterFunc(lookEvery, w.look)
+	return w
 }
 
 func (w *clientWatch) look() {

@@ -133,6 +133,21 @@ func TestPrefixAloneCostsLittle(t *testing.T) {
 	if got > 1<<20 {
 		t.Errorf("%d bytes are allocated", got)
 	}
+	src := &roomy{Reader: bytes.NewReader(in)}
+	if _, err := NewReader(src, 1<<30, Identity).Next(); err == nil || src.room > 4<<10 {
+		t.Errorf("%v, room for %d bytes, want at most 4 KiB", err, src.room)
+	}
+}
+
+// roomy notes for how many bytes there was room at most.
+type roomy struct {
+	io.Reader
+	room int
+}
+
+func (r *roomy) Read(p []byte) (int, error) {
+	r.room = max(r.room, len(p))
+	return r.Reader.Read(p)
 }
 
 func TestSealCompressesWhatIsWorthIt(t *testing.T) {

@@ -13,8 +13,12 @@ import (
 // readSize is how much is read at a time where it is not known how much will come.
 const readSize = 4 << 10
 
-// growth bounds what is allocated for a message before its bytes are there: a prefix of five bytes must not cost megabytes.
-const growth = 64 << 10
+// promised is how much is allocated for a message before its bytes are there: a prefix of five bytes
+// must not cost more.
+const promised = 4 << 10
+
+// unpacked is the largest buffer in bytes that is allocated before a message is decompressed.
+const unpacked = 64 << 10
 
 // Reader takes messages from a stream of envelopes. It is for one goroutine.
 //
@@ -138,25 +142,23 @@ func (r *Reader) fill() error {
 	return err
 }
 
-// payload takes the next size bytes.
+// payload takes the next size bytes. The buffer grows with what has come.
 func (r *Reader) payload(size int) (*[]byte, error) {
-	msg := frontend.GetBuffer(min(size, growth))
-	out := *msg
 	n := min(size, r.ahead())
-	out = append(out, (*r.buf)[r.pos:r.pos+n]...)
+	msg := frontend.GetBuffer(min(size, max(promised, 4*n)))
+	*msg = append(*msg, (*r.buf)[r.pos:r.pos+n]...)
 	r.pos += n
-	for len(out) < size && r.end == nil {
-		if len(out) == cap(out) {
-			bigger := make([]byte, len(out), min(size, 2*cap(out)))
-			copy(bigger, out)
-			out = bigger
+	for len(*msg) < size && r.end == nil {
+		have := len(*msg)
+		if have == cap(*msg) {
+			msg = frontend.GrowBuffer(msg, min(size-have, have))
 		}
-		n, err := r.src.Read(out[len(out):min(size, cap(out))])
-		out = out[:len(out)+n]
+		out := *msg
+		n, err := r.src.Read(out[have:min(size, cap(out))])
+		*msg = out[:have+n]
 		r.end = err
 	}
-	*msg = out
-	if len(out) < size {
+	if len(*msg) < size {
 		frontend.PutBuffer(msg)
 		return nil, truncated(r.end)
 	}
@@ -166,7 +168,7 @@ func (r *Reader) payload(size int) (*[]byte, error) {
 // decompress replaces a message by its plain form.
 func (r *Reader) decompress(msg *[]byte) (*[]byte, error) {
 	defer frontend.PutBuffer(msg)
-	plain := frontend.GetBuffer(min(4*len(*msg), growth))
+	plain := frontend.GetBuffer(min(4*len(*msg), unpacked))
 	out, err := r.coding.Decompress(*plain, *msg, r.limit)
 	*plain = out
 	if err == nil {

@@ -50,6 +50,14 @@ func (x *exchange) skipBody() error {
 	return nil
 }
 
+// watch calls gone when an HTTP/1.1 client leaves, until stop is called.
+func (x *exchange) watch(gone func()) (stop func()) {
+	if x.left {
+		return x.opts.Watch(&x.body, gone)
+	}
+	return x.opts.WatchClient(x.r, gone)
+}
+
 // bodyWire reads the body and returns its wire form.
 func (x *exchange) bodyWire() (*[]byte, error) {
 	if x.opts.Forms {

@@ -41,7 +41,7 @@ func (x *exchange) serveUpload() error {
 		return err
 	}
 	defer call.Close()
-	defer x.opts.WatchClient(x.r, call.Close)()
+	defer x.watch(call.Close)()
 	if x.takesBody() {
 		// On HTTP/1.1 the server would otherwise read the whole body before the first byte of the answer.
 		_ = http.NewResponseController(x.w).EnableFullDuplex()
