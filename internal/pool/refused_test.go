@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 )
@@ -98,4 +101,47 @@ func sendAll(t *testing.T, c *Channel, whole bool, messages int, text string) (i
 		return reply.Len(), err
 	}
 	return reply.Len(), nil
+}
+
+// TestInstancesThatCloseConnectionsOftenLoseNoCall: instances say goodbye to their connections again
+// and again, under calls of 64 KiB.
+func TestInstancesThatCloseConnectionsOftenLoseNoCall(t *testing.T) {
+	age := grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: 20 * time.Millisecond, MaxConnectionAgeGrace: patience})
+	f := new(manualFeed)
+	f.list(startBackend(t, "", age).addr, startBackend(t, "", age).addr)
+	c := openChannel(t, Settings{}, f)
+	ready(t, c)
+	text := strings.Repeat("x", 64<<10)
+	stream := &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
+	var callers sync.WaitGroup
+	for i := range 8 {
+		callers.Go(func() {
+			for n := range 30 {
+				var reply mem.BufferSlice
+				if i%2 == 0 {
+					if err := c.Invoke(t.Context(), methodEcho, raw(text), &reply); err != nil {
+						t.Errorf("call %d: %v", n, err)
+					}
+					reply.Free()
+					continue
+				}
+				cs, err := c.NewStream(t.Context(), stream, methodEcho)
+				if err == nil {
+					if err = cs.SendMsg(raw(text)); err == nil || errors.Is(err, io.EOF) {
+						_ = cs.CloseSend()
+						err = cs.RecvMsg(&reply)
+					}
+				}
+				if err != nil {
+					t.Errorf("stream %d: %v", n, err)
+					continue
+				}
+				reply.Free()
+				if err := cs.RecvMsg(&reply); !errors.Is(err, io.EOF) {
+					t.Errorf("stream %d ended with %v", n, err)
+				}
+			}
+		})
+	}
+	callers.Wait()
 }
