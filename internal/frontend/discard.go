@@ -22,13 +22,13 @@ const (
 	discardGrace = 500 * time.Millisecond
 )
 
-// Watch is WatchClient for a request of which Skip has left the body unread, and whose answer has
-// not begun. It discards the body meanwhile: the end of the connection comes after the body, and the
-// system does not know of it while its buffers are full. This works on every system.
+// Watch is WatchClient for a request whose body Skip has left unread, and whose answer has not
+// begun. It discards the body meanwhile, because the end of the connection comes after the body,
+// and the system does not know of that end while its buffers are full. This works on every system.
 //
-// Not discarded is a body that the client sends only when it is asked (Expect: 100-continue), and
-// one for which another handler has set a limit (http.MaxBytesReader), because that writes to the
-// response when the limit is reached.
+// Two kinds of body are not discarded. One is a body that the client sends only when it is asked
+// (Expect: 100-continue). The other is a body for which another handler has set a limit
+// (http.MaxBytesReader), because that writes to the response when the limit is reached.
 //
 // stop must be called before the handler returns.
 func (o *Options) Watch(b *Body, gone func()) (stop func()) {
@@ -89,8 +89,9 @@ func clientHasLeft(err error) bool {
 // maxBytesReader is the type of what http.MaxBytesReader returns.
 var maxBytesReader = reflect.TypeOf(http.MaxBytesReader(nil, http.NoBody, 0))
 
-// hasLimit reports whether a body is one of http.MaxBytesReader, or may be one in something unknown.
-// Servers and their plugins wrap bodies in structs with the inner one as a field.
+// hasLimit reports whether a body is one of http.MaxBytesReader, or may be one because its type
+// does not tell. Servers and their plugins wrap bodies in structs that have the inner one as a
+// field.
 func hasLimit(body io.ReadCloser) bool {
 	v := reflect.ValueOf(body)
 	for range 8 { // Nobody wraps more often.

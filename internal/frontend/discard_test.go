@@ -68,8 +68,8 @@ func (d *departing) Read(p []byte) (int, error) {
 
 func (d *departing) Close() error { return nil }
 
-// TestWatchSeesTheEndAfterAnUnwantedBody: everything that the buffers of two systems may hold (4 MiB
-// and 6 MiB) is between the gateway and the end of the connection.
+// TestWatchSeesTheEndAfterAnUnwantedBody: everything that the buffers of two systems may hold (4
+// MiB and 6 MiB) is between the gateway and the end of the connection.
 func TestWatchSeesTheEndAfterAnUnwantedBody(t *testing.T) {
 	const mib = 1 << 20
 	for name, tc := range map[string]struct {

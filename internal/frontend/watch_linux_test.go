@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestClosedByPeerUnderWhatServersWrapAround: the peer sends bytes that nobody reads and leaves. The
-// system knows of it, under TLS and under the wrappers of listeners.
+// TestClosedByPeerUnderWhatServersWrapAround: the peer sends bytes that nobody reads and leaves.
+// The system knows of it, under TLS and under the wrappers of listeners.
 func TestClosedByPeerUnderWhatServersWrapAround(t *testing.T) {
 	type embedding struct{ net.Conn }
 	for name, wrap := range map[string]func(net.Conn) net.Conn{

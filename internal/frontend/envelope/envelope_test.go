@@ -220,7 +220,8 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// Whatever comes, reading ends, with messages within the limit; and what was read is what was written.
+// Whatever comes, reading ends, with messages within the limit; and what was read is what was
+// written.
 func FuzzReader(f *testing.F) {
 	f.Add(Append(Append(nil, 0, []byte("abc")), Compressed, Gzip.Compress(nil, []byte("def"))), 3)
 	f.Add([]byte{0, 0, 0, 0, 9, 1}, 1)

@@ -10,11 +10,11 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// readSize is how much is read at a time where it is not known how much will come.
+// readSize is how many bytes are read at a time if it is not known how many will come.
 const readSize = 4 << 10
 
-// promised is how much is allocated for a message before its bytes are there: a prefix of five bytes
-// must not cost more.
+// promised is how many bytes are allocated for a message before they have come. A prefix of five
+// bytes must not cost more.
 const promised = 4 << 10
 
 // unpacked is the largest buffer in bytes that is allocated before a message is decompressed.
@@ -22,19 +22,21 @@ const unpacked = 64 << 10
 
 // Reader takes messages from a stream of envelopes. It is for one goroutine.
 //
-// It reads to the end of its source and never past it, and not more than the limit asks for.
+// It reads to the end of its source and never past it, and no more than the limit allows.
 type Reader struct {
 	src    io.Reader
 	limit  int64
 	coding Coding
 
-	buf *[]byte // nil when nothing was read ahead, so that an idle stream holds no buffer before its first message
-	pos int     // in *buf
-	end error   // what reading ended with
+	// buf has what was read ahead. Nil if nothing was, so that an idle stream holds no buffer
+	// before its first message.
+	buf *[]byte
+	pos int   // The position in *buf.
+	end error // What reading ended with.
 }
 
-// NewReader returns a Reader of messages of at most limit bytes, before and after decompression. coding is what compressed messages
-// are compressed with.
+// NewReader returns a Reader of messages of at most limit bytes, before and after decompression.
+// coding is that of compressed messages.
 func NewReader(src io.Reader, limit int64, coding Coding) *Reader {
 	return &Reader{src: src, limit: limit, coding: coding}
 }
@@ -50,7 +52,8 @@ func (r *Reader) Close() {
 	}
 }
 
-// More waits until there is something to read, and reports whether there is: false is the end. The error is the source's.
+// More waits until there is something to read. It returns false at the end. The error is the
+// source's.
 func (r *Reader) More() (bool, error) {
 	for r.ahead() == 0 {
 		if err := r.fill(); err != nil {
@@ -63,9 +66,11 @@ func (r *Reader) More() (bool, error) {
 	return true, nil
 }
 
-// Next returns the payload of the next message, decompressed, in a buffer that the caller gives back with frontend.PutBuffer or sends.
+// Next returns the payload of the next message, decompressed. The caller sends the buffer or gives
+// it back with frontend.PutBuffer.
 //
-// io.EOF is the end. A *frontend.Error says what is wrong with an envelope; any other error is the source's.
+// io.EOF is the end. A *frontend.Error says what is wrong with an envelope. Any other error is the
+// source's.
 func (r *Reader) Next() (*[]byte, error) {
 	more, err := r.More()
 	if err != nil {

@@ -137,8 +137,8 @@ func isBlank(b []byte) bool {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
 
-// readBody reads the whole body, unpacked, up to the limit. A compressed body is unpacked when it is
-// complete. While it comes in, no more is held than what came.
+// readBody reads the whole body, unpacked, up to the limit. A compressed body is unpacked when it
+// is complete. While it comes in, no more is held than what came.
 func (x *exchange) readBody() (*[]byte, error) {
 	if x.body.Ended() {
 		return frontend.GetBuffer(0), nil

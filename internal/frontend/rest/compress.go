@@ -43,8 +43,8 @@ var (
 	errBarren     = fmt.Errorf("%d bytes of it unpack to nothing", maxBarren)
 )
 
-// packedLimit is the largest size of a compressed body that unpacks to at most limit bytes. Data that
-// cannot be compressed grows by less than a thousandth.
+// packedLimit is the largest size of a compressed body that unpacks to at most limit bytes. Data
+// that cannot be compressed grows by less than a thousandth.
 func packedLimit(limit int64) int64 { return limit + limit/1000 + 1<<10 }
 
 // bodyCoding returns the compression of the body, or negotiate.Identity.
@@ -78,8 +78,8 @@ func newUnpacker(coding string, r io.Reader) unpacker {
 	}
 }
 
-// source is compressed data. It keeps its error, which tells errors of the connection from errors in
-// the data. It counts its bytes.
+// source is compressed data. It keeps its error, which tells errors of the connection from errors
+// in the data. It counts its bytes.
 type source struct {
 	r      io.Reader
 	err    error

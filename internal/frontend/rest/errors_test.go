@@ -167,7 +167,8 @@ func TestCancellation(t *testing.T) {
 	})
 }
 
-// TestErrorsKeepWhatIsSet: an error's header comes beside what other handlers have set, as that of a success does.
+// TestErrorsKeepWhatIsSet: an error's header comes beside what other handlers have set, as that of
+// a success does.
 func TestErrorsKeepWhatIsSet(t *testing.T) {
 	w := httptest.NewRecorder()
 	w.Header().Set("Vary", "Origin")

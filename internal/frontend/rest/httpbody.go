@@ -49,8 +49,8 @@ func (x *exchange) appendRaw(dst []byte, contentType string, data []byte) []byte
 	return appendContent(dst, x.binding.Body.Path(), contentType, data)
 }
 
-// appendContent appends the wire form of the HttpBody at path in the message. It appends nothing for
-// an empty HttpBody.
+// appendContent appends the wire form of the HttpBody at path in the message. It appends nothing
+// for an empty HttpBody.
 func appendContent(dst []byte, path []protoreflect.FieldDescriptor, contentType string, data []byte) []byte {
 	if contentType == "" && len(data) == 0 {
 		return dst

@@ -34,8 +34,8 @@ func checkJSONType(h http.Header) error {
 	return nil
 }
 
-// streamType reports whether the body may be one array of messages (JSON). Otherwise it is a sequence
-// of messages (NDJSON).
+// streamType reports whether the body may be one array of messages (JSON). Otherwise it is a
+// sequence of messages (NDJSON).
 func streamType(h http.Header) (array bool, err error) {
 	value := h.Get("Content-Type")
 	media, err := negotiate.ParseContentType(value)
@@ -67,8 +67,8 @@ func unsupportedType(value, want string) error {
 		WithHTTP(http.StatusUnsupportedMediaType).WithHeader("Accept", want)
 }
 
-// checkAccept refuses a request whose Accept allows no JSON, before it is made. Raw content may have
-// any type.
+// checkAccept refuses a request whose Accept allows no JSON, before it is made. Raw content may
+// have any type.
 func (x *exchange) checkAccept() error {
 	accept := x.r.Header["Accept"]
 	if len(accept) == 0 || x.responseIsRaw() {

@@ -30,8 +30,8 @@ func (x *exchange) appendResponse(dst, wire []byte) ([]byte, error) {
 		x.method.Depart(note)
 	}
 	if err != nil {
-		// The schema and the upstream disagree, or the message exceeds a limit. The client is not to
-		// blame.
+		// The schema and the upstream disagree, or the message exceeds a limit. The client is not
+		// to blame.
 		return dst, frontend.Errorf(codes.Internal, "the upstream's answer cannot be written as JSON").WithCause(err)
 	}
 	x.method.Converted(frontend.ToJSON, began)
@@ -54,9 +54,9 @@ func (x *exchange) responsePath() []protoreflect.FieldDescriptor {
 	return x.binding.ResponseBody.Path()
 }
 
-// rawType is the Content-Type of raw content. Without a Content-Type a browser would guess, and then
-// uploads can become scripts. An HTTP/2 server drops one that is not a valid field value, so such a
-// one is replaced too.
+// rawType is the Content-Type of raw content. Without a Content-Type a browser would guess, and
+// then uploads can become scripts. An HTTP/2 server drops one that is not a valid field value, so
+// such a one is replaced too.
 func rawType(contentType []byte) string {
 	for _, c := range contentType {
 		if c < ' ' && c != '\t' || c == 0x7f {

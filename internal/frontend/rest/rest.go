@@ -102,7 +102,8 @@ type exchange struct {
 	suffix *[]byte
 	masked bool // The query has an update_mask.
 
-	// codec writes the answer, and responseBody does if the answer is only one field of the message.
+	// codec writes the answer, and responseBody does if the answer is only one field of the
+	// message.
 	codec        *transcode.Codec
 	responseBody *transcode.Field
 }
@@ -130,8 +131,8 @@ func (x *exchange) settings() frontend.CallSettings {
 }
 
 // failed adds the metadata that came with the error of a call. A service that has sent nothing else
-// sends the metadata of an error as trailers. Nothing has been sent to the client either, so for the
-// client they become the header.
+// sends the metadata of an error as trailers. Nothing has been sent to the client either, so for
+// the client they become the header.
 func (x *exchange) failed(call *frontend.Call, err error) error {
 	e := asError(err)
 	if e.Header == nil {

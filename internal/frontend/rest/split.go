@@ -11,8 +11,8 @@ import (
 // space between them, as NDJSON is, or one array. The splitter finds where a value ends. Whether it
 // is valid is left to the transcoder.
 //
-// The splitter keeps one value, of at most limit bytes, and what was read after it. It looks at each
-// byte once.
+// The splitter keeps one value, of at most limit bytes, and what was read after it. It looks at
+// each byte once.
 //
 //	sequence = *( ws value ) ws
 //	array    = ws "[" ws [ value *( ws "," ws value ) ] ws "]" ws

@@ -146,7 +146,8 @@ func FuzzSplitter(f *testing.F) {
 		}
 		for _, v := range whole {
 			if !json.Valid([]byte(v)) {
-				return // For encoding/json 00 is two values; for us one, which the transcoder refuses.
+				// encoding/json takes 00 for two values. Here it is one, which the transcoder refuses.
+				return
 			}
 			if v == "" || len(v) > limit || strings.TrimSpace(v) != v {
 				t.Fatalf("value %q", v)

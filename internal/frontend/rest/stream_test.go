@@ -22,7 +22,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
-// messagesOf takes a response body apart by its framing. failed is the Status of its terminal error.
+// messagesOf takes a response body apart by its framing. failed is the Status of its terminal
+// error.
 func messagesOf(t testing.TB, framing, body string) (messages []string, failed string) {
 	t.Helper()
 	switch framing {
@@ -214,8 +215,8 @@ func TestClientThatLeavesCancelsTheStream(t *testing.T) {
 	}
 }
 
-// TestSlowReader has an upstream that never stops sending and a client that reads nothing. What gRPC's window holds behind the
-// gateway is the channel's to say, so there is none here.
+// TestSlowReader has an upstream that never stops sending and a client that reads nothing. What
+// gRPC's window holds behind the gateway is the channel's to say, so there is none here.
 func TestSlowReader(t *testing.T) {
 	message, err := proto.Marshal(&testpb.EchoResponse{Filler: strings.Repeat("x", 1000)})
 	if err != nil {
@@ -311,7 +312,8 @@ func TestClientStream(t *testing.T) {
 	})
 }
 
-// TestEarlyAnswer has an upstream that fails while the client goes on sending and waits for nothing.
+// TestEarlyAnswer has an upstream that fails while the client goes on sending and waits for
+// nothing.
 func TestEarlyAnswer(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	w.eachVersion(t, func(t *testing.T, c *client) {
@@ -332,7 +334,8 @@ func TestEarlyAnswer(t *testing.T) {
 	})
 }
 
-// TestEarlyAnswerEndsTheConnection is about HTTP/1.1, where net/http panics when such a connection is used again.
+// TestEarlyAnswerEndsTheConnection is about HTTP/1.1, where net/http panics when such a connection
+// is used again.
 func TestEarlyAnswerEndsTheConnection(t *testing.T) {
 	c := newWorld(t, frontend.Options{}).client(t, "HTTP1")
 	more := strings.Repeat(`{"text":"a"}`+"\n", 2000)
@@ -381,7 +384,8 @@ func TestBidi(t *testing.T) {
 						}
 					}
 				}
-				// Each answer is waited for before the next message is sent: both directions are open at once.
+				// Each answer is waited for before the next message is sent: both directions are
+				// open at once.
 				for i := range 100 {
 					hear(fmt.Sprintf(`{"text":"%d"`, i))
 					if i < 99 {

@@ -146,7 +146,8 @@ func inMessage(n int, err error) error {
 	return e
 }
 
-// rawReader makes HttpBody messages of the bytes as they arrive. The first one has the content type.
+// rawReader makes HttpBody messages of the bytes as they arrive. The first one has the content
+// type.
 func (x *exchange) rawReader(body *bodyReader) reader {
 	contentType := x.r.Header.Get("Content-Type")
 	chunk := frontend.GetBuffer(rawChunk)

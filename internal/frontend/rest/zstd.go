@@ -40,8 +40,8 @@ type unzstd struct {
 
 	zr     *zstd.Decoder // Nil outside of a frame.
 	window int           // That of the decoder.
-	// returned counts the bytes of the frame that were returned. Beyond maxWindow nothing depends on
-	// it.
+	// returned counts the bytes of the frame that were returned. Beyond maxWindow nothing depends
+	// on it.
 	returned int64
 	// again is how many of these bytes the decoder has yet to make a second time.
 	again int64
@@ -193,8 +193,8 @@ var (
 	errZstdWindow = fmt.Errorf("a frame wants a window of more than %d bytes", maxWindow)
 )
 
-// begin reads the header of a frame, and the frames before it that are to be skipped. io.EOF means
-// that there is no frame.
+// begin reads the header of the next frame. It skips skippable frames before it. io.EOF means that
+// there is no frame.
 func (f *zstdFrame) begin(r *bufio.Reader) error {
 	*f = zstdFrame{r: r, keep: true}
 	for {
@@ -228,7 +228,7 @@ func (f *zstdFrame) uint32() (uint32, error) {
 	return binary.LittleEndian.Uint32(b[:]), nil
 }
 
-// unexpected is the error of reading where there must be something.
+// unexpected returns the error of reading what must be there.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -247,7 +247,7 @@ func (f *zstdFrame) readHeader() error {
 	}
 	f.checksum = descriptor&checksumFlag != 0
 	single := descriptor&singleSegment != 0
-	var b [9]byte // the window's descriptor, and the size of the content
+	var b [9]byte // The descriptor of the window, and the size of the content.
 	size := 1 << (descriptor >> fcsFlagShift)
 	if size == 1 && !single {
 		size = 0

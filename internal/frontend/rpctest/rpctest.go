@@ -1,5 +1,5 @@
-// Package rpctest has what the tests of the RPC protocols share: a table of the testkit's services in front of a real backend, and real
-// HTTP servers around a protocol. It is for tests only.
+// Package rpctest has what the tests of the RPC protocols share: a table of the testkit's services
+// in front of a real backend, and real HTTP servers around a protocol. It is for tests only.
 package rpctest
 
 import (
@@ -48,7 +48,8 @@ func (c rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 // RawCodec is a codec for raw messages.
 func RawCodec() encoding.CodecV2 { return rawCodec{encoding.GetCodecV2("proto")} }
 
-// Dial returns a connection for raw messages. Its windows are small and fixed, so that tests see back-pressure.
+// Dial returns a connection for raw messages. Its windows are small and fixed, so that tests see
+// back-pressure.
 func Dial(t testing.TB, addr string) *grpc.ClientConn {
 	t.Helper()
 	cc, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -98,7 +99,8 @@ type Protocol interface {
 	Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info)
 }
 
-// Server is a protocol behind an HTTP server that speaks HTTP/1.1, HTTP/2 with prior knowledge and, at TLSURL, both over TLS.
+// Server is a protocol behind an HTTP server that speaks HTTP/1.1, HTTP/2 with prior knowledge and,
+// at TLSURL, both over TLS.
 type Server struct {
 	URL, TLSURL string
 	Addr        string // of URL
