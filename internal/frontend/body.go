@@ -65,7 +65,7 @@ func (b *Body) Read(p []byte) (int, error) {
 // Bound makes reading end when the client's own deadline passes, until stop is called. If late is
 // not nil, the deadline has passed, and this error counts more than what came of reading: on
 // HTTP/1.1, a deadline that passes while the end is read looks as if the client had left. Both
-// errors are a *Error; err says that the deadline is malformed.
+// errors are a *Error. err says that the deadline is malformed.
 func (b *Body) Bound() (stop func() (late error), err error) {
 	d, ok, err := ClientTimeout(b.r.Header)
 	if err != nil {

@@ -111,8 +111,8 @@ func TestBuffersHaveACap(t *testing.T) {
 	}
 }
 
-// Who asks for little must not get a buffer that had to grow for somebody else: it may be kept for
-// as long as a call takes.
+// A small message must not get a buffer that had to grow for another one, because it may keep the
+// buffer as long as a call takes.
 func TestSmallMessagesPinNoLargeBuffers(t *testing.T) {
 	for _, grown := range []int{smallBuffer, batchBuffer, mediumBuffer - 1, mediumBuffer, largeBuffer} {
 		b := make([]byte, 0, grown)

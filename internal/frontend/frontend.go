@@ -9,8 +9,8 @@
 //   - Options.Start starts the Call. It makes metadata of the request's headers and applies the
 //     deadlines: the client's by any of the headers, and the gateway's for unary calls. If there is
 //     one message each way, Options.Invoke makes the whole call and costs less.
-//   - Call.Send and Call.Recv move the messages of a stream, which are never decoded here. A message
-//     to send is a buffer from GetBuffer, which Call.Send hands to gRPC.
+//   - Call.Send and Call.Recv move the messages of a stream, which are never decoded here. A
+//     message to send is a buffer from GetBuffer, which Call.Send hands to gRPC.
 //   - Errors of a call are *Error and safe to show. A protocol makes its own errors with Errorf.
 //   - Response metadata passes the rules in Options.WriteHeader and WriteTrailer, or in
 //     VisitMetadata if the protocol has its own place for it.

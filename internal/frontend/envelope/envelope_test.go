@@ -220,8 +220,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// Whatever comes, reading ends, with messages within the limit; and what was read is what was
-// written.
+// Reading ends for any input, and messages are within the limit. What was written is read again.
 func FuzzReader(f *testing.F) {
 	f.Add(Append(Append(nil, 0, []byte("abc")), Compressed, Gzip.Compress(nil, []byte("def"))), 3)
 	f.Add([]byte{0, 0, 0, 0, 9, 1}, 1)

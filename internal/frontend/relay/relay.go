@@ -63,7 +63,7 @@ type Exchange struct {
 	body *frontend.Body
 }
 
-// Serve makes the call and answers, whatever happens.
+// Serve makes the call. It always answers.
 func (x *Exchange) Serve() {
 	if err := x.serve(); err != nil {
 		x.refuse(nil, err)

@@ -122,7 +122,8 @@ func TestResponseMetadataBecomesHeadersAndTrailers(t *testing.T) {
 }
 
 // A service that fails before it sends anything sends its metadata with the status. Nothing has
-// been sent to the client either, so it gets it as header, whether or not it takes trailers.
+// been sent to the client either. So the client gets the metadata as header, even if it takes
+// trailers.
 func TestMetadataOfAnErrorAtOnceBecomesHeaders(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	const body = `{"script":{"trailers":{"www-authenticate":"Bearer","x-reset":"7"},"failCode":16}}`
@@ -163,8 +164,7 @@ func TestMetadataRules(t *testing.T) {
 	})
 }
 
-// Caddy's header handler replaces in place what it finds in the header, so no answer may share its
-// values with another.
+// Caddy's header handler replaces values of the header in place, so answers must not share them.
 func TestHeaderValuesAreNotShared(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	h := New(frontend.Options{})

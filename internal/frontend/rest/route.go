@@ -57,7 +57,7 @@ func (x *exchange) routeByName(m *frontend.Method) (found bool, err error) {
 
 // mayUpgrade reports whether the request may call the method m through a route of an HTTP method. A
 // WebSocket handshake is a GET, so that matchers and proxies which look at the HTTP method take it
-// for one. It reaches streams whatever they are bound to, because browsers have no other way to
+// for one. It reaches all streams under any method, because browsers have no other way to
 // send one. It does not reach unary methods, unless they are bound to GET or WebSocketUnary is set.
 func (x *exchange) mayUpgrade(httpMethod string, m *frontend.Method) bool {
 	return !x.websocket || httpMethod == http.MethodGet || x.opts.WebSocketUnary ||

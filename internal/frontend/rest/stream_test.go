@@ -215,8 +215,8 @@ func TestClientThatLeavesCancelsTheStream(t *testing.T) {
 	}
 }
 
-// TestSlowReader has an upstream that never stops sending and a client that reads nothing. What
-// gRPC's window holds behind the gateway is the channel's to say, so there is none here.
+// TestSlowReader has an upstream that never stops sending and a client that reads nothing. There is
+// no window of gRPC here, because its size is the channel's matter.
 func TestSlowReader(t *testing.T) {
 	message, err := proto.Marshal(&testpb.EchoResponse{Filler: strings.Repeat("x", 1000)})
 	if err != nil {
@@ -492,7 +492,7 @@ func TestDrainEndsStreams(t *testing.T) {
 	})
 }
 
-// TestKeepAliveAfterStreams checks that a connection is in good order behind a stream.
+// TestKeepAliveAfterStreams checks that a connection can be used again after a stream.
 func TestKeepAliveAfterStreams(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	c := w.client(t, "HTTP1")
@@ -512,7 +512,7 @@ func TestKeepAliveAfterStreams(t *testing.T) {
 	}
 }
 
-// TestPanicsEndTheirRequestOnly: what works beside the handler panics, and the process goes on.
+// TestPanicsEndTheirRequestOnly: another goroutine of the request panics, and the process goes on.
 func TestPanicsEndTheirRequestOnly(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	receives, sends := w.table.Methods[testpb.Echo_ServerStream_FullMethodName], w.table.Methods[testpb.Echo_ClientStream_FullMethodName]
