@@ -28,7 +28,11 @@ func ReadAll(r io.Reader, size, limit int64) (*[]byte, error) {
 			return nil, ErrTooLarge
 		}
 		if len(b) == cap(b) {
-			buf = GrowBuffer(buf, len(b))
+			more := int64(len(b))
+			if size >= more {
+				more = min(size-more+1, 3*more)
+			}
+			buf = GrowBuffer(buf, int(more))
 			b = *buf
 		}
 		free := b[len(b):cap(b)]

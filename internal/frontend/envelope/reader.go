@@ -156,7 +156,7 @@ func (r *Reader) payload(size int) (*[]byte, error) {
 	for len(*msg) < size && r.end == nil {
 		have := len(*msg)
 		if have == cap(*msg) {
-			msg = frontend.GrowBuffer(msg, min(size-have, have))
+			msg = frontend.GrowBuffer(msg, min(size-have, 3*have))
 		}
 		out := *msg
 		n, err := r.src.Read(out[have:min(size, cap(out))])

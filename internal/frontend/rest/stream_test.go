@@ -300,7 +300,7 @@ func TestClientStream(t *testing.T) {
 			"array, no comma":    {"application/json", `[{"text":"a"}{"text":"b"}]`, "want a comma"},
 			"array, two commas":  {"application/json", `[{"text":"a"},,{"text":"b"}]`, "want a message"},
 			"array, comma last":  {"application/json", `[{"text":"a"},]`, "want a message"},
-			"array, more behind": {"application/json", `[{"text":"a"}] x`, "nothing behind"},
+			"array, more after it": {"application/json", `[{"text":"a"}] x`, "nothing after"},
 			"array in NDJSON":    {"application/x-ndjson", `[{"text":"a"}]`, "message 1: "},
 		} {
 			c.do("POST", "/v1/collect", tc.body, "Content-Type: "+tc.contentType).wantError(t, 400, 3, tc.message)
