@@ -1,6 +1,7 @@
 package module_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -135,6 +136,46 @@ func TestClientsThatLeaveEndTheirCalls(t *testing.T) {
 				eventually(t, "the call ended", func() bool { return backend.InFlight() == 0 })
 			})
 		}
+	}
+}
+
+// TestAnswersArriveWhileAnUnwantedBodyIsSent: the client sends without end, and reads the answer
+// meanwhile.
+func TestAnswersArriveWhileAnUnwantedBodyIsSent(t *testing.T) {
+	backend := testkit.StartBackend(t)
+	s := newSite(t)
+	s.load("", "grpc_gateway {\n upstream a {\n discover static "+backend.Addr()+"\n }\n }")
+	s.want(s.get("/v1/echo/x"), http.StatusOK)
+	chunk := fmt.Sprintf("%x\r\n%s\r\n", 4<<10, strings.Repeat("x", 4<<10))
+	for name, path := range map[string]string{
+		"at once":       "/v1/echo?text=hello",
+		"after a while": "/v1/echo?text=hello&script.delay=0.1s",
+		"a stream":      "/v1/stream/3?text=hello&script.delay=0.1s",
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", s.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				_, err := io.WriteString(conn, request("GET "+path, "Transfer-Encoding: chunked\r\n", ""))
+				for err == nil {
+					_, err = io.WriteString(conn, chunk)
+				}
+			}()
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			if err != nil || resp.StatusCode != http.StatusOK || !resp.Close || !strings.Contains(string(body), "hello") {
+				t.Errorf("%v, %v: %s", resp, err, body)
+			}
+			conn.Close()
+			<-sent
+		})
 	}
 }
 

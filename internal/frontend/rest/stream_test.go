@@ -293,15 +293,15 @@ func TestClientStream(t *testing.T) {
 			}
 		}
 		for name, tc := range map[string]struct{ contentType, body, message string }{
-			"malformed":          {"application/x-ndjson", "{\"text\":\"a\"}\n{\"text\":b}\n", "message 2: "},
-			"wrong field":        {"application/x-ndjson", "{\"nonsense\":1}\n", "message 1: "},
-			"cut off":            {"application/x-ndjson", "{\"text\":\"a\"}\n{\"text\":", "message 2: the body ends in the middle"},
-			"array, cut off":     {"application/json", `[{"text":"a"}`, "the body ends in the middle"},
-			"array, no comma":    {"application/json", `[{"text":"a"}{"text":"b"}]`, "want a comma"},
-			"array, two commas":  {"application/json", `[{"text":"a"},,{"text":"b"}]`, "want a message"},
-			"array, comma last":  {"application/json", `[{"text":"a"},]`, "want a message"},
+			"malformed":            {"application/x-ndjson", "{\"text\":\"a\"}\n{\"text\":b}\n", "message 2: "},
+			"wrong field":          {"application/x-ndjson", "{\"nonsense\":1}\n", "message 1: "},
+			"cut off":              {"application/x-ndjson", "{\"text\":\"a\"}\n{\"text\":", "message 2: the body ends in the middle"},
+			"array, cut off":       {"application/json", `[{"text":"a"}`, "the body ends in the middle"},
+			"array, no comma":      {"application/json", `[{"text":"a"}{"text":"b"}]`, "want a comma"},
+			"array, two commas":    {"application/json", `[{"text":"a"},,{"text":"b"}]`, "want a message"},
+			"array, comma last":    {"application/json", `[{"text":"a"},]`, "want a message"},
 			"array, more after it": {"application/json", `[{"text":"a"}] x`, "nothing after"},
-			"array in NDJSON":    {"application/x-ndjson", `[{"text":"a"}]`, "message 1: "},
+			"array in NDJSON":      {"application/x-ndjson", `[{"text":"a"}]`, "message 1: "},
 		} {
 			c.do("POST", "/v1/collect", tc.body, "Content-Type: "+tc.contentType).wantError(t, 400, 3, tc.message)
 			_ = name
