@@ -14,11 +14,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-grpc/gateway/internal/testkit"
-	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/caddy-grpc/gateway/internal/testkit"
+	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
 // forEver is a script of a service that does nothing: only leaving ends the call.

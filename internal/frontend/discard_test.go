@@ -14,12 +14,17 @@ import (
 
 // wrapped is how plugins wrap a body.
 type wrapped struct {
-	n      int
 	Source io.ReadCloser
+	Length int
 }
 
-func (w *wrapped) Read(p []byte) (int, error) { return w.Source.Read(p) }
-func (w *wrapped) Close() error               { return w.Source.Close() }
+func (w *wrapped) Read(p []byte) (int, error) {
+	n, err := w.Source.Read(p)
+	w.Length += n
+	return n, err
+}
+
+func (w *wrapped) Close() error { return w.Source.Close() }
 
 // opaque is a body that does not show what it reads from.
 type opaque func(p []byte) (int, error)

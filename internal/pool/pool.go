@@ -86,10 +86,10 @@ const (
 )
 
 // Until the instance answers, gRPC keeps what was sent, for a second attempt at another instance if
-// the first one turns out not to have looked at the call (GOAWAY, REFUSED_STREAM). The first message
-// of a call is kept whatever its size. Of a stream, further messages are kept while all are at most
-// replayBytes and replayMessages. gRPC's own limit is 256 KiB: a call with a larger message would be
-// lost, while 52,000 empty messages would take 15 MiB.
+// the first one turns out not to have looked at the call (GOAWAY, REFUSED_STREAM). The first
+// message of a call is kept whatever its size. Of a stream, further messages are kept while all are
+// at most replayBytes and replayMessages. gRPC's own limit is 256 KiB: a call with a larger message
+// would be lost, while 52,000 empty messages would take 15 MiB.
 const (
 	replayBytes    = 64 << 10
 	replayMessages = 64

@@ -103,8 +103,8 @@ func sendAll(t *testing.T, c *Channel, whole bool, messages int, text string) (i
 	return reply.Len(), nil
 }
 
-// TestInstancesThatCloseConnectionsOftenLoseNoCall: instances say goodbye to their connections again
-// and again, under calls of 64 KiB.
+// TestInstancesThatCloseConnectionsOftenLoseNoCall: instances say goodbye to their connections
+// again and again, under calls of 64 KiB.
 func TestInstancesThatCloseConnectionsOftenLoseNoCall(t *testing.T) {
 	age := grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: 20 * time.Millisecond, MaxConnectionAgeGrace: patience})
 	f := new(manualFeed)

@@ -131,7 +131,7 @@ func TestMetadataOfAnErrorAtOnceBecomesHeaders(t *testing.T) {
 		for _, path := range []string{"/v1/echo", "/v1/stream", "/v1/collect"} {
 			for _, te := range [][]string{nil, {"Te: trailers"}} {
 				a := c.do("POST", path, body, te...)
-				if a.StatusCode != 401 || a.Header.Get("WWW-Authenticate") != "Bearer" || a.Header.Get("X-Reset") != "7" || len(a.Trailer) != 0 {
+				if a.StatusCode != http.StatusUnauthorized || a.Header.Get("WWW-Authenticate") != "Bearer" || a.Header.Get("X-Reset") != "7" || len(a.Trailer) != 0 {
 					t.Errorf("%s %v: %d, header %v, trailer %v", path, te, a.StatusCode, a.Header, a.Trailer)
 				}
 			}
