@@ -115,7 +115,7 @@ func (b *Body) ReadAll(size, limit int64) (*[]byte, error) {
 // Skip is called instead of reading when nothing needs the body. On HTTP/1.1 it discards a small
 // body, within the client's deadline, because the server notices only after the end of the body
 // that the client leaves. Any other body is left unread. Then left is true, and the connection is
-// closed after the answer. Whoever waits for something then must call Options.Watch.
+// closed after the answer. Whoever waits for something then must call Options.WatchUnread.
 //
 // The error is a *Error or that of reading.
 func (b *Body) Skip() (left bool, err error) {

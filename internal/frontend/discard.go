@@ -22,16 +22,17 @@ const (
 	discardGrace = 500 * time.Millisecond
 )
 
-// Watch is WatchClient for a request whose body Skip has left unread, and whose answer has not
-// begun. It discards the body meanwhile, because the end of the connection comes after the body,
-// and the system does not know of that end while its buffers are full. This works on every system.
+// WatchUnread is WatchClient for a request whose body Skip has left unread, and whose answer has
+// not begun. It discards the body meanwhile, because the end of the connection comes after the
+// body, and the system does not know of that end while its buffers are full. This works on every
+// system.
 //
 // Two kinds of body are not discarded. One is a body that the client sends only when it is asked
 // (Expect: 100-continue). The other is a body for which another handler has set a limit
 // (http.MaxBytesReader), because that writes to the response when the limit is reached.
 //
 // stop must be called before the handler returns.
-func (o *Options) Watch(b *Body, gone func()) (stop func()) {
+func (o *Options) WatchUnread(b *Body, gone func()) (stop func()) {
 	unwatch := o.WatchClient(b.r, gone)
 	if b.r.ProtoMajor != 1 || b.Ended() || b.r.Header.Get("Expect") != "" || hasLimit(b.r.Body) {
 		return unwatch

@@ -73,9 +73,9 @@ func (d *departing) Read(p []byte) (int, error) {
 
 func (d *departing) Close() error { return nil }
 
-// TestWatchSeesTheEndAfterAnUnwantedBody: everything that the buffers of two systems may hold (4
-// MiB and 6 MiB) is between the gateway and the end of the connection.
-func TestWatchSeesTheEndAfterAnUnwantedBody(t *testing.T) {
+// TestWatchUnreadSeesTheEndAfterAnUnwantedBody: everything that the buffers of two systems may hold
+// (4 MiB and 6 MiB) is between the gateway and the end of the connection.
+func TestWatchUnreadSeesTheEndAfterAnUnwantedBody(t *testing.T) {
 	const mib = 1 << 20
 	for name, tc := range map[string]struct {
 		size  int
@@ -103,7 +103,7 @@ func TestWatchSeesTheEndAfterAnUnwantedBody(t *testing.T) {
 					r.Header.Set("Expect", tc.head)
 				}
 				gone := make(chan struct{})
-				stop := new(Options).Watch(NewBody(httptest.NewRecorder(), r), func() { close(gone) })
+				stop := new(Options).WatchUnread(NewBody(httptest.NewRecorder(), r), func() { close(gone) })
 				select {
 				case <-gone:
 					if !tc.gone {
@@ -147,7 +147,7 @@ func TestAnEndlessUnwantedBodyIsDiscardedSlowly(t *testing.T) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Body = &wrapped{Source: counting{body, &total}}
 		r.ContentLength = -1
-		stop := new(Options).Watch(NewBody(httptest.NewRecorder(), r), func() { t.Error("the client has not left") })
+		stop := new(Options).WatchUnread(NewBody(httptest.NewRecorder(), r), func() { t.Error("the client has not left") })
 		time.Sleep(10 * time.Second)
 		stop()
 		if perSecond := total / 10; perSecond > 11<<20 || perSecond < 9<<20 {

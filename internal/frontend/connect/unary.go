@@ -82,7 +82,7 @@ func (x *unary) call(msg *[]byte) error {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
-		defer x.opts.Watch(&x.body, cancel)()
+		defer x.opts.WatchUnread(&x.body, cancel)()
 	}
 	call, answer, err := x.opts.Invoke(ctx, x.method, settings, msg, x.info)
 	switch {

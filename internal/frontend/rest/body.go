@@ -53,7 +53,7 @@ func (x *exchange) skipBody() error {
 // watch calls gone when an HTTP/1.1 client leaves, until stop is called.
 func (x *exchange) watch(gone func()) (stop func()) {
 	if x.left {
-		return x.opts.Watch(&x.body, gone)
+		return x.opts.WatchUnread(&x.body, gone)
 	}
 	return x.opts.WatchClient(x.r, gone)
 }

@@ -26,7 +26,7 @@ func (x *exchange) serveUnary() error {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
-		defer x.opts.Watch(&x.body, cancel)()
+		defer x.opts.WatchUnread(&x.body, cancel)()
 	}
 	call, msg, err := x.opts.Invoke(ctx, x.method, x.settings(), wire, x.info)
 	switch {
