@@ -1,6 +1,7 @@
 package module_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -43,10 +45,19 @@ func request(line, header, body string) string {
 	return line + " HTTP/1.1\r\nHost: 127.0.0.1\r\n" + header + "\r\n" + body
 }
 
+// neverGetBook makes Library.GetBook, which Connect clients may call by GET, do nothing.
+func neverGetBook(ctx context.Context, req any, info *grpc.UnaryServerInfo, serve grpc.UnaryHandler) (any, error) {
+	if info.FullMethod != testpb.Library_GetBook_FullMethodName {
+		return serve(ctx, req)
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
 // TestClientsThatLeaveEndTheirCalls lets clients leave in every phase of an HTTP/1.1 request whose
 // service does nothing.
 func TestClientsThatLeaveEndTheirCalls(t *testing.T) {
-	backend := testkit.StartBackend(t)
+	backend := testkit.StartBackend(t, testkit.WithServerOptions(grpc.ChainUnaryInterceptor(neverGetBook)))
 	s := newSite(t)
 	s.load("", "grpc_gateway {\n timeout off\n upstream a {\n discover static "+backend.Addr()+"\n }\n }")
 	s.want(s.get("/v1/echo/x"), http.StatusOK)
@@ -61,6 +72,9 @@ func TestClientsThatLeaveEndTheirCalls(t *testing.T) {
 	many := forEver + "\n" + strings.Repeat("{}\n", count)
 	upload := string(envelopes(count))
 	text := base64.StdEncoding.EncodeToString([]byte(upload))
+	// More than all buffers take.
+	huge := strings.Repeat("x", 12<<20)
+	const connectGET = "GET /gateway.test.v1.Library/GetBook?connect=v1&encoding=json&message=%7B%7D"
 	const bidi = "POST /gateway.test.v1.Echo/Bidi"
 	upgrade := "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " +
 		base64.StdEncoding.EncodeToString(make([]byte, 16)) + "\r\n"
@@ -71,6 +85,10 @@ func TestClientsThatLeaveEndTheirCalls(t *testing.T) {
 		"a body that nobody wants":                request("GET /v1/echo"+quiet, length(5), "hello"),
 		"a body that nobody wants, not complete":  request("GET /v1/echo"+quiet, length(1<<20), "hello"),
 		"a large body that nobody wants":          request("GET /v1/echo"+quiet, length(1<<20), strings.Repeat("x", 40_000)),
+		"a huge body that nobody wants":           request("GET /v1/echo"+quiet, length(12<<20), huge),
+		"a huge body that nobody wants, a stream": request("GET /v1/stream/3"+quiet, length(13<<20), huge),
+		"Connect GET with a body":                 request(connectGET, length(5), "hello"),
+		"Connect GET with a huge body":            request(connectGET, length(13<<20), huge),
 		"a body without end that nobody wants":    request("GET /v1/echo"+quiet, chunked, "5\r\nhello\r\n"),
 		"a body that must be asked for":           request("GET /v1/echo"+quiet, length(5)+"Expect: 100-continue\r\n", ""),
 		"a stream":                                request("GET /v1/stream/3"+quiet, "", ""),
@@ -105,7 +123,11 @@ func TestClientsThatLeaveEndTheirCalls(t *testing.T) {
 					_, _ = io.WriteString(conn, sent)
 				}()
 				eventually(t, "the call arrived", func() bool { return backend.InFlight() == 1 })
-				<-wrote
+				select {
+				case <-wrote:
+				case <-time.After(20 * time.Second):
+					t.Fatal("the body cannot be sent")
+				}
 				if err := leave(conn.(*net.TCPConn)); err != nil {
 					t.Fatal(err)
 				}
@@ -115,6 +137,46 @@ func TestClientsThatLeaveEndTheirCalls(t *testing.T) {
 				eventually(t, "the call ended", func() bool { return backend.InFlight() == 0 })
 			})
 		}
+	}
+}
+
+// TestAnswersArriveWhileAnUnwantedBodyIsSent: the client sends without end, and reads the answer
+// meanwhile.
+func TestAnswersArriveWhileAnUnwantedBodyIsSent(t *testing.T) {
+	backend := testkit.StartBackend(t)
+	s := newSite(t)
+	s.load("", "grpc_gateway {\n upstream a {\n discover static "+backend.Addr()+"\n }\n }")
+	s.want(s.get("/v1/echo/x"), http.StatusOK)
+	chunk := fmt.Sprintf("%x\r\n%s\r\n", 4<<10, strings.Repeat("x", 4<<10))
+	for name, path := range map[string]string{
+		"at once":       "/v1/echo?text=hello",
+		"after a while": "/v1/echo?text=hello&script.delay=0.1s",
+		"a stream":      "/v1/stream/3?text=hello&script.delay=0.1s",
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", s.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				_, err := io.WriteString(conn, request("GET "+path, "Transfer-Encoding: chunked\r\n", ""))
+				for err == nil {
+					_, err = io.WriteString(conn, chunk)
+				}
+			}()
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			if err != nil || resp.StatusCode != http.StatusOK || !resp.Close || !strings.Contains(string(body), "hello") {
+				t.Errorf("%v, %v: %s", resp, err, body)
+			}
+			conn.Close()
+			<-sent
+		})
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// AnyMethod is the element of AllowedMethods that stands for every HTTP method.
+// AnyMethod is the element of AllowedMethods that means every HTTP method.
 const AnyMethod = "*"
 
 // AllowedMethods returns the HTTP methods that the escaped path can be called with, without HEAD

@@ -65,7 +65,7 @@ func (b *Body) Read(p []byte) (int, error) {
 // Bound makes reading end when the client's own deadline passes, until stop is called. If late is
 // not nil, the deadline has passed, and this error counts more than what came of reading: on
 // HTTP/1.1, a deadline that passes while the end is read looks as if the client had left. Both
-// errors are a *Error; err says that the deadline is malformed.
+// errors are a *Error. err says that the deadline is malformed.
 func (b *Body) Bound() (stop func() (late error), err error) {
 	d, ok, err := ClientTimeout(b.r.Header)
 	if err != nil {
@@ -114,9 +114,8 @@ func (b *Body) ReadAll(size, limit int64) (*[]byte, error) {
 
 // Skip is called instead of reading when nothing needs the body. On HTTP/1.1 it discards a small
 // body, within the client's deadline, because the server notices only after the end of the body
-// that the client leaves. Any other body is left unread: then left is true, and the connection is
-// closed after the answer. Whoever waits for something then has to watch the client (see
-// Options.WatchClient).
+// that the client leaves. Any other body is left unread. Then left is true, and the connection is
+// closed after the answer. Whoever waits for something then must call Options.WatchUnread.
 //
 // The error is a *Error or that of reading.
 func (b *Body) Skip() (left bool, err error) {

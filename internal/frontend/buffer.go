@@ -7,12 +7,14 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// Buffers come in a few sizes, so that a small message does not pin a large buffer: the wire form of a request is kept until its call
-// is answered, and there may be many. Much larger ones are left to the garbage collector: a rare huge message must not stay in memory.
+// Buffers come in a few sizes, so that a small message does not hold a large buffer. The wire form
+// of a request is kept until its call is answered, and there may be many. Buffers larger than
+// maxRetained are left to the garbage collector, because a rare huge message must not stay in
+// memory.
 const (
-	tinyBuffer   = 1<<10 + 128 // gRPC does not give back buffers of up to 1 KiB
+	tinyBuffer   = 1<<10 + 128 // gRPC does not give back buffers of up to 1 KiB.
 	smallBuffer  = 4 << 10
-	batchBuffer  = 18 << 10 // of what waits in a stream: 16 KiB and the message that exceeds it
+	batchBuffer  = 18 << 10 // For a stream: 16 KiB that wait, and the message that exceeds them.
 	mediumBuffer = 32 << 10
 	largeBuffer  = 64 << 10
 	maxRetained  = 1 << 20
@@ -20,14 +22,15 @@ const (
 
 var bufferSizes = [...]int{tinyBuffer, smallBuffer, batchBuffer, mediumBuffer, largeBuffer}
 
-// Buffers are pooled byte slices that are appended to, a pool for each size. GetBuffer and PutBuffer are their only users' interface;
-// Call.Send and Options.Invoke hand one to gRPC.
+// bufferPool is a pool of buffers for each size. Buffers are byte slices that are appended to. They
+// are taken by GetBuffer and given back by PutBuffer. Call.Send and Options.Invoke hand them to
+// gRPC.
 type bufferPool [len(bufferSizes)]sync.Pool
 
-// buffers is shared by all frontends: it holds no state but spare memory.
+// buffers is shared by all frontends. It holds only spare memory.
 var buffers bufferPool
 
-// GetBuffer returns an empty buffer with room for about size bytes (0: not known).
+// GetBuffer returns an empty buffer with room for about size bytes. 0: not known.
 func GetBuffer(size int) *[]byte {
 	if size == 0 {
 		size = smallBuffer
@@ -35,10 +38,12 @@ func GetBuffer(size int) *[]byte {
 	return buffers.Get(size)
 }
 
-// PutBuffer gives a buffer back. It must not be used afterwards, nor anything that points into it.
+// PutBuffer gives a buffer back. Neither the buffer nor anything that points into it may be used
+// afterwards.
 func PutBuffer(b *[]byte) { buffers.Put(b) }
 
-// GrowBuffer returns the buffer, or if that has no room for n more bytes, a larger one with its content in its place.
+// GrowBuffer returns a buffer with the content of b and room for n more bytes. It is b itself if b
+// has the room. Otherwise it replaces b.
 func GrowBuffer(b *[]byte, n int) *[]byte {
 	need := len(*b) + n
 	if need <= cap(*b) {
@@ -53,13 +58,13 @@ func GrowBuffer(b *[]byte, n int) *[]byte {
 	return bigger
 }
 
-// newMessage makes a message of a buffer from GetBuffer, which it takes over. The buffer returns to the pool
-// when gRPC has sent it.
+// newMessage makes a message of a buffer from GetBuffer and takes it over. The buffer returns to
+// the pool when gRPC has sent it.
 func newMessage(b *[]byte) mem.BufferSlice {
 	return mem.BufferSlice{mem.NewBuffer(b, &buffers)}
 }
 
-// Get implements mem.BufferPool, except that the length is 0 and size is the capacity.
+// Get is like that of mem.BufferPool, but the length is 0 and size is the capacity.
 func (p *bufferPool) Get(size int) *[]byte {
 	i := 0
 	for i < len(bufferSizes)-1 && bufferSizes[i] < size {
@@ -87,17 +92,21 @@ func (p *bufferPool) Put(b *[]byte) {
 	}
 }
 
-// Ratio is how large the results of a conversion have been lately beside what was converted, so that a buffer can be had that is large
-// enough, and not much larger. The zero value knows nothing yet. Safe for concurrent use.
-type Ratio struct{ parts uint32 } // of ratioOne, used atomically; 0: not known
+// Ratio is the recent ratio of the size of results of a conversion to that of their inputs. With
+// it, a buffer is large enough and not much larger. The zero value knows nothing yet. Safe for
+// concurrent use.
+type Ratio struct {
+	parts uint32 // In parts of ratioOne, used atomically. 0: not known.
+}
 
 const (
 	ratioOne = 64
 	ratioMax = 16 * ratioOne
 )
 
-// Guess is how large the result for an input of this size will be: as large as the input before anything was learned. A result that is larger
-// than its input and than what is kept of buffers is left to grow: what one client has sent must not cost memory for the large inputs of others.
+// Guess is the likely size of the result for an input of this size. It is that of the input before
+// anything was learned. A result larger than its input and than maxRetained must grow as it is
+// made: what one client has sent must not cost memory for the large inputs of others.
 func (r *Ratio) Guess(input int) int {
 	parts := int(atomic.LoadUint32(&r.parts))
 	if parts == 0 {
@@ -106,7 +115,8 @@ func (r *Ratio) Guess(input int) int {
 	return min((input/ratioOne+1)*parts, max(input, maxRetained))
 }
 
-// Learn notes a result. Larger ones count at once, smaller ones in the long run. What fits into any buffer teaches nothing.
+// Learn notes a result. Larger ones count at once, and smaller ones in the long run. A result that
+// fits into any buffer is not noted.
 func (r *Ratio) Learn(input, output int) {
 	if max(input, output) <= smallBuffer {
 		return

@@ -12,44 +12,48 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// CallSettings are what a call takes besides its method.
+// CallSettings are the settings of one call.
 type CallSettings struct {
-	// Request is the client's. Its headers become metadata by the rules, and the client's deadline is among them.
+	// Request is the client's request. Its headers become metadata by the rules, and have the
+	// client's deadline.
 	Request *http.Request
-	// Timeout overrides Method.Timeout when positive, also for streams.
+	// Timeout, if positive, overrides Method.Timeout. It bounds streams too.
 	Timeout time.Duration
-	// Idempotent allows the call to be executed twice.
+	// Idempotent says that the call may be executed twice.
 	Idempotent bool
-	// Began is when the client's own deadline began to run. Zero: with the call.
+	// Began is when the client's own deadline began to run. Zero: it begins with the call.
 	Began time.Time
 }
 
-// Call is one RPC to an upstream in raw messages, the same for all protocols: a stream (Options.Start), or a whole call with one message
-// each way (Options.Invoke). Send and CloseSend are for one goroutine, Header, Recv and Trailer for one other; Close is for any.
+// Call is one RPC to an upstream in raw messages, the same for all protocols. It is a stream
+// (Options.Start), or a whole call with one message each way (Options.Invoke). One goroutine may
+// call Send and CloseSend, and another one Header, Recv and Trailer. Close is for any goroutine.
 type Call struct {
-	grpc.EmptyCallOption // see SetEndpoint
+	grpc.EmptyCallOption // See SetEndpoint.
 
-	stream   grpc.ClientStream // nil for a whole call, and when none could be started
+	// stream is nil for a whole call, and if no stream could be started.
+	stream   grpc.ClientStream
 	parent   context.Context
-	deadline time.Time       // zero: none
-	ctx      context.Context // has both; nil where the connection bounds the call itself
-	cancel   context.CancelFunc
-	method   *Method
-	info     *Info
+	deadline time.Time // Zero: none.
+	// ctx ends with parent and at deadline. Nil if the connection bounds the call itself.
+	ctx    context.Context
+	cancel context.CancelFunc
+	method *Method
+	info   *Info
 
-	response mem.BufferSlice // where a message is received to
-	unsent   *unsent         // nil where the client sends one message
+	response mem.BufferSlice // Messages are received into it.
+	unsent   *unsent         // Nil if the client sends one message.
 
-	// Of a whole call.
+	// These are for a whole call.
 	header, trailer metadata.MD
-	options         [4]grpc.CallOption // room for the usual number
+	options         [4]grpc.CallOption // Room for the usual number.
 }
 
-// Start starts an RPC. Its life is bounded by ctx, by the shortest of the deadlines that apply (see ClientTimeout) and by Close,
-// which must be called. Deadlines of ours hold for unary calls; a stream is bounded only by its client, or by the
-// timeout of its own route.
+// Start starts an RPC. It ends with ctx, at the shortest deadline that applies (see ClientTimeout),
+// and by Close, which must be called. The gateway's own deadlines are for unary calls. A stream has
+// only the deadline of its client and the timeout of its route.
 //
-// The error is a *Error; info notes the rest.
+// The error is a *Error. info notes the rest.
 func (o *Options) Start(ctx context.Context, m *Method, s CallSettings, info *Info) (*Call, error) {
 	c, err := o.newCall(ctx, m, &s, info)
 	if err != nil {
@@ -107,9 +111,9 @@ func (o *Options) callOptions(dst []grpc.CallOption, m *Method, s *CallSettings)
 	return append(dst, o.CallOptions(m, s.Idempotent || m.Idempotent)...)
 }
 
-// Send sends a message, a buffer from GetBuffer, which it takes over. It blocks while the upstream does not
-// read: while gRPC holds too many bytes or too many messages of this stream that are not written yet. io.EOF
-// means that the RPC has ended, and Recv tells how. Any other error is a *Error.
+// Send sends a message. It takes over the buffer, which is from GetBuffer. It blocks while the
+// upstream does not read, that is while gRPC holds too many unwritten bytes or messages of this
+// stream. io.EOF means that the RPC has ended, and Recv tells how. Any other error is a *Error.
 func (c *Call) Send(msg *[]byte) error {
 	if c.unsent != nil && !c.unsent.wait(c.ctx) {
 		PutBuffer(msg)
@@ -127,7 +131,7 @@ func (c *Call) Send(msg *[]byte) error {
 	}
 }
 
-// message makes a message of a buffer, which returns to where it came from when gRPC has sent it.
+// message makes a message of a buffer. The buffer returns to its pool when gRPC has sent it.
 func (c *Call) message(b *[]byte) mem.BufferSlice {
 	if c.unsent != nil {
 		return c.unsent.message(b)
@@ -143,7 +147,7 @@ func (c *Call) CloseSend() error {
 	return nil
 }
 
-// Header waits for the header metadata. It is nil when the RPC failed before; Recv tells how.
+// Header waits for the header metadata. It is nil if the RPC failed before, and Recv tells how.
 func (c *Call) Header() metadata.MD {
 	if c.stream == nil {
 		return c.header
@@ -156,8 +160,9 @@ func (c *Call) Header() metadata.MD {
 	return md
 }
 
-// Recv waits for the next message, which the caller frees. io.EOF is the end of a stream that succeeded; any other error is
-// a *Error. For a method that answers once, a message means that the call has succeeded and Trailer is there.
+// Recv waits for the next message, which the caller frees. io.EOF is the end of a stream that
+// succeeded. Any other error is a *Error. For a method that answers once, a message means that the
+// call has succeeded and Trailer is known.
 func (c *Call) Recv() (mem.BufferSlice, error) {
 	err := c.stream.RecvMsg(&c.response)
 	if err == nil {
@@ -176,7 +181,8 @@ func (c *Call) Recv() (mem.BufferSlice, error) {
 	return nil, c.failed(err)
 }
 
-// Trailer is the trailer metadata, once Recv has returned an error or the message of a method that answers once.
+// Trailer is the trailer metadata. It is known when Recv has returned an error, or the message of a
+// method that answers once.
 func (c *Call) Trailer() metadata.MD {
 	if c.stream == nil {
 		return c.trailer
@@ -184,10 +190,10 @@ func (c *Call) Trailer() metadata.MD {
 	return c.stream.Trailer()
 }
 
-// Context is done when the stream is over, at the latest by Close.
+// Context ends with the stream, at the latest by Close.
 func (c *Call) Context() context.Context { return c.ctx }
 
-// Close cancels the RPC if it is still going on and frees what it holds.
+// Close cancels the RPC if it still runs, and frees what it holds.
 func (c *Call) Close() { c.cancel() }
 
 func (c *Call) noteEndpoint() {

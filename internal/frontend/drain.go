@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-// drainWrite is how long a client may take to read what is left when the server stops. It has to be enough for a busy process that ends
-// thousands of streams at once, too.
+// drainWrite is how long a client may take to read the rest when the server stops. It must be
+// enough even for a busy process that ends thousands of streams at once.
 const drainWrite = 20 * time.Second
 
-// Drain tells streams that the server stops. It is closed once, on exit and never by a reload. A nil Drain is never closed.
-// Safe for concurrent use.
+// Drain tells streams that the server stops. It is closed on exit, never by a reload. A nil Drain
+// is never closed. Safe for concurrent use.
 type Drain struct {
 	ctx  context.Context
 	stop context.CancelFunc
 }
 
-// NewDrain returns one that is not closed.
+// NewDrain returns a Drain that is not closed.
 func NewDrain() *Drain {
 	ctx, stop := context.WithCancel(context.Background())
 	return &Drain{ctx: ctx, stop: stop}
 }
 
-// Close ends the streams. More than one call does no more.
+// Close ends the streams. Further calls do nothing.
 func (d *Drain) Close() { d.stop() }
 
 // Done is closed by Close.
@@ -35,7 +35,8 @@ func (d *Drain) Done() <-chan struct{} {
 	return d.ctx.Done()
 }
 
-// AfterFunc calls fn in a goroutine of its own once Close was called, unless stop is called before. It costs no goroutine until then.
+// AfterFunc calls fn in its own goroutine when Close is called, unless stop is called before. It
+// costs no goroutine until then.
 func (d *Drain) AfterFunc(fn func()) (stop func() bool) {
 	if d == nil {
 		return func() bool { return true }
@@ -43,11 +44,12 @@ func (d *Drain) AfterFunc(fn func()) (stop func() bool) {
 	return context.AfterFunc(d.ctx, fn)
 }
 
-// BoundWrites sees to it that a client that does not read cannot hold up the exit of the server: a write that is blocked fails some
-// seconds after the delay that streams are given. stop must be called before the handler returns, because the ResponseWriter is not ours afterwards.
+// BoundWrites keeps a client that does not read from delaying the exit of the server: a blocked
+// write fails some seconds after the delay that streams have. stop must be called before the
+// handler returns, because the ResponseWriter belongs to the server afterwards.
 //
-// The deadline is set from another goroutine than the one that writes, which ResponseWriters of net/http allow and those that Caddy wraps
-// around them do not: hence it is set on the innermost.
+// The goroutine that sets the deadline is not the one that writes. ResponseWriters of net/http
+// allow that, but those that Caddy wraps around them do not. So it is set on the innermost one.
 func (d *Drain) BoundWrites(w http.ResponseWriter, delay time.Duration) (stop func()) {
 	if d == nil {
 		return func() {}
@@ -65,7 +67,7 @@ func (d *Drain) BoundWrites(w http.ResponseWriter, delay time.Duration) (stop fu
 	})
 }
 
-// WriteDeadline is until when may be written once the server has begun to stop, which is now.
+// WriteDeadline is the deadline of writes if the server begins to stop now.
 func WriteDeadline(delay time.Duration) time.Time { return time.Now().Add(delay + drainWrite) }
 
 func innermost(w http.ResponseWriter) http.ResponseWriter {

@@ -11,13 +11,17 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// Error is a failed request as the client shall see it. Every protocol writes it in its own form.
+// Error is a failed request as the client sees it. Every protocol writes it in its own form.
 type Error struct {
-	Status     *spb.Status        // code, message and details; nothing internal
-	HTTPStatus int                // the REST status; 0 is the one that the code maps to
-	Header     http.Header        // extra response headers such as Allow and Retry-After; may be nil
-	Types      transcode.Resolver // resolves the details; may be nil
-	cause      error
+	// Status has code, message and details, and nothing internal.
+	Status *spb.Status
+	// HTTPStatus is the HTTP status of REST. 0: the one that the code maps to.
+	HTTPStatus int
+	// Header has further response headers such as Allow and Retry-After. It may be nil.
+	Header http.Header
+	// Types resolves the details. It may be nil.
+	Types transcode.Resolver
+	cause error
 }
 
 // Errorf returns an error with the message, which the client will see.
@@ -25,7 +29,8 @@ func Errorf(code codes.Code, format string, args ...any) *Error {
 	return &Error{Status: &spb.Status{Code: int32(code), Message: fmt.Sprintf(format, args...)}}
 }
 
-// AsError makes an error that a client may see of any error. The text of one that is not an *Error is not shown.
+// AsError turns any error into one that a client may see. It hides the text of an error that is not
+// an *Error.
 func AsError(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
@@ -34,7 +39,7 @@ func AsError(err error) *Error {
 	return Errorf(codes.Internal, "the request failed in the gateway").WithCause(err)
 }
 
-// WithHTTP sets an HTTP status other than the one the code maps to.
+// WithHTTP sets an HTTP status other than that of the code.
 func (e *Error) WithHTTP(status int) *Error {
 	e.HTTPStatus = status
 	return e
@@ -49,7 +54,7 @@ func (e *Error) WithHeader(key, value string) *Error {
 	return e
 }
 
-// WithCause sets what the log gets to see and the client does not.
+// WithCause sets the cause, which the log shows and the client does not see.
 func (e *Error) WithCause(err error) *Error {
 	e.cause = err
 	return e
@@ -66,7 +71,7 @@ func (e *Error) HTTP() int {
 	return HTTPStatus(e.Code())
 }
 
-// Error has the cause in it: it is for the log.
+// Error includes the cause. It is for the log.
 func (e *Error) Error() string {
 	s := fmt.Sprintf("%s: %s", CodeName(e.Code()), e.Status.GetMessage())
 	if e.cause != nil {

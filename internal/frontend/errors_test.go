@@ -111,7 +111,8 @@ func TestBuffersHaveACap(t *testing.T) {
 	}
 }
 
-// Who asks for little must not get a buffer that had to grow for somebody else: it may be kept for as long as a call takes.
+// A small message must not get a buffer that had to grow for another one, because it may keep the
+// buffer as long as a call takes.
 func TestSmallMessagesPinNoLargeBuffers(t *testing.T) {
 	for _, grown := range []int{smallBuffer, batchBuffer, mediumBuffer - 1, mediumBuffer, largeBuffer} {
 		b := make([]byte, 0, grown)
@@ -182,7 +183,8 @@ func TestRatio(t *testing.T) {
 	}
 }
 
-// A status may have any 32 bits for a code. On machines of 32 bits (GOARCH=386) those from 1<<31 on are negative as an int.
+// A status may have any 32 bits for a code. On machines of 32 bits (GOARCH=386) those from 1<<31 on
+// are negative as an int.
 func TestCodesThatGRPCDoesNotHave(t *testing.T) {
 	for code, want := range map[codes.Code]string{17: "CODE(17)", 1 << 31: "CODE(2147483648)", 1<<32 - 1: "CODE(4294967295)"} {
 		if got := CodeName(code); got != want {

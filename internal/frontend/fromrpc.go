@@ -13,17 +13,18 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// localRetry is the Retry-After, in seconds, when no instance could be reached: connecting is tried again within a few seconds at most.
+// localRetry is the Retry-After in seconds if no instance could be reached. The pool connects again
+// within a few seconds at most.
 const localRetry = "1"
 
-// LocalError is the error of a call that was made in this process: no upstream sent it. A connection
-// (Method.Conn) returns its own errors so. Every other error with a gRPC status is a status that the
-// upstream sent.
+// LocalError is an error of a call that was made in this process and that no upstream sent. A
+// connection (Method.Conn) returns its own errors as LocalError. Every other error with a gRPC
+// status is a status that the upstream sent.
 type LocalError interface {
 	error
 	// GRPCStatus is what the client may see. It names no address and has no text of a library.
 	GRPCStatus() *status.Status
-	// HTTPStatus says more than the one that the code maps to. 0: the code decides.
+	// HTTPStatus is an HTTP status that says more than the one of the code. 0: the code decides.
 	HTTPStatus() int
 }
 
@@ -43,14 +44,14 @@ func (e contextError) GRPCStatus() *status.Status {
 
 func (e contextError) HTTPStatus() int { return 0 }
 
-// failed turns the error of a gRPC call into the one that the client may see. The status of the upstream
-// and that of a LocalError pass as they are. The log gets the causes of local errors.
+// failed turns the error of a gRPC call into one that the client may see. The status of the
+// upstream and that of a LocalError pass unchanged. The log gets the causes of local errors.
 func (c *Call) failed(err error) *Error {
 	var local LocalError
 	parent := c.parent.Err()
 	switch {
 	case parent != nil && !errors.Is(parent, context.DeadlineExceeded):
-		// Whatever gRPC made of it: the client left, and nobody reads this.
+		// The client has left, so nobody reads what gRPC made of it.
 		return Errorf(codes.Canceled, "the client went away").WithCause(err)
 	case errors.As(err, &local):
 		e := &Error{Status: local.GRPCStatus().Proto(), HTTPStatus: local.HTTPStatus(), Types: c.method.Types, cause: err}
@@ -70,13 +71,14 @@ func (c *Call) failed(err error) *Error {
 	return e
 }
 
-// retryable are the statuses for which Retry-After means something (RFC 9110, section 10.2.3, and RFC 6585).
+// retryable reports whether Retry-After has a meaning for the status (RFC 9110, section 10.2.3, and
+// RFC 6585).
 func (e *Error) retryable() bool {
 	s := e.HTTP()
 	return s == http.StatusServiceUnavailable || s == http.StatusTooManyRequests
 }
 
-// retryDelay is the value of Retry-After by a RetryInfo among the details: whole seconds, rounded up.
+// retryDelay is the value of Retry-After by a RetryInfo in the details: whole seconds, rounded up.
 func retryDelay(st *spb.Status) (string, bool) {
 	for _, d := range st.GetDetails() {
 		var info errdetails.RetryInfo

@@ -1,19 +1,24 @@
-// Package frontend holds what the inbound protocols share: the table of methods and routes, metadata rules, deadlines, the
-// mapping of gRPC status to HTTP, and the RPC itself in raw messages. Each protocol has its own subpackage, which knows how
-// its messages, errors and streams look on the wire; nothing here does.
+// Package frontend holds what the inbound protocols share: the table of methods and routes,
+// metadata rules, deadlines, the mapping of gRPC status to HTTP, and the RPC itself in raw
+// messages. Each protocol has its own subpackage. Only that knows how messages, errors and streams
+// look on the wire.
 //
 // # How a protocol serves a call
 //
-// It finds the Method in the Table and starts the Call with Options.Start, which makes metadata of the request's headers and applies
-// the deadlines (the client's by whichever header, the gateway's for unary calls). Where there is one message each way,
-// Options.Invoke makes the whole call, for less. Messages of a stream go by Call.Send and Call.Recv as
-// mem.BufferSlice, never decoded here; what the sender makes itself goes into a buffer from GetBuffer that Call.Send hands to gRPC. Errors of
-// a call are *Error already, safe to show; a protocol makes its own with Errorf. Response metadata passes the rules by
-// Options.WriteHeader and WriteTrailer, or VisitMetadata where the protocol has a place of its own for it. Everything
-// that the log, the metrics and the placeholders want to know is noted in Info on the way.
+//   - It finds the Method in the Table.
+//   - Options.Start starts the Call. It makes metadata of the request's headers and applies the
+//     deadlines: the client's by any of the headers, and the gateway's for unary calls. If there is
+//     one message each way, Options.Invoke makes the whole call and costs less.
+//   - Call.Send and Call.Recv move the messages of a stream, which are never decoded here. A
+//     message to send is a buffer from GetBuffer, which Call.Send hands to gRPC.
+//   - Errors of a call are *Error and safe to show. A protocol makes its own errors with Errorf.
+//   - Response metadata passes the rules in Options.WriteHeader and WriteTrailer, or in
+//     VisitMetadata if the protocol has its own place for it.
+//   - Info gets what the log, the metrics and the placeholders need.
 //
-// Streams watch Options.Drain, and end with their protocol's terminal frame when it is closed. As long as nothing was written, an
-// error is returned to the caller; later it is the protocol's own to send.
+// Streams watch Options.Drain. When it is closed, they end with the terminal frame of their
+// protocol. While nothing has been written, an error is returned to the caller. Later the protocol
+// sends it.
 package frontend
 
 import (
@@ -31,24 +36,27 @@ import (
 type Method struct {
 	Name     string // "package.Service/Method"
 	Path     string // "/package.Service/Method"
-	Upstream string // name of the upstream, for metrics and logs
+	Upstream string // The name of the upstream, for metrics and logs.
 	Desc     protoreflect.MethodDescriptor
-	Conn     grpc.ClientConnInterface // raw: messages are mem.BufferSlice (sent), *mem.BufferSlice (received)
+	// Conn takes raw messages: it sends mem.BufferSlice and receives *mem.BufferSlice.
+	Conn     grpc.ClientConnInterface
 	Request  *transcode.Codec
 	Response *transcode.Codec
-	Types    transcode.Resolver // for the details of errors
+	Types    transcode.Resolver // For the details of errors.
 	// Files are those of the schema, for server reflection. Nil for methods without a schema.
-	Files      *protoregistry.Files
-	Timeout    time.Duration // default deadline of unary calls; 0 is none
-	Idempotent bool
+	Files *protoregistry.Files
+	// Timeout is the default deadline of unary calls. 0: none.
+	Timeout    time.Duration
+	Idempotent bool // The call may be executed twice.
 	StreamDesc grpc.StreamDesc
-	// Timed, where not nil, is told how long conversions take: of one in 64, at random. See Clock.
+	// Timed, if set, is told how long one conversion in 64 takes, chosen at random. See Clock.
 	Timed func(Direction, time.Duration)
-	// Departed, if set, is told about each answer with a value that has no JSON form, which was written as something close to it.
+	// Departed, if set, is told about each answer that has a value without a JSON form. Such a
+	// value is written as something close to it.
 	Departed func(note error)
-	// ToWire and ToJSON say how large converted messages are beside what they were made of.
+	// ToWire and ToJSON say how large converted messages are, compared to their inputs.
 	ToWire, ToJSON Ratio
-	// Owner is what the table's maker keeps with the method. Frontends take no notice of it.
+	// Owner is for the maker of the table. Frontends ignore it.
 	Owner any
 }
 
@@ -57,19 +65,20 @@ type Binding struct {
 	Method       *Method
 	HTTPMethod   string
 	Template     *httprule.Template
-	Vars         []*transcode.Field // as Template.Variables
+	Vars         []*transcode.Field // In the order of Template.Variables.
 	BodyAll      bool               // body: "*"
 	Body         *transcode.Field   // body: "<field>"
-	ResponseBody *transcode.Field   // nil: the whole message
-	Timeout      time.Duration      // overrides Method.Timeout when positive
+	ResponseBody *transcode.Field   // Nil: the whole message.
+	Timeout      time.Duration      // If positive, it overrides Method.Timeout.
 	Idempotent   bool
-	Source       string // "annotation" or "config", for the routes view
+	Source       string // "annotation" or "config", for the routes view.
 }
 
-// Table is everything a request is matched against; immutable, replaced as a whole.
+// Table is everything that a request is matched against. It is never changed, only replaced.
 type Table struct {
-	Router  *httprule.Router[*Binding]
-	Methods map[string]*Method // by Path; those reachable by POST /package.Service/Method
+	Router *httprule.Router[*Binding]
+	// Methods are those that POST /package.Service/Method can reach, by Path.
+	Methods map[string]*Method
 	// Pending is not empty while an upstream's schema is not known yet. It says which and why. A
 	// path that may get a route by such a schema is 503 with this message, and not 404.
 	Pending string
@@ -79,9 +88,9 @@ type Table struct {
 	// PendingRoute is PendingName for REST, where any path may be a route. The path is still
 	// percent-encoded.
 	PendingRoute func(method, path string) bool
-	// Fallback finds where calls of methods go that no schema describes; nil where there is no such
-	// place. The path comes from a request and may be anything. The Method that it returns has a
-	// name that protobuf can have, neither Desc nor codecs, and both directions stream, so that
-	// messages pass as they are. Only gRPC and gRPC-Web ask.
+	// Fallback, if set, finds the Method for a call that no schema describes, or returns nil. The
+	// path comes from a request and may be anything. The Method has a name that protobuf allows,
+	// and neither Desc nor codecs. Both directions stream, so messages pass as they are. Only gRPC
+	// and gRPC-Web ask.
 	Fallback func(path string) *Method
 }

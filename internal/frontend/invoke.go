@@ -8,18 +8,19 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// BoundingConn is a connection that bounds a whole call itself, for less than a context with the deadline costs. A zero deadline is none.
+// BoundingConn is a connection that ends a whole call at its deadline itself. That costs less than
+// a context with the deadline. A zero deadline means none.
 type BoundingConn interface {
 	InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error
 }
 
-// Invoke makes a whole call of a method that has one message each way. It takes msg over, a buffer from GetBuffer. It is bounded as Start
-// says. The response is the caller's to free. The Call tells Header and Trailer, also after an error; it is nil when no call was
-// made, and needs no Close.
+// Invoke makes a whole call of a method that has one message each way. It takes over msg, which is
+// from GetBuffer. The deadlines of Start apply. The caller frees the response. The Call has Header
+// and Trailer, even after an error. It is nil if no call was made. It needs no Close.
 //
-// The error is a *Error; info notes the rest.
+// The error is a *Error. info notes the rest.
 //
-// It costs less than Start: a stream has a goroutine that waits for its end.
+// Invoke costs less than Start, because a stream has a goroutine that waits for its end.
 func (o *Options) Invoke(ctx context.Context, m *Method, s CallSettings, msg *[]byte, info *Info) (*Call, mem.BufferSlice, error) {
 	c, err := o.newCall(ctx, m, &s, info)
 	if err != nil {
@@ -43,5 +44,6 @@ func (o *Options) Invoke(ctx context.Context, m *Method, s CallSettings, msg *[]
 	return c, c.response, nil
 }
 
-// SetEndpoint makes a call an option of its own RPC: a connection that knows its instances tells which one it picked.
+// SetEndpoint makes a call an option of its own RPC. A connection that knows its instances calls it
+// with the address of the one that it picked.
 func (c *Call) SetEndpoint(addr string) { c.info.Endpoint = addr }

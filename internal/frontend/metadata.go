@@ -124,6 +124,9 @@ func (o *Options) appendMetadata(pairs []string, r *http.Request) ([]string, err
 		if pairs, err = appendValues(pairs, key, as, values); err != nil {
 			return nil, err
 		}
+		if len(pairs)/2 > maxValues {
+			return nil, errManyValues()
+		}
 	}
 	return pairs, nil
 }
@@ -152,9 +155,21 @@ func appendBinary(pairs []string, header, as string, values []string) ([]string,
 				return nil, Errorf(codes.InvalidArgument, "header %s: want base64", header).WithCause(err)
 			}
 			pairs = append(pairs, as, string(raw))
+			if len(pairs)/2 > maxValues {
+				return nil, errManyValues()
+			}
 		}
 	}
 	return pairs, nil
+}
+
+// maxValues is how many metadata values the headers of a request may become. Each costs time and
+// memory here and at the instance, and a byte or two is enough to make one.
+const maxValues = 4096
+
+func errManyValues() *Error {
+	return Errorf(codes.ResourceExhausted, "the headers of the request have more than %d values", maxValues).
+		WithHTTP(http.StatusRequestHeaderFieldsTooLarge)
 }
 
 // WriteHeader adds the metadata to a response header by the response rules.

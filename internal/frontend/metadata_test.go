@@ -210,3 +210,33 @@ func TestMetadataOfOneNameIsVisitedOnce(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestHeadersMakeOnlySoManyValues(t *testing.T) {
+	for name, tc := range map[string]struct {
+		header http.Header
+		ok     bool
+	}{
+		"as many as are allowed":     {http.Header{"X-Bin": {strings.Repeat(",", 4000)}}, true},
+		"a list":                     {http.Header{"X-Bin": {strings.Repeat("AA,", 300_000)}}, false},
+		"an empty list":              {http.Header{"X-Bin": {strings.Repeat(",", 800_000)}}, false},
+		"several lists of one field": {http.Header{"X-Bin": slices.Repeat([]string{strings.Repeat(",", 100)}, 50)}, false},
+		"lists of several fields":    {http.Header{"X-Bin": {strings.Repeat(",", 3000)}, "Y-Bin": {strings.Repeat(",", 3000)}}, false},
+		"fields that are not lists":  {http.Header{"X-Tag": slices.Repeat([]string{"a"}, 5000)}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Header = http.Header{}
+			for key, values := range tc.header {
+				r.Header["Grpc-Metadata-"+key] = values
+			}
+			rules, err := CompileRequestRules([]Rule{{'+', "grpc-metadata-*", "*"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = metadataOf(t, Options{RequestMetadata: rules}.WithDefaults(), r)
+			if tc.ok != (err == nil) || err != nil && AsError(err).HTTP() != http.StatusRequestHeaderFieldsTooLarge {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}

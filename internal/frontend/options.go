@@ -83,8 +83,8 @@ type Options struct {
 	LiftReadTimeout func(r *http.Request) (restore func())
 
 	// ClientConn returns the connection over which an HTTP/1.1 request came, or nil if it is not
-	// known. With it, a client that leaves is noticed even while nobody reads its body; see
-	// WatchClient. Default: nil, never known.
+	// known. With it, a client that leaves is noticed even while nobody reads its body (see
+	// WatchClient). Default: nil, never known.
 	ClientConn func(r *http.Request) net.Conn
 
 	// Drain is closed when the server stops. Streams then end, each with the terminal frame of its

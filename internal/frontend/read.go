@@ -5,15 +5,16 @@ import (
 	"io"
 )
 
-// promised is how many bytes of a body are allocated because a header says that they will come. The rest is as it comes: a promise costs
-// nothing.
-const promised = 64 << 10
+// promised is how many bytes of a body are allocated because a header says that they will come. The
+// buffer grows with what comes: a promise costs nothing.
+const promised = 4 << 10
 
 // ErrTooLarge says that there is more than the limit.
 var ErrTooLarge = errors.New("larger than the limit")
 
-// ReadAll reads up to the end of the body, and never past it, into a buffer from GetBuffer. size is how long the body says that it is (in
-// bytes, negative: it does not say), and limit how long it may be. The error is ErrTooLarge or that of reading, and then there is no buffer.
+// ReadAll reads up to the end of the body, and never past it, into a buffer from GetBuffer. size is
+// the length in bytes that the body claims to have, negative if it claims none. limit is the length
+// that it may have. The error is ErrTooLarge or that of reading, and then there is no buffer.
 func ReadAll(r io.Reader, size, limit int64) (*[]byte, error) {
 	room := 0
 	if size >= 0 {
@@ -27,7 +28,11 @@ func ReadAll(r io.Reader, size, limit int64) (*[]byte, error) {
 			return nil, ErrTooLarge
 		}
 		if len(b) == cap(b) {
-			buf = GrowBuffer(buf, len(b))
+			more := int64(len(b))
+			if size >= more {
+				more = min(size-more+1, 3*more)
+			}
+			buf = GrowBuffer(buf, int(more))
 			b = *buf
 		}
 		free := b[len(b):cap(b)]

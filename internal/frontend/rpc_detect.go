@@ -7,10 +7,10 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Protocol is how a request is to be read and answered.
+// Protocol says how a request is read and answered.
 type Protocol uint8
 
-// The protocols. REST is also what is left when a request is none of the others.
+// The protocols. A request that speaks none of the others is REST.
 const (
 	REST Protocol = iota
 	Connect
@@ -18,7 +18,7 @@ const (
 	GRPCWeb
 )
 
-// String is the name that Info.Protocol, metrics and logs have.
+// String is the name in Info.Protocol, metrics and logs.
 func (p Protocol) String() string {
 	switch p {
 	case Connect:
@@ -34,19 +34,20 @@ func (p Protocol) String() string {
 	}
 }
 
-// Detect says which protocol a request speaks. It looks at nothing but method, path, query and headers:
+// Detect says which protocol a request speaks. It looks only at method, path, query and headers.
 //
-//   - application/grpc, with +proto, +json or another subformat, is gRPC; application/grpc-web and application/grpc-web-text are
-//     gRPC-Web; application/connect+… is a Connect stream. That holds whatever the path is, so that a client
-//     which calls a method that is not there gets an error that it understands.
-//   - Of a method's own path (/package.Service/Method) these are Connect calls too: a POST of application/proto, any request with a
-//     Connect-Protocol-Version or Connect-Timeout-Ms, and a GET with the parameters encoding and message. A POST
-//     with Connect-Protocol-Version is a Connect call wherever it goes.
-//     So is a POST of a type that REST could not read either: Connect's 415 names the types of all protocols.
-//   - All else is REST. So a plain POST of JSON to a method's path succeeds with the same answer that Connect would give, and fails
-//     with a google.rpc.Status instead of Connect's error: without the header nobody can tell the two kinds of client
-//     apart, all Connect clients of today send it by default, and those who write curl commands expect the errors of the
-//     REST routes.
+//   - These count for every path, so a client that calls an unknown method gets an error that it
+//     understands. application/grpc, with +proto, +json or another subformat, is gRPC.
+//     application/grpc-web and application/grpc-web-text are gRPC-Web. application/connect+… is a
+//     Connect stream. A POST with Connect-Protocol-Version is a Connect call.
+//   - For a method's own path (/package.Service/Method), these are Connect calls too: a POST of
+//     application/proto, any request with Connect-Protocol-Version or Connect-Timeout-Ms, and a GET
+//     with the parameters encoding and message. A POST of a type that REST cannot read is one as
+//     well, because Connect's 415 names the types of all protocols.
+//   - All others are REST. So a plain POST of JSON to a method's path gets the answer that Connect
+//     would give, but its errors are google.rpc.Status and not Connect's. Without the header nobody
+//     can tell the two kinds of client apart. All Connect clients of today send it by default, and
+//     those who write curl commands expect the errors of REST routes.
 func Detect(t *Table, r *http.Request) Protocol {
 	contentType := ""
 	if v := r.Header["Content-Type"]; len(v) > 0 {
@@ -84,8 +85,8 @@ func Detect(t *Table, r *http.Request) Protocol {
 	return REST
 }
 
-// isPlain reports whether REST may be able to read a body of the type: JSON in any of its names, forms, and everything for methods
-// that take google.api.HttpBody.
+// isPlain reports whether REST may be able to read a body of the type. It reads JSON under all its
+// names, forms, and any type for methods that take google.api.HttpBody.
 func isPlain(contentType string, m *Method) bool {
 	name, _, _ := strings.Cut(strings.ToLower(contentType), ";")
 	name = strings.TrimSpace(name)
@@ -119,9 +120,9 @@ func cutPrefixFold(s, prefix string) (string, bool) {
 	return s[len(prefix):], true
 }
 
-// Lookup finds the method of a path "/package.Service/Method" for the RPC protocols. raw says that the caller can do without
-// a schema, because it passes messages through: then Fallback is asked, too. The error is a *Error: UNIMPLEMENTED, or UNAVAILABLE
-// while a schema is not known yet.
+// Lookup finds the method of a path "/package.Service/Method" for the RPC protocols. raw says that
+// the caller passes messages through and needs no schema. Then Fallback is asked too. The error is
+// a *Error: UNIMPLEMENTED, or UNAVAILABLE while a schema is not known yet.
 func (t *Table) Lookup(path string, raw bool) (*Method, error) {
 	if t == nil {
 		return nil, Errorf(codes.Unavailable, "the gateway is starting").WithHeader("Retry-After", "1")

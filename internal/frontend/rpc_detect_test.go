@@ -8,7 +8,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
-	_ "github.com/caddy-grpc/gateway/internal/testkit/testpb" // Has a method that takes an HttpBody.
+	// It has a method that takes an HttpBody.
+	_ "github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
 func TestDetect(t *testing.T) {

@@ -12,8 +12,9 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend/negotiate"
 )
 
-// GRPCStatus calls set with the fields by which gRPC tells how a call ended (gRPC over HTTP/2, "Status"): the code, the message
-// where there is one, and the whole google.rpc.Status where it has details. A nil error is OK. Names are in lower case.
+// GRPCStatus calls set with the fields by which gRPC tells how a call ended (gRPC over HTTP/2,
+// "Status"). These are the code, the message if there is one, and the whole google.rpc.Status if it
+// has details. A nil error is OK. Names are in lower case.
 func GRPCStatus(err *Error, set func(name, value string)) {
 	if err == nil {
 		set("grpc-status", "0")
@@ -31,21 +32,21 @@ func GRPCStatus(err *Error, set func(name, value string)) {
 	}
 }
 
-// VisitMetadata calls visit with the metadata that a client may see by the response rules, in the form that it has in headers: names
-// canonical, binary values in base64. Each name comes once.
+// VisitMetadata calls visit with the metadata that a client may see by the response rules. It has
+// the form of headers: names are canonical, and binary values are base64. Each name comes once.
 func (o *Options) VisitMetadata(md metadata.MD, visit func(name string, values []string)) {
 	if len(md) == 0 {
 		return
 	}
-	h := make(http.Header, len(md)) // Rules may give several the same name.
+	h := make(http.Header, len(md)) // Rules may give several fields the same name.
 	o.WriteHeader(h, md)
 	for name, values := range h {
 		visit(name, values)
 	}
 }
 
-// HTTPError answers a request that is wrong on the level of HTTP, before any protocol: 405, 415 or 505. Nobody
-// has read its body.
+// HTTPError answers a request that is wrong on the level of HTTP, before any protocol: 405, 415 or
+// 505. Its body has not been read.
 func HTTPError(w http.ResponseWriter, r *http.Request, info *Info, err *Error) {
 	info.Fail(err)
 	LeaveBody(w, r)
@@ -56,7 +57,8 @@ func HTTPError(w http.ResponseWriter, r *http.Request, info *Info, err *Error) {
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(err.HTTP())
-	_, _ = w.Write([]byte(err.Status.GetMessage() + "\n")) // Nobody is left to tell when the client is gone.
+	// If the client has left, nobody needs to know.
+	_, _ = w.Write([]byte(err.Status.GetMessage() + "\n"))
 }
 
 // OnlyPOST is the error of a request with another method.
@@ -65,7 +67,7 @@ func OnlyPOST(method, allow string) *Error {
 		WithHTTP(http.StatusMethodNotAllowed).WithHeader("Allow", allow)
 }
 
-// UnsupportedType is the error of a content type that a protocol does not have.
+// UnsupportedType is the error of a content type that the protocol lacks.
 func UnsupportedType(contentType, supported string) *Error {
 	return Errorf(codes.Unknown, "content type %.100q is not supported; supported: %s", contentType, supported).
 		WithHTTP(http.StatusUnsupportedMediaType).WithHeader("Accept-Post", supported)

@@ -7,7 +7,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	_ "google.golang.org/genproto/googleapis/rpc/errdetails" // The usual details are known also where the upstream's schema lacks them.
+	// The usual details are known even if the upstream's schema lacks them.
+	_ "google.golang.org/genproto/googleapis/rpc/errdetails"
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -19,8 +20,8 @@ import (
 )
 
 // AppendStatusJSON appends a google.rpc.Status as ProtoJSON, on one line. Details are resolved in
-// types, which may be nil, then among the types of google/rpc/error_details.proto; one of an
-// unknown type, or that is broken, is written as {"@type":…,"value":"<base64>"}.
+// types, which may be nil, and then among the types of google/rpc/error_details.proto. A detail
+// that is malformed or has an unknown type is written as {"@type":…,"value":"<base64>"}.
 func AppendStatusJSON(dst []byte, st *spb.Status, types transcode.Resolver) []byte {
 	dst = append(dst, `{"code":`...)
 	dst = strconv.AppendInt(dst, int64(st.GetCode()), 10)
@@ -39,12 +40,12 @@ func AppendStatusJSON(dst []byte, st *spb.Status, types transcode.Resolver) []by
 	return append(dst, '}')
 }
 
-// AppendAnyJSON appends a google.protobuf.Any as AppendStatusJSON does with details. It is written
-// as the same Any in an answer would be: what has no JSON form is written as something close to it.
+// AppendAnyJSON appends a google.protobuf.Any as AppendStatusJSON appends details. As in an answer,
+// a value without a JSON form is written as something close to it.
 func AppendAnyJSON(dst []byte, detail *anypb.Any, types transcode.Resolver) []byte {
 	codec, err := compilerOf(types).Codec(detail.ProtoReflect().Descriptor())
 	if err == nil {
-		// Not proto.Marshal, which refuses a type URL that is not UTF-8.
+		// proto.Marshal would refuse a type URL that is not UTF-8.
 		wire := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), detail.GetTypeUrl())
 		wire = protowire.AppendBytes(protowire.AppendTag(wire, 2, protowire.BytesType), detail.GetValue())
 		if out, _, err := codec.AnswerToJSON(dst, wire); err == nil {
@@ -58,8 +59,8 @@ func AppendAnyJSON(dst []byte, detail *anypb.Any, types transcode.Resolver) []by
 	return append(dst, `"}`...)
 }
 
-// compilerOf returns the compiler that resolves Any in types. Those of a table's methods are
-// compilers themselves.
+// compilerOf returns the compiler that resolves Any in types. The types of a table's methods are
+// compilers.
 func compilerOf(types transcode.Resolver) *transcode.Compiler {
 	if c, ok := types.(*transcode.Compiler); ok {
 		return c
@@ -98,8 +99,8 @@ func AppendJSONString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// common are the types that every client can be expected to know. What else happens to be compiled
-// into the server is no business of theirs.
+// common reports whether every client can be expected to know a type. Clients must not see other
+// types that happen to be compiled into the server.
 func common(name protoreflect.FullName) bool {
 	return name.Parent() == "google.rpc" || name.Parent() == "google.protobuf"
 }
@@ -145,8 +146,8 @@ func (r resolver) FindExtensionByNumber(name protoreflect.FullName, n protorefle
 	return r.types.FindExtensionByNumber(name, n)
 }
 
-// UnmarshalDetail is for protocols that write a detail in a form of their own: it finds the
-// detail's type and decodes it.
+// UnmarshalDetail finds the type of a detail and decodes it. It is for protocols that write details
+// in their own form.
 func UnmarshalDetail(detail *anypb.Any, types transcode.Resolver) (proto.Message, error) {
 	m, err := anypb.UnmarshalNew(detail, proto.UnmarshalOptions{Resolver: resolver{types}})
 	if err != nil {

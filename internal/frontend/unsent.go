@@ -13,7 +13,7 @@ const (
 	// its own.
 	//
 	// It must be larger than the number of messages that the pool lets gRPC keep for a second
-	// attempt (see pool.replayBytes): those are released only when there are more of them.
+	// attempt (pool.replayMessages), because gRPC lets go of those only when there are more.
 	maxUnsent = 512
 	// packedFrom is from how many unsent messages on a small message is copied out of its buffer. A
 	// stream whose upstream keeps up never gets there.

@@ -12,17 +12,17 @@ import (
 // within this time.
 const lookEvery = time.Second
 
-// WatchClient calls gone, once and in a goroutine of its own, when the client of an HTTP/1.1
-// request closes its connection, or its half of it. stop ends that; gone may still be called for a
+// WatchClient calls gone, once and in its own goroutine, when the client of an HTTP/1.1 request
+// closes its connection, or its half of it. stop ends the watch, but gone may still be called for a
 // moment afterwards.
 //
 // net/http notices by itself that a client leaves, but only while somebody reads the body, or after
 // its end if the client sends nothing more. An upload that waits for the upstream, a body that
 // nobody wants and a second request that follows the first one hide it: the end of the connection
-// comes after bytes that nobody reads. Hence the system is asked. Over HTTP/2 and HTTP/3 the server
+// comes after bytes that nobody reads. So the system is asked. Over HTTP/2 and HTTP/3 the server
 // always reads, and there is nothing to do.
 //
-// It needs Options.ClientConn and a system on which it can ask (Linux); otherwise it does nothing.
+// WatchClient needs Options.ClientConn and Linux. Without them it does nothing.
 func (o *Options) WatchClient(r *http.Request, gone func()) (stop func()) {
 	if o.ClientConn == nil || r.ProtoMajor != 1 {
 		return func() {}
@@ -31,11 +31,7 @@ func (o *Options) WatchClient(r *http.Request, gone func()) (stop func()) {
 	if closed == nil {
 		return func() {}
 	}
-	w := &clientWatch{closed: closed, gone: gone}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(lookEvery, w.look)
-	return w.stop
+	return newClientWatch(closed, gone).stop
 }
 
 // clientWatch looks at the connection of one client from time to time.
@@ -44,7 +40,15 @@ type clientWatch struct {
 	gone   func()
 
 	mu    sync.Mutex
-	timer *time.Timer // nil: stopped
+	timer *time.Timer // Nil: stopped.
+}
+
+func newClientWatch(closed func() bool, gone func()) *clientWatch {
+	w := &clientWatch{closed: closed, gone: gone}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timer = time.AfterFunc(lookEvery, w.look)
+	return w
 }
 
 func (w *clientWatch) look() {
@@ -70,8 +74,8 @@ func (w *clientWatch) stop() {
 	}
 }
 
-// innermostConn returns the connection that the system knows, under TLS and under what servers and
-// their plugins wrap around it: most of these embed the net.Conn. nil if there is none.
+// innermostConn returns the connection that the system knows, or nil. It looks under TLS and under
+// the wrappers of servers and their plugins, most of which embed the net.Conn.
 func innermostConn(c net.Conn) net.Conn {
 	for range 8 { // Nobody wraps more often.
 		if c == nil || isSystemConn(c) {

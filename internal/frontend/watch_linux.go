@@ -14,7 +14,7 @@ func isSystemConn(c net.Conn) bool {
 }
 
 // closedByPeer returns a function that reports whether the peer of c has closed it or its half of
-// it, even if there are bytes to read before. nil if that cannot be known.
+// it, even if there are bytes to read before. It returns nil if that cannot be known.
 func closedByPeer(c net.Conn) func() bool {
 	sc, ok := c.(syscall.Conn)
 	if !ok {

@@ -4,9 +4,9 @@ package frontend
 
 import "net"
 
-// isSystemConn has nothing to offer here.
+// isSystemConn is always false: see closedByPeer.
 func isSystemConn(net.Conn) bool { return false }
 
-// closedByPeer has nothing to offer here: other systems do not tell before the bytes that came
-// first are read.
+// closedByPeer returns nil. Systems other than Linux do not tell before the bytes that came first
+// are read.
 func closedByPeer(net.Conn) func() bool { return nil }

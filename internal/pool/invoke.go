@@ -61,7 +61,7 @@ type wholeCall struct {
 	// options are those for grpc.
 	options []grpc.CallOption
 	// room is memory for the usual number of options.
-	room [4]grpc.CallOption
+	room [5]grpc.CallOption
 	// header is where the caller wants the header. Nil: the caller does not want it.
 	header *metadata.MD
 	// trailer is where the caller wants the trailer. Nil: the caller does not want it.

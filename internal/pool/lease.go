@@ -259,7 +259,12 @@ type stream struct {
 
 	lease lease
 	// options has room for the usual number of options, so that they need no allocation.
-	options [5]grpc.CallOption
+	options [6]grpc.CallOption
+
+	// sent is the number of messages sent, and sentBytes their size.
+	sent, sentBytes int
+	// replayOver is true once gRPC keeps nothing for a second attempt.
+	replayOver bool
 }
 
 // Endpoint is the address of the instance that has the call. It is "" before one was picked.
@@ -274,7 +279,26 @@ func (s *stream) Header() (metadata.MD, error) {
 // Called on the call path; takes no lock of the balancer.
 func (s *stream) SendMsg(m any) error {
 	s.lease.noteSent(m)
+	s.boundReplay(m)
 	return s.lease.explain(s.ClientStream.SendMsg(m), s.headed)
+}
+
+// boundReplay makes gRPC give up the second attempt before it would keep too much for it. See
+// replayBytes.
+//
+// Called on the call path; takes no lock of the balancer.
+func (s *stream) boundReplay(m any) {
+	if s.replayOver {
+		return
+	}
+	if raw, ok := m.(mem.BufferSlice); ok {
+		s.sentBytes += raw.Len()
+	}
+	s.sent++
+	if s.sent > 1 && (s.sent > replayMessages || s.sentBytes > replayBytes) {
+		s.replayOver = true
+		_ = s.ClientStream.Context() // gRPC documents that this ends retries.
+	}
 }
 
 // Called on the call path; takes no lock of the balancer.

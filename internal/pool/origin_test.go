@@ -59,6 +59,7 @@ func serveScript(conn net.Conn, respond func(*script, uint32), settings []http2.
 	s := &script{Framer: http2.NewFramer(conn, conn), conn: conn}
 	s.enc = hpack.NewEncoder(&s.buf)
 	_ = s.WriteSettings(settings...)
+	_ = s.WriteWindowUpdate(0, 64<<20)
 	for {
 		frame, err := s.ReadFrame()
 		if err != nil {

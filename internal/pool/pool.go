@@ -7,6 +7,7 @@ package pool
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -97,11 +98,16 @@ const (
 	connWindow   = 8 << 20
 )
 
-// replayBytes is how much of a client's stream gRPC keeps for a second attempt. It keeps it until
-// the instance answers. A second attempt goes to another instance, if the first one turns out not
-// to have processed the call. The limit counts the messages and five bytes for each. gRPC's default
-// is 256 KiB. That is 52,000 empty messages, which take 15 MiB.
-const replayBytes = 2 << 10
+// replayBytes and replayMessages limit what gRPC keeps of a stream for a second attempt at another
+// instance. It keeps this until the instance answers. The second attempt is made if the first one
+// was not processed (GOAWAY, REFUSED_STREAM). The first message of a call is kept at any size.
+//
+// gRPC's own limit is 256 KiB. With it a call with a larger message would be lost, and 52,000 empty
+// messages would take 15 MiB.
+const (
+	replayBytes    = 64 << 10
+	replayMessages = 64
+)
 
 // dialOptions define how connections are made and kept.
 func dialOptions(s Settings, b *balancer) []grpc.DialOption {
@@ -137,7 +143,10 @@ func dialOptions(s Settings, b *balancer) []grpc.DialOption {
 // callOptions returns the options of every call. As default options of the grpc.ClientConn they
 // would be merged with the call's own options on every call.
 func callOptions(s Settings) []grpc.CallOption {
-	return []grpc.CallOption{grpc.ForceCodecV2(newCodec()), grpc.MaxCallRecvMsgSize(s.MaxReceiveSize)}
+	return []grpc.CallOption{
+		grpc.ForceCodecV2(newCodec()), grpc.MaxCallRecvMsgSize(s.MaxReceiveSize),
+		grpc.MaxRetryRPCBufferSize(math.MaxInt), // stream.SendMsg has the limit.
+	}
 }
 
 // NewStream starts an RPC. The policy picks an endpoint, and the call takes a lease on it and on
@@ -181,9 +190,6 @@ func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method s
 		s.lease.makeCancellable()
 	}
 	options := append(append(append(s.options[:0], c.options...), opts...), grpc.OnFinish(s.lease.end))
-	if desc.ClientStreams {
-		options = append(options, grpc.MaxRetryRPCBufferSize(replayBytes))
-	}
 	cs, err := c.conn.NewStream(&s.lease, desc, method, options...)
 	if err != nil {
 		s.lease.end(err)

@@ -39,7 +39,9 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 		return
 	}
 	x := &unary{opts: &h.opts, w: w, r: r, info: info, json: kind.json}
+	x.body.Reset(w, r)
 	if err := x.serve(t, ok); err != nil {
+		x.body.Leave()
 		e := relay.AsError(err)
 		info.Fail(e)
 		x.fail(nil, nil, e)

@@ -466,7 +466,7 @@ func TestTrailersAreReadOnlyWhenTheCallHasEnded(t *testing.T) {
 	}
 }
 
-// TestPanicsEndTheirRequestOnly: what works beside the handler panics, and the process goes on.
+// TestPanicsEndTheirRequestOnly: another goroutine of the request panics, and the process goes on.
 func TestPanicsEndTheirRequestOnly(t *testing.T) {
 	b := testkit.StartBackend(t)
 	conn := rpctest.Dial(t, b.Addr())

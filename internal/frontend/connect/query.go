@@ -89,7 +89,7 @@ func (x *unary) readQuery() (*[]byte, error) {
 	x.json = q.json
 	if err != nil {
 		code := codes.InvalidArgument
-		if _, ok := err.(*unknownCodingError); ok { //nolint:errorlint // made just above
+		if _, ok := err.(*unknownCodingError); ok { //nolint:errorlint // It was made just above.
 			code = codes.Unimplemented
 		}
 		return nil, frontend.Errorf(code, "%s", err)

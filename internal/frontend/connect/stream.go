@@ -76,7 +76,8 @@ func (p *stream) Header(h http.Header) {
 	if p.response != envelope.Identity {
 		h["Connect-Content-Encoding"] = []string{p.response.String()}
 	}
-	h["X-Accel-Buffering"] = []string{"no"} // For an nginx in front, which would collect the messages.
+	// An nginx in front would collect the messages.
+	h["X-Accel-Buffering"] = []string{"no"}
 }
 
 // End implements relay.Protocol: the last envelope has the error and the trailers in JSON.

@@ -1,10 +1,10 @@
 package connect
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -26,8 +26,9 @@ type unary struct {
 	info   *frontend.Info
 	method *frontend.Method
 	json   bool
-	// began is when the client's deadline began to run. Zero: it begins with the call.
-	began time.Time
+	body   frontend.Body
+	// left says that the body stays unread.
+	left bool
 }
 
 // serve makes the call. typed says that the content type is Connect's. If it returns an error,
@@ -59,6 +60,10 @@ func (x *unary) serve(t *frontend.Table, typed bool) error {
 	}
 	var msg *[]byte
 	if get {
+		// There may be a body, and nothing needs it.
+		if x.left, err = x.body.Skip(); err != nil {
+			return x.body.Error(err)
+		}
 		msg, err = x.readQuery()
 	} else {
 		msg, err = x.readBody()
@@ -71,8 +76,15 @@ func (x *unary) serve(t *frontend.Table, typed bool) error {
 
 // call calls the method and answers.
 func (x *unary) call(msg *[]byte) error {
-	settings := frontend.CallSettings{Request: x.r, Idempotent: x.r.Method == http.MethodGet, Began: x.began}
-	call, answer, err := x.opts.Invoke(x.r.Context(), x.method, settings, msg, x.info)
+	settings := frontend.CallSettings{Request: x.r, Idempotent: x.r.Method == http.MethodGet, Began: x.body.Began()}
+	ctx := x.r.Context()
+	if x.left {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		defer x.opts.WatchUnread(&x.body, cancel)()
+	}
+	call, answer, err := x.opts.Invoke(ctx, x.method, settings, msg, x.info)
 	switch {
 	case call == nil:
 		return err
@@ -165,24 +177,12 @@ func (x *unary) readBody() (*[]byte, error) {
 	if x.r.ContentLength > x.opts.MaxRequestSize {
 		return nil, x.tooLarge()
 	}
-	body := frontend.NewBody(x.w, x.r)
-	stop, err := body.Bound()
-	if err != nil {
-		return nil, err
-	}
-	x.began = body.Began()
-	buf, err := frontend.ReadAll(body, x.r.ContentLength, x.opts.MaxRequestSize)
-	late := stop()
+	buf, err := x.body.ReadAll(x.r.ContentLength, x.opts.MaxRequestSize)
 	switch {
-	case late != nil && err == nil:
-		frontend.PutBuffer(buf)
-		return nil, late
-	case late != nil:
-		return nil, late
 	case errors.Is(err, frontend.ErrTooLarge):
 		return nil, x.tooLarge()
 	case err != nil:
-		return nil, body.Error(err)
+		return nil, x.body.Error(err)
 	}
 	return x.decode(buf, c)
 }

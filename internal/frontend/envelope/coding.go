@@ -36,7 +36,8 @@ func (c Coding) String() string {
 	return "identity"
 }
 
-// ParseCoding finds a coding by its name in a header; "" is Identity. ok is false for one that is not supported.
+// ParseCoding finds a coding by its name in a header. "" is Identity. ok is false if the coding is
+// not supported.
 func ParseCoding(name string) (c Coding, ok bool) {
 	switch name {
 	case "", "identity":
@@ -48,7 +49,8 @@ func ParseCoding(name string) (c Coding, ok bool) {
 	}
 }
 
-// Accepted chooses the coding of the response by the values of Grpc-Accept-Encoding, Connect-Accept-Encoding or Accept-Encoding.
+// Accepted chooses the coding of the response by the values of Grpc-Accept-Encoding,
+// Connect-Accept-Encoding or Accept-Encoding.
 func Accepted(values []string) Coding {
 	if len(values) == 0 {
 		return Identity
@@ -77,7 +79,8 @@ func (c Coding) Compress(dst, src []byte) []byte {
 	if ok {
 		w.Reset(out)
 	} else {
-		// Level 1 takes a fraction of the time of the default level and is nearly as good on messages.
+		// Level 1 takes a fraction of the time of the default level and is nearly as good on
+		// messages.
 		w, _ = gzip.NewWriterLevel(out, gzip.BestSpeed)
 	}
 	_, _ = w.Write(src) // A bytes.Buffer has no errors.
@@ -86,7 +89,7 @@ func (c Coding) Compress(dst, src []byte) []byte {
 	return out.Bytes()
 }
 
-// replace compresses what dst has behind start.
+// replace compresses what dst has from start on.
 func (c Coding) replace(dst []byte, start int) []byte {
 	plain := frontend.GetBuffer(len(dst) - start)
 	defer frontend.PutBuffer(plain)
@@ -94,8 +97,9 @@ func (c Coding) replace(dst []byte, start int) []byte {
 	return c.Compress(dst[:start], *plain)
 }
 
-// Decompress appends the plain form of src to dst, at most limit bytes of it. The error is ErrTooLarge or wraps ErrCorrupt. An empty message
-// may be left uncompressed.
+// Decompress appends the plain form of src to dst, at most limit bytes. The error is ErrTooLarge or
+// wraps ErrCorrupt. An empty src stays empty, because clients may leave an empty message
+// uncompressed.
 func (c Coding) Decompress(dst, src []byte, limit int64) ([]byte, error) {
 	if c == Identity || len(src) == 0 {
 		return append(dst, src...), nil

@@ -1,5 +1,6 @@
-// Package envelope reads and writes messages with a prefix of five bytes, flags and length, as gRPC, gRPC-Web and the streams of
-// Connect have them, and compresses them. It knows nothing of what the messages are, nor of headers and trailers.
+// Package envelope reads, writes and compresses messages with a prefix of five bytes (flags and
+// length), as gRPC, gRPC-Web and the streams of Connect have them. It knows nothing about the
+// contents of messages, or about headers and trailers.
 package envelope
 
 import "encoding/binary"
@@ -17,10 +18,11 @@ const (
 	WebTrailers = 0x80
 )
 
-// Begin appends an empty prefix, which Finish fills in once the payload has been appended.
+// Begin appends an empty prefix. Finish fills it in after the payload has been appended.
 func Begin(dst []byte) []byte { return append(dst, 0, 0, 0, 0, 0) }
 
-// Finish writes the prefix of the envelope that begins at start and has everything behind it as its payload.
+// Finish writes the prefix of the envelope that begins at start. The payload is everything after
+// the prefix.
 func Finish(dst []byte, start int, flags byte) {
 	dst[start] = flags
 	binary.BigEndian.PutUint32(dst[start+1:], uint32(len(dst)-start-HeaderSize))
@@ -34,10 +36,11 @@ func Append(dst []byte, flags byte, payload []byte) []byte {
 	return dst
 }
 
-// minCompressed is the size below which compressing costs more than it saves.
+// minCompressed is the size in bytes below which compression costs more than it saves.
 const minCompressed = 512
 
-// Seal finishes the envelope that begins at start, compressing its payload where the coding says so and it is worth it.
+// Seal finishes the envelope that begins at start. It compresses the payload if coding says so and
+// the payload is large enough.
 func Seal(dst []byte, start int, flags byte, coding Coding) []byte {
 	if coding == Identity || len(dst)-start-HeaderSize < minCompressed {
 		Finish(dst, start, flags)

@@ -133,6 +133,21 @@ func TestPrefixAloneCostsLittle(t *testing.T) {
 	if got > 1<<20 {
 		t.Errorf("%d bytes are allocated", got)
 	}
+	src := &roomy{Reader: bytes.NewReader(in)}
+	if _, err := NewReader(src, 1<<30, Identity).Next(); err == nil || src.room > 4<<10 {
+		t.Errorf("%v, room for %d bytes, want at most 4 KiB", err, src.room)
+	}
+}
+
+// roomy notes for how many bytes there was room at most.
+type roomy struct {
+	io.Reader
+	room int
+}
+
+func (r *roomy) Read(p []byte) (int, error) {
+	r.room = max(r.room, len(p))
+	return r.Reader.Read(p)
 }
 
 func TestSealCompressesWhatIsWorthIt(t *testing.T) {
@@ -205,7 +220,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// Whatever comes, reading ends, with messages within the limit; and what was read is what was written.
+// Reading ends for any input, and messages are within the limit. What was written is read again.
 func FuzzReader(f *testing.F) {
 	f.Add(Append(Append(nil, 0, []byte("abc")), Compressed, Gzip.Compress(nil, []byte("def"))), 3)
 	f.Add([]byte{0, 0, 0, 0, 9, 1}, 1)

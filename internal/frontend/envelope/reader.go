@@ -10,27 +10,33 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// readSize is how much is read at a time where it is not known how much will come.
+// readSize is how many bytes are read at a time if it is not known how many will come.
 const readSize = 4 << 10
 
-// growth bounds what is allocated for a message before its bytes are there: a prefix of five bytes must not cost megabytes.
-const growth = 64 << 10
+// promised is how many bytes are allocated for a message before they have come. A prefix of five
+// bytes must not cost more.
+const promised = 4 << 10
+
+// unpacked is the largest buffer in bytes that is allocated before a message is decompressed.
+const unpacked = 64 << 10
 
 // Reader takes messages from a stream of envelopes. It is for one goroutine.
 //
-// It reads to the end of its source and never past it, and not more than the limit asks for.
+// It reads to the end of its source and never past it, and no more than the limit allows.
 type Reader struct {
 	src    io.Reader
 	limit  int64
 	coding Coding
 
-	buf *[]byte // nil when nothing was read ahead, so that an idle stream holds no buffer before its first message
-	pos int     // in *buf
-	end error   // what reading ended with
+	// buf has what was read ahead. Nil if nothing was, so that an idle stream holds no buffer
+	// before its first message.
+	buf *[]byte
+	pos int   // The position in *buf.
+	end error // What reading ended with.
 }
 
-// NewReader returns a Reader of messages of at most limit bytes, before and after decompression. coding is what compressed messages
-// are compressed with.
+// NewReader returns a Reader of messages of at most limit bytes, before and after decompression.
+// coding is that of compressed messages.
 func NewReader(src io.Reader, limit int64, coding Coding) *Reader {
 	return &Reader{src: src, limit: limit, coding: coding}
 }
@@ -46,7 +52,8 @@ func (r *Reader) Close() {
 	}
 }
 
-// More waits until there is something to read, and reports whether there is: false is the end. The error is the source's.
+// More waits until there is something to read. It returns false at the end. The error is the
+// source's.
 func (r *Reader) More() (bool, error) {
 	for r.ahead() == 0 {
 		if err := r.fill(); err != nil {
@@ -59,9 +66,11 @@ func (r *Reader) More() (bool, error) {
 	return true, nil
 }
 
-// Next returns the payload of the next message, decompressed, in a buffer that the caller gives back with frontend.PutBuffer or sends.
+// Next returns the payload of the next message, decompressed. The caller sends the buffer or gives
+// it back with frontend.PutBuffer.
 //
-// io.EOF is the end. A *frontend.Error says what is wrong with an envelope; any other error is the source's.
+// io.EOF is the end. A *frontend.Error says what is wrong with an envelope. Any other error is the
+// source's.
 func (r *Reader) Next() (*[]byte, error) {
 	more, err := r.More()
 	if err != nil {
@@ -138,25 +147,23 @@ func (r *Reader) fill() error {
 	return err
 }
 
-// payload takes the next size bytes.
+// payload takes the next size bytes. The buffer grows with what has come.
 func (r *Reader) payload(size int) (*[]byte, error) {
-	msg := frontend.GetBuffer(min(size, growth))
-	out := *msg
 	n := min(size, r.ahead())
-	out = append(out, (*r.buf)[r.pos:r.pos+n]...)
+	msg := frontend.GetBuffer(min(size, max(promised, 4*n)))
+	*msg = append(*msg, (*r.buf)[r.pos:r.pos+n]...)
 	r.pos += n
-	for len(out) < size && r.end == nil {
-		if len(out) == cap(out) {
-			bigger := make([]byte, len(out), min(size, 2*cap(out)))
-			copy(bigger, out)
-			out = bigger
+	for len(*msg) < size && r.end == nil {
+		have := len(*msg)
+		if have == cap(*msg) {
+			msg = frontend.GrowBuffer(msg, min(size-have, 3*have))
 		}
-		n, err := r.src.Read(out[len(out):min(size, cap(out))])
-		out = out[:len(out)+n]
+		out := *msg
+		n, err := r.src.Read(out[have:min(size, cap(out))])
+		*msg = out[:have+n]
 		r.end = err
 	}
-	*msg = out
-	if len(out) < size {
+	if len(*msg) < size {
 		frontend.PutBuffer(msg)
 		return nil, truncated(r.end)
 	}
@@ -166,7 +173,7 @@ func (r *Reader) payload(size int) (*[]byte, error) {
 // decompress replaces a message by its plain form.
 func (r *Reader) decompress(msg *[]byte) (*[]byte, error) {
 	defer frontend.PutBuffer(msg)
-	plain := frontend.GetBuffer(min(4*len(*msg), growth))
+	plain := frontend.GetBuffer(min(4*len(*msg), unpacked))
 	out, err := r.coding.Decompress(*plain, *msg, r.limit)
 	*plain = out
 	if err == nil {

@@ -68,7 +68,8 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// BenchmarkStream shows what a stream of 1000 messages costs, the allocation of each message by the connection included.
+// BenchmarkStream shows what a stream of 1000 messages costs, the allocation of each message by the
+// connection included.
 func BenchmarkStream(b *testing.B) {
 	table := rpctest.Table(b, finiteConn{answer: rpctest.Wire(&testpb.EchoResponse{Text: "a message", Number: 7}), count: 1000})
 	for _, contentType := range []string{"application/grpc-web+proto", "application/grpc-web+json"} {

@@ -137,7 +137,8 @@ func (p *protocol) Header(h http.Header) {
 	if p.response != envelope.Identity {
 		h["Grpc-Encoding"] = []string{p.response.String()}
 	}
-	h["X-Accel-Buffering"] = []string{"no"} // For an nginx in front, which would collect the messages.
+	// An nginx in front would collect the messages.
+	h["X-Accel-Buffering"] = []string{"no"}
 }
 
 // End implements relay.Protocol. The trailers are a frame of the body: HTTP/1.1 header lines with

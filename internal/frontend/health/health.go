@@ -1,5 +1,5 @@
-// Package health tells load balancers whether the gateway and the services behind it can be called: grpc.health.v1 of the gateway itself. It
-// is not how the gateway checks the health of its upstreams: package pool is.
+// Package health tells load balancers whether the gateway and its services can be called. It is the
+// gateway's own grpc.health.v1 service. Package pool checks the health of upstreams.
 package health
 
 import (
@@ -15,21 +15,22 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// interval is how often a Watch looks whether something has changed.
+// interval is how often a Watch looks for a change.
 const interval = time.Second
 
-// Config is what is told.
+// Config says what the service reports on.
 type Config struct {
-	// Table returns the table of the moment, nil while there is none. The services are those of its methods.
+	// Table returns the present table, or nil while there is none. The services are those of its
+	// methods.
 	Table func() *frontend.Table
 	// Ready reports whether an upstream has an instance that can be called.
 	Ready func(upstream string) bool
-	// Drain is closed when the server stops: nothing is serving then. nil: never.
+	// Drain is closed when the server stops. Then nothing is SERVING. Default: nil, never closed.
 	Drain *frontend.Drain
 }
 
-// Register registers the service. The gateway as a whole (the empty name) serves until it stops. A service serves while its upstream has
-// an instance that is ready.
+// Register registers the service. The gateway as a whole (the empty name) is SERVING until it
+// stops. A service is SERVING while its upstream has an instance that is ready.
 func Register(to grpc.ServiceRegistrar, cfg Config) {
 	healthpb.RegisterHealthServer(to, &server{Config: cfg})
 }
@@ -62,7 +63,8 @@ func (s *server) List(context.Context, *healthpb.HealthListRequest) (*healthpb.H
 	return &healthpb.HealthListResponse{Statuses: statuses}, nil
 }
 
-// Watch implements healthpb.HealthServer: it tells the status at once, and again within a second of each change.
+// Watch implements healthpb.HealthServer. It tells the status at once, and again within a second of
+// each change.
 func (s *server) Watch(req *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -78,7 +80,7 @@ func (s *server) Watch(req *healthpb.HealthCheckRequest, stream grpc.ServerStrea
 		select {
 		case <-tick.C:
 		case <-drain:
-			drain = nil // Told once more, and then the gateway ends the stream.
+			drain = nil // The status is told once more. Then the gateway ends the stream.
 		case <-stream.Context().Done():
 			return status.FromContextError(stream.Context().Err()).Err()
 		}

@@ -1,6 +1,7 @@
-// Package local serves gRPC services from within the process: it is a connection whose other end is not an upstream but an
-// implementation, so that what the gateway itself has to offer is called like everything else, by every protocol. It is not for
-// services with work to do: there is no flow control but that of one message at a time, and no interceptors.
+// Package local serves gRPC services from within the process. It is a connection whose other end is
+// an implementation and not an upstream. So every protocol calls the gateway's own services like
+// all others. It is not for services with work to do: it hands over one message at a time, and has
+// no other flow control and no interceptors.
 package local
 
 import (
@@ -26,8 +27,9 @@ import (
 // Upstream is the name of the upstream in the methods of a Server.
 const Upstream = "gateway"
 
-// Server is a grpc.ServiceRegistrar and a grpc.ClientConnInterface to what was registered. Services are registered before the first call;
-// calls are safe for concurrent use. Messages are raw, as frontend.Method says.
+// Server is a grpc.ServiceRegistrar, and a grpc.ClientConnInterface to the services that were
+// registered. Register them before the first call. Calls are safe for concurrent use. Messages are
+// raw, as frontend.Method says.
 type Server struct {
 	services map[string]*service
 	calls    sync.WaitGroup
@@ -38,7 +40,7 @@ type service struct {
 	impl any
 }
 
-// NewServer returns one without services.
+// NewServer returns a Server without services.
 func NewServer() *Server { return &Server{services: make(map[string]*service)} }
 
 // RegisterService implements grpc.ServiceRegistrar.
@@ -49,7 +51,8 @@ func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
 // Wait waits until no call is running. Calls end when their clients do.
 func (s *Server) Wait() { s.calls.Wait() }
 
-// Methods returns the methods for a table, with codecs of the given options. The services' descriptors are those that are compiled in.
+// Methods returns the methods for a table, with codecs of the given options. The descriptors of the
+// services are compiled in.
 func (s *Server) Methods(json transcode.Options) ([]*frontend.Method, error) {
 	compiler := transcode.NewCompiler(protoregistry.GlobalTypes, json)
 	var methods []*frontend.Method
@@ -60,7 +63,7 @@ func (s *Server) Methods(json transcode.Options) ([]*frontend.Method, error) {
 		}
 		sd, ok := d.(protoreflect.ServiceDescriptor)
 		if !ok {
-			return nil, fmt.Errorf("local service %s: it is no service", name)
+			return nil, fmt.Errorf("local service %s: it is not a service", name)
 		}
 		for i := range sd.Methods().Len() {
 			m, err := s.method(compiler, sd.Methods().Get(i))
@@ -92,13 +95,14 @@ func (s *Server) method(compiler *transcode.Compiler, md protoreflect.MethodDesc
 	}, nil
 }
 
-// Invoke implements grpc.ClientConnInterface. Of the options, grpc.Header and grpc.Trailer are heeded.
+// Invoke implements grpc.ClientConnInterface. Options other than grpc.Header and grpc.Trailer are
+// ignored.
 func (s *Server) Invoke(ctx context.Context, path string, args, reply any, opts ...grpc.CallOption) error {
 	cs, err := s.NewStream(ctx, &grpc.StreamDesc{}, path)
 	if err != nil {
 		return err
 	}
-	_ = cs.SendMsg(args) // An error of sending is told by RecvMsg, and better.
+	_ = cs.SendMsg(args) // RecvMsg tells an error of sending, and better.
 	err = cs.RecvMsg(reply)
 	for _, o := range opts {
 		switch o := o.(type) {
@@ -130,7 +134,7 @@ func (s *Server) NewStream(ctx context.Context, desc *grpc.StreamDesc, path stri
 	return clientStream{c}, nil
 }
 
-// find returns what runs a method.
+// find returns a function that runs a method.
 func (s *Server) find(path string) (func(*serverStream) error, error) {
 	name, method, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	svc, ok := s.services[name]
@@ -159,15 +163,15 @@ func (s *Server) find(path string) (func(*serverStream) error, error) {
 // call is what both ends of a stream share.
 type call struct {
 	ctx  context.Context
-	many bool // the server may send more than one message
+	many bool // The server may send more than one message.
 	in   chan mem.BufferSlice
 	out  chan []byte
 
 	closeOnce sync.Once
-	closed    chan struct{} // the client sends no more
+	closed    chan struct{} // Closed when the client sends no more.
 	headOnce  sync.Once
-	headed    chan struct{} // the header is final
-	done      chan struct{} // the server is done; err and trailer are final
+	headed    chan struct{} // Closed when the header is final.
+	done      chan struct{} // Closed when the server is done. Then err and trailer are final.
 
 	mu      sync.Mutex
 	header  metadata.MD
@@ -187,7 +191,8 @@ type clientStream struct{ c *call }
 
 func (s clientStream) Context() context.Context { return s.c.ctx }
 
-// Header waits for the header, or for the end, when it is nil unless the call succeeded.
+// Header waits for the header. If the call ends before, the header is nil, unless the call
+// succeeded.
 func (s clientStream) Header() (metadata.MD, error) {
 	select {
 	case <-s.c.headed:
@@ -244,7 +249,7 @@ func (s clientStream) RecvMsg(m any) error {
 	select {
 	case b := <-s.c.out:
 		if !s.c.many {
-			<-s.c.done // At once: it was its last word.
+			<-s.c.done // This is immediate, because the message was the last.
 			if s.c.err != nil {
 				return s.c.err
 			}

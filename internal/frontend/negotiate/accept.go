@@ -2,26 +2,29 @@ package negotiate
 
 import "strings"
 
-// maxQuality is the weight 1, in thousandths: qvalues have three decimals.
+// maxQuality is the weight 1 in thousandths. Weights have three decimals.
 const maxQuality = 1000
 
-// How exactly a media range names a type, RFC 9110, section 12.5.1: the most exact range that matches has the say.
+// These say how exactly a media range names a type. The most exact range that matches decides (RFC
+// 9110, section 12.5.1).
 const (
 	anyType      = iota + 1 // */*
 	anySubtype              // type/*
-	otherVersion            // type/subtype with parameters that the offer does not have
+	otherVersion            // type/subtype with parameters that the offer lacks
 	exactType               // type/subtype
 )
 
-// Accept chooses among the offered media types (lower case, no parameters, at least one, the one the server likes best
-// first) by the values of a request's Accept headers. ok is false when none is acceptable: HTTP 406.
+// Accept chooses one of the offered media types by the values of a request's Accept headers. offers
+// has at least one type, in lower case and without parameters, the best first. ok is false if none
+// is acceptable: HTTP 406.
 //
-// The highest weight wins; of equal weights, the offer that the client names more exactly; then the earlier offer.
-// Weight 0 excludes a type. What is not a media range with a weight is ignored, and a header with nothing else is
-// treated like none: everything is acceptable.
+// The highest weight wins. Among equal weights, the offer that the client names more exactly wins,
+// and then the earlier offer. Weight 0 excludes a type. An element that is not a media range with a
+// weight is ignored. A header with nothing else counts as none: everything is acceptable.
 //
-// Our types have no parameters. `application/json;charset=utf-8` is application/json; a range with other parameters
-// (`application/json;version=2`) is taken as naming the type too, rather than refused, unless one without them does.
+// The offers have no parameters. `application/json;charset=utf-8` is application/json. A range with
+// other parameters (`application/json;version=2`) names the type too, unless a range without them
+// does.
 func Accept(values, offers []string) (chosen string, ok bool) {
 	bestQuality, bestExactness := 0, 0
 	stated := false
@@ -38,7 +41,8 @@ func Accept(values, offers []string) (chosen string, ok bool) {
 	return chosen, bestQuality > 0
 }
 
-// weigh returns the weight of an offer and how exactly it was named. stated tells whether there was any range.
+// weigh returns the weight of an offer and how exactly it was named. stated reports whether there
+// was any range.
 func weigh(values []string, offer string) (quality, exactness int, stated bool) {
 	for _, list := range values {
 		for more := true; more; {
@@ -52,7 +56,7 @@ func weigh(values []string, offer string) (quality, exactness int, stated bool) 
 			switch e := r.exactness(offer); {
 			case e > exactness:
 				quality, exactness = r.quality, e
-			case e > 0 && e == exactness: // named twice: the client takes it at either weight
+			case e > 0 && e == exactness: // If named twice, it is acceptable at either weight.
 				quality = max(quality, r.quality)
 			}
 		}
@@ -63,7 +67,7 @@ func weigh(values []string, offer string) (quality, exactness int, stated bool) 
 // mediaRange is one element of an Accept header.
 type mediaRange struct {
 	main, sub  string
-	parameters bool // it has parameters that narrow it
+	parameters bool // It has parameters that narrow it.
 	quality    int
 }
 
@@ -72,7 +76,7 @@ func parseRange(element string) (mediaRange, bool) {
 	r := mediaRange{quality: maxQuality}
 	var ok bool
 	if r.main, r.sub, ok = strings.Cut(name, "/"); !ok {
-		if name != "*" { // java.net.HttpURLConnection sends it for */*
+		if name != "*" { // java.net.HttpURLConnection sends it and means */*.
 			return r, false
 		}
 		r.sub = "*"
@@ -87,7 +91,7 @@ func parseRange(element string) (mediaRange, bool) {
 		}
 		switch {
 		case key == "":
-		case strings.EqualFold(key, "q"): // what follows are extensions, which RFC 9110 has given up
+		case strings.EqualFold(key, "q"): // Extensions follow, which RFC 9110 has given up.
 			r.quality, ok = parseQuality(value)
 			return r, ok
 		case strings.EqualFold(key, "charset") && isUTF8(unquote(value)):
@@ -98,7 +102,7 @@ func parseRange(element string) (mediaRange, bool) {
 	return r, true
 }
 
-// exactness tells how exactly the range names an offer, 0 when it does not.
+// exactness returns how exactly the range names an offer, or 0 if it does not name it.
 func (r mediaRange) exactness(offer string) int {
 	main, sub, _ := strings.Cut(offer, "/")
 	switch {
@@ -115,11 +119,11 @@ func (r mediaRange) exactness(offer string) int {
 	case r.quality > 0:
 		return otherVersion
 	}
-	return 0 // it excludes another version than ours
+	return 0 // It excludes another version.
 }
 
-// parseQuality parses a weight into thousandths. More decimals than the three of RFC 9110, and none before the
-// point, are common enough to be understood.
+// parseQuality parses a weight into thousandths. RFC 9110 allows three decimals and wants a digit
+// before the point. Other forms are common enough to be understood.
 func parseQuality(s string) (quality int, ok bool) {
 	whole, decimals, point := strings.Cut(s, ".")
 	switch {
@@ -141,7 +145,7 @@ func parseQuality(s string) (quality int, ok bool) {
 		some = some || decimals[i] != '0'
 	}
 	if quality == 0 && some {
-		quality = 1 // a weight too small to be told from 0 is not 0, which would exclude
+		quality = 1 // A tiny weight is not 0, which would exclude the type.
 	}
 	return quality, quality <= maxQuality && (whole != "1" || !some)
 }

@@ -74,7 +74,7 @@ func TestParseQuality(t *testing.T) {
 	}
 }
 
-// FuzzAccept holds what must be so whatever a client writes.
+// FuzzAccept checks what holds for any header of a client.
 func FuzzAccept(f *testing.F) {
 	for _, seed := range []string{
 		"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "*;q=.2", `a/b;c="d,e";q=0.1,application/json`, "application/json;q=0",

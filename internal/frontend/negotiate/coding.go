@@ -8,10 +8,10 @@ import (
 // Identity is the coding of a body that is not coded.
 const Identity = "identity"
 
-// CodingError reports a coding that cannot be read: HTTP 415, with an Accept-Encoding header that says what can
-// (RFC 9110, section 12.5.3).
+// CodingError reports a coding that is not supported: HTTP 415, with an Accept-Encoding header that
+// names the supported ones (RFC 9110, section 12.5.3).
 type CodingError struct {
-	Coding string // as the client wrote it
+	Coding string // As the client wrote it.
 }
 
 // Error quotes the coding.
@@ -19,13 +19,14 @@ func (e *CodingError) Error() string {
 	return fmt.Sprintf("unsupported content coding %q", e.Coding)
 }
 
-// AcceptEncoding chooses the coding of a response among those offered (lower case, without identity, the one the server
-// likes best first) by the values of a request's Accept-Encoding headers. The same rules serve Grpc-Accept-Encoding
-// and Connect-Accept-Encoding, which have no weights.
+// AcceptEncoding chooses the coding of a response by the values of a request's Accept-Encoding
+// headers. offers are in lower case and without identity, the best first. The same rules serve
+// Grpc-Accept-Encoding and Connect-Accept-Encoding, which have no weights.
 //
-// The highest weight wins, of equal weights the earlier offer. Identity is acceptable unless excluded, by itself or by
-// `*;q=0`, and chosen only when nothing else is or when the client gives it a higher weight by name. Without a header
-// it is identity too: a client that understands codings says so. ok is false when even identity is excluded; RFC 9110,
+// The highest weight wins. Among equal weights, the earlier offer wins. Identity is acceptable
+// unless the client excludes it by its name or by `*;q=0`. It is chosen if no offer is acceptable,
+// or if the client gives it a higher weight by name. It is also chosen without a header, because a
+// client that understands codings says so. ok is false if even identity is excluded. RFC 9110,
 // section 12.5.3, leaves it to the server whether that is 406 or an answer in identity.
 func AcceptEncoding(values, offers []string) (coding string, ok bool) {
 	identity, named := weighCoding(values, Identity)
@@ -46,7 +47,7 @@ func AcceptEncoding(values, offers []string) (coding string, ok bool) {
 
 // weighCoding returns the weight of a coding, and whether the client names it.
 func weighCoding(values []string, offer string) (quality int, named bool) {
-	rest := 0 // the weight of `*`
+	rest := 0 // The weight of `*`.
 	if offer == Identity {
 		rest = maxQuality
 	}
@@ -91,14 +92,16 @@ func parseCoding(element string) (coding string, quality int, ok bool) {
 	return coding, quality, true
 }
 
-// sameCoding compares a client's name of a coding with ours; x-gzip is gzip (RFC 9110, section 8.4.1.3).
+// sameCoding compares a client's name of a coding with the gateway's. x-gzip is gzip (RFC 9110,
+// section 8.4.1.3).
 func sameCoding(theirs, ours string) bool {
 	return strings.EqualFold(theirs, ours) || ours == "gzip" && strings.EqualFold(theirs, "x-gzip")
 }
 
-// ContentEncoding returns which of the supported codings (lower case, without identity) a body is in, by the values of
-// its Content-Encoding headers; Identity when it is not coded. An error is a [*CodingError]: another coding, or
-// several, one around the other, which no client of ours needs and which multiplies what a small body can unpack to.
+// ContentEncoding returns the coding of a body by the values of its Content-Encoding headers, or
+// Identity if it is not coded. supported is in lower case and without identity. An error is a
+// [*CodingError]: the coding is another one, or there are several around each other. No client
+// needs several, and they multiply what a small body can unpack to.
 func ContentEncoding(values, supported []string) (coding string, err error) {
 	coding = Identity
 	for _, list := range values {
@@ -118,7 +121,7 @@ func ContentEncoding(values, supported []string) (coding string, err error) {
 	return coding, nil
 }
 
-// find returns our name of a coding, empty when it is not among those supported.
+// find returns the gateway's name of a coding, or "" if the coding is not supported.
 func find(supported []string, coding string) string {
 	for _, s := range supported {
 		if sameCoding(coding, s) {

@@ -77,7 +77,7 @@ func TestContentEncoding(t *testing.T) {
 	}
 }
 
-// FuzzCodings holds what must be so whatever a client writes.
+// FuzzCodings checks what holds for any header of a client.
 func FuzzCodings(f *testing.F) {
 	for _, seed := range []string{"gzip, deflate, br, zstd", "identity;q=0, *;q=0", "x-gzip;q=0.5", `gzip;a="b,c"`} {
 		f.Add(seed)

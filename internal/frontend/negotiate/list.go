@@ -2,10 +2,11 @@ package negotiate
 
 import "strings"
 
-// Lists and parameters as RFC 9110, section 5.6, defines them: elements separated by commas, parameters by semicolons,
-// neither of which counts within a quoted string.
+// These are lists and parameters as RFC 9110, section 5.6, defines them. Commas separate elements,
+// and semicolons separate parameters. Neither counts within a quoted string.
 
-// cut cuts s at the first separator outside of a quoted string and trims both parts. found is false when there is none.
+// cut cuts s at the first separator outside of a quoted string and trims both parts. found is false
+// if there is none.
 func cut(s string, separator byte) (before, after string, found bool) {
 	quoted := false
 	for i := 0; i < len(s); i++ {
@@ -21,8 +22,9 @@ func cut(s string, separator byte) (before, after string, found bool) {
 	return trim(s), "", false
 }
 
-// cutParameter cuts the first parameter off a list such as `charset="utf-8"; v=1`. An empty parameter, which RFC 9110
-// allows, has no name. The value is still quoted; ok is false when there is something that is no parameter.
+// cutParameter cuts the first parameter off a list such as `charset="utf-8"; v=1`. RFC 9110 allows
+// an empty parameter, which has no name. The value is still quoted. ok is false if something is not
+// a parameter.
 func cutParameter(parameters string) (name, value, rest string, ok bool) {
 	parameter, rest, _ := cut(parameters, ';')
 	if parameter == "" {
@@ -33,7 +35,7 @@ func cutParameter(parameters string) (name, value, rest string, ok bool) {
 	return name, value, rest, ok
 }
 
-// isQuoted tells whether s is one whole quoted string.
+// isQuoted reports whether s is one whole quoted string.
 func isQuoted(s string) bool {
 	if len(s) < 2 || s[0] != '"' {
 		return false
@@ -60,7 +62,7 @@ func unquote(s string) string {
 	}
 	text := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' { // isQuoted has seen that something follows
+		if s[i] == '\\' { // isQuoted has checked that something follows.
 			i++
 		}
 		text = append(text, s[i])
@@ -71,7 +73,7 @@ func unquote(s string) string {
 // trim removes optional whitespace around s.
 func trim(s string) string { return strings.Trim(s, " \t") }
 
-// isToken tells whether s is a token, RFC 9110, section 5.6.2.
+// isToken reports whether s is a token (RFC 9110, section 5.6.2).
 func isToken(s string) bool {
 	for i := range len(s) {
 		if !isTokenByte(s[i]) {

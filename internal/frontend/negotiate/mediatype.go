@@ -10,10 +10,10 @@ type MediaType struct {
 	// Type is type and subtype in lower case, "application/json".
 	Type string
 
-	parameters string // as written, known to be well-formed
+	parameters string // As written. They are well-formed.
 }
 
-// MediaTypeError reports a Content-Type that is no media type: HTTP 415.
+// MediaTypeError reports a Content-Type that is not a media type: HTTP 415.
 type MediaTypeError struct {
 	Value string
 }
@@ -23,10 +23,11 @@ func (e *MediaTypeError) Error() string {
 	return fmt.Sprintf("malformed content type %q", e.Value)
 }
 
-// ParseContentType parses the value of a Content-Type header, empty when there is none, which means JSON. Case and
-// whitespace around parameters do not matter (RFC 9110, section 8.3.1). An error is a [*MediaTypeError].
+// ParseContentType parses the value of a Content-Type header. An empty value means JSON. Case and
+// whitespace around parameters do not matter (RFC 9110, section 8.3.1). An error is a
+// [*MediaTypeError].
 //
-// It does not look at the charset: that matters only to those who read the body as text, see [MediaType.UTF8].
+// The charset is not checked. Those who read the body as text do that with [MediaType.UTF8].
 func ParseContentType(value string) (MediaType, error) {
 	name, parameters, _ := cut(value, ';')
 	if name == "" && parameters == "" {
@@ -44,8 +45,8 @@ func ParseContentType(value string) (MediaType, error) {
 	return MediaType{Type: strings.ToLower(name), parameters: parameters}, nil
 }
 
-// Parameter returns the value of a parameter, unquoted; false when it is not there. Names are compared without case. Of a
-// parameter given twice the first counts.
+// Parameter returns the value of a parameter, unquoted, or false if it is not there. Names are
+// compared without case. If a parameter is given twice, the first one counts.
 func (m MediaType) Parameter(name string) (string, bool) {
 	for rest := m.parameters; rest != ""; {
 		var found, value string
@@ -56,14 +57,14 @@ func (m MediaType) Parameter(name string) (string, bool) {
 	return "", false
 }
 
-// UTF8 tells whether the body is in UTF-8 as far as the charset says: it is UTF-8, or there is none. Text in any other
-// charset is not supported: HTTP 415.
+// UTF8 reports whether the charset is UTF-8 or missing. Text in any other charset is not supported:
+// HTTP 415.
 func (m MediaType) UTF8() bool {
 	charset, ok := m.Parameter("charset")
 	return !ok || isUTF8(charset)
 }
 
-// isUTF8 takes the registered name and the spelling that some clients use instead.
+// isUTF8 takes the registered name of UTF-8 and another one that some clients use.
 func isUTF8(charset string) bool {
 	return strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
 }

@@ -5,9 +5,10 @@ import (
 	"unicode/utf8"
 )
 
-// EncodeMessage percent-encodes a status message for the grpc-message header or trailer ("Status-Message" in gRPC over
-// HTTP/2): every byte but printable ASCII, and `%`. Spaces at the ends are encoded too, which HTTP would cut off.
-// Bytes that are not UTF-8 become U+FFFD. A message with nothing to encode is returned as it is.
+// EncodeMessage percent-encodes a status message for the grpc-message header or trailer
+// ("Status-Message" in gRPC over HTTP/2). It encodes `%` and every byte that is not printable
+// ASCII. It encodes spaces at the ends too, because HTTP would cut them off. Bytes that are not
+// UTF-8 become U+FFFD. A message with nothing to encode is returned as it is.
 func EncodeMessage(message string) string {
 	plain := 0
 	for plain < len(message) && !mustEncode(message, plain) {
@@ -16,7 +17,7 @@ func EncodeMessage(message string) string {
 	if plain == len(message) {
 		return message
 	}
-	message = strings.ToValidUTF8(message, string(utf8.RuneError)) // what comes before plain is ASCII
+	message = strings.ToValidUTF8(message, string(utf8.RuneError)) // Bytes before plain are ASCII.
 	const digits = "0123456789ABCDEF"
 	encoded := append(make([]byte, 0, len(message)+16), message[:plain]...)
 	for i := plain; i < len(message); i++ {
@@ -35,9 +36,9 @@ func mustEncode(message string, i int) bool {
 	return c < ' ' || c > '~' || c == '%' || c == ' ' && (i == 0 || i == len(message)-1)
 }
 
-// DecodeMessage decodes a grpc-message. As the specification demands, nothing is an error: a `%` without two
-// hexadecimal digits stays as it is, and what is not UTF-8 in the end becomes U+FFFD. A message with nothing to decode
-// is returned as it is.
+// DecodeMessage decodes a grpc-message. As the specification demands, nothing is an error. A `%`
+// without two hexadecimal digits stays as it is. Decoded bytes that are not UTF-8 become U+FFFD. A
+// message with nothing to decode is returned as it is.
 func DecodeMessage(encoded string) string {
 	next := strings.IndexByte(encoded, '%')
 	if next < 0 {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// The headers by which a client says how long it will wait, in the canonical form of net/http. Each is understood
-// with every protocol.
+// These are the headers by which a client says how long it will wait, in the canonical form of
+// net/http. Each is understood with every protocol.
 const (
 	GrpcTimeoutHeader    = "Grpc-Timeout"
 	ConnectTimeoutHeader = "Connect-Timeout-Ms"
@@ -18,15 +18,15 @@ const (
 )
 
 const (
-	maxGrpcDigits    = 8  // gRPC over HTTP/2: "a positive integer as ASCII string of at most 8 digits"
-	maxConnectDigits = 10 // the Connect protocol: at most 10
+	maxGrpcDigits    = 8  // By "gRPC over HTTP/2".
+	maxConnectDigits = 10 // By the Connect protocol.
 )
 
-// TimeoutError reports a timeout that is malformed or negative: the client's mistake, HTTP 400.
+// TimeoutError reports a timeout that is malformed or negative: HTTP 400.
 type TimeoutError struct {
-	Header string // its name
-	Value  string // as the client wrote it
-	Reason string // what is wrong with it
+	Header string // The name of the header.
+	Value  string // As the client wrote it.
+	Reason string // What is wrong with the value.
 }
 
 // Error names the header, quotes the value and says what is wrong.
@@ -34,8 +34,9 @@ func (e *TimeoutError) Error() string {
 	return fmt.Sprintf("%s: %q: %s", e.Header, e.Value, e.Reason)
 }
 
-// Timeout returns how long the client will wait by its headers, the shortest when there are several of them; false
-// when there is none. Zero is a timeout that has run out. An error is a [*TimeoutError].
+// Timeout returns how long the client will wait by its headers. If there are several, the shortest
+// one counts. ok is false if there is none. Zero is a timeout that has run out. An error is a
+// [*TimeoutError].
 func Timeout(header http.Header) (timeout time.Duration, ok bool, err error) {
 	for _, h := range [...]struct {
 		name  string
@@ -63,9 +64,10 @@ func Timeout(header http.Header) (timeout time.Duration, ok bool, err error) {
 	return timeout, ok, nil
 }
 
-// ParseGrpcTimeout parses a Grpc-Timeout, "100m": at most 8 digits and a unit, H, M, S, m, u or n. Zero is taken,
-// though the specification wants a positive number, because clients send it when their deadline has passed. What is
-// longer than a Duration can be is the longest one (292 years).
+// ParseGrpcTimeout parses a Grpc-Timeout such as "100m": at most 8 digits and one of the units H,
+// M, S, m, u and n. The specification wants a positive number, but clients send zero when their
+// deadline has passed, so zero is accepted. A timeout above the longest Duration is the longest one
+// (292 years).
 func ParseGrpcTimeout(value string) (time.Duration, error) {
 	fail := func(reason string) (time.Duration, error) {
 		return 0, &TimeoutError{GrpcTimeoutHeader, value, reason}
@@ -106,10 +108,11 @@ func grpcUnit(c byte) (time.Duration, bool) {
 	return 0, false
 }
 
-// AppendGrpcTimeout appends a timeout as a Grpc-Timeout, in the finest unit in which it has at most 8 digits. What
-// is lost is rounded up, so that the backend does not give up before the client; a negative timeout is zero.
+// AppendGrpcTimeout appends a timeout as a Grpc-Timeout, in the finest unit in which it has at most
+// 8 digits. It is rounded up, so the backend does not give up before the client. A negative timeout
+// becomes zero.
 func AppendGrpcTimeout(dst []byte, timeout time.Duration) []byte {
-	const limit = 100_000_000 // the first number with too many digits
+	const limit = 100_000_000 // The first number with too many digits.
 	timeout = max(timeout, 0)
 	for _, unit := range "numSMH" {
 		size, _ := grpcUnit(byte(unit))
@@ -117,16 +120,18 @@ func AppendGrpcTimeout(dst []byte, timeout time.Duration) []byte {
 		if timeout%size > 0 {
 			n++
 		}
-		if n < limit { // always so in hours: the longest Duration has 2.6 million of them
+		if n < limit { // Hours always fit: the longest Duration has 2.6 million.
 			return append(strconv.AppendInt(dst, int64(n), 10), byte(unit))
 		}
 	}
 	return dst
 }
 
-// ParseConnectTimeout parses a Connect-Timeout-Ms: milliseconds, at most 10 digits. Zero is taken like in
-// [ParseGrpcTimeout]. Clients cut off what is less than a millisecond, so any other timeout lasts to the end of its last one: an answer
-// that says the time is over must not reach a client who is about to find that out itself, and would then see the half of it.
+// ParseConnectTimeout parses a Connect-Timeout-Ms: milliseconds, at most 10 digits. Zero is
+// accepted as in [ParseGrpcTimeout]. Clients cut off fractions of a millisecond, so any other
+// timeout lasts to the end of its last millisecond. Otherwise an answer that says the time is over
+// could reach a client that is about to find out itself, and the client would see half of that
+// answer.
 func ParseConnectTimeout(value string) (time.Duration, error) {
 	n, ok := parseDigits(value, maxConnectDigits)
 	if !ok {
@@ -135,11 +140,11 @@ func ParseConnectTimeout(value string) (time.Duration, error) {
 	if n == 0 {
 		return 0, nil
 	}
-	return time.Duration(n+1)*time.Millisecond - 1, nil // 10 digits of them are 116 days
+	return time.Duration(n+1)*time.Millisecond - 1, nil // 10 digits are 116 days.
 }
 
-// ParseRequestTimeout parses an X-Request-Timeout: a duration as Go writes it ("1m30s", "250ms"), among which are
-// those of protobuf's JSON ("1.5s").
+// ParseRequestTimeout parses an X-Request-Timeout: a duration as Go writes it ("1m30s", "250ms").
+// Durations in protobuf's JSON ("1.5s") have that form too.
 func ParseRequestTimeout(value string) (time.Duration, error) {
 	timeout, err := time.ParseDuration(value)
 	switch {

@@ -122,7 +122,7 @@ func (s scope) messages(in string, list []*descriptorpb.DescriptorProto) {
 	}
 }
 
-// enums declares values beside their enum, as protobuf does.
+// enums declares the values of enums in the scope of their enum, as protobuf does.
 func (s scope) enums(in string, list []*descriptorpb.EnumDescriptorProto) {
 	for _, e := range list {
 		s.declare(in, e.GetName())

@@ -36,7 +36,7 @@ type server struct {
 	table func() *frontend.Table
 
 	mu   sync.Mutex
-	last *index // nil before the first question
+	last *index // Nil before the first question.
 }
 
 // index returns the index of the current table. It is made with the first question about a table,

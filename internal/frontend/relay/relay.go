@@ -63,7 +63,7 @@ type Exchange struct {
 	body *frontend.Body
 }
 
-// Serve makes the call and answers, whatever happens.
+// Serve makes the call. It always answers.
 func (x *Exchange) Serve() {
 	if err := x.serve(); err != nil {
 		x.refuse(nil, err)
@@ -97,7 +97,7 @@ func (x *Exchange) serve() error {
 	}
 	defer call.Close()
 	defer x.Options.WatchClient(x.R, call.Close)()
-	_ = call.Send(msg) // An error of sending is told by Recv, and better.
+	_ = call.Send(msg) // Recv tells an error of sending, and better.
 	x.writeStream(call, nil)
 	return nil
 }
@@ -264,7 +264,7 @@ func (x *Exchange) write(envelopes []byte) error {
 	return err
 }
 
-// fail answers with the error of a call of which nothing has been answered yet.
+// fail answers with the error of a call. Nothing has been answered yet.
 func (x *Exchange) fail(call *frontend.Call, err error) {
 	header := call.Header()
 	if header == nil {
@@ -277,13 +277,13 @@ func (x *Exchange) fail(call *frontend.Call, err error) {
 	buf := frontend.GetBuffer(0)
 	defer frontend.PutBuffer(buf)
 	*buf = x.Protocol.End(*buf, x.W.Header(), call.Trailer(), e)
-	_ = x.write(*buf) // Nobody is left to tell when the client is gone.
+	_ = x.write(*buf) // If the client has left, nobody needs to know.
 }
 
-// closeEarly is called before the header is written. On HTTP/1.1 a connection whose request is answered before
-// it was read to its end cannot be used again: what is left of the body would be taken for the next request.
-// net/http would first read the rest. In full duplex it does not, and it panics when it finds the end of the
-// body after the handler has returned.
+// closeEarly is called before the header is written. If an HTTP/1.1 request is answered before it
+// was read to its end, its connection cannot be used again: the rest of the body would be taken for
+// the next request. net/http would first read the rest. In full duplex it does not, and it panics
+// if it finds the end of the body after the handler has returned.
 func (x *Exchange) closeEarly() { x.body.Leave() }
 
 func (x *Exchange) refuse(trailer metadata.MD, err error) {

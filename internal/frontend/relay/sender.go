@@ -40,8 +40,9 @@ type sender struct {
 	call *frontend.Call
 	work *frontend.Confined
 
-	mu  sync.Mutex
-	err error // why it gave up: the client's fault, and so what the client must be told
+	mu sync.Mutex
+	// err is why the sender gave up. That is the client's fault, so the client is told.
+	err error
 }
 
 func (s *sender) run() {
@@ -58,7 +59,7 @@ func (s *sender) send() error {
 	for over := false; !over; {
 		msg, err := s.x.read(s.in)
 		if errors.Is(err, io.EOF) {
-			_ = s.call.CloseSend() // An error is told by Recv, and better.
+			_ = s.call.CloseSend() // Recv tells an error, and better.
 			return nil
 		}
 		if err != nil {
@@ -69,7 +70,7 @@ func (s *sender) send() error {
 	return nil
 }
 
-// explain replaces the error of a call that ended because its sender gave up by the sender's own.
+// explain returns the sender's error instead of err if the call ended because the sender gave up.
 func (s *sender) explain(err error) error {
 	if s == nil || err == nil || AsError(err).Code() != codes.Canceled {
 		return err
@@ -82,7 +83,8 @@ func (s *sender) explain(err error) error {
 	return err
 }
 
-// stop ends the RPC and waits for the goroutine, which may be waiting for the client: then the body is made to end.
+// stop ends the RPC and waits for the goroutine. If that waits for the client, the body is made to
+// end.
 func (s *sender) stop() {
 	s.call.Close()
 	select {
@@ -93,7 +95,7 @@ func (s *sender) stop() {
 	s.work.Wait()
 }
 
-// grace is how long a client of HTTP/1.1 that is answered early may take to send the next of its messages.
+// grace is how long an HTTP/1.1 client that is answered early may take to send its next message.
 const grace = 100 * time.Millisecond
 
 func (s *sender) interrupt() {
@@ -102,11 +104,12 @@ func (s *sender) interrupt() {
 		<-s.work.Done()
 		return
 	}
-	// The connection is closed afterwards (see closeEarly). While the client sends, that would be a reset, by which the client may lose
-	// the answer that is on its way. A goroutine that is not interrupted ends with the next message, and the server then reads on
-	// for a while before it closes; one that is interrupted had nothing to read.
+	// The connection is closed afterwards (see closeEarly). While the client sends, that would be a
+	// reset, and the client may lose the answer that is on its way. So the goroutine may read for a
+	// while. If a message comes, the goroutine ends with it, and the server reads on for a while
+	// before it closes. If none comes, the goroutine is interrupted, and there was nothing to read.
 	rc := http.NewResponseController(s.x.W)
-	_ = rc.Flush() // An error means that the client is gone.
+	_ = rc.Flush() // An error means that the client has left.
 	until := time.Now().Add(grace)
 	if rc.SetReadDeadline(until) != nil {
 		_ = s.x.R.Body.Close()

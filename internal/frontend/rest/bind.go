@@ -60,8 +60,8 @@ type boundFields struct {
 // boundNode is a field that was met, or a message on the way to one. The first is the request
 // message.
 type boundNode struct {
-	whole  bool // the field itself has a value
-	within bool // something in it has
+	whole  bool // The field itself has a value.
+	within bool // A field within it has a value.
 }
 
 type boundStep struct{ node, number int32 }

@@ -40,7 +40,7 @@ func (x *exchange) requestWire() (*[]byte, error) {
 	return wire, nil
 }
 
-// skipBody is for a binding that has no place for a body.
+// skipBody is for a binding without a body.
 func (x *exchange) skipBody() error {
 	left, err := x.body.Skip()
 	if err != nil {
@@ -48,6 +48,14 @@ func (x *exchange) skipBody() error {
 	}
 	x.left = left
 	return nil
+}
+
+// watch calls gone when an HTTP/1.1 client leaves, until stop is called.
+func (x *exchange) watch(gone func()) (stop func()) {
+	if x.left {
+		return x.opts.WatchUnread(&x.body, gone)
+	}
+	return x.opts.WatchClient(x.r, gone)
 }
 
 // bodyWire reads the body and returns its wire form.
@@ -68,7 +76,7 @@ func (x *exchange) bodyWire() (*[]byte, error) {
 		return nil, err
 	}
 	defer frontend.PutBuffer(body)
-	// Only now, so that a request whose body comes slowly holds one buffer, not two.
+	// The second buffer is taken only now, so a request whose body comes slowly holds one.
 	if raw {
 		return fill(len(*body), func(dst []byte) ([]byte, error) {
 			return x.appendRaw(dst, x.r.Header.Get("Content-Type"), *body), nil
@@ -84,7 +92,7 @@ func (x *exchange) bodyWire() (*[]byte, error) {
 	})
 }
 
-// fill returns a buffer of about the size with what is appended to it.
+// fill returns a buffer of about the size, to which the function has appended.
 func fill(size int, with func(dst []byte) ([]byte, error)) (*[]byte, error) {
 	buf := frontend.GetBuffer(size)
 	out, err := with(*buf)
@@ -96,7 +104,8 @@ func fill(size int, with func(dst []byte) ([]byte, error)) (*[]byte, error) {
 	return buf, nil
 }
 
-// appendJSON appends the wire form of a JSON body, or of one message of a streamed one. An empty body is {}.
+// appendJSON appends the wire form of a JSON body, or of one message of a stream. An empty body is
+// {}.
 func (x *exchange) appendJSON(dst, body []byte) ([]byte, error) {
 	var err error
 	began := x.method.Clock()
@@ -128,8 +137,8 @@ func isBlank(b []byte) bool {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
 
-// readBody reads the whole body, unpacked, up to the limit. A compressed body is unpacked when it is complete:
-// while it comes in, no more is held than what came.
+// readBody reads the whole body, unpacked, up to the limit. A compressed body is unpacked when it
+// is complete. While it comes in, no more is held than what came.
 func (x *exchange) readBody() (*[]byte, error) {
 	if x.body.Ended() {
 		return frontend.GetBuffer(0), nil
@@ -212,10 +221,10 @@ func (x *exchange) openBody() (*bodyReader, error) {
 // bodyReader is the open body of a stream.
 type bodyReader struct {
 	io.Reader
-	packed unpacker // nil where the body is not compressed
+	packed unpacker // Nil if the body is not compressed.
 }
 
-// Close gives back what unpacking needed. The connection stays as it is.
+// Close gives back what unpacking needed. It does not close the request's body.
 func (b *bodyReader) Close() {
 	if b.packed != nil {
 		b.packed.release()

@@ -16,11 +16,10 @@ import (
 )
 
 const (
-	// maxRatio and freeRatio bound what is held of a compressed body at a time, a message or a
-	// window: so many bytes for each byte that came in, and two mebibytes besides. DEFLATE never
-	// unpacks to more than that; of zstd, a block of 4 bytes may be 128 KiB. Two mebibytes are the
-	// usual window of zstd encoders: thanks to it, a stream of the same line again and again
-	// passes.
+	// maxRatio and freeRatio bound what is held of a compressed body at a time, which is a message
+	// or a window: maxRatio bytes for each byte that came in, and freeRatio bytes besides. DEFLATE
+	// never unpacks to more than that. A zstd block of 4 bytes may be 128 KiB. 2 MiB are the usual
+	// window of zstd encoders, so a stream that repeats one line passes.
 	maxRatio  = 1032
 	freeRatio = 2 << 20
 	// maxBarren is how many bytes of a compressed body may come in without anything to unpack. It
@@ -44,11 +43,11 @@ var (
 	errBarren     = fmt.Errorf("%d bytes of it unpack to nothing", maxBarren)
 )
 
-// packedLimit is how large a compressed body may be that unpacks to limit bytes at most. Data that
-// cannot be compressed grows by less than a thousandth.
+// packedLimit is the largest size of a compressed body that unpacks to at most limit bytes. Data
+// that cannot be compressed grows by less than a thousandth.
 func packedLimit(limit int64) int64 { return limit + limit/1000 + 1<<10 }
 
-// bodyCoding returns what the body is compressed with, negotiate.Identity if it is not.
+// bodyCoding returns the compression of the body, or negotiate.Identity.
 func bodyCoding(h http.Header) (string, error) {
 	coding, err := negotiate.ContentEncoding(h["Content-Encoding"], codings)
 	if err != nil {
@@ -61,13 +60,13 @@ func bodyCoding(h http.Header) (string, error) {
 // unpacker reads compressed data.
 type unpacker interface {
 	io.Reader
-	// allowed is how many bytes may be held, for those that came in.
+	// allowed is how many bytes may be held, given those that came in.
 	allowed() int64
 	// release gives back what unpacking needed.
 	release()
 }
 
-// newUnpacker returns the unpacked form of r, and nil where there is nothing to unpack.
+// newUnpacker returns a reader of the unpacked form of r, or nil if r is not compressed.
 func newUnpacker(coding string, r io.Reader) unpacker {
 	switch coding {
 	case codingGzip:
@@ -79,8 +78,8 @@ func newUnpacker(coding string, r io.Reader) unpacker {
 	}
 }
 
-// source is compressed data. It keeps its error, so that an error of the connection is told from
-// one in the data, and it counts.
+// source is compressed data. It keeps its error, which tells errors of the connection from errors
+// in the data. It counts its bytes.
 type source struct {
 	r      io.Reader
 	err    error
@@ -100,7 +99,7 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// unpacked is called with how many bytes were unpacked.
+// unpacked notes that n bytes were unpacked.
 func (s *source) unpacked(n int) {
 	if n > 0 {
 		s.barren = 0
@@ -110,10 +109,10 @@ func (s *source) unpacked(n int) {
 // allowed implements unpacker.
 func (s *source) allowed() int64 { return allowed(s.read) }
 
-// allowed is how many bytes may be held for compressed ones that came in.
+// allowed is how many bytes may be held for so many compressed bytes.
 func allowed(packed int64) int64 { return freeRatio + maxRatio*packed }
 
-// explain returns the error of unpacking, marked where the data is to blame.
+// explain returns the error of unpacking. It wraps errCompressed if the data is to blame.
 func (s *source) explain(err error) error {
 	switch {
 	case err == nil || errors.Is(err, io.EOF):
@@ -128,7 +127,8 @@ func (s *source) explain(err error) error {
 // gzipReaders are expensive to make, and hold nothing of a request once they are given back.
 var gzipReaders sync.Pool
 
-// gunzip unpacks gzip. It reads the header only when data is asked for: it may not be there yet.
+// gunzip unpacks gzip. It reads the header only when data is asked for, because the header may not
+// have come yet.
 type gunzip struct {
 	source
 	zr *gzip.Reader

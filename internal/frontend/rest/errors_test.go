@@ -167,7 +167,8 @@ func TestCancellation(t *testing.T) {
 	})
 }
 
-// TestErrorsKeepWhatIsSet: an error's header comes beside what other handlers have set, as that of a success does.
+// TestErrorsKeepWhatIsSet: the header of an error does not replace what other handlers have set.
+// Nor does that of a success.
 func TestErrorsKeepWhatIsSet(t *testing.T) {
 	w := httptest.NewRecorder()
 	w.Header().Set("Vary", "Origin")

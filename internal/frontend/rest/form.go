@@ -25,9 +25,9 @@ const (
 	maxFormParts = 1000
 )
 
-// form is what the Content-Type says of a form.
+// form is what the Content-Type says about a form.
 type form struct {
-	boundary string // "" for a urlencoded one
+	boundary string // "" for a urlencoded form.
 }
 
 // formType reports whether the body is a form.
@@ -47,9 +47,9 @@ func formType(h http.Header) (form, bool) {
 }
 
 // appendForm reads a form and appends its wire form. Each part is a field of the message that the
-// body is bound to, named as in a query: text becomes what a query parameter of that name would be,
-// a file becomes an HttpBody with its content type, or bytes as they are. Where the body is bound
-// to an HttpBody itself, the form has exactly one part, which becomes it.
+// body is bound to, and has the name that a query parameter would have. Text is read like a query
+// parameter. A file becomes an HttpBody with its content type, or plain bytes. If the body is bound
+// to an HttpBody, the form has exactly one part, which becomes that HttpBody.
 func (x *exchange) appendForm(dst []byte, f form) ([]byte, error) {
 	body, err := x.readBody()
 	if err != nil {
@@ -92,7 +92,7 @@ func (b *formBinder) urlEncoded(dst []byte, body string) ([]byte, error) {
 
 func (b *formBinder) multipart(dst []byte, r *multipart.Reader) ([]byte, error) {
 	for {
-		// Not NextPart: that would undo a Content-Transfer-Encoding, which RFC 7578 has abolished.
+		// NextPart would undo a Content-Transfer-Encoding, which RFC 7578 has abolished.
 		p, err := r.NextRawPart()
 		if errors.Is(err, io.EOF) {
 			return dst, nil

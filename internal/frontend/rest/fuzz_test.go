@@ -17,7 +17,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
-// FuzzQuery binds any query: it is refused with INVALID_ARGUMENT, or it is a message whose fields say what the query says.
+// FuzzQuery binds any query: it is refused with INVALID_ARGUMENT, or it is a message whose fields
+// say what the query says.
 func FuzzQuery(f *testing.F) {
 	for _, seed := range []string{
 		"text=a&count=1&list=a&list=b", "labels[a]=1&labels[b]=2&nested.child.value=x", "left=a&right=1", "text=%zz", "a;b=c&&=&x", "maybe&genre=POETRY",
@@ -72,7 +73,8 @@ func FuzzQuery(f *testing.F) {
 	})
 }
 
-// FuzzRequest sends any path, query and body through everything but the connection: no panic, and every refusal is an Error.
+// FuzzRequest sends any path, query and body through everything but the connection: no panic, and
+// every refusal is an Error.
 func FuzzRequest(f *testing.F) {
 	f.Add("POST", "/v1/echo", "", "application/json", `{"text":"a"}`)
 	f.Add("PATCH", "/v1/shelves/1/books/2", "update_mask=title", "", `{"title":null,"labels":{}}`)

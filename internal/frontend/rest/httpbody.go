@@ -49,12 +49,14 @@ func (x *exchange) appendRaw(dst []byte, contentType string, data []byte) []byte
 	return appendContent(dst, x.binding.Body.Path(), contentType, data)
 }
 
-// appendContent appends the wire form of an HttpBody, which path leads to from the message. Without content there is nothing to say.
+// appendContent appends the wire form of the HttpBody at path in the message. It appends nothing
+// for an empty HttpBody.
 func appendContent(dst []byte, path []protoreflect.FieldDescriptor, contentType string, data []byte) []byte {
 	if contentType == "" && len(data) == 0 {
 		return dst
 	}
-	contentType = strings.ToValidUTF8(contentType, "\uFFFD") // A protobuf string must be, and what follows it is broken anyway.
+	// A protobuf string must be valid UTF-8. A content type that is not is broken anyway.
+	contentType = strings.ToValidUTF8(contentType, "\uFFFD")
 	size := 0
 	if contentType != "" {
 		size += protowire.SizeTag(httpBodyContentType) + protowire.SizeBytes(len(contentType))
@@ -74,7 +76,8 @@ func appendContent(dst []byte, path []protoreflect.FieldDescriptor, contentType 
 	return dst
 }
 
-// appendOpen appends the tags and lengths of nested messages around contents of the given size, which are to follow.
+// appendOpen appends the tags and lengths of nested messages around contents of the given size. The
+// caller appends the contents.
 func appendOpen(dst []byte, path []protoreflect.FieldDescriptor, size int) []byte {
 	if len(path) == 0 {
 		return dst
@@ -88,8 +91,9 @@ func appendOpen(dst []byte, path []protoreflect.FieldDescriptor, size int) []byt
 	return appendOpen(dst, path[1:], size)
 }
 
-// parseHTTPBody reads an HttpBody, which path leads to from the message (nil: the message is one). As everywhere in protobuf the
-// last value of a field counts. Broken wire ends the reading: ok is false.
+// parseHTTPBody reads the HttpBody at path in the message. An empty path means that the message is
+// one. As everywhere in protobuf, the last value of a field counts. ok is false if the wire form is
+// malformed.
 func parseHTTPBody(wire []byte, path []protoreflect.FieldDescriptor) (contentType, data []byte, ok bool) {
 	for len(wire) > 0 {
 		num, typ, n := protowire.ConsumeTag(wire)

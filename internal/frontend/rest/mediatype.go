@@ -16,14 +16,15 @@ const (
 	typeSSE    = "text/event-stream"
 )
 
-// Newline-delimited JSON has no registered name, and goes by several.
+// Newline-delimited JSON has no registered name. These are in use.
 const (
 	typeNDJSON2 = "application/ndjson"
 	typeJSONL   = "application/jsonl"
 	typeJSONL2  = "application/x-jsonlines"
 )
 
-// checkJSONType refuses a request body that is not JSON in UTF-8. No Content-Type at all is JSON.
+// checkJSONType refuses a request body that is not JSON in UTF-8. A body without a Content-Type is
+// JSON.
 func checkJSONType(h http.Header) error {
 	value := h.Get("Content-Type")
 	media, err := negotiate.ParseContentType(value)
@@ -33,7 +34,8 @@ func checkJSONType(h http.Header) error {
 	return nil
 }
 
-// streamType tells a body that may be one array of messages (JSON) from one that is a sequence of them (NDJSON).
+// streamType reports whether the body may be one array of messages (JSON). Otherwise it is a
+// sequence of messages (NDJSON).
 func streamType(h http.Header) (array bool, err error) {
 	value := h.Get("Content-Type")
 	media, err := negotiate.ParseContentType(value)
@@ -43,7 +45,8 @@ func streamType(h http.Header) (array bool, err error) {
 	return !isNDJSON(media.Type), nil
 }
 
-// isJSON takes application/json and every type with the suffix +json (RFC 6839), except those of the RPC protocols, which are framed.
+// isJSON takes application/json and every type with the suffix +json (RFC 6839). It does not take
+// those of the RPC protocols, which are framed.
 func isJSON(media string) bool {
 	if strings.HasPrefix(media, "application/grpc") || strings.HasPrefix(media, "application/connect") {
 		return false
@@ -64,7 +67,8 @@ func unsupportedType(value, want string) error {
 		WithHTTP(http.StatusUnsupportedMediaType).WithHeader("Accept", want)
 }
 
-// checkAccept refuses early what could not be answered: everything but JSON, except that raw content is of any type.
+// checkAccept refuses a request whose Accept allows no JSON, before it is made. Raw content may
+// have any type.
 func (x *exchange) checkAccept() error {
 	accept := x.r.Header["Accept"]
 	if len(accept) == 0 || x.responseIsRaw() {
@@ -76,7 +80,8 @@ func (x *exchange) checkAccept() error {
 	return nil
 }
 
-// unaryOffers and streamOffers are what an answer can be made of, the best first; the other names of a type stand behind all types.
+// unaryOffers and streamOffers are the content types of answers, the best first. Further names of a
+// type come after all types.
 var (
 	unaryOffers  = []string{typeJSON}
 	streamOffers = []string{typeNDJSON, typeSSE, typeJSON, typeNDJSON2, typeJSONL, typeJSONL2}

@@ -121,8 +121,9 @@ func TestResponseMetadataBecomesHeadersAndTrailers(t *testing.T) {
 	})
 }
 
-// A service that fails before it sends anything sends its metadata with the status. Nothing has been
-// sent to the client either, so it gets it as header, whether or not it takes trailers.
+// A service that fails before it sends anything sends its metadata with the status. Nothing has
+// been sent to the client either. So the client gets the metadata as header, even if it takes
+// trailers.
 func TestMetadataOfAnErrorAtOnceBecomesHeaders(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	const body = `{"script":{"trailers":{"www-authenticate":"Bearer","x-reset":"7"},"failCode":16}}`
@@ -130,7 +131,7 @@ func TestMetadataOfAnErrorAtOnceBecomesHeaders(t *testing.T) {
 		for _, path := range []string{"/v1/echo", "/v1/stream", "/v1/collect"} {
 			for _, te := range [][]string{nil, {"Te: trailers"}} {
 				a := c.do("POST", path, body, te...)
-				if a.StatusCode != 401 || a.Header.Get("WWW-Authenticate") != "Bearer" || a.Header.Get("X-Reset") != "7" || len(a.Trailer) != 0 {
+				if a.StatusCode != http.StatusUnauthorized || a.Header.Get("WWW-Authenticate") != "Bearer" || a.Header.Get("X-Reset") != "7" || len(a.Trailer) != 0 {
 					t.Errorf("%s %v: %d, header %v, trailer %v", path, te, a.StatusCode, a.Header, a.Trailer)
 				}
 			}
@@ -163,7 +164,7 @@ func TestMetadataRules(t *testing.T) {
 	})
 }
 
-// Caddy's header handler replaces in place what it finds in the header, so no answer may share its values with another.
+// Caddy's header handler replaces values of the header in place, so answers must not share them.
 func TestHeaderValuesAreNotShared(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	h := New(frontend.Options{})

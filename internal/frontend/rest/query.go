@@ -110,11 +110,12 @@ func (q *queryBinder) besideBody(name, value string) error {
 
 // system obeys the system parameters of Google's APIs that its REST clients send with each request
 // (https://cloud.google.com/apis/docs/system-parameters). Only their form with a dollar sign is
-// known, which no field has that its schema does not name so; such a field comes first.
+// known. A field has such a name only if its schema sets it as its JSON name, and then the field
+// comes first.
 func (q *queryBinder) system(name, value string) (known bool, err error) {
 	switch name {
 	case "$prettyPrint":
-		return true, nil // answers are on one line
+		return true, nil // Answers are on one line.
 	case "$alt":
 		format, params, _ := strings.Cut(value, ";")
 		switch {

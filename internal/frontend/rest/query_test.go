@@ -120,8 +120,8 @@ func TestSystemParameters(t *testing.T) {
 	})
 }
 
-// TestRawBodyWithQuery has a webhook, whose caller chooses the query. Fields beside the body are
-// still checked.
+// TestRawBodyWithQuery has a webhook, whose caller chooses the query. Fields other than the
+// body are still checked.
 func TestRawBodyWithQuery(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	w.eachVersion(t, func(t *testing.T, c *client) {

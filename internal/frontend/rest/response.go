@@ -12,7 +12,7 @@ import (
 
 const octetStream = "application/octet-stream"
 
-// errBadWire says that a message of the upstream is no protobuf.
+// errBadWire says that a message of the upstream is not protobuf.
 var errBadWire = errors.New("malformed google.api.HttpBody")
 
 // appendResponse appends the JSON of a response message, or of the field of it that response_body
@@ -30,15 +30,15 @@ func (x *exchange) appendResponse(dst, wire []byte) ([]byte, error) {
 		x.method.Depart(note)
 	}
 	if err != nil {
-		// The schema and the upstream disagree, or the message exceeds a limit; either way the
-		// client is not to blame.
+		// The schema and the upstream disagree, or the message exceeds a limit. The client is not
+		// to blame.
 		return dst, frontend.Errorf(codes.Internal, "the upstream's answer cannot be written as JSON").WithCause(err)
 	}
 	x.method.Converted(frontend.ToJSON, began)
 	return dst, nil
 }
 
-// numberEnums has the answer written with the numbers of enum values.
+// numberEnums makes the answer have numbers as enum values.
 func (x *exchange) numberEnums() {
 	x.codec = x.codec.WithEnumNumbers()
 	if x.responseBody != nil {
@@ -46,7 +46,7 @@ func (x *exchange) numberEnums() {
 	}
 }
 
-// responsePath leads to the HttpBody in the response; nil when the response is one.
+// responsePath is the path of the HttpBody in the response. It is nil if the response is one.
 func (x *exchange) responsePath() []protoreflect.FieldDescriptor {
 	if x.binding.ResponseBody == nil {
 		return nil
@@ -54,9 +54,9 @@ func (x *exchange) responsePath() []protoreflect.FieldDescriptor {
 	return x.binding.ResponseBody.Path()
 }
 
-// rawType is the Content-Type of raw content. Without one, which is also what an HTTP/2 server
-// makes of one that is not a field value, a browser would guess, which is how uploads become
-// scripts.
+// rawType is the Content-Type of raw content. Without a Content-Type a browser would guess, and
+// then uploads can become scripts. An HTTP/2 server drops one that is not a valid field value, so
+// such a one is replaced too.
 func rawType(contentType []byte) string {
 	for _, c := range contentType {
 		if c < ' ' && c != '\t' || c == 0x7f {

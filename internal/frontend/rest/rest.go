@@ -1,18 +1,19 @@
-// Package rest answers plain HTTP: google.api.http routes and POST /package.Service/Method with JSON, all four kinds of RPC. It
-// is not the Connect, gRPC-Web or gRPC protocol: those have packages of their own beside it.
+// Package rest answers plain HTTP: google.api.http routes and POST /package.Service/Method with
+// JSON, for all four kinds of RPC. Connect, gRPC-Web and gRPC have their own packages.
 //
 // # The way of a request
 //
-// Serve finds the binding (route.go), turns path and query into wire bytes (bind.go, query.go) and the body too (body.go, form.go,
-// mask.go), and appends one to the other: protobuf's merge rule makes of that the request message. Which way it goes on depends on the
-// kind of the method and on the client:
+// Serve finds the binding (route.go). It turns the body (body.go, form.go, mask.go), the query
+// (query.go) and the path (bind.go) into wire bytes and appends one to the other. By protobuf's
+// merge rule that is the request message. The rest depends on the kind of the method and on the
+// client:
 //
-//   - one message each way: unary.go;
-//   - many messages back: stream.go, written by a framing (framing.go) that Accept chose;
-//   - many messages there: upload.go, split into messages by split.go;
-//   - all of these over WebSocket: websocket.go.
+//   - One message each way: unary.go.
+//   - Many messages in the answer: stream.go, written by a framing (framing.go) that Accept chose.
+//   - Many messages in the request: upload.go. split.go splits the body into messages.
+//   - All of these over WebSocket: websocket.go.
 //
-// docs/http.md has the semantics for those who call such an API.
+// docs/http.md describes what the callers of such an API see.
 package rest
 
 import (
@@ -36,9 +37,9 @@ func New(opts frontend.Options) *Handler {
 
 // Serve answers one request by the table and notes in info what happened.
 //
-// The error is nil or a *frontend.Error, and not nil only while nothing has been written: the caller then answers, with WriteError
-// or otherwise. A request that fails later gets the terminal error of its framing here; where the framing
-// has none, Serve panics with http.ErrAbortHandler.
+// The error is nil or a *frontend.Error. If it is not nil, nothing has been written, and the caller
+// answers, with WriteError or otherwise. A request that fails later gets the terminal error of its
+// framing here. If the framing has none, Serve panics with http.ErrAbortHandler.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) error {
 	info.Protocol = "rest"
 	x := &exchange{opts: &h.opts, w: w, r: r, info: info}
@@ -93,16 +94,18 @@ type exchange struct {
 
 	method  *frontend.Method
 	binding *frontend.Binding
-	vars    []string  // the values of binding.Vars
-	scratch [4]string // room for vars
+	vars    []string  // The values of binding.Vars.
+	scratch [4]string // Room for vars.
 
 	websocket bool
-	suffix    *[]byte // the wire form of query and path, which follows that of each body; nil when there is none
-	masked    bool    // the query has an update_mask
+	// suffix is the wire form of query and path. It follows that of each body. Nil if it is empty.
+	suffix *[]byte
+	masked bool // The query has an update_mask.
 
-	// What the answer is written by.
+	// codec writes the answer, and responseBody does if the answer is only one field of the
+	// message.
 	codec        *transcode.Codec
-	responseBody *transcode.Field // nil: the whole message
+	responseBody *transcode.Field
 }
 
 // release gives back what was borrowed for the request.
@@ -127,9 +130,9 @@ func (x *exchange) settings() frontend.CallSettings {
 	}
 }
 
-// failed adds to the error of a call the metadata that came with it. A service that has sent nothing else
-// sends the metadata of an error in the block that would be the trailers. Nothing has been sent to the
-// client either, so there it becomes the header.
+// failed adds the metadata that came with the error of a call. A service that has sent nothing else
+// sends the metadata of an error as trailers. Nothing has been sent to the client either, so for
+// the client they become the header.
 func (x *exchange) failed(call *frontend.Call, err error) error {
 	e := asError(err)
 	if e.Header == nil {
@@ -150,8 +153,8 @@ func (x *exchange) failed(call *frontend.Call, err error) error {
 	return e
 }
 
-// WriteError answers a request with the error as google.rpc.Status in JSON. An error that is not a *frontend.Error is INTERNAL, and
-// its text is not shown.
+// WriteError answers a request with the error as google.rpc.Status in JSON. An error that is not a
+// *frontend.Error is INTERNAL, and its text is not shown.
 func WriteError(w http.ResponseWriter, _ *http.Request, err error) {
 	e := asError(err)
 	body := frontend.GetBuffer(0)
@@ -160,7 +163,7 @@ func WriteError(w http.ResponseWriter, _ *http.Request, err error) {
 	h := w.Header()
 	trailers := false
 	for key, values := range e.Header {
-		h[key] = append(h[key], values...) // as with success: what other handlers have set stays
+		h[key] = append(h[key], values...) // What other handlers have set stays, as with success.
 		trailers = trailers || strings.HasPrefix(key, http.TrailerPrefix)
 	}
 	h.Set("Content-Type", "application/json")
@@ -174,7 +177,7 @@ func WriteError(w http.ResponseWriter, _ *http.Request, err error) {
 		h.Set("Content-Length", strconv.Itoa(len(*body)))
 	}
 	w.WriteHeader(e.HTTP())
-	_, _ = w.Write(*body) // Nobody is left to tell when the client is gone.
+	_, _ = w.Write(*body) // If the client has left, nobody needs to know.
 }
 
 func asError(err error) *frontend.Error { return frontend.AsError(err) }

@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// pendingRetry is the Retry-After, in seconds, while a schema is not known yet: the pool tries
-// every few hundred milliseconds.
+// pendingRetry is the Retry-After in seconds while a schema is not known yet. The pool tries every
+// few hundred milliseconds.
 const pendingRetry = "1"
 
 // route finds the binding of the request. found is false when the request was answered already
@@ -57,7 +57,7 @@ func (x *exchange) routeByName(m *frontend.Method) (found bool, err error) {
 
 // mayUpgrade reports whether the request may call the method m through a route of an HTTP method. A
 // WebSocket handshake is a GET, so that matchers and proxies which look at the HTTP method take it
-// for one. It reaches streams whatever they are bound to, because browsers have no other way to
+// for one. It reaches all streams under any method, because browsers have no other way to
 // send one. It does not reach unary methods, unless they are bound to GET or WebSocketUnary is set.
 func (x *exchange) mayUpgrade(httpMethod string, m *frontend.Method) bool {
 	return !x.websocket || httpMethod == http.MethodGet || x.opts.WebSocketUnary ||
@@ -65,8 +65,8 @@ func (x *exchange) mayUpgrade(httpMethod string, m *frontend.Method) bool {
 }
 
 // candidates are the methods under which the request may be routed, the best first. HEAD is a GET
-// whose body net/http drops. A WebSocket always begins with a GET, but most streams are bound to a
-// POST.
+// whose answer loses its body in net/http. A WebSocket always begins with a GET, but most streams
+// are bound to POST.
 func (x *exchange) candidates() []string {
 	switch {
 	case x.websocket:
@@ -78,7 +78,7 @@ func (x *exchange) candidates() []string {
 	}
 }
 
-// unrouted says why there is no binding, or answers OPTIONS, which needs none.
+// unrouted returns the error of a request without a binding. OPTIONS needs none and is answered.
 func (x *exchange) unrouted(t *frontend.Table, path string) error {
 	var allowed []string
 	if t.Router != nil {
@@ -127,7 +127,7 @@ func pending(why string) *frontend.Error {
 	return frontend.Errorf(codes.Unavailable, "%s", why).WithHeader("Retry-After", pendingRetry)
 }
 
-// clip keeps what a client sent from filling its error.
+// clip shortens a text of the client for an error.
 func clip(s string) string {
 	const most = 200
 	if len(s) > most {

@@ -7,23 +7,27 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// splitter cuts a body into JSON values as they arrive: a sequence of values with white space between them, which is what NDJSON
-// is, or the elements of one array. It finds where a value ends and leaves it to the transcoder whether it is a valid one.
+// splitter cuts a body into JSON values as they arrive. The body is a sequence of values with white
+// space between them, as NDJSON is, or one array. The splitter finds where a value ends. Whether it
+// is valid is left to the transcoder.
 //
-// It keeps one value, of at most limit bytes, and what was read behind it; each byte is looked at once.
+// The splitter keeps one value, of at most limit bytes, and what was read after it. It looks at
+// each byte once.
 //
 //	sequence = *( ws value ) ws
 //	array    = ws "[" ws [ value *( ws "," ws value ) ] ws "]" ws
 type splitter struct {
 	r     io.Reader
 	limit int64
-	// allowed, if set, is how many bytes a value may have by what came in so far.
+	// allowed, if set, returns how many bytes a value may have, given what has come in so far.
 	allowed func() int64
 
-	array bool // a body that begins with "[" is an array of values, not one value
+	// array says that a body which begins with "[" is an array of values, and not one value.
+	array bool
 
+	// (*buf)[start:end] was read and not returned yet.
 	buf        *[]byte
-	start, end int // what was read and not yet returned: (*buf)[start:end]
+	start, end int
 	eof        bool
 	state      splitState
 }
@@ -32,17 +36,17 @@ type splitState int
 
 const (
 	atStart  splitState = iota
-	sequence            // between values of a sequence
+	sequence            // between the values of a sequence
 	element             // in an array, before its first value
-	after               // in an array, behind a value
-	closed              // behind the array
+	after               // in an array, after a value
+	closed              // after the array
 )
 
 var (
 	errTruncated = errors.New("the body ends in the middle of a message")
 	errSeparator = errors.New("want a comma or the end of the array between messages")
 	errMissing   = errors.New("want a message, found a comma or a closing bracket")
-	errTrailing  = errors.New("want nothing behind the array of messages")
+	errTrailing  = errors.New("want nothing after the array of messages")
 )
 
 func newSplitter(r io.Reader, limit int64, array bool) *splitter {
@@ -94,7 +98,7 @@ func (s *splitter) next() ([]byte, error) {
 	return s.value(c)
 }
 
-// peek skips white space and returns the byte behind it.
+// peek skips white space and returns the next byte, which it does not take.
 func (s *splitter) peek() (byte, error) {
 	for {
 		for ; s.start < s.end; s.start++ {
@@ -148,7 +152,7 @@ func (s *splitter) take(n int) ([]byte, error) {
 	return v, nil
 }
 
-// fill reads more behind what there is.
+// fill reads more.
 func (s *splitter) fill() error {
 	if s.eof {
 		return io.EOF
@@ -184,8 +188,8 @@ func (s *splitter) fill() error {
 type valueScanner struct {
 	depth            int
 	inString, escape bool
-	scalar           bool // a number or a word: it ends where something else begins
-	complete         bool // the byte looked at last was the last of the value
+	scalar           bool // A number or a word, which ends where something else begins.
+	complete         bool // The byte that was looked at was the last of the value.
 }
 
 func (v *valueScanner) begin(c byte) {

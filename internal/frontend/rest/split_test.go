@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// split returns the values of a body and the error behind them, nil for its end.
+// split returns the values of a body and the error after them. Nil is the end of the body.
 func split(r io.Reader, limit int64, array bool) (values []string, err error) {
 	s := newSplitter(r, limit, array)
 	defer s.free()
@@ -146,7 +146,9 @@ func FuzzSplitter(f *testing.F) {
 		}
 		for _, v := range whole {
 			if !json.Valid([]byte(v)) {
-				return // For encoding/json 00 is two values; for us one, which the transcoder refuses.
+				// encoding/json takes 00 for two values. Here it is one, which the transcoder
+				// refuses.
+				return
 			}
 			if v == "" || len(v) > limit || strings.TrimSpace(v) != v {
 				t.Fatalf("value %q", v)

@@ -27,7 +27,7 @@ func (x *exchange) serveStream() error {
 		return err
 	}
 	defer call.Close()
-	defer x.opts.WatchClient(x.r, call.Close)()
+	defer x.watch(call.Close)()
 	_ = call.Send(wire)
 	return x.writeStream(call, f, nil)
 }

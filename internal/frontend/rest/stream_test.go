@@ -22,7 +22,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
-// messagesOf takes a response body apart by its framing. failed is the Status of its terminal error.
+// messagesOf takes a response body apart by its framing. failed is the Status of its terminal
+// error.
 func messagesOf(t testing.TB, framing, body string) (messages []string, failed string) {
 	t.Helper()
 	switch framing {
@@ -214,8 +215,8 @@ func TestClientThatLeavesCancelsTheStream(t *testing.T) {
 	}
 }
 
-// TestSlowReader has an upstream that never stops sending and a client that reads nothing. What gRPC's window holds behind the
-// gateway is the channel's to say, so there is none here.
+// TestSlowReader has an upstream that never stops sending and a client that reads nothing. There is
+// no window of gRPC here, because its size is the channel's matter.
 func TestSlowReader(t *testing.T) {
 	message, err := proto.Marshal(&testpb.EchoResponse{Filler: strings.Repeat("x", 1000)})
 	if err != nil {
@@ -292,15 +293,15 @@ func TestClientStream(t *testing.T) {
 			}
 		}
 		for name, tc := range map[string]struct{ contentType, body, message string }{
-			"malformed":          {"application/x-ndjson", "{\"text\":\"a\"}\n{\"text\":b}\n", "message 2: "},
-			"wrong field":        {"application/x-ndjson", "{\"nonsense\":1}\n", "message 1: "},
-			"cut off":            {"application/x-ndjson", "{\"text\":\"a\"}\n{\"text\":", "message 2: the body ends in the middle"},
-			"array, cut off":     {"application/json", `[{"text":"a"}`, "the body ends in the middle"},
-			"array, no comma":    {"application/json", `[{"text":"a"}{"text":"b"}]`, "want a comma"},
-			"array, two commas":  {"application/json", `[{"text":"a"},,{"text":"b"}]`, "want a message"},
-			"array, comma last":  {"application/json", `[{"text":"a"},]`, "want a message"},
-			"array, more behind": {"application/json", `[{"text":"a"}] x`, "nothing behind"},
-			"array in NDJSON":    {"application/x-ndjson", `[{"text":"a"}]`, "message 1: "},
+			"malformed":            {"application/x-ndjson", "{\"text\":\"a\"}\n{\"text\":b}\n", "message 2: "},
+			"wrong field":          {"application/x-ndjson", "{\"nonsense\":1}\n", "message 1: "},
+			"cut off":              {"application/x-ndjson", "{\"text\":\"a\"}\n{\"text\":", "message 2: the body ends in the middle"},
+			"array, cut off":       {"application/json", `[{"text":"a"}`, "the body ends in the middle"},
+			"array, no comma":      {"application/json", `[{"text":"a"}{"text":"b"}]`, "want a comma"},
+			"array, two commas":    {"application/json", `[{"text":"a"},,{"text":"b"}]`, "want a message"},
+			"array, comma last":    {"application/json", `[{"text":"a"},]`, "want a message"},
+			"array, more after it": {"application/json", `[{"text":"a"}] x`, "nothing after"},
+			"array in NDJSON":      {"application/x-ndjson", `[{"text":"a"}]`, "message 1: "},
 		} {
 			c.do("POST", "/v1/collect", tc.body, "Content-Type: "+tc.contentType).wantError(t, 400, 3, tc.message)
 			_ = name
@@ -311,7 +312,8 @@ func TestClientStream(t *testing.T) {
 	})
 }
 
-// TestEarlyAnswer has an upstream that fails while the client goes on sending and waits for nothing.
+// TestEarlyAnswer has an upstream that fails while the client goes on sending and waits for
+// nothing.
 func TestEarlyAnswer(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	w.eachVersion(t, func(t *testing.T, c *client) {
@@ -332,7 +334,8 @@ func TestEarlyAnswer(t *testing.T) {
 	})
 }
 
-// TestEarlyAnswerEndsTheConnection is about HTTP/1.1, where net/http panics when such a connection is used again.
+// TestEarlyAnswerEndsTheConnection is about HTTP/1.1, where net/http panics when such a connection
+// is used again.
 func TestEarlyAnswerEndsTheConnection(t *testing.T) {
 	c := newWorld(t, frontend.Options{}).client(t, "HTTP1")
 	more := strings.Repeat(`{"text":"a"}`+"\n", 2000)
@@ -381,7 +384,8 @@ func TestBidi(t *testing.T) {
 						}
 					}
 				}
-				// Each answer is waited for before the next message is sent: both directions are open at once.
+				// Each answer is waited for before the next message is sent: both directions are
+				// open at once.
 				for i := range 100 {
 					hear(fmt.Sprintf(`{"text":"%d"`, i))
 					if i < 99 {
@@ -488,7 +492,7 @@ func TestDrainEndsStreams(t *testing.T) {
 	})
 }
 
-// TestKeepAliveAfterStreams checks that a connection is in good order behind a stream.
+// TestKeepAliveAfterStreams checks that a connection can be used again after a stream.
 func TestKeepAliveAfterStreams(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	c := w.client(t, "HTTP1")
@@ -508,7 +512,7 @@ func TestKeepAliveAfterStreams(t *testing.T) {
 	}
 }
 
-// TestPanicsEndTheirRequestOnly: what works beside the handler panics, and the process goes on.
+// TestPanicsEndTheirRequestOnly: another goroutine of the request panics, and the process goes on.
 func TestPanicsEndTheirRequestOnly(t *testing.T) {
 	w := newWorld(t, frontend.Options{})
 	receives, sends := w.table.Methods[testpb.Echo_ServerStream_FullMethodName], w.table.Methods[testpb.Echo_ClientStream_FullMethodName]

@@ -26,7 +26,7 @@ func (x *exchange) serveUnary() error {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
-		defer x.opts.WatchClient(x.r, cancel)()
+		defer x.opts.WatchUnread(&x.body, cancel)()
 	}
 	call, msg, err := x.opts.Invoke(ctx, x.method, x.settings(), wire, x.info)
 	switch {
@@ -67,7 +67,8 @@ func (x *exchange) answer(call *frontend.Call, msg mem.BufferSlice) error {
 func (x *exchange) writeOnce(call *frontend.Call, contentType string, body []byte) {
 	h := x.w.Header()
 	x.opts.WriteHeader(h, call.Header())
-	values := [...]string{contentType, ""} // Never shared by requests: Caddy's header handler replaces values in place.
+	// Requests must not share these: Caddy's header handler replaces values in place.
+	values := [...]string{contentType, ""}
 	h["Content-Type"] = values[:1:1]
 	status := http.StatusOK
 	if x.opts.ETag && x.notModified(h, body) {

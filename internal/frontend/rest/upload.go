@@ -13,10 +13,10 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// rawChunk is how many bytes of a raw upload one HttpBody message has at most.
+// rawChunk is the largest number of bytes of a raw upload that one HttpBody message has.
 const rawChunk = 32 << 10
 
-// serveUpload answers a method with many messages there, and one or many back.
+// serveUpload answers a method that takes many messages and answers with one or many.
 func (x *exchange) serveUpload() error {
 	bidi := x.method.StreamDesc.ServerStreams
 	var f framing
@@ -41,9 +41,10 @@ func (x *exchange) serveUpload() error {
 		return err
 	}
 	defer call.Close()
-	defer x.opts.WatchClient(x.r, call.Close)()
+	defer x.watch(call.Close)()
 	if x.takesBody() {
-		// On HTTP/1.1 the server would otherwise read the whole body before the first byte of the answer.
+		// Otherwise the server of HTTP/1.1 would read the whole body before the first byte of the
+		// answer.
 		_ = http.NewResponseController(x.w).EnableFullDuplex()
 	}
 	defer x.opts.UnboundedRead(x.r)()
@@ -51,7 +52,7 @@ func (x *exchange) serveUpload() error {
 	defer s.stop()
 	if bidi {
 		if x.r.ProtoMajor == 1 {
-			// The sender may have to be stopped when it is too late to say so: see stop.
+			// If the sender must be stopped (see stop), it is too late to say so.
 			x.w.Header().Set("Connection", "close")
 		}
 		return x.writeStream(call, f, s.explain)
@@ -64,10 +65,11 @@ func (x *exchange) serveUpload() error {
 	return x.answer(call, msg)
 }
 
-// reader yields the wire form of one message after the other, without the suffix; io.EOF is the end.
+// reader appends the wire form of the next message, without the suffix. io.EOF is the end.
 type reader func(dst []byte) ([]byte, error)
 
-// chooseReader decides how the body is cut into messages. The reader owns the body that is opened by its first call.
+// chooseReader decides how the body is cut into messages. The reader owns the body, and gives back
+// what it took for it when it returns its first error.
 func (x *exchange) chooseReader() (reader, error) {
 	switch {
 	case !x.takesBody():
@@ -93,7 +95,7 @@ func (x *exchange) chooseReader() (reader, error) {
 	return x.jsonReader(body, array), nil
 }
 
-// once is for a route without a body: one message, which path and query make.
+// once is for a route without a body. Path and query make its one message.
 func once() reader {
 	sent := false
 	return func(dst []byte) ([]byte, error) {
@@ -134,7 +136,7 @@ func (x *exchange) jsonReader(body *bodyReader, array bool) reader {
 	}
 }
 
-// inMessage says in which message of the stream the trouble is.
+// inMessage adds the number of the message to its error.
 func inMessage(n int, err error) error {
 	if err == nil {
 		return nil
@@ -144,7 +146,8 @@ func inMessage(n int, err error) error {
 	return e
 }
 
-// rawReader makes HttpBody messages of the body's bytes as they arrive. The first one says the content type.
+// rawReader makes HttpBody messages of the bytes as they arrive. The first one has the content
+// type.
 func (x *exchange) rawReader(body *bodyReader) reader {
 	contentType := x.r.Header.Get("Content-Type")
 	chunk := frontend.GetBuffer(rawChunk)
@@ -176,8 +179,9 @@ type sender struct {
 	work *frontend.Confined
 
 	mu   sync.Mutex
-	read bool  // the body has been read to its end
-	err  error // why it gave up: the client's fault, and so what the client must be told
+	read bool // The body has been read to its end.
+	// err is why the sender gave up. That is the client's fault, so the client is told.
+	err error
 }
 
 func (x *exchange) startSender(call *frontend.Call, read reader) *sender {
@@ -221,7 +225,7 @@ func (s *sender) deliver(wire *[]byte) bool {
 	return s.call.Send(wire) == nil
 }
 
-// explain replaces the error of a call that ended because its sender gave up by the sender's own.
+// explain returns the sender's error instead of err if the call ended because the sender gave up.
 func (s *sender) explain(err error) error {
 	if err == nil {
 		return nil
@@ -234,10 +238,12 @@ func (s *sender) explain(err error) error {
 	return err
 }
 
-// stop ends the RPC and waits for the goroutine. It may be waiting for the client; then reading is made to fail. On HTTP/1.1 the connection
-// is no good when the body was not read to its end: whatever the server reads from it after the deadline fails too, and with it the context
-// of the next request; and net/http, which in full duplex reads the rest of the body only after the answer, panics when it then
-// goes on to the next request ("invalid concurrent Body.Read call").
+// stop ends the RPC and waits for the goroutine. If that waits for the client, reading is made to
+// fail. An HTTP/1.1 connection whose body was not read to its end is then closed, for two reasons:
+//
+//   - What the server reads after the deadline fails too, and cancels the next request.
+//   - In full duplex, net/http reads the rest of the body only after the answer. It panics when it
+//     then goes on to the next request ("invalid concurrent Body.Read call").
 func (s *sender) stop() {
 	s.call.Close()
 	s.mu.Lock()

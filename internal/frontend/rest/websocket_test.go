@@ -132,19 +132,21 @@ func TestWebSocketForAllKinds(t *testing.T) {
 	}
 }
 
-// A handshake is a GET, and whatever looks at the HTTP method in front of the gateway takes it for
-// one.
+// A handshake is a GET, and looks like one to everything in front of the gateway that checks the
+// HTTP method.
 func TestWebSocketAndUnaryMethods(t *testing.T) {
 	for _, tc := range []struct {
 		name, path, frame string
-		all               int // status with WebSocketUnary
+		all               int // The status with WebSocketUnary.
 		byDefault         int
 	}{
 		{"bound to GET", "/v1/echo/hi", "", 101, 101},
 		{"bound to GET and to another method", "/v1/echo?text=hi", "", 101, 101},
 		{"bound to POST", "/v1/echo:text", `"hi"`, 101, 405},
-		{"bound to PATCH and PUT only, path of a GET", "/v1/shelves/1/books/1", "", 101, 101}, // GetBook
-		{"bound to POST, path of a GET", "/v1/shelves/1/books", "", 101, 101},                 // ListBooks
+		// GetBook has the same path.
+		{"bound to PATCH and PUT only, path of a GET", "/v1/shelves/1/books/1", "", 101, 101},
+		// ListBooks has the same path.
+		{"bound to POST, path of a GET", "/v1/shelves/1/books", "", 101, 101},
 		{"by name", "/gateway.test.v1.Echo/Unary", `{"text":"hi"}`, 101, 405},
 		{"by the name of a method that deletes", "/gateway.test.v1.Library/DeleteBook", `{"name":"shelves/1/books/1"}`, 101, 405},
 		{"by the name of a method without side effects", "/gateway.test.v1.Library/GetBook", `{"name":"shelves/1/books/1"}`, 101, 405},

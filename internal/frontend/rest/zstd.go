@@ -17,31 +17,34 @@ const (
 	// maxWindow is the largest window of a zstd body, in bytes: the one that RFC 9659 asks every
 	// recipient for.
 	maxWindow = 8 << 20
-	// firstWindow is what a body gets at first.
+	// firstWindow is the window in bytes that a body gets at first.
 	firstWindow = 16 << 10
 	// maxBlock is the size of the largest block, unpacked (RFC 8878, section 3.1.1.2.4).
 	maxBlock = 128 << 10
-	// keptWindow is up to which window a decoder is used again.
+	// keptWindow is the largest window in bytes of a decoder that is used again.
 	keptWindow = 256 << 10
 )
 
 // unzstd unpacks a zstd body as it arrives.
 //
 // A frame says in its first bytes how far back its data may refer (RFC 8878, section 3.1.1.1.2),
-// and a decoder allocates that much at once: 8 MiB for a body of ten bytes. Here a decoder is told
-// of a small window first. When the data refers further back, or has a larger block, decoding
-// fails. Then a decoder with a window four times as large starts the frame again and drops what was
-// returned before. Up to that point the compressed data of the frame is kept. No window is larger
-// than what was unpacked, and one block. So the memory that a body takes grows with what came in,
-// and with what it unpacked to.
+// and a decoder allocates that much at once: 8 MiB for a body of ten bytes. Here a decoder gets a
+// small window first. Decoding fails if the data refers further back or has a larger block. Then a
+// decoder with a window four times as large starts the frame again, and drops what was returned
+// before. Until then the compressed data of the frame is kept. A window is never larger than what
+// was unpacked plus one block. So the memory that a body takes grows with what came in, and with
+// what it unpacked to.
 type unzstd struct {
 	source
 	in *zstdInput
 
-	zr       *zstd.Decoder // nil: outside of a frame
-	window   int           // that the decoder was told of
-	returned int64         // bytes of the frame; beyond maxWindow nothing depends on their number
-	again    int64         // of them, how many the decoder has still to make again
+	zr     *zstd.Decoder // Nil outside of a frame.
+	window int           // That of the decoder.
+	// returned counts the bytes of the frame that were returned. Beyond maxWindow nothing depends
+	// on it.
+	returned int64
+	// again is how many of these bytes the decoder has yet to make a second time.
+	again int64
 }
 
 // zstdInput is what unzstd needs and gives back.
@@ -101,8 +104,8 @@ func (z *unzstd) begin() error {
 	return z.decode()
 }
 
-// mayWiden reports whether a larger window can help: the input is there, and the data is longer
-// than the window, with the block that failed.
+// mayWiden reports whether a larger window can help. Then the input has come, and the data with the
+// block that failed is longer than the window.
 func (z *unzstd) mayWiden() bool {
 	return z.in.frame.failed == nil && z.window < z.in.frame.window && int64(z.window) < z.returned+maxBlock
 }
@@ -162,18 +165,18 @@ type zstdFrame struct {
 	checksum bool
 
 	head   [3]byte
-	ahead  []byte // what was read of head and not returned
-	left   int    // bytes that are left of a block, or of the checksum
-	last   bool   // this is the last block
-	over   bool   // all that is left are the bytes above
-	keep   bool   // what is returned
+	ahead  []byte // What was read of head and not returned.
+	left   int    // Bytes that are left of a block, or of the checksum.
+	last   bool   // This is the last block.
+	over   bool   // Only the bytes above are left.
+	keep   bool   // Keep what is returned.
 	kept   []byte
-	failed error // other than the end
+	failed error // Other than the end.
 }
 
 const (
 	zstdMagic     = 0xFD2FB528
-	skippable     = 0x184D2A50 // and the 15 numbers after it
+	skippable     = 0x184D2A50 // And the 15 numbers after it.
 	checksumSize  = 4
 	blockRLE      = 1
 	minWindowLog  = 10
@@ -190,8 +193,8 @@ var (
 	errZstdWindow = fmt.Errorf("a frame wants a window of more than %d bytes", maxWindow)
 )
 
-// begin reads the header of a frame, and the frames before it that are to be skipped. io.EOF means
-// that there is no frame.
+// begin reads the header of the next frame. It skips skippable frames before it. io.EOF means that
+// there is no frame.
 func (f *zstdFrame) begin(r *bufio.Reader) error {
 	*f = zstdFrame{r: r, keep: true}
 	for {
@@ -225,7 +228,7 @@ func (f *zstdFrame) uint32() (uint32, error) {
 	return binary.LittleEndian.Uint32(b[:]), nil
 }
 
-// unexpected is the error of reading where there must be something.
+// unexpected returns the error of reading what must be there.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -244,7 +247,7 @@ func (f *zstdFrame) readHeader() error {
 	}
 	f.checksum = descriptor&checksumFlag != 0
 	single := descriptor&singleSegment != 0
-	var b [9]byte // the window's descriptor, and the size of the content
+	var b [9]byte // The descriptor of the window, and the size of the content.
 	size := 1 << (descriptor >> fcsFlagShift)
 	if size == 1 && !single {
 		size = 0

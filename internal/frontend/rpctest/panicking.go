@@ -6,7 +6,8 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Panicking is an upstream whose streams panic: when a message is sent, or else when one is received.
+// Panicking is an upstream whose streams panic, either when a message is sent or when one is
+// received.
 type Panicking struct {
 	grpc.ClientConnInterface
 	Send bool

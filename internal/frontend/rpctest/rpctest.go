@@ -1,5 +1,5 @@
-// Package rpctest has what the tests of the RPC protocols share: a table of the testkit's services in front of a real backend, and real
-// HTTP servers around a protocol. It is for tests only.
+// Package rpctest has what the tests of the RPC protocols share: a table of the testkit's services
+// in front of a real backend, and real HTTP servers around a protocol. It is for tests only.
 package rpctest
 
 import (
@@ -31,7 +31,7 @@ type rawCodec struct{ encoding.CodecV2 }
 
 func (c rawCodec) Marshal(v any) (mem.BufferSlice, error) {
 	if b, ok := v.(mem.BufferSlice); ok {
-		return b, nil // With the sender's reference, which grpc frees.
+		return b, nil // It has the sender's reference, which grpc frees.
 	}
 	return c.CodecV2.Marshal(v)
 }
@@ -48,7 +48,8 @@ func (c rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 // RawCodec is a codec for raw messages.
 func RawCodec() encoding.CodecV2 { return rawCodec{encoding.GetCodecV2("proto")} }
 
-// Dial returns a connection for raw messages. Its windows are small and fixed, so that tests see back-pressure.
+// Dial returns a connection for raw messages. Its windows are small and fixed, so that tests see
+// back-pressure.
 func Dial(t testing.TB, addr string) *grpc.ClientConn {
 	t.Helper()
 	cc, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -98,10 +99,11 @@ type Protocol interface {
 	Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info)
 }
 
-// Server is a protocol behind an HTTP server that speaks HTTP/1.1, HTTP/2 with prior knowledge and, at TLSURL, both over TLS.
+// Server is an HTTP server for a protocol. It speaks HTTP/1.1 and HTTP/2 with prior knowledge at
+// URL, and both over TLS at TLSURL.
 type Server struct {
 	URL, TLSURL string
-	Addr        string // of URL
+	Addr        string // The address in URL.
 
 	plain, tls *httptest.Server
 
@@ -149,7 +151,8 @@ func protocols(http1, h2c, http2 bool) *http.Protocols {
 	return p
 }
 
-// LastInfo is what is known of the last request, once one has been answered since the call before.
+// LastInfo waits until a request has been answered since the last call, and returns the Info of the
+// last request.
 func (s *Server) LastInfo(t testing.TB) frontend.Info {
 	t.Helper()
 	select {
@@ -188,7 +191,7 @@ func (s *Server) Transports(t testing.TB) []Transport {
 	}
 }
 
-// Context is bounded, so that a test that hangs fails.
+// Context has a deadline, so a test that hangs fails.
 func Context(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -130,7 +130,8 @@ type way struct {
 	header      http.Header
 }
 
-// restProtocol is REST as a protocol that answers all of its errors itself. The streams here have none.
+// restProtocol is REST as a protocol that answers all of its errors itself. The streams here have
+// none.
 type restProtocol struct{ *rest.Handler }
 
 func (p restProtocol) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) {
