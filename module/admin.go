@@ -81,13 +81,19 @@ func marshal(v any, indent string) ([]byte, error) {
 }
 
 // printableJSON escapes the characters in JSON that do not print. The value stays the same: outside
-// of strings JSON has only ASCII characters and white space.
+// of strings JSON has only ASCII characters and white space. A carriage return is written as a
+// blank, since a terminal would write over the line. A byte that is not UTF-8 can be in JSON that a
+// service wrote itself. It is written as the replacement character, which is how it is read.
 func printableJSON(raw []byte) []byte {
 	out := make([]byte, 0, len(raw))
 	for len(raw) > 0 {
 		r, size := utf8.DecodeRune(raw)
 		switch {
-		case strconv.IsPrint(r), r == '\n', r == '\t', r == '\r':
+		case r == utf8.RuneError && size == 1:
+			out = append(out, `\ufffd`...)
+		case r == '\r':
+			out = append(out, ' ')
+		case strconv.IsPrint(r), r == '\n', r == '\t':
 			out = append(out, raw[:size]...)
 		case r > 0xFFFF:
 			high, low := utf16.EncodeRune(r)

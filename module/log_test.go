@@ -70,3 +70,23 @@ func TestPrintableJSON(t *testing.T) {
 		}
 	}
 }
+
+// JSON that a service wrote itself, as an HttpBody, cannot write over a line either.
+func TestPrintableJSONOfService(t *testing.T) {
+	for name, tc := range map[string]struct{ json, want string }{
+		"carriage return":          {"{\"denied\":true,\r\"x\":1}", "{\"denied\":true, \"x\":1}"},
+		"byte that is not UTF-8":   {"\"\x9b31m\"", `"\ufffd31m"`},
+		"control sequence in C1":   {"\"\u009b31m\"", `"\u009b31m"`},
+		"replacement character":    {"\"\ufffd\"", "\"\ufffd\""},
+		"line break between lines": {"{\n}", "{\n}"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !json.Valid([]byte(tc.json)) {
+				t.Fatal("the input must be JSON")
+			}
+			if got := string(printableJSON([]byte(tc.json))); got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}

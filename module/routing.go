@@ -171,7 +171,11 @@ func (r *routing) report(t, old *table) {
 		}
 	}
 	if old != nil {
-		r.log.Info("routes compiled from the current schemas", zap.Int("routes", len(t.Views)), zap.Int("problems", len(t.Problems)),
+		level := zap.InfoLevel
+		if len(t.Views) == len(old.Views) && t.Pending == old.Pending {
+			level = zap.DebugLevel // An attempt to read a schema has failed again, for example.
+		}
+		r.log.Log(level, "routes compiled from the current schemas", zap.Int("routes", len(t.Views)), zap.Int("problems", len(t.Problems)),
 			zap.Bool("pending", t.Pending != ""))
 		if r.started && !time.Now().Before(r.deadline) {
 			r.reportPending()

@@ -171,6 +171,7 @@ func TestWhatARequestHoldsIsBoundedByWhatCameIn(t *testing.T) {
 	}
 	window := string([]byte{0x28, 0xb5, 0x2f, 0xfd, 0, 13 << 3, 1 << 3, 0, 0}) + "{"
 	rle := "\x28\xb5\x2f\xfd\x00\x68" + strings.Repeat("\x02\x00\x10 ", 31)
+	numbers := `{"value":[` + strings.Repeat("0,", mib) + "0]}" // 11 MiB in protobuf
 	empties := strings.Repeat("\x00\x00\x00\x00\x00", tiny)
 	type headers = map[string]string
 	ws := headers{
@@ -204,6 +205,8 @@ func TestWhatARequestHoldsIsBoundedByWhatCameIn(t *testing.T) {
 		"NDJSON, tiny messages":               {bidi, kind("application/x-ndjson", ""), strings.Repeat("{}\n", tiny), false},
 		"NDJSON, small messages":              {bidi, kind("application/x-ndjson", ""), strings.Repeat(`{"text":"`+strings.Repeat("x", 300)+"\"}\n", 600), false},
 		"NDJSON, a message within":            {bidi, kind("application/x-ndjson", ""), `{"text":"` + strings.Repeat("x", mib), false},
+		"NDJSON, a message of numbers":        {bidi, kind("application/x-ndjson", ""), numbers + "\n", false},
+		"Connect, gzip, numbers":              {bidi, headers{"Content-Type": "application/connect+json", "Connect-Content-Encoding": "gzip"}, envelope(1, len(pack(numbers)), pack(numbers)), false},
 		"NDJSON, gzip, tiny messages":         {bidi, kind("application/x-ndjson", "gzip"), pack(strings.Repeat("{}\n", 10*tiny)), false},
 		"NDJSON, zstd, a window of ten bytes": {bidi, kind("application/x-ndjson", "zstd"), window, false},
 		"NDJSON, zstd, a window of blanks":    {bidi, kind("application/x-ndjson", "zstd"), rle, false},
@@ -304,4 +307,39 @@ func sendHTTP2(t *testing.T, addr, path, contentType, body string) {
 		<-done
 		tr.CloseIdleConnections()
 	})
+}
+
+// A list of numbers in a google.protobuf.Value takes five times its JSON in protobuf. max_request_size
+// holds for that form as well.
+func TestRequestIsTooLargeInProtobuf(t *testing.T) {
+	addr := held(t)
+	numbers := `{"value":[` + strings.Repeat("0,", 400_000) + "0]}"
+	envelope := string(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(numbers)))) + numbers
+	for name, tc := range map[string]struct {
+		path, contentType, body string
+		status                  int
+	}{
+		"REST":            {"/gateway.test.v1.Echo/Unary", "application/json", numbers, http.StatusRequestEntityTooLarge},
+		"NDJSON":          {"/gateway.test.v1.Echo/ClientStream", "application/x-ndjson", numbers, http.StatusRequestEntityTooLarge},
+		"Connect streams": {"/gateway.test.v1.Echo/ClientStream", "application/connect+json", envelope, http.StatusOK},
+		"gRPC-Web":        {"/gateway.test.v1.Echo/Unary", "application/grpc-web+json", envelope, http.StatusOK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			req, err := http.NewRequestWithContext(rpctest.Context(t), http.MethodPost, "http://"+addr+tc.path, strings.NewReader(tc.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", tc.contentType)
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			got, err := io.ReadAll(resp.Body)
+			const want = "the request message is larger than 4194304 bytes in protobuf"
+			if err != nil || resp.StatusCode != tc.status || !strings.Contains(string(got), want) {
+				t.Errorf("got %d %s (%v), want %d with %q", resp.StatusCode, got, err, tc.status, want)
+			}
+		})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 )
 
 // Defaults of Options.
@@ -20,8 +21,8 @@ const (
 // How JSON is written is not among them: that is a property of the codecs in Method.
 type Options struct {
 	// MaxRequestSize bounds a request body, and each message of a streamed one, in bytes after
-	// decompression. Default: 4 MiB. A larger one is answered with 413 (RESOURCE_EXHAUSTED in the
-	// RPC protocols).
+	// decompression, and its protobuf form as well. Default: 4 MiB. A larger one is answered with
+	// 413 (RESOURCE_EXHAUSTED in the RPC protocols).
 	MaxRequestSize int64
 	// Timeout is the deadline of unary calls if neither the binding nor the method has one.
 	// Default: 0, none.
@@ -118,4 +119,15 @@ func (o Options) WithDefaults() Options {
 		o.ResponseMetadata = DefaultResponseRules()
 	}
 	return o
+}
+
+// CheckWireSize refuses a message that came as JSON and is larger than MaxRequestSize in protobuf.
+// JSON can be the smaller form: in a google.protobuf.Value, `0,` takes eleven bytes. The error is a
+// *Error.
+func (o *Options) CheckWireSize(size int) error {
+	if int64(size) <= o.MaxRequestSize {
+		return nil
+	}
+	return Errorf(codes.ResourceExhausted, "the request message is larger than %d bytes in protobuf", o.MaxRequestSize).
+		WithHTTP(http.StatusRequestEntityTooLarge)
 }

@@ -319,7 +319,9 @@ func (b *balancer) refresh(ep *endpoint) {
 		b.changed(len(ready) > 1)
 		b.grown(ep)
 	}
-	if ep.inUse && state != ep.state {
+	// A health check changes what operators see, although the connection stays.
+	checked := state == connectivity.Ready && ep.usable != (len(ready) > 0)
+	if ep.inUse && (state != ep.state || checked) {
 		ep.state, ep.since = state, time.Now()
 	}
 	b.connected(ep, state == connectivity.Ready, len(ready) > 0)

@@ -190,6 +190,24 @@ func TestHealthCheck(t *testing.T) {
 	}
 }
 
+// The time of a state begins again when only the health changes.
+func TestHealthSetsTheTimeOfTheState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, g := startBalancer(t, Settings{HealthCheck: true})
+		g.open = true
+		b.list("a")
+		for _, status := range []healthpb.HealthCheckResponse_ServingStatus{serving, notServing, serving} {
+			time.Sleep(time.Minute)
+			changed := time.Now()
+			g.answer("a", status)
+			time.Sleep(time.Second)
+			if e := b.snapshot().Endpoints[0]; !e.Since.Equal(changed) {
+				t.Errorf("%v since %v, want %v", e.State, e.Since, changed)
+			}
+		}
+	})
+}
+
 func TestHealthIsNotAskedForUnlessConfigured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, g := startBalancer(t, Settings{})

@@ -215,5 +215,5 @@ func (x *unary) decode(msg *[]byte, c envelope.Coding) (*[]byte, error) {
 	if x.method.Request == nil || x.method.Response == nil {
 		return nil, frontend.Errorf(codes.Unimplemented, "the method has no JSON form")
 	}
-	return relay.FromJSON(x.method, *msg)
+	return relay.FromJSON(x.method, x.opts, *msg)
 }

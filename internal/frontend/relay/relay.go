@@ -159,11 +159,11 @@ func (x *Exchange) read(in *envelope.Reader) (*[]byte, error) {
 		return msg, err
 	}
 	defer frontend.PutBuffer(msg)
-	return FromJSON(x.Method, *msg)
+	return FromJSON(x.Method, x.Options, *msg)
 }
 
 // FromJSON makes the wire form of a request message.
-func FromJSON(m *frontend.Method, text []byte) (*[]byte, error) {
+func FromJSON(m *frontend.Method, opts *frontend.Options, text []byte) (*[]byte, error) {
 	wire := frontend.GetBuffer(m.ToWire.Guess(len(text)))
 	began := m.Clock()
 	out, err := m.Request.JSONToWire(*wire, text)
@@ -172,6 +172,10 @@ func FromJSON(m *frontend.Method, text []byte) (*[]byte, error) {
 		return nil, frontend.Errorf(codes.InvalidArgument, "request message: %s", err)
 	}
 	m.Converted(frontend.ToWire, began)
+	if err := opts.CheckWireSize(len(out)); err != nil {
+		frontend.PutBuffer(wire)
+		return nil, err
+	}
 	m.ToWire.Learn(len(text), len(out))
 	*wire = out
 	return wire, nil

@@ -123,7 +123,7 @@ func (x *exchange) appendJSON(dst, body []byte) ([]byte, error) {
 		return dst, frontend.Errorf(codes.InvalidArgument, "request body: %s", reason(err))
 	}
 	x.method.Converted(frontend.ToWire, began)
-	return dst, nil
+	return dst, x.opts.CheckWireSize(len(dst))
 }
 
 func isBlank(b []byte) bool {

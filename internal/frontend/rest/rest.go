@@ -90,7 +90,6 @@ type exchange struct {
 	info *frontend.Info
 
 	body frontend.Body
-	left bool // The body stays unread.
 
 	method  *frontend.Method
 	binding *frontend.Binding
@@ -98,9 +97,11 @@ type exchange struct {
 	scratch [4]string // Room for vars.
 
 	websocket bool
+	left      bool // The body stays unread.
+	masked    bool // The query has an update_mask.
+
 	// suffix is the wire form of query and path. It follows that of each body. Nil if it is empty.
 	suffix *[]byte
-	masked bool // The query has an update_mask.
 
 	// codec writes the answer, and responseBody does if the answer is only one field of the
 	// message.

@@ -251,7 +251,7 @@ func (x *exchange) appendFrame(dst, frame []byte) ([]byte, error) {
 		return dst, frontend.Errorf(codes.InvalidArgument, "%s", reason(err))
 	}
 	x.method.Converted(frontend.ToWire, began)
-	return out, nil
+	return out, x.opts.CheckWireSize(len(out))
 }
 
 // explain replaces the error of a call that was ended because of the client, by the reason.
