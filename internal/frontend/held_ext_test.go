@@ -309,8 +309,8 @@ func sendHTTP2(t *testing.T, addr, path, contentType, body string) {
 	})
 }
 
-// A list of numbers in a google.protobuf.Value takes five times its JSON in protobuf. max_request_size
-// holds for that form as well.
+// A list of numbers in a google.protobuf.Value takes five times its JSON in protobuf.
+// max_request_size holds for that form as well.
 func TestRequestIsTooLargeInProtobuf(t *testing.T) {
 	addr := held(t)
 	numbers := `{"value":[` + strings.Repeat("0,", 400_000) + "0]}"
