@@ -15,8 +15,8 @@ const (
 	leaseTTL = 5
 	// etcdTimeout bounds one request to etcd.
 	etcdTimeout = 3 * time.Second
-	// The wait before another attempt to register doubles from retryMin to retryMax.
-	retryMin, retryMax = 200 * time.Millisecond, 5 * time.Second
+	// The wait before another attempt to register doubles from firstWait to longestWait.
+	firstWait, longestWait = 200 * time.Millisecond, 5 * time.Second
 )
 
 // registration keeps an address registered in etcd in the way of go-zero: the key is
@@ -76,7 +76,7 @@ func (r *registration) keepAlive(ctx context.Context, lease clientv3.LeaseID) {
 
 // putAgain tries to register until it succeeds. ok is false when ctx is done.
 func (r *registration) putAgain(ctx context.Context) (lease clientv3.LeaseID, ok bool) {
-	for wait := retryMin; ; wait = min(2*wait, retryMax) {
+	for wait := firstWait; ; wait = min(2*wait, longestWait) {
 		if lease, err := r.put(ctx); err == nil {
 			return lease, true
 		}
