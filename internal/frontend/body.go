@@ -92,7 +92,7 @@ func (b *Body) Bound() (stop func() (late error), err error) {
 func inTime() error { return nil }
 
 func errLate() *Error {
-	return Errorf(codes.DeadlineExceeded, "the request body did not arrive in time")
+	return Errorf(codes.DeadlineExceeded, "the deadline of the call passed before its request had arrived")
 }
 
 // ReadAll reads the body up to its end, within the client's deadline. size and limit are those of
@@ -180,7 +180,7 @@ func (b *Body) Error(err error) error {
 	case b.r.Context().Err() != nil:
 		return Errorf(codes.Canceled, "the client went away").WithCause(err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errLate().WithCause(err)
+		return Errorf(codes.DeadlineExceeded, "the request body did not arrive in time").WithCause(err)
 	default:
 		return Errorf(codes.InvalidArgument, "the request body is incomplete").WithCause(err)
 	}
