@@ -15,9 +15,12 @@ const lingerTime = 2 * time.Second
 // still sends. Its kernel would be told that the connection was reset, and might drop the answer
 // before the client has read it (RFC 9112, section 9.6).
 //
-// It does nothing unless the connection is an HTTP/1.1 one that is closed after this answer.
+// It does nothing unless the connection is an HTTP/1.1 one that is closed after this answer. Nor
+// does it wait after an answer without a Content-Length: its end goes out only once the handler
+// returns.
 func Linger(w http.ResponseWriter, r *http.Request) {
-	if r.ProtoMajor != 1 || r.ContentLength == 0 || w.Header().Get("Connection") != "close" {
+	h := w.Header()
+	if r.ProtoMajor != 1 || r.ContentLength == 0 || h.Get("Connection") != "close" || h.Get("Content-Length") == "" {
 		return
 	}
 	rc := http.NewResponseController(w)

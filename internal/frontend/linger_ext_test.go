@@ -2,6 +2,7 @@ package frontend_test
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -46,3 +47,35 @@ func TestRefusedClientCanSendAndReadsTheAnswer(t *testing.T) {
 		}
 	}
 }
+
+// The end of an answer without a Content-Length does not wait for a client that sends nothing more.
+func TestEndOfAChunkedAnswerIsNotHeldBack(t *testing.T) {
+	returned := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(http.StatusOK)
+		r.Body = unread{t}
+		frontend.Linger(w, r)
+		close(returned)
+	}))
+	defer s.Close()
+	conn, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	<-returned
+}
+
+// unread is a body that must not be read.
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("the body was read")
+	return 0, io.EOF
+}
+
+func (unread) Close() error { return nil }
