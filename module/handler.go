@@ -75,6 +75,10 @@ type Handler struct {
 	// and names the parameter. `ignore_unknown` ignores them.
 	Query string `json:"query,omitempty"`
 
+	// The shape of answers over plain HTTP: their status, and what is around the message. Default:
+	// the message as JSON with status 200, and errors as a google.rpc.Status.
+	Answers *Answers `json:"answers,omitempty"`
+
 	// The headers that are passed on to the service and back. Default: see Metadata.
 	Metadata *Metadata `json:"metadata,omitempty"`
 

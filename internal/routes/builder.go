@@ -115,6 +115,7 @@ func (b *builder) addRoute(r *Route) {
 	bd.Source = SourceConfig
 	bd.Idempotent = bd.Idempotent || r.Idempotent
 	bd.Timeout = max(0, r.Timeout)
+	bd.Status = r.Status
 	if r.Timeout < 0 { // The route has no deadline, even if the method has one.
 		unbounded := *m
 		unbounded.Timeout = 0
