@@ -38,13 +38,10 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 		h.serveStream(w, r, t, info, kind)
 		return
 	}
-	x := &unary{opts: &h.opts, w: w, r: r, info: info, json: kind.json}
+	x := &unary{opts: &h.opts, w: w, r: r, info: info, get: r.Method == http.MethodGet, json: kind.json}
 	x.body.Reset(w, r)
 	if err := x.serve(t, ok); err != nil {
-		x.body.Leave()
-		e := relay.AsError(err)
-		info.Fail(e)
-		x.fail(nil, nil, e)
+		x.refuse(w, r, relay.AsError(err))
 	}
 }
 

@@ -44,7 +44,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 		frontend.HTTPError(w, r, info, frontend.UnsupportedType(r.Header.Get("Content-Type"), supported))
 		return
 	}
-	p := &protocol{opts: &h.opts, w: w, contentType: kind.name}
+	p := &protocol{opts: &h.opts, contentType: kind.name}
 	x := &relay.Exchange{Options: &h.opts, W: w, R: r, Info: info, Protocol: p, JSON: kind.json}
 	if kind.text {
 		body := frontend.NewBody(w, r)
@@ -61,7 +61,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 		e := relay.AsError(err)
 		info.Fail(e)
 		frontend.LeaveBody(w, r)
-		p.Refuse(nil, e)
+		p.Refuse(w, nil, e)
 		return
 	}
 	x.Serve()
@@ -104,7 +104,6 @@ func wantsText(k kind, accept []string) bool {
 // protocol is the answering side of one request.
 type protocol struct {
 	opts        *frontend.Options
-	w           http.ResponseWriter
 	contentType string
 	text        bool
 	response    envelope.Coding
@@ -130,6 +129,9 @@ func (p *protocol) prepare(x *relay.Exchange, t *frontend.Table) error {
 	x.Response = p.response
 	return nil
 }
+
+// Name implements relay.Protocol.
+func (p *protocol) Name() frontend.Protocol { return frontend.GRPCWeb }
 
 // Header implements relay.Protocol.
 func (p *protocol) Header(h http.Header) {
@@ -164,16 +166,16 @@ func (p *protocol) End(dst []byte, _ http.Header, trailer metadata.MD, err *fron
 
 // Refuse implements relay.Protocol. The trailers are in the body here as well. Scripts of other
 // origins could not see them in the header.
-func (p *protocol) Refuse(trailer metadata.MD, err *frontend.Error) {
-	h := p.w.Header()
+func (p *protocol) Refuse(w http.ResponseWriter, trailer metadata.MD, err *frontend.Error) {
+	h := w.Header()
 	for key, values := range err.Header {
 		h[key] = values
 	}
 	p.Header(h)
-	p.w.WriteHeader(http.StatusOK)
+	w.WriteHeader(http.StatusOK)
 	body := p.End(nil, h, trailer, err)
 	if p.text {
 		body = appendText(nil, body)
 	}
-	_, _ = p.w.Write(body) // If the client has left, nobody needs to know.
+	_, _ = w.Write(body) // If the client has left, nobody needs to know.
 }
