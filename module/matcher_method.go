@@ -90,7 +90,7 @@ func calledMethod(r *http.Request) string {
 	// A path such as /v1/books has the form of a method without a package. In a request that may be
 	// a REST one, it is more likely a route.
 	service, _, _ := strings.Cut(method, "/")
-	if !strings.Contains(service, ".") && frontend.Detect(nil, r) == frontend.REST {
+	if !strings.Contains(service, ".") && frontend.DetectAlone(r) == frontend.REST {
 		return ""
 	}
 	return method

@@ -14,13 +14,10 @@ import (
 
 // serveStream answers a request whose messages are in envelopes.
 func (h *Handler) serveStream(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info, k kind) {
-	if r.Method != http.MethodPost {
-		frontend.HTTPError(w, r, info, frontend.OnlyPOST(r.Method, http.MethodPost))
+	p := &stream{opts: &h.opts}
+	if wrong := p.accept(r, k); wrong != nil {
+		frontend.HTTPError(w, r, info, wrong)
 		return
-	}
-	p := &stream{opts: &h.opts, contentType: "application/connect+proto"}
-	if k.json {
-		p.contentType = "application/connect+json"
 	}
 	x := &relay.Exchange{Options: &h.opts, W: w, R: r, Info: info, Protocol: p, JSON: k.json}
 	err := p.prepare(x, t)
@@ -43,6 +40,18 @@ type stream struct {
 	opts        *frontend.Options
 	contentType string
 	response    envelope.Coding
+}
+
+// accept takes the request, or returns what is wrong with it on the level of HTTP.
+func (p *stream) accept(r *http.Request, k kind) *frontend.Error {
+	if r.Method != http.MethodPost {
+		return frontend.OnlyPOST(r.Method, http.MethodPost)
+	}
+	p.contentType = "application/connect+proto"
+	if k.json {
+		p.contentType = "application/connect+json"
+	}
+	return nil
 }
 
 // prepare finds the method and settles the compression.

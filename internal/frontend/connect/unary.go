@@ -159,7 +159,12 @@ func (x *unary) fail(header, trailer metadata.MD, err *frontend.Error) {
 	body := frontend.GetBuffer(0)
 	defer frontend.PutBuffer(body)
 	*body = appendError(*body, err)
-	x.write(err.HTTP(), *body)
+	status := err.HTTP()
+	if status < http.StatusBadRequest {
+		// A client would follow a redirect and would take 200 for a success.
+		status = frontend.HTTPStatus(err.Code())
+	}
+	x.write(status, *body)
 }
 
 // write writes status and body. The body is compressed if it is large enough and the client accepts

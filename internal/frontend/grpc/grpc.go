@@ -35,21 +35,11 @@ func New(opts frontend.Options) *Handler {
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) {
 	info.Protocol = frontend.GRPC.String()
 	p := &protocol{opts: &h.opts}
-	subtype, ok := parseType(r.Header.Get("Content-Type"))
-	switch {
-	case r.ProtoMajor < 2:
-		frontend.HTTPError(w, r, info, frontend.Errorf(codes.Unknown, "gRPC needs HTTP/2 or HTTP/3; gRPC-Web and Connect do not").
-			WithHTTP(http.StatusHTTPVersionNotSupported))
-		return
-	case r.Method != http.MethodPost:
-		frontend.HTTPError(w, r, info, frontend.OnlyPOST(r.Method, http.MethodPost))
-		return
-	case !ok:
-		frontend.HTTPError(w, r, info, frontend.UnsupportedType(r.Header.Get("Content-Type"), supported))
+	if wrong := p.accept(r); wrong != nil {
+		frontend.HTTPError(w, r, info, wrong)
 		return
 	}
-	p.contentType = contentType + subtype
-	x := &relay.Exchange{Options: &h.opts, W: w, R: r, Info: info, Protocol: p, JSON: subtype == "+json"}
+	x := &relay.Exchange{Options: &h.opts, W: w, R: r, Info: info, Protocol: p, JSON: p.contentType == contentType+"+json"}
 	if err := p.prepare(x, t); err != nil {
 		e := relay.AsError(err)
 		info.Fail(e)
@@ -57,6 +47,17 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 		return
 	}
 	x.Serve()
+}
+
+// WriteError answers a request with an error. It looks at the headers only, so the RPC need not
+// exist. A request that is not gRPC gets the answer that Serve gives it.
+func WriteError(w http.ResponseWriter, r *http.Request, err *frontend.Error) {
+	p := &protocol{opts: new(frontend.Options)}
+	if wrong := p.accept(r); wrong != nil {
+		frontend.HTTPError(w, r, new(frontend.Info), wrong)
+		return
+	}
+	p.Refuse(w, nil, err)
 }
 
 // parseType returns what follows application/grpc in the content type: "", "+proto" or "+json".
@@ -72,6 +73,22 @@ type protocol struct {
 	opts        *frontend.Options
 	contentType string
 	response    envelope.Coding
+}
+
+// accept takes the request, or returns what is wrong with it on the level of HTTP.
+func (p *protocol) accept(r *http.Request) *frontend.Error {
+	subtype, ok := parseType(r.Header.Get("Content-Type"))
+	switch {
+	case r.ProtoMajor < 2:
+		return frontend.Errorf(codes.Unknown, "gRPC needs HTTP/2 or HTTP/3; gRPC-Web and Connect do not").
+			WithHTTP(http.StatusHTTPVersionNotSupported)
+	case r.Method != http.MethodPost:
+		return frontend.OnlyPOST(r.Method, http.MethodPost)
+	case !ok:
+		return frontend.UnsupportedType(r.Header.Get("Content-Type"), supported)
+	}
+	p.contentType = contentType + subtype
+	return nil
 }
 
 // prepare finds the method and settles the compression.

@@ -35,26 +35,18 @@ func New(opts frontend.Options) *Handler {
 // with a trailer frame. A request that is not gRPC-Web is answered with 405 or 415.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) {
 	info.Protocol = frontend.GRPCWeb.String()
-	kind, ok := parseType(r.Header.Get("Content-Type"))
-	switch {
-	case r.Method != http.MethodPost:
-		frontend.HTTPError(w, r, info, frontend.OnlyPOST(r.Method, http.MethodPost))
-		return
-	case !ok:
-		frontend.HTTPError(w, r, info, frontend.UnsupportedType(r.Header.Get("Content-Type"), supported))
+	p := &protocol{opts: &h.opts}
+	kind, wrong := p.accept(r)
+	if wrong != nil {
+		frontend.HTTPError(w, r, info, wrong)
 		return
 	}
-	p := &protocol{opts: &h.opts, contentType: kind.name}
 	x := &relay.Exchange{Options: &h.opts, W: w, R: r, Info: info, Protocol: p, JSON: kind.json}
 	if kind.text {
 		body := frontend.NewBody(w, r)
 		x.Source = &textSource{textReader{src: body}, body}
 	}
-	// Accept decides, not the content type: a page that cannot read binary streams may still send
-	// binary requests.
-	if wantsText(kind, r.Header["Accept"]) {
-		p.contentType = typeText + "+proto"
-		p.text = true
+	if p.text {
 		x.Encode = appendText
 	}
 	if err := p.prepare(x, t); err != nil {
@@ -65,6 +57,18 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 		return
 	}
 	x.Serve()
+}
+
+// WriteError answers a request with an error. It looks at the headers only, so the RPC need not
+// exist. A request that is not gRPC-Web gets the answer that Serve gives it.
+func WriteError(w http.ResponseWriter, r *http.Request, err *frontend.Error) {
+	p := &protocol{opts: new(frontend.Options)}
+	if _, wrong := p.accept(r); wrong != nil {
+		frontend.HTTPError(w, r, new(frontend.Info), wrong)
+		return
+	}
+	frontend.LeaveBody(w, r)
+	p.Refuse(w, nil, err)
 }
 
 // kind is a content type.
@@ -107,6 +111,25 @@ type protocol struct {
 	contentType string
 	text        bool
 	response    envelope.Coding
+}
+
+// accept takes the request, or returns what is wrong with it on the level of HTTP.
+func (p *protocol) accept(r *http.Request) (kind, *frontend.Error) {
+	k, ok := parseType(r.Header.Get("Content-Type"))
+	switch {
+	case r.Method != http.MethodPost:
+		return k, frontend.OnlyPOST(r.Method, http.MethodPost)
+	case !ok:
+		return k, frontend.UnsupportedType(r.Header.Get("Content-Type"), supported)
+	}
+	p.contentType = k.name
+	// Accept decides, not the content type: a page that cannot read binary streams may still send
+	// binary requests.
+	if wantsText(k, r.Header["Accept"]) {
+		p.contentType = typeText + "+proto"
+		p.text = true
+	}
+	return k, nil
 }
 
 // prepare finds the method and settles the compression.
