@@ -45,7 +45,7 @@ func TestErrors(t *testing.T) {
 		},
 		"policy with an unknown directive": {
 			":8080\ngrpc_gateway h:1 {\n\twith * {\n\t\tauthenticate\n\t}\n}",
-			"with: unrecognized directive: authenticate - are you sure your Caddyfile structure (nesting and braces) is correct?, at Caddyfile:3, at Caddyfile:3",
+			"with: unrecognized directive: authenticate - are you sure your Caddyfile structure (nesting and braces) is correct?, at Caddyfile:5, at Caddyfile:3",
 		},
 		"policy with a directive of the site": {
 			":8080\ngrpc_gateway h:1 {\n\twith * {\n\t\thandle_errors {\n\t\t}\n\t}\n}",
