@@ -32,12 +32,12 @@ func TestErrors(t *testing.T) {
 			`unknown option "openapi" in grpc_gateway: expected one of annotations, cors, cross_site, errors, etag, expose, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, at Caddyfile:3`,
 		},
 		"grpc_error with an argument": {
-			":8080\nhandle_errors {\n\tgrpc_error status\n}",
-			`grpc_error: expected no argument besides a matcher, at Caddyfile:3`,
+			":8080\ngrpc_error status",
+			`parsing caddyfile tokens for 'grpc_error': grpc_error: expected no argument besides a matcher, at Caddyfile:2`,
 		},
 		"grpc_error with a block": {
-			":8080\nhandle_errors {\n\tgrpc_error {\n\t\tmap 502 14\n\t}\n}",
-			`grpc_error takes no block, at Caddyfile:4`,
+			":8080\ngrpc_error {\n\tmap 502 14\n}",
+			`parsing caddyfile tokens for 'grpc_error': grpc_error takes no block, at Caddyfile:3`,
 		},
 		"repeated option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeout 5s\n\ttimeout 6s\n}",
