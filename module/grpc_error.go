@@ -21,9 +21,10 @@ import (
 // gRPC and gRPC-Web clients get a response that has only a status. Connect clients get the error of
 // their protocol. All others get a `google.rpc.Status` in JSON, with the HTTP status of the error.
 //
-// The HTTP status decides about the gRPC code, by the table in docs/configuration.md. An error of
-// the gateway keeps its code, message and details. The text of any other error is not shown.
-// Clients get the name of the HTTP status instead.
+// The HTTP status decides about the gRPC code, by the table in docs/policy.md. Only 502 differs: it
+// is UNAVAILABLE, because it mostly says that a proxy has not reached its server. An error of the
+// gateway keeps its code, message and details. The text of any other error is not shown. Clients
+// get the name of the HTTP status instead.
 //
 // The headers that were set before stay, such as `WWW-Authenticate` and `Retry-After`, except those
 // that describe a body. `Retry-After` becomes a `google.rpc.RetryInfo`, too.

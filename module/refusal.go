@@ -35,6 +35,8 @@ type refusalWriter struct {
 	begun bool
 	// refused is what the block has answered, if that was kept from the client.
 	refused *frontend.Error
+	// status is the one that was sent to the client. 0: none, or 200 by the server.
+	status int
 }
 
 func newRefusalWriter(w http.ResponseWriter, c *frontend.Policed) *refusalWriter {
@@ -74,7 +76,9 @@ func (w *refusalWriter) finish() *frontend.Error {
 func (w *refusalWriter) WriteHeader(status int) {
 	switch final := status < 100 || status > 199 || status == http.StatusSwitchingProtocols; {
 	case w.passing:
-		w.begun = w.begun || final
+		if final && !w.begun {
+			w.begun, w.status = true, status
+		}
 		w.ResponseWriter.WriteHeader(status)
 	case w.refused != nil || !final:
 	case w.answers(status):
@@ -128,6 +132,7 @@ func (w *refusalWriter) FlushError() error {
 	if !w.passing {
 		return nil
 	}
+	w.begun = true // The server writes 200 unless there is a status.
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 

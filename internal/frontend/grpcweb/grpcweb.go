@@ -35,7 +35,7 @@ func New(opts frontend.Options) *Handler {
 // with a trailer frame. A request that is not gRPC-Web is answered with 405 or 415.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) {
 	info.Protocol = frontend.GRPCWeb.String()
-	p := &protocol{opts: &h.opts, w: w}
+	p := &protocol{opts: &h.opts}
 	kind, wrong := p.accept(r)
 	if wrong != nil {
 		frontend.HTTPError(w, r, info, wrong)
@@ -53,7 +53,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 		e := relay.AsError(err)
 		info.Fail(e)
 		frontend.LeaveBody(w, r)
-		p.Refuse(nil, e)
+		p.Refuse(w, nil, e)
 		return
 	}
 	x.Serve()
@@ -62,13 +62,13 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 // WriteError answers a request with an error. It looks at the headers only, so the RPC need not
 // exist. A request that is not gRPC-Web gets the answer that Serve gives it.
 func WriteError(w http.ResponseWriter, r *http.Request, err *frontend.Error) {
-	p := &protocol{opts: new(frontend.Options), w: w}
+	p := &protocol{opts: new(frontend.Options)}
 	if _, wrong := p.accept(r); wrong != nil {
 		frontend.HTTPError(w, r, new(frontend.Info), wrong)
 		return
 	}
 	frontend.LeaveBody(w, r)
-	p.Refuse(nil, err)
+	p.Refuse(w, nil, err)
 }
 
 // kind is a content type.
@@ -108,7 +108,6 @@ func wantsText(k kind, accept []string) bool {
 // protocol is the answering side of one request.
 type protocol struct {
 	opts        *frontend.Options
-	w           http.ResponseWriter
 	contentType string
 	text        bool
 	response    envelope.Coding
@@ -154,6 +153,9 @@ func (p *protocol) prepare(x *relay.Exchange, t *frontend.Table) error {
 	return nil
 }
 
+// Name implements relay.Protocol.
+func (p *protocol) Name() frontend.Protocol { return frontend.GRPCWeb }
+
 // Header implements relay.Protocol.
 func (p *protocol) Header(h http.Header) {
 	h["Content-Type"] = []string{p.contentType}
@@ -187,16 +189,16 @@ func (p *protocol) End(dst []byte, _ http.Header, trailer metadata.MD, err *fron
 
 // Refuse implements relay.Protocol. The trailers are in the body here as well. Scripts of other
 // origins could not see them in the header.
-func (p *protocol) Refuse(trailer metadata.MD, err *frontend.Error) {
-	h := p.w.Header()
+func (p *protocol) Refuse(w http.ResponseWriter, trailer metadata.MD, err *frontend.Error) {
+	h := w.Header()
 	for key, values := range err.Header {
 		h[key] = values
 	}
 	p.Header(h)
-	p.w.WriteHeader(http.StatusOK)
+	w.WriteHeader(http.StatusOK)
 	body := p.End(nil, h, trailer, err)
 	if p.text {
 		body = appendText(nil, body)
 	}
-	_, _ = p.w.Write(body) // If the client has left, nobody needs to know.
+	_, _ = w.Write(body) // If the client has left, nobody needs to know.
 }
