@@ -25,6 +25,7 @@ import (
 //		json     {
 //			use_proto_names
 //			emit_defaults
+//			emit_unpopulated
 //			enums_as_numbers
 //			discard_unknown
 //			enum_prefix      keep | omit
@@ -136,6 +137,7 @@ func (p *directive) json(d *dispenser) error {
 	return options{
 		"use_proto_names":  flag(&j.UseProtoNames),
 		"emit_defaults":    flag(&j.EmitDefaults),
+		"emit_unpopulated": flag(&j.EmitUnpopulated),
 		"enums_as_numbers": flag(&j.EnumsAsNumbers),
 		"discard_unknown":  flag(&j.DiscardUnknown),
 		"enum_prefix":      choice(&j.EnumPrefix, "keep", "omit"),

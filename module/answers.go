@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 
+	"go.uber.org/zap"
 	"google.golang.org/grpc/codes"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
@@ -75,6 +77,18 @@ const (
 func (a *Answers) Validate() error {
 	_, err := a.compile()
 	return err
+}
+
+// complaints returns a function that logs a status which cannot be used. It logs one line for each
+// method, because a service that sets one will do so again.
+func complaints(log *zap.Logger) func(m *frontend.Method, problem error) {
+	var methods sync.Map
+	return func(m *frontend.Method, problem error) {
+		if _, logged := methods.LoadOrStore(m.Name, true); !logged {
+			log.Warn("a service has set an HTTP status that cannot be used; the answer has the status that it would have without",
+				zap.String("upstream", m.Upstream), zap.String("method", m.Name), zap.Error(problem))
+		}
+	}
 }
 
 // compile makes what the protocols use. Without options it is nil.

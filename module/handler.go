@@ -167,6 +167,12 @@ type JSONOptions struct {
 	// Whether fields at their default, empty lists and empty maps are written. Default: false.
 	EmitDefaults bool `json:"emit_defaults,omitempty"`
 
+	// Whether `emit_defaults` applies, and `null` is written for messages that are not set. As
+	// protojson's EmitUnpopulated does, this also writes `null` for fields of proto2 and of
+	// editions that are not set and have presence, and leaves out members of oneofs and optional
+	// fields of proto3. Default: false.
+	EmitUnpopulated bool `json:"emit_unpopulated,omitempty"`
+
 	// Whether enum values are written as numbers. Names and numbers are read in any case. Default:
 	// false.
 	EnumsAsNumbers bool `json:"enums_as_numbers,omitempty"`

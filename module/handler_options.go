@@ -46,6 +46,9 @@ func (h *Handler) compileOptions() (frontend.Options, error) {
 	if opts.Answers, err = h.Answers.compile(); err != nil {
 		return opts, fmt.Errorf("answers: %w", err)
 	}
+	if opts.Answers != nil {
+		opts.Answers.Complained = complaints(h.log)
+	}
 	if h.Metadata == nil {
 		return opts, nil
 	}

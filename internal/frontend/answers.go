@@ -24,6 +24,17 @@ type Answers struct {
 	// HideInternal keeps the texts of INTERNAL, UNKNOWN and DATA_LOSS in the gateway, in every
 	// protocol.
 	HideInternal bool
+
+	// Complained, if set, is told about each answer whose service has set a status that cannot be
+	// used.
+	Complained func(m *Method, problem error)
+}
+
+// Complain says that the service of a method has set a status that cannot be used.
+func (a *Answers) Complain(m *Method, problem error) {
+	if a.Complained != nil {
+		a.Complained(m, problem)
+	}
 }
 
 // Envelope is an object around each message: {"<code>":0,"<message>":"ok","<data>":<the message>}.
@@ -34,6 +45,14 @@ type Envelope struct {
 	Code, Message, Data string
 	// Streams wraps each message of a stream, too.
 	Streams bool
+}
+
+// Open returns what is in the envelope. Without an envelope that is the whole.
+func (e *Envelope) Open(body []byte) []byte {
+	if e == nil {
+		return body
+	}
+	return body[len(e.Prefix) : len(body)-len(e.Suffix)]
 }
 
 // CheckStatusKey says what is wrong with a metadata key for StatusFrom. "" is not a key, and allowed.

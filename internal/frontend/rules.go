@@ -3,6 +3,7 @@ package frontend
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/caddy-grpc/gateway/internal/glob"
@@ -132,6 +133,13 @@ func (r *Rules) hint(rule Rule, target string) string {
 // The error is written in the form of its protocol, and its details may have been hidden. So no rule
 // gives them another name.
 const statusDetails = "grpc-status-details-bin"
+
+// Without returns the rules with one more, by which the name (in lower case) is not passed on.
+func (r *Rules) Without(name string) *Rules {
+	less := *r
+	less.rules = append(slices.Clip(r.rules), Rule{Sign: '-', Glob: name})
+	return &less
+}
 
 // target returns the name under which the header or key name (in lower case) is passed on. ok is
 // false if it is not.
