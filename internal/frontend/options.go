@@ -74,6 +74,8 @@ type Options struct {
 	// ETag adds an ETag to 200 answers of GET and HEAD, and answers 304 to a matching
 	// If-None-Match. Default: false.
 	ETag bool
+	// Fields lets REST clients ask for parts of an answer. Default: nil, they cannot.
+	Fields *Fields
 	// Forms accepts multipart/form-data and application/x-www-form-urlencoded request bodies.
 	// Default: false.
 	Forms bool

@@ -70,6 +70,7 @@ func (x *exchange) writeOnce(call *frontend.Call, contentType string, body []byt
 	// Requests must not share these: Caddy's header handler replaces values in place.
 	values := [...]string{contentType, ""}
 	h["Content-Type"] = values[:1:1]
+	x.varyByFields(h)
 	status := http.StatusOK
 	if x.opts.ETag && x.notModified(h, body) {
 		h.Del("Content-Type")
