@@ -16,7 +16,8 @@ import (
 // there. So these go as well:
 //
 //   - Fields that the schema does not have, and fields with another wire type than the schema's.
-//   - The content of an Any whose type is not known. The type URL stays.
+//   - The content of an Any whose type is not known. The type URL stays. If an Any is in several
+//     places on the wire, as no serializer writes it, each place must have the type.
 //   - Fields whose type is missing from the schema or cannot be converted.
 //
 // A message of a type that cannot hold hidden fields, in itself or in what it contains, stays as it
