@@ -57,6 +57,8 @@ type Method struct {
 	// Departed, if set, is told about each answer that has a value without a JSON form. Such a
 	// value is written as something close to it.
 	Departed func(note error)
+	// Policy is run around each call. Nil: none.
+	Policy Policy
 	// ToWire and ToJSON say how large converted messages are, compared to their inputs.
 	ToWire, ToJSON Ratio
 	// Owner is for the maker of the table. Frontends ignore it.
@@ -74,6 +76,7 @@ type Binding struct {
 	ResponseBody *transcode.Field   // Nil: the whole message.
 	Timeout      time.Duration      // If positive, it overrides Method.Timeout.
 	Idempotent   bool
+	Status       int    // The status of answers that succeed, 200 to 299. 0: the default.
 	Source       string // "annotation" or "config", for the routes view.
 }
 

@@ -76,6 +76,9 @@ type Options struct {
 	ETag bool
 	// Fields lets REST clients ask for parts of an answer. Default: nil, they cannot.
 	Fields *Fields
+	// Answers is the shape of answers over plain HTTP. Default: nil, the message as JSON with status
+	// 200.
+	Answers *Answers
 	// Forms accepts multipart/form-data and application/x-www-form-urlencoded request bodies.
 	// Default: false.
 	Forms bool

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -90,8 +91,9 @@ func (b *builder) newMethod(m *Member, sm *schema.Method) (*frontend.Method, err
 			ServerStreams: sm.Desc.IsStreamingServer(),
 			ClientStreams: sm.Desc.IsStreamingClient(),
 		},
-		Owner: b.cfg.owner(m.Label, sm.Name),
-		Timed: b.cfg.Timed,
+		Policy: b.cfg.policy(sm.Name),
+		Owner:  b.cfg.owner(m.Label, sm.Name),
+		Timed:  b.cfg.Timed,
 
 		Departed: b.cfg.departed(m.Label, sm.Name),
 	}, nil
@@ -110,6 +112,9 @@ func (b *builder) addRoute(r *Route) {
 		return
 	}
 	bd, err := newBinding(m, r.Method, r.Template, r.Body, r.ResponseBody)
+	if err == nil && r.Status == http.StatusNoContent && m.StreamDesc.ServerStreams {
+		err = errors.New("status 204: expected another, because the answer of this method is a stream and needs a body")
+	}
 	if err != nil {
 		b.problem(Problem{Route: r.String(), RPC: r.RPC, Upstream: m.Upstream, Reason: err.Error(), Fatal: true})
 		return
@@ -117,6 +122,7 @@ func (b *builder) addRoute(r *Route) {
 	bd.Source = SourceConfig
 	bd.Idempotent = bd.Idempotent || r.Idempotent
 	bd.Timeout = max(0, r.Timeout)
+	bd.Status = r.Status
 	if r.Timeout < 0 { // The route has no deadline, even if the method has one.
 		unbounded := *m
 		unbounded.Timeout = 0
@@ -171,6 +177,11 @@ func (b *builder) addPaths() {
 // expose and hide do not apply to them.
 func (b *builder) addLocal() {
 	for _, m := range b.cfg.Local {
+		if p := b.cfg.policy(m.Name); p != nil {
+			policed := *m
+			policed.Policy = p
+			m = &policed
+		}
 		b.out.Methods[m.Path] = m
 		b.out.Views = slices.DeleteFunc(b.out.Views, func(r View) bool { return r.Source == SourceRPC && r.RPC == m.Name })
 		b.out.Views = append(b.out.Views, View{

@@ -265,7 +265,7 @@ func (h *hiding) text(msg proto.Message) ([]byte, error) {
 	opts := protojson.MarshalOptions{
 		AllowPartial: true, UseProtoNames: h.opts.UseProtoNames, UseEnumNumbers: h.opts.EnumsAsNumbers, Resolver: h.types,
 	}
-	if h.opts.EmitDefaults {
+	if h.opts.EmitDefaults || h.opts.EmitUnpopulated {
 		return nil, errors.New("the oracle emits the defaults of hidden fields")
 	}
 	text, err := opts.Marshal(msg)

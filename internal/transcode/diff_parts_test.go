@@ -203,7 +203,7 @@ func (p *pair) oracleParts(wire []byte, ps parts) (text []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.opts.EmitDefaults {
+	if p.opts.EmitDefaults || p.opts.EmitUnpopulated {
 		whole, err := p.oracle.ToJSON(nil, msg)
 		if err != nil {
 			return nil, err
