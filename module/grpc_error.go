@@ -20,7 +20,7 @@ import (
 // gateway itself with `errors` set to `pass`, or a `reverse_proxy` to gRPC. It has no options.
 //
 // gRPC and gRPC-Web clients get a response that has only a status. Connect clients get the error of
-// their protocol. All others get a `google.rpc.Status` in JSON, with the HTTP status of the error, or
+// their protocol. All others get a `google.rpc.Status` in JSON with the HTTP status of the error, or
 // problem details (RFC 9457) if their Accept header asks for them.
 //
 // The HTTP status decides about the gRPC code, by the table in docs/policy.md. Only 502 differs: it
