@@ -20,8 +20,8 @@ import (
 // gateway itself with `errors` set to `pass`, or a `reverse_proxy` to gRPC. It has no options.
 //
 // gRPC and gRPC-Web clients get a response that has only a status. Connect clients get the error of
-// their protocol. All others get a `google.rpc.Status` in JSON with the HTTP status of the error, or
-// problem details (RFC 9457) if their Accept header asks for them.
+// their protocol. All others get a `google.rpc.Status` in JSON with the HTTP status of the error.
+// It is problem details (RFC 9457) instead if their Accept header asks for that.
 //
 // The HTTP status decides about the gRPC code, by the table in docs/policy.md. Only 502 differs: it
 // is UNAVAILABLE, because it mostly says that a proxy has not reached its server. An error of the
