@@ -70,8 +70,9 @@ conformance-protobuf: ## run the official protobuf JSON conformance suite agains
 	internal/transcode/conformance/run.sh
 
 .PHONY: conformance-connect
-conformance-connect: ## run the official Connect conformance suite (Connect, gRPC-Web, gRPC) against Caddy with the gateway
+conformance-connect: ## run the official Connect conformance suite (Connect, gRPC-Web, gRPC) against Caddy with the gateway, also inside of a policy
 	e2e/conformance/connect/run.sh
+	OPTIONS="$$(printf 'with * {\n}')" e2e/conformance/connect/run.sh
 
 .PHONY: fuzz-codec
 fuzz-codec: ## fuzz the transcoder against protojson for a minute
