@@ -135,6 +135,16 @@ type Handler struct {
 	// calls, because the service is called to compute the answer. Default: false.
 	ETag bool `json:"etag,omitempty"`
 
+	// Whether clients of plain HTTP can ask for parts of an answer, and how. Default: they cannot.
+	Fields *Fields `json:"fields,omitempty"`
+
+	// Fields that no answer has, in any protocol, as `package.Message.field`. They stay in
+	// requests. While there are any, calls are refused whose method no schema describes. Fields of
+	// `google.protobuf` messages, of `google.api.HttpBody` and of `google.rpc.Status` are refused.
+	// A name that is no field of any schema is an error if all schemas are files. Otherwise it is
+	// reported. Default: none.
+	HideFields []string `json:"hide_fields,omitempty"`
+
 	// Whether request bodies may be multipart/form-data and application/x-www-form-urlencoded.
 	// Otherwise they get 415. A form on a page of another site can send both without a preflight.
 	// Such a request is refused, unless `cors` has its origin or `cross_site` is `allow`. Default:
@@ -316,6 +326,14 @@ func (h *Handler) validate() error {
 	}
 	if err := h.Stream.Validate(); err != nil {
 		return fmt.Errorf("stream: %w", err)
+	}
+	if err := h.Fields.Validate(); err != nil {
+		return fmt.Errorf("fields: %w", err)
+	}
+	for _, name := range h.HideFields {
+		if err := ValidateHiddenField(name); err != nil {
+			return fmt.Errorf("hide_fields: %w", err)
+		}
 	}
 	return nil
 }

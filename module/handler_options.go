@@ -37,6 +37,7 @@ func (h *Handler) compileOptions() (frontend.Options, error) {
 		LiftReadTimeout:    liftReadTimeout,
 		ClientConn:         clientConn,
 		ETag:               h.ETag,
+		Fields:             h.Fields.compile(),
 		Forms:              h.Forms,
 		Errors:             h.errorForm(),
 		AllowCrossSite:     h.CrossSite == crossSiteAllow,

@@ -142,6 +142,8 @@ type exchange struct {
 	left      bool // The body stays unread.
 	masked    bool // The query has an update_mask.
 
+	fields string // The mask of the answer in the query. "": none.
+
 	// suffix is the wire form of query and path. It follows that of each body. Nil if it is empty.
 	suffix *[]byte
 
