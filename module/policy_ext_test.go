@@ -264,7 +264,7 @@ func TestPolicyAndErrorsPass(t *testing.T) {
 	if _, n := seen("inner"); n != out+1 {
 		t.Errorf("the error has passed the block %d times", n-out)
 	}
-	if got := s.want(s.do("DELETE", "/v1/shelves/1/books/1", ""), 403); !strings.HasPrefix(got.body, "403|PERMISSION_DENIED|") {
+	if got := s.want(s.do("DELETE", "/v1/shelves/1/books/1", ""), 403); got.body != "403|PERMISSION_DENIED|Forbidden" {
 		t.Errorf("of the block: %s", got)
 	}
 	got := s.want(s.post("/gateway.test.v1.Library/DeleteBook", "application/proto", ""), 403)
