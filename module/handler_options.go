@@ -39,6 +39,7 @@ func (h *Handler) compileOptions() (frontend.Options, error) {
 		ETag:               h.ETag,
 		Fields:             h.Fields.compile(),
 		Forms:              h.Forms,
+		Errors:             h.errorForm(),
 		AllowCrossSite:     h.CrossSite == crossSiteAllow,
 	}
 	h.Stream.apply(&opts)
