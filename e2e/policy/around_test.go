@@ -92,9 +92,9 @@ func TestNoWayAround(t *testing.T) {
 				id := fmt.Sprint(i)
 				a.headers = append(slices.Clone(a.headers), "X-Attempt: "+id)
 				ended[f.try(t, version.guarded, a, id)]++
-				if version.closed(t, a.raw); len(f.take()) > 0 {
-					t.Errorf("%s (%s %s): a call came to the backend past a block that refuses all", a.name, a.method, a.target)
-				}
+				// A call that came past this block has no header of the other.
+				version.closed(t, a.raw)
+				f.came(t, a, id)
 			}
 			// Attempts that all fail show nothing.
 			if ended[inside] < 80 || ended[refused] < 80 {

@@ -305,7 +305,7 @@ func overrides() []attempt {
 	return append(all,
 		call("the block's header twice", "GET /v1/echo/hello", inside, "", "X-Guard: a", "x-guard: b"),
 		call("a thousand headers", "GET /v1/echo/hello", either, "", many("X-Many", 1000)...),
-		call("a thousand values of the block's header", "GET /v1/echo/hello", inside, "", many("X-Guard", 1000)...))
+		call("a hundred values of the block's header", "GET /v1/echo/hello", inside, "", many("X-Guard", 100)...))
 }
 
 func many(name string, n int) []string {

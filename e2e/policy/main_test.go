@@ -26,9 +26,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// withPlugins builds Caddy with the gateway and the plugins.
+// withPlugins builds Caddy with the gateway and the plugins. E2E_CADDY_PLUGINS in the environment
+// names one that is built already.
 func withPlugins(t testing.TB) string {
 	t.Helper()
+	if ready := os.Getenv("E2E_CADDY_PLUGINS"); ready != "" {
+		return ready
+	}
 	return kit.BinaryOf(t, "e2e/policy/caddy")
 }
 

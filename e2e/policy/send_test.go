@@ -66,15 +66,27 @@ func http1(addr string) send {
 		if _, err := io.WriteString(conn, b.String()); err != nil {
 			t.Fatal(err)
 		}
-		resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: strings.ToUpper(r.method)})
+		return firstAnswer(bufio.NewReader(conn), strings.ToUpper(r.method))
+	}
+}
+
+// firstAnswer reads the answer to the first request of a connection. After a handshake it waits for
+// the first byte, so that the call has had its time.
+func firstAnswer(conn *bufio.Reader, method string) (status int) {
+	for {
+		resp, err := http.ReadResponse(conn, &http.Request{Method: method})
 		if err != nil {
 			return 0
 		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusSwitchingProtocols {
-			_, _ = io.Copy(io.Discard, resp.Body)
+		if resp.StatusCode == http.StatusSwitchingProtocols {
+			_, _ = conn.ReadByte()
+			return resp.StatusCode
 		}
-		return resp.StatusCode
+		_, _ = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode >= http.StatusOK {
+			return resp.StatusCode
+		}
 	}
 }
 
