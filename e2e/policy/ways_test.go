@@ -51,6 +51,10 @@ var (
 	rpcLimited = []string{" 200", "Grpc-Status: 8", "Grpc-Message: Too Many Requests", "Grpc-Status-Details-Bin: "}
 	rpcPrivate = []string{" 200", "Grpc-Status: 16", "Grpc-Message: Unauthorized"}
 
+	// Trailers of gRPC-Web are a part of the body.
+	webLimited = []string{" 200", "grpc-status: 8\r\n", "grpc-message: Too Many Requests\r\n", "grpc-status-details-bin: "}
+	webPrivate = []string{" 200", "grpc-status: 16\r\n", "grpc-message: Unauthorized\r\n"}
+
 	bufLimited = []string{"ended with 64", `"code": "resource_exhausted"`, `"message": "Too Many Requests"`, `"type": "google.rpc.RetryInfo"`}
 	bufPrivate = []string{"ended with 128", `"code": "unauthenticated"`, `"message": "Unauthorized"`}
 )
@@ -82,11 +86,11 @@ func ways() []way {
 			call: curl("/"+getBook+query, ""),
 		},
 		{
-			name: "curl, gRPC-Web", limited: rpcLimited, private: rpcPrivate,
+			name: "curl, gRPC-Web", limited: webLimited, private: webPrivate,
 			call: curl("/"+getBook, string(frame), "-HContent-Type: application/grpc-web+proto"),
 		},
 		{
-			name: "curl, gRPC-Web as text", limited: rpcLimited, private: rpcPrivate,
+			name: "curl, gRPC-Web as text", limited: webLimited, private: webPrivate,
 			call: curl("/"+getBook, base64.StdEncoding.EncodeToString(frame), "-HContent-Type: application/grpc-web-text"),
 		},
 		{
