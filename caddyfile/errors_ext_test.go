@@ -59,6 +59,14 @@ func TestErrors(t *testing.T) {
 			":8080\n@m grpc_method /v1/users\nrespond @m 403",
 			`grpc_method: pattern "/v1/users": expected package.Service or package.Service/Method, with * for anything, at Caddyfile:2`,
 		},
+		"grpc_error with an argument": {
+			":8080\ngrpc_error status",
+			`parsing caddyfile tokens for 'grpc_error': grpc_error: expected no argument besides a matcher, at Caddyfile:2`,
+		},
+		"grpc_error with a block": {
+			":8080\ngrpc_error {\n\tmap 502 14\n}",
+			`parsing caddyfile tokens for 'grpc_error': grpc_error takes no block, at Caddyfile:3`,
+		},
 		"repeated option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeout 5s\n\ttimeout 6s\n}",
 			`option "timeout" comes twice in grpc_gateway: the first is in line 3, at Caddyfile:4`,
