@@ -38,6 +38,7 @@ func startPoliced(t *testing.T, options string, after ...string) (*testkit.Backe
 func TestPolicyRunsForEveryWayToCall(t *testing.T) {
 	_, s := startPoliced(t, `with * {
 		probe every
+		encode
 		header X-Policy "{http.grpc_gateway.protocol} {http.grpc_gateway.method}"
 	}`)
 	for name, w := range callWays() {
