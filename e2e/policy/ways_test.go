@@ -48,9 +48,6 @@ var (
 	connectLimited = []string{" 429", "Retry-After: 3", `"code":"resource_exhausted"`, `"message":"Too Many Requests"`, `"type":"google.rpc.RetryInfo"`}
 	connectPrivate = []string{" 401", `Www-Authenticate: Basic realm="restricted"`, `"code":"unauthenticated"`, `"message":"Unauthorized"`}
 
-	rpcLimited = []string{" 200", "Grpc-Status: 8", "Grpc-Message: Too Many Requests", "Grpc-Status-Details-Bin: "}
-	rpcPrivate = []string{" 200", "Grpc-Status: 16", "Grpc-Message: Unauthorized"}
-
 	// Trailers of gRPC-Web are a part of the body.
 	webLimited = []string{" 200", "grpc-status: 8\r\n", "grpc-message: Too Many Requests\r\n", "grpc-status-details-bin: "}
 	webPrivate = []string{" 200", "grpc-status: 16\r\n", "grpc-message: Unauthorized\r\n"}
@@ -92,10 +89,6 @@ func ways() []way {
 		{
 			name: "curl, gRPC-Web as text", limited: webLimited, private: webPrivate,
 			call: curl("/"+getBook, base64.StdEncoding.EncodeToString(frame), "-HContent-Type: application/grpc-web-text"),
-		},
-		{
-			name: "curl, gRPC", limited: rpcLimited, private: rpcPrivate,
-			call: curl("/"+getBook, string(frame), "--http2-prior-knowledge", "-HContent-Type: application/grpc", "-HTE: trailers"),
 		},
 		{name: "buf curl, Connect", call: buf("connect", json), limited: bufLimited, private: bufPrivate},
 		{name: "buf curl, gRPC", call: buf("grpc", json), limited: bufLimited, private: bufPrivate},
