@@ -25,11 +25,11 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
-			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, cors, cross_site, errors, etag, expose, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
+			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, cors, cross_site, errors, etag, expose, fields, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
 		},
 		"option of a later version": {
 			":8080\ngrpc_gateway h:1 {\n\topenapi /openapi.json\n}",
-			`unknown option "openapi" in grpc_gateway: expected one of annotations, answers, cors, cross_site, errors, etag, expose, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
+			`unknown option "openapi" in grpc_gateway: expected one of annotations, answers, cors, cross_site, errors, etag, expose, fields, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
 		},
 		"policy without a pattern": {
 			":8080\ngrpc_gateway h:1 {\n\twith {\n\t\theader X-A b\n\t}\n}",
@@ -75,6 +75,34 @@ func TestErrors(t *testing.T) {
 			":8080\ngrpc_gateway h:1 {\n\tcors app.example.com\n}",
 			`cors: origin "app.example.com": expected *, or scheme and host, such as https://app.example.com or https://*.example.com, at Caddyfile:3`,
 		},
+		"parameter for fields that cannot be one": {
+			":8080\ngrpc_gateway h:1 {\n\tfields a&b\n}",
+			`fields: parameter "a&b": expected letters, digits and - _ . $, at Caddyfile:3`,
+		},
+		"parameter for fields with another meaning": {
+			":8080\ngrpc_gateway h:1 {\n\tfields {\n\t\tparameter $alt\n\t}\n}",
+			`fields: parameter "$alt": it has another meaning, at Caddyfile:4`,
+		},
+		"block of what is off": {
+			":8080\ngrpc_gateway h:1 {\n\tfields off {\n\t\theader on\n\t}\n}",
+			"fields off takes no block, at Caddyfile:4",
+		},
+		"hidden field without a message": {
+			":8080\ngrpc_gateway h:1 {\n\thide_fields ssn\n}",
+			`hide_fields: field "ssn": expected the full name of a field, such as package.Message.field, at Caddyfile:3`,
+		},
+		"hidden pattern": {
+			":8080\ngrpc_gateway h:1 {\n\thide_fields user.v1.User.*\n}",
+			`hide_fields: field "user.v1.User.*": expected the full name of a field, such as package.Message.field, at Caddyfile:3`,
+		},
+		"hidden field of a well-known type": {
+			":8080\ngrpc_gateway h:1 {\n\thide_fields google.protobuf.Any.value\n}",
+			`hide_fields: field "google.protobuf.Any.value": fields of google.protobuf.Any cannot be hidden; hide the fields that hold such messages, at Caddyfile:3`,
+		},
+		"no hidden field": {
+			":8080\ngrpc_gateway h:1 {\n\thide_fields\n}",
+			"hide_fields: expected at least one field, such as package.Message.field, at Caddyfile:3",
+		},
 		"no duration": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeout soon\n}",
 			`timeout "soon": expected a duration above 0, such as 5s, or off, at Caddyfile:3`,
@@ -113,7 +141,7 @@ func TestErrors(t *testing.T) {
 		},
 		"no such way of errors": {
 			":8080\ngrpc_gateway h:1 {\n\terrors json\n}",
-			`errors "json": expected status or pass, at Caddyfile:3`,
+			`errors "json": expected status or problem or pass, at Caddyfile:3`,
 		},
 		"stream without a block": {
 			":8080\ngrpc_gateway h:1 {\n\tstream off\n}",

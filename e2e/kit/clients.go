@@ -31,7 +31,14 @@ func Grpcurl(t testing.TB) string {
 // Buf returns the program, and installs it where it is missing.
 func Buf(t testing.TB) string {
 	t.Helper()
-	return filepath.Join(NPMPackages(t), ".bin", "buf")
+	return filepath.Join(clientPackages(t), ".bin", "buf")
+}
+
+// clientPackages installs the clients that are npm packages, and returns their node_modules.
+func clientPackages(t testing.TB) string {
+	t.Helper()
+	from := filepath.Join(RootDir(t), "e2e", "kit", "testdata", "clients")
+	return filepath.Join(NPMPackages(t, "clients", from), "node_modules")
 }
 
 // Output is what a program has said.

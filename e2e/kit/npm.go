@@ -2,7 +2,6 @@ package kit
 
 import (
 	"bytes"
-	_ "embed"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,59 +10,68 @@ import (
 	"testing"
 )
 
-// packages names the npm packages of the clients that the tests run. All versions are exact, also
-// of what these packages need themselves, so there is nothing to lock.
-//
-//go:embed package.json
-var packages []byte
+// npmPackages are those that were installed in this process, by name.
+var npmPackages sync.Map
 
-var installNPM struct {
-	sync.Once
-
-	err error
+type npmInstall struct {
+	once sync.Once
+	err  error
 }
 
-// NPMPackages installs what package.json names, once, into a directory outside of version control,
-// and returns the directory node_modules.
-func NPMPackages(t testing.TB) string {
+// NPMPackages copies the files of a directory into one of this name outside of version control,
+// installs there what package.json names, once per process, and returns that directory.
+func NPMPackages(t testing.TB, name, from string) string {
 	t.Helper()
-	dir := filepath.Join(RootDir(t), ".cache", "clients")
-	installNPM.Do(func() { installNPM.err = npmInstall(dir) })
-	if installNPM.err != nil {
-		t.Fatal(installNPM.err)
+	dir := filepath.Join(RootDir(t), ".cache", name)
+	found, _ := npmPackages.LoadOrStore(name, new(npmInstall))
+	install := found.(*npmInstall)
+	install.once.Do(func() { install.err = installNPM(dir, from) })
+	if install.err != nil {
+		t.Fatal(install.err)
 	}
-	return filepath.Join(dir, "node_modules")
+	return dir
 }
 
-func npmInstall(dir string) error {
-	installed := filepath.Join(dir, "node_modules", ".installed")
-	if was, err := os.ReadFile(installed); err == nil && bytes.Equal(was, packages) {
-		return nil
-	}
+func installNPM(dir, from string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "package.json"), packages, 0o600); err != nil {
+	if err := copyFiles(dir, from); err != nil {
 		return err
 	}
-	// No package's own script has to run: the binaries of buf and esbuild are packages of their own.
+	wanted, err := os.ReadFile(filepath.Join(dir, "package.json"))
+	if err != nil {
+		return err
+	}
+	installed := filepath.Join(dir, "node_modules", ".installed")
+	if was, err := os.ReadFile(installed); err == nil && bytes.Equal(was, wanted) {
+		return nil
+	}
+	// All versions are exact, also of what these packages need themselves, so there is nothing to
+	// lock. No package's own script has to run: the binaries of buf and esbuild are packages of
+	// their own.
 	cmd := exec.Command("npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%v (scripts/need npm installs npm): %w\n%s", cmd.Args, err, out)
 	}
-	return os.WriteFile(installed, packages, 0o600)
+	return os.WriteFile(installed, wanted, 0o600)
 }
 
-// bundle makes one script of a module and the npm packages that it imports.
-func bundle(t testing.TB, script string) string {
-	t.Helper()
-	modules := NPMPackages(t)
-	out := filepath.Join(t.TempDir(), "page.js")
-	cmd := exec.Command(filepath.Join(modules, ".bin", "esbuild"), script, "--bundle", "--format=esm", "--target=esnext", "--outfile="+out)
-	cmd.Env = append(os.Environ(), "NODE_PATH="+modules)
-	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("bundle %s: %v\n%s", script, err, text)
+// copyFiles copies the files of a directory that has no others below it.
+func copyFiles(to, from string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
 	}
-	return out
+	for _, entry := range entries {
+		data, err := os.ReadFile(filepath.Join(from, entry.Name()))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(to, entry.Name()), data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,7 +29,8 @@ type Page struct {
 	trouble chan string
 }
 
-// StartPage serves the page of a script, which may import the npm packages of package.json.
+// StartPage serves the page of a script, which may import the npm packages of
+// testdata/clients.
 func StartPage(t testing.TB, script string) *Page {
 	t.Helper()
 	bundled := bundle(t, script)
@@ -77,6 +79,19 @@ func (p *Page) Visit(t testing.TB, config any) map[string]string {
 		t.Fatal("the page has not come to its end within two minutes")
 	}
 	return nil
+}
+
+// bundle makes one script of a module and the npm packages that it imports.
+func bundle(t testing.TB, script string) string {
+	t.Helper()
+	modules := clientPackages(t)
+	out := filepath.Join(t.TempDir(), "page.js")
+	cmd := exec.Command(filepath.Join(modules, ".bin", "esbuild"), script, "--bundle", "--format=esm", "--target=esnext", "--outfile="+out)
+	cmd.Env = append(os.Environ(), "NODE_PATH="+modules)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("bundle %s: %v\n%s", script, err, text)
+	}
+	return out
 }
 
 // startChromium opens a page in a Chromium of its own, which lives as long as the test.
