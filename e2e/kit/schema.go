@@ -10,7 +10,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 
-	_ "github.com/caddy-grpc/gateway/internal/testkit" // It registers google/rpc/error_details.proto.
+	// It registers google/rpc/error_details.proto.
+	_ "github.com/caddy-grpc/gateway/internal/testkit"
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 

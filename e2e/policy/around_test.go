@@ -129,8 +129,8 @@ func (f *fortress) try(t *testing.T, send send, a attempt, id string) outcome {
 	return inside
 }
 
-// came returns the method that an attempt has called, if it came to a backend. It fails the test for
-// every call that did not go through the block.
+// came returns the method that an attempt has called, if it came to a backend. It fails the test
+// for every call that did not go through the block.
 func (f *fortress) came(t *testing.T, a attempt, id string) (method string) {
 	t.Helper()
 	for _, c := range f.take() {

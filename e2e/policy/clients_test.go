@@ -97,8 +97,8 @@ func (l *library) arrived(t *testing.T, what string, want int) {
 	}
 }
 
-// TestClients calls GetBook in every way, with curl, buf curl, grpcurl, a WebSocket, connect-web and
-// grpc-web.
+// TestClients calls GetBook in every way, with curl, buf curl, grpcurl, a WebSocket, connect-web
+// and grpc-web.
 func TestClients(t *testing.T) {
 	l := startLibrary(t)
 	t.Run("limited", func(t *testing.T) { l.testLimited(t) })
