@@ -25,6 +25,7 @@ import (
 //		json     {
 //			use_proto_names
 //			emit_defaults
+//			emit_unpopulated
 //			enums_as_numbers
 //			discard_unknown
 //			enum_prefix      keep | omit
@@ -33,6 +34,13 @@ import (
 //			max_answer_depth <number>
 //		}
 //		query    reject_unknown | ignore_unknown
+//		answers  {
+//			empty_status <status>
+//			status_from  <key>
+//			envelope     <name>=<number> <name>=<text> <name> [streams]
+//			map          <CODE> <status>
+//			internal     show | hide
+//		}
 //		metadata { request|response [+|-]<glob> [<as>] }
 //		cors       <origin>...
 //		cross_site refuse | allow
@@ -81,6 +89,7 @@ func (p *directive) options() options {
 		"max_request_size": size(&h.MaxRequestSize),
 		"json":             p.json,
 		"query":            choice(&h.Query, "reject_unknown", "ignore_unknown"),
+		"answers":          p.answers,
 		"metadata":         p.metadata,
 		"cors":             origins(&h.CORS),
 		"cross_site":       choice(&h.CrossSite, "refuse", "allow"),
@@ -128,6 +137,7 @@ func (p *directive) json(d *dispenser) error {
 	return options{
 		"use_proto_names":  flag(&j.UseProtoNames),
 		"emit_defaults":    flag(&j.EmitDefaults),
+		"emit_unpopulated": flag(&j.EmitUnpopulated),
 		"enums_as_numbers": flag(&j.EnumsAsNumbers),
 		"discard_unknown":  flag(&j.DiscardUnknown),
 		"enum_prefix":      choice(&j.EnumPrefix, "keep", "omit"),
@@ -210,6 +220,7 @@ func origins(to *[]string) option {
 //		response_body <field>
 //		timeout       <duration> | off
 //		idempotent
+//		status        <status>
 //	}
 func (p *directive) route(d *dispenser) error {
 	got, err := args(d, 3, 3, "<METHOD> <template> <package.Service/Method>")
@@ -225,6 +236,7 @@ func (p *directive) route(d *dispenser) error {
 		"response_body": text(&r.ResponseBody, "the name of a field"),
 		"timeout":       timeout(&r.Timeout),
 		"idempotent":    flag(&r.Idempotent),
+		"status":        number(&r.Status, "a number from 200 to 299"),
 	}.parse(d, "route")
 	if err != nil {
 		return err

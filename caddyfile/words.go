@@ -218,6 +218,21 @@ func depth(to *int) option {
 	}
 }
 
+// number is an option with a whole number. What it may be is checked with the rest of its block.
+func number(to *int, syntax string) option {
+	return func(d *dispenser) error {
+		name := d.Val()
+		got, err := one(d, syntax)
+		if err != nil {
+			return err
+		}
+		if *to, err = strconv.Atoi(got); err != nil {
+			return d.Errf("%s %q: expected %s", name, got, syntax)
+		}
+		return nil
+	}
+}
+
 func parseCount(s string) (int, error) {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 {

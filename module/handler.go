@@ -75,6 +75,10 @@ type Handler struct {
 	// and names the parameter. `ignore_unknown` ignores them.
 	Query string `json:"query,omitempty"`
 
+	// The shape of answers over plain HTTP: their status, and what is around the message. Default:
+	// the message as JSON with status 200, and errors as a google.rpc.Status.
+	Answers *Answers `json:"answers,omitempty"`
+
 	// The headers that are passed on to the service and back. Default: see Metadata.
 	Metadata *Metadata `json:"metadata,omitempty"`
 
@@ -157,6 +161,12 @@ type JSONOptions struct {
 
 	// Whether fields at their default, empty lists and empty maps are written. Default: false.
 	EmitDefaults bool `json:"emit_defaults,omitempty"`
+
+	// Whether `emit_defaults` applies, and `null` is written for messages that are not set. As
+	// protojson's EmitUnpopulated does, this also writes `null` for fields of proto2 and of
+	// editions that are not set and have presence, and leaves out members of oneofs and optional
+	// fields of proto3. Default: false.
+	EmitUnpopulated bool `json:"emit_unpopulated,omitempty"`
 
 	// Whether enum values are written as numbers. Names and numbers are read in any case. Default:
 	// false.

@@ -41,10 +41,16 @@ func (h *Handler) compileOptions() (frontend.Options, error) {
 		AllowCrossSite:     h.CrossSite == crossSiteAllow,
 	}
 	h.Stream.apply(&opts)
+	var err error
+	if opts.Answers, err = h.Answers.compile(); err != nil {
+		return opts, fmt.Errorf("answers: %w", err)
+	}
+	if opts.Answers != nil {
+		opts.Answers.Complained = complaints(h.log)
+	}
 	if h.Metadata == nil {
 		return opts, nil
 	}
-	var err error
 	if opts.RequestMetadata, err = compileRules(h.Metadata.Request, frontend.CompileRequestRules); err != nil {
 		return opts, fmt.Errorf("metadata request: %w", err)
 	}

@@ -32,6 +32,8 @@ func (j *JSONOptions) compile() (transcode.Options, error) {
 		RawMaskPaths:   true,
 		MaxDepth:       j.MaxDepth,
 		MaxWireDepth:   j.MaxAnswerDepth,
+
+		EmitUnpopulated: j.EmitUnpopulated,
 	}
 	var ok bool
 	switch opts.EnumCase, ok = enumCases[j.EnumCase]; {

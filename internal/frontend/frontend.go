@@ -71,6 +71,7 @@ type Binding struct {
 	ResponseBody *transcode.Field   // Nil: the whole message.
 	Timeout      time.Duration      // If positive, it overrides Method.Timeout.
 	Idempotent   bool
+	Status       int    // The status of answers that succeed, 200 to 299. 0: the default.
 	Source       string // "annotation" or "config", for the routes view.
 }
 

@@ -3,6 +3,7 @@ package frontend
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/caddy-grpc/gateway/internal/glob"
@@ -126,6 +127,13 @@ func (r *Rules) hint(rule Rule, target string) string {
 	default:
 		return `; give it a name without "grpc-"`
 	}
+}
+
+// Without returns the rules with one more, by which the name (in lower case) is not passed on.
+func (r *Rules) Without(name string) *Rules {
+	less := *r
+	less.rules = append(slices.Clip(r.rules), Rule{Sign: '-', Glob: name})
+	return &less
 }
 
 // target returns the name under which the header or key name (in lower case) is passed on. ok is

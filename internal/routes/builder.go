@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -108,6 +109,9 @@ func (b *builder) addRoute(r *Route) {
 		return
 	}
 	bd, err := newBinding(m, r.Method, r.Template, r.Body, r.ResponseBody)
+	if err == nil && r.Status == http.StatusNoContent && m.StreamDesc.ServerStreams {
+		err = errors.New("status 204: expected another, because the answer of this method is a stream and needs a body")
+	}
 	if err != nil {
 		b.problem(Problem{Route: r.String(), RPC: r.RPC, Upstream: m.Upstream, Reason: err.Error(), Fatal: true})
 		return
@@ -115,6 +119,7 @@ func (b *builder) addRoute(r *Route) {
 	bd.Source = SourceConfig
 	bd.Idempotent = bd.Idempotent || r.Idempotent
 	bd.Timeout = max(0, r.Timeout)
+	bd.Status = r.Status
 	if r.Timeout < 0 { // The route has no deadline, even if the method has one.
 		unbounded := *m
 		unbounded.Timeout = 0

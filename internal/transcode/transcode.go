@@ -48,6 +48,12 @@ type Options struct {
 	// and maps. Default: false.
 	EmitDefaults bool
 
+	// EmitUnpopulated writes what EmitDefaults writes, and null for fields with presence that are
+	// not set: messages, and in proto2 and editions scalars, too. As in protojson, members of
+	// oneofs are left out, optional fields of proto3 among them, and so are extensions. Default:
+	// false.
+	EmitUnpopulated bool
+
 	// EnumsAsNumbers writes enum values as numbers. Both forms are read. Default: false, by name.
 	EnumsAsNumbers bool
 

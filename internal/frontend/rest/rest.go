@@ -8,7 +8,7 @@
 // merge rule that is the request message. The rest depends on the kind of the method and on the
 // client:
 //
-//   - One message each way: unary.go.
+//   - One message each way: unary.go, with the status of the answer in status.go.
 //   - Many messages in the answer: stream.go, written by a framing (framing.go) that Accept chose.
 //   - Many messages in the request: upload.go. split.go splits the body into messages.
 //   - All of these over WebSocket: websocket.go.
@@ -32,7 +32,7 @@ type Handler struct {
 
 // New returns a handler with the options.
 func New(opts frontend.Options) *Handler {
-	return &Handler{opts: opts.WithDefaults()}
+	return &Handler{opts: withoutStatus(opts.WithDefaults())}
 }
 
 // Serve answers one request by the table and notes in info what happened.
@@ -107,6 +107,8 @@ type exchange struct {
 	// message.
 	codec        *transcode.Codec
 	responseBody *transcode.Field
+	// envelope is around each message of the answer. It is nil if there is none.
+	envelope *frontend.Envelope
 }
 
 // release gives back what was borrowed for the request.

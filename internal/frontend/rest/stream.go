@@ -35,6 +35,7 @@ func (x *exchange) serveStream() error {
 // writeStream writes the response messages of a call, framed, as they come.
 func (x *exchange) writeStream(call *frontend.Call, f framing, explain func(error) error) error {
 	x.info.Framing = f.name()
+	x.wrapMessages()
 	defer x.opts.Drain.BoundWrites(x.w, x.opts.CloseDelay)()
 	quiet := x.opts.Heartbeat
 	if !f.early() {
@@ -133,7 +134,11 @@ func (s *httpSink) Open(header metadata.MD) {
 	}
 	// An nginx in front would collect the messages.
 	h["X-Accel-Buffering"] = []string{"no"}
-	s.x.w.WriteHeader(http.StatusOK)
+	status := http.StatusOK
+	if s.x.binding.Status != 0 {
+		status = s.x.binding.Status
+	}
+	s.x.w.WriteHeader(status)
 }
 
 // Write implements stream.Sink.
