@@ -18,6 +18,7 @@ import (
 //		route    <METHOD> <template> <package.Service/Method> { ... }
 //		expose   <glob>...
 //		hide     <glob>...
+//		with     <glob>... { <HTTP directives> }
 //		rpc         on | off
 //		annotations on | off
 //		timeout          <duration> | off
@@ -59,7 +60,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	if err := p.addTargets(d, d.RemainingArgs()); err != nil {
 		return nil, err
 	}
-	if err := p.options().parse(d, "grpc_gateway", "upstream", "to", "route", "expose", "hide", "cors"); err != nil {
+	if err := p.options().parse(d, "grpc_gateway", "upstream", "to", "route", "expose", "hide", "with", "cors"); err != nil {
 		return nil, err
 	}
 	if len(p.handler.Upstreams) == 0 {
@@ -83,6 +84,7 @@ func (p *directive) options() options {
 		"route":            p.route,
 		"expose":           globs(&h.Expose),
 		"hide":             globs(&h.Hide),
+		"with":             p.with,
 		"rpc":              onOff(&h.RPC),
 		"annotations":      onOff(&h.Annotations),
 		"timeout":          timeout(&h.Timeout),

@@ -25,11 +25,39 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
-			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, cors, cross_site, errors, etag, expose, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, at Caddyfile:3`,
+			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, cors, cross_site, errors, etag, expose, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
 		},
 		"option of a later version": {
 			":8080\ngrpc_gateway h:1 {\n\topenapi /openapi.json\n}",
-			`unknown option "openapi" in grpc_gateway: expected one of annotations, answers, cors, cross_site, errors, etag, expose, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, at Caddyfile:3`,
+			`unknown option "openapi" in grpc_gateway: expected one of annotations, answers, cors, cross_site, errors, etag, expose, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
+		},
+		"policy without a pattern": {
+			":8080\ngrpc_gateway h:1 {\n\twith {\n\t\theader X-A b\n\t}\n}",
+			"with: expected at least one pattern for package.Service or package.Service/Method: with <pattern>... { <HTTP directives> }, at Caddyfile:3",
+		},
+		"policy without a block": {
+			":8080\ngrpc_gateway h:1 {\n\twith a.v1.*\n}",
+			"with: expected a block: with <pattern>... { <HTTP directives> }, at Caddyfile:3",
+		},
+		"policy for a path": {
+			":8080\ngrpc_gateway h:1 {\n\twith /v1/users {\n\t}\n}",
+			`with: pattern "/v1/users": expected package.Service or package.Service/Method, with * for anything, at Caddyfile:3`,
+		},
+		"policy with an unknown directive": {
+			":8080\ngrpc_gateway h:1 {\n\twith * {\n\t\tauthenticate\n\t}\n}",
+			"with: unrecognized directive: authenticate - are you sure your Caddyfile structure (nesting and braces) is correct?, at Caddyfile:5, at Caddyfile:3",
+		},
+		"policy with a directive of the site": {
+			":8080\ngrpc_gateway h:1 {\n\twith * {\n\t\thandle_errors {\n\t\t}\n\t}\n}",
+			"with: directive 'handle_errors' is not an ordered HTTP handler, so it cannot be used here - try placing within a route block or using the order global option, at Caddyfile:3",
+		},
+		"matcher of methods without a pattern": {
+			":8080\n@m grpc_method\nrespond @m 403",
+			"grpc_method: expected at least one pattern for package.Service or package.Service/Method, at Caddyfile:2",
+		},
+		"matcher of methods with a path": {
+			":8080\n@m grpc_method /v1/users\nrespond @m 403",
+			`grpc_method: pattern "/v1/users": expected package.Service or package.Service/Method, with * for anything, at Caddyfile:2`,
 		},
 		"repeated option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeout 5s\n\ttimeout 6s\n}",

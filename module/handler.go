@@ -20,17 +20,22 @@ import (
 // protocols Connect, gRPC-Web and gRPC, and as plain JSON. It is the last handler of its route: a
 // request that matches nothing gets 404 with a `google.rpc.Status` in JSON.
 //
-// After the handler, these placeholders say what happened:
+// These placeholders say what was called and what happened:
 //
 // Placeholder | Description
 // ------------|-------------
 // `{http.grpc_gateway.protocol}` | The protocol: `rest`, `connect`, `grpc` or `grpcweb`
 // `{http.grpc_gateway.upstream}` | Name of the upstream
 // `{http.grpc_gateway.method}` | The RPC, `package.Service/Method`
-// `{http.grpc_gateway.route}` | The path template that matched
+// `{http.grpc_gateway.service}` | The service, `package.Service`
+// `{http.grpc_gateway.route}` | The path template that matched. Empty if the RPC was called by its name
+// `{http.grpc_gateway.var.<field>}` | With `with`: the value of a path variable, such as `var.id` or `var.book.name`. Empty if the route has no such variable
 // `{http.grpc_gateway.endpoint}` | Address of the instance that was called
 // `{http.grpc_gateway.code}` | The gRPC status code by name, such as `NOT_FOUND`
 // `{http.grpc_gateway.message}` | In error routes, with `errors` set to `pass`: the error's message
+//
+// They are set after the handler. All but the last three are also set in `policies` (`with`),
+// before the call.
 //
 // The access log has the fields `grpc_upstream`, `grpc_method`, `grpc_route`, `grpc_endpoint` and
 // `grpc_code`. The field `grpc_error` has the details of a failure, which clients do not see.
@@ -54,6 +59,11 @@ type Handler struct {
 	// pattern that matches no method is an error if all schemas are files. Otherwise it is
 	// reported.
 	Hide []string `json:"hide,omitempty"`
+
+	// HTTP handlers that run around calls, such as authentication and rate limits. For each call,
+	// the policies that match its method run in this order, each within those before it. Default:
+	// none.
+	Policies []Policy `json:"policies,omitempty"`
 
 	// Whether methods can be called at `POST /<package.Service>/<Method>`. Default: true.
 	RPC *bool `json:"rpc,omitempty"`
@@ -135,6 +145,7 @@ type Handler struct {
 	app       *App
 	log       *zap.Logger
 	protocols protocols
+	policies  policies
 	routing   routing
 	json      transcode.Options
 	// replaced says that another config has taken over. Clients on old connections may not know.
@@ -253,6 +264,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.protocols.provision(h, options, table); err != nil {
 		return err
 	}
+	if err := h.policies.provision(ctx, h, table); err != nil {
+		return err
+	}
 
 	app, err := ctx.App(appName)
 	if err != nil {
@@ -277,6 +291,11 @@ func (h *Handler) validate() error {
 	for i := range h.Routes {
 		if err := h.Routes[i].Validate(); err != nil {
 			return fmt.Errorf("route %d: %w", i+1, err)
+		}
+	}
+	for i := range h.Policies {
+		if err := h.Policies[i].Validate(); err != nil {
+			return fmt.Errorf("policy %d: %w", i+1, err)
 		}
 	}
 	switch {

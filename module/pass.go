@@ -23,9 +23,12 @@ const (
 // site's error routes.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error {
 	var e *frontend.Error
-	if h.Errors != errorsPass || !errors.As(err, &e) {
+	switch {
+	case h.Errors != errorsPass:
 		rest.WriteError(w, r, err)
 		return nil
+	case isHandlerError(err) || !errors.As(err, &e):
+		return err // A policy has returned it.
 	}
 	header := w.Header()
 	for key, values := range e.Header {
@@ -38,6 +41,11 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 		repl.Set("http.grpc_gateway.message", e.Status.GetMessage())
 	}
 	return caddyhttp.Error(e.HTTP(), publicError{e})
+}
+
+func isHandlerError(err error) bool {
+	_, ok := errors.AsType[caddyhttp.HandlerError](err)
+	return ok
 }
 
 // publicError shows what the client may see of an error, because error routes write {err.message}

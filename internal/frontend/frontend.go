@@ -54,6 +54,8 @@ type Method struct {
 	// Departed, if set, is told about each answer that has a value without a JSON form. Such a
 	// value is written as something close to it.
 	Departed func(note error)
+	// Policy is run around each call. Nil: none.
+	Policy Policy
 	// ToWire and ToJSON say how large converted messages are, compared to their inputs.
 	ToWire, ToJSON Ratio
 	// Owner is for the maker of the table. Frontends ignore it.

@@ -89,8 +89,9 @@ func (b *builder) newMethod(m *Member, sm *schema.Method) (*frontend.Method, err
 			ServerStreams: sm.Desc.IsStreamingServer(),
 			ClientStreams: sm.Desc.IsStreamingClient(),
 		},
-		Owner: b.cfg.owner(m.Label, sm.Name),
-		Timed: b.cfg.Timed,
+		Policy: b.cfg.policy(sm.Name),
+		Owner:  b.cfg.owner(m.Label, sm.Name),
+		Timed:  b.cfg.Timed,
 
 		Departed: b.cfg.departed(m.Label, sm.Name),
 	}, nil
@@ -174,6 +175,11 @@ func (b *builder) addPaths() {
 // expose and hide do not apply to them.
 func (b *builder) addLocal() {
 	for _, m := range b.cfg.Local {
+		if p := b.cfg.policy(m.Name); p != nil {
+			policed := *m
+			policed.Policy = p
+			m = &policed
+		}
 		b.out.Methods[m.Path] = m
 		b.out.Views = slices.DeleteFunc(b.out.Views, func(r View) bool { return r.Source == SourceRPC && r.RPC == m.Name })
 		b.out.Views = append(b.out.Views, View{

@@ -30,6 +30,13 @@ type Config struct {
 	// Local are methods that the gateway itself answers. Exposure does not apply to them.
 	Local []*frontend.Method
 
+	// Policy makes frontend.Method.Policy for a method `package.Service/Method`. PolicySpelling does
+	// so for a method that no schema describes, whose name comes from a request. Some servers find
+	// methods without regard to case, so a policy for a name is one for all its spellings there.
+	// Nil: there is no policy.
+	Policy, PolicySpelling func(method string) frontend.Policy
+	// PolicyPatterns are those of the policies. One that matches no method is a problem.
+	PolicyPatterns []string
 	// Owner makes frontend.Method.Owner for a method `package.Service/Method` of an upstream. The
 	// name is "" for methods that no schema describes. If Owner is nil, methods have no owner.
 	Owner func(upstream, method string) any
@@ -147,6 +154,20 @@ func (cfg *Config) departed(upstream, method string) func(note error) {
 		return nil
 	}
 	return cfg.Departed(upstream, method)
+}
+
+func (cfg *Config) policy(method string) frontend.Policy {
+	if cfg.Policy == nil {
+		return nil
+	}
+	return cfg.Policy(method)
+}
+
+func (cfg *Config) policySpelling(method string) frontend.Policy {
+	if cfg.PolicySpelling == nil {
+		return nil
+	}
+	return cfg.PolicySpelling(method)
 }
 
 func (cfg *Config) owner(upstream, method string) any {
