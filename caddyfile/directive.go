@@ -48,6 +48,7 @@ import (
 //		reflection on | off
 //		health     on | off
 //		errors   status | pass
+//		openapi  { ... }
 //		stream   { ... }
 //		etag     on | off
 //		forms    on | off
@@ -98,6 +99,7 @@ func (p *directive) options() options {
 		"reflection":       onOff(&h.Reflection),
 		"health":           onOff(&h.Health),
 		"errors":           choice(&h.Errors, "status", "pass"),
+		"openapi":          p.openapi,
 		"stream":           p.stream,
 		"etag":             toggle(&h.ETag),
 		"forms":            toggle(&h.Forms),

@@ -35,7 +35,7 @@ type Config struct {
 	Info json.RawMessage
 	// Title is the title if Info has none.
 	Title string
-	// Servers are base URLs. Default: none, which means the origin of the document.
+	// Servers are base URLs. Default: none, and the document has none. See WithServers.
 	Servers []string
 	// Forms says that request bodies may be forms.
 	Forms bool
@@ -193,6 +193,7 @@ func (b *builder) operation(bd *frontend.Binding, parameters []pathParameter) *o
 	op.add("requestBody", b.requestBody(bd))
 	op.set("responses", b.responses(bd))
 	op.set("x-grpc-method", bd.Method.Name)
+	op.add("x-grpc-stream", streams(bd))
 	if bd.Template != nil && strings.Contains(bd.Template.String(), "=") {
 		op.set("x-grpc-path-template", bd.Template.String())
 	}
@@ -206,6 +207,20 @@ func splitComment(text string) (summary, rest string) {
 		return "", text
 	}
 	return first, strings.TrimSpace(rest)
+}
+
+// streams says which side streams: "server", "client", "both" or "".
+func streams(bd *frontend.Binding) string {
+	switch d := bd.Method.StreamDesc; {
+	case d.ServerStreams && d.ClientStreams:
+		return "both"
+	case d.ServerStreams:
+		return "server"
+	case d.ClientStreams:
+		return "client"
+	default:
+		return ""
+	}
 }
 
 func (b *builder) streamNote(bd *frontend.Binding) string {
