@@ -47,10 +47,12 @@ import (
 //		cross_site refuse | allow
 //		reflection on | off
 //		health     on | off
-//		errors   status | pass
+//		errors   status | problem | pass
 //		openapi  { ... }
 //		stream   { ... }
 //		etag     on | off
+//		fields   on | off | <parameter> { header on | off }
+//		hide_fields <package.Message.field>...
 //		forms    on | off
 //		fully_decode_reserved_expansion on | off
 //	}
@@ -61,7 +63,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	if err := p.addTargets(d, d.RemainingArgs()); err != nil {
 		return nil, err
 	}
-	if err := p.options().parse(d, "grpc_gateway", "upstream", "to", "route", "expose", "hide", "with", "cors"); err != nil {
+	if err := p.options().parse(d, "grpc_gateway", "upstream", "to", "route", "expose", "hide", "hide_fields", "with", "cors"); err != nil {
 		return nil, err
 	}
 	if len(p.handler.Upstreams) == 0 {
@@ -98,10 +100,12 @@ func (p *directive) options() options {
 		"cross_site":       choice(&h.CrossSite, "refuse", "allow"),
 		"reflection":       onOff(&h.Reflection),
 		"health":           onOff(&h.Health),
-		"errors":           choice(&h.Errors, "status", "pass"),
+		"errors":           choice(&h.Errors, "status", "problem", "pass"),
 		"openapi":          p.openapi,
 		"stream":           p.stream,
 		"etag":             toggle(&h.ETag),
+		"fields":           p.fields,
+		"hide_fields":      hiddenFields(&h.HideFields),
 		"forms":            toggle(&h.Forms),
 
 		"fully_decode_reserved_expansion": toggle(&h.FullyDecodeReserved),

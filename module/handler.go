@@ -33,6 +33,8 @@ import (
 // `{http.grpc_gateway.endpoint}` | Address of the instance that was called
 // `{http.grpc_gateway.code}` | The gRPC status code by name, such as `NOT_FOUND`
 // `{http.grpc_gateway.message}` | In error routes, with `errors` set to `pass`: the error's message
+// `{http.grpc_gateway.details}` | In the same place: the error's details, a list in JSON
+// `{http.grpc_gateway.status}` | In the same place: the whole error, a `google.rpc.Status` in JSON
 //
 // They are set after the handler. All but the last three are also set in `policies` (`with`),
 // before the call.
@@ -114,12 +116,15 @@ type Handler struct {
 	// ready instance. Default: false.
 	Health *bool `json:"health,omitempty"`
 
-	// Who answers REST errors. `status` (default) answers with a google.rpc.Status in JSON. `pass`
-	// leaves the answer to the site's error routes (`handle_errors`). There `{err.status_code}` is
-	// the HTTP status, `{err.message}` is `CODE: message`, and headers such as Allow and
-	// Retry-After are set. Without error routes that answer has no body. Errors after the first
-	// byte of a stream, and errors of Connect, gRPC-Web and gRPC calls, always have the form of
-	// their protocol.
+	// The form of REST errors, and who answers them. `status` (default) answers with a
+	// google.rpc.Status in JSON, or in the `envelope` of `answers`. `problem` answers with problem
+	// details, `application/problem+json` (RFC 9457), and excludes an envelope. With both, a client
+	// that names `application/problem+json` in its Accept header chooses by the weights there.
+	// `pass` leaves the answer to the site's error routes (`handle_errors`). There
+	// `{err.status_code}` is the HTTP status, `{err.message}` is `CODE: message`, and headers such
+	// as Allow and Retry-After are set. Without error routes that answer has no body. Errors after
+	// the first byte of a stream, and errors of Connect, gRPC-Web and gRPC calls, always have the
+	// form of their protocol.
 	Errors string `json:"errors,omitempty"`
 
 	// What describes the API: an OpenAPI document, a page and descriptors. Default: nothing does.
@@ -132,6 +137,16 @@ type Handler struct {
 	// sets its own. A request with a matching If-None-Match gets 304. This saves transfer but not
 	// calls, because the service is called to compute the answer. Default: false.
 	ETag bool `json:"etag,omitempty"`
+
+	// Whether clients of plain HTTP can ask for parts of an answer, and how. Default: they cannot.
+	Fields *Fields `json:"fields,omitempty"`
+
+	// Fields that no answer has, in any protocol, as `package.Message.field`. They stay in
+	// requests. While there are any, calls are refused whose method no schema describes. Fields of
+	// `google.protobuf` messages, of `google.api.HttpBody` and of `google.rpc.Status` are refused.
+	// A name that is no field of any schema is an error if all schemas are files. Otherwise it is
+	// reported. Default: none.
+	HideFields []string `json:"hide_fields,omitempty"`
 
 	// Whether request bodies may be multipart/form-data and application/x-www-form-urlencoded.
 	// Otherwise they get 415. A form on a page of another site can send both without a preflight.
@@ -313,11 +328,20 @@ func (h *Handler) validate() error {
 		return fmt.Errorf("query %q: expected reject_unknown or ignore_unknown", h.Query)
 	case h.CrossSite != "" && h.CrossSite != crossSiteRefuse && h.CrossSite != crossSiteAllow:
 		return fmt.Errorf("cross_site %q: expected refuse or allow", h.CrossSite)
-	case h.Errors != "" && h.Errors != errorsStatus && h.Errors != errorsPass:
-		return fmt.Errorf("errors %q: expected status or pass", h.Errors)
+	}
+	if err := h.checkErrors(); err != nil {
+		return err
 	}
 	if err := h.Stream.Validate(); err != nil {
 		return fmt.Errorf("stream: %w", err)
+	}
+	if err := h.Fields.Validate(); err != nil {
+		return fmt.Errorf("fields: %w", err)
+	}
+	for _, name := range h.HideFields {
+		if err := ValidateHiddenField(name); err != nil {
+			return fmt.Errorf("hide_fields: %w", err)
+		}
 	}
 	return nil
 }

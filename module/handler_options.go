@@ -37,7 +37,9 @@ func (h *Handler) compileOptions() (frontend.Options, error) {
 		LiftReadTimeout:    liftReadTimeout,
 		ClientConn:         clientConn,
 		ETag:               h.ETag,
+		Fields:             h.Fields.compile(),
 		Forms:              h.Forms,
+		Errors:             h.errorForm(),
 		AllowCrossSite:     h.CrossSite == crossSiteAllow,
 	}
 	h.Stream.apply(&opts)

@@ -2,6 +2,7 @@ package module
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -10,14 +11,36 @@ import (
 
 	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/frontend"
-	"github.com/caddy-grpc/gateway/internal/frontend/rest"
 )
 
 // Values of Handler.Errors.
 const (
-	errorsStatus = "status"
-	errorsPass   = "pass"
+	errorsStatus  = "status"
+	errorsProblem = "problem"
+	errorsPass    = "pass"
 )
+
+// checkErrors says what is wrong with Handler.Errors.
+func (h *Handler) checkErrors() error {
+	switch h.Errors {
+	case "", errorsStatus, errorsPass:
+	case errorsProblem:
+		if h.Answers != nil && h.Answers.Envelope != nil {
+			return errors.New("errors problem and the envelope of answers: expected one of them, because both are the form of errors")
+		}
+	default:
+		return fmt.Errorf("errors %q: expected status, problem or pass", h.Errors)
+	}
+	return nil
+}
+
+// errorForm is the form of REST errors that the gateway answers itself.
+func (h *Handler) errorForm() frontend.ErrorForm {
+	if h.Errors == errorsProblem {
+		return frontend.ProblemErrors
+	}
+	return frontend.StatusErrors
+}
 
 // fail answers a request that failed before anything was written, or leaves the answer to the
 // site's error routes.
@@ -25,11 +48,16 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	var e *frontend.Error
 	switch {
 	case h.Errors != errorsPass:
-		rest.WriteError(w, r, err)
+		h.protocols.rest.WriteError(w, r, err)
 		return nil
 	case isHandlerError(err) || !errors.As(err, &e):
-		return err // A policy has returned it.
+		// A policy has returned it.
+		status := statusOf(err)
+		frontend.Challenge(w.Header(), status)
+		provideError(r, frontend.Refusal(status, "", w.Header()))
+		return err
 	}
+	status := h.protocols.rest.ErrorStatus(e)
 	header := w.Header()
 	for key, values := range e.Header {
 		// The error's own answer would have these, too. An answer by error routes gets no trailers.
@@ -37,10 +65,31 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 			header[key] = values
 		}
 	}
+	frontend.Challenge(header, status)
+	provideError(r, e)
+	return caddyhttp.Error(status, publicError{e})
+}
+
+// provideError sets the placeholders of an error for the site's error routes.
+func provideError(r *http.Request, e *frontend.Error) {
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Set("http.grpc_gateway.message", e.Status.GetMessage())
+		repl.Map(func(key string) (any, bool) { return errorPlaceholder(key, e) })
 	}
-	return caddyhttp.Error(e.HTTP(), publicError{e})
+}
+
+// errorPlaceholder returns the value of a placeholder for error routes that Handler documents. JSON
+// is made only for pages that use it.
+func errorPlaceholder(key string, e *frontend.Error) (any, bool) {
+	switch key {
+	case "http.grpc_gateway.message":
+		return e.Status.GetMessage(), true
+	case "http.grpc_gateway.details":
+		return string(frontend.AppendDetailsJSON(nil, e.Status.GetDetails(), e.Types)), true
+	case "http.grpc_gateway.status":
+		return string(frontend.AppendStatusJSON(nil, e.Status, e.Types)), true
+	default:
+		return nil, false
+	}
 }
 
 func isHandlerError(err error) bool {

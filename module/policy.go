@@ -191,7 +191,7 @@ func (c *policedCall) run(r *http.Request) error {
 // conclude answers the client if the blocks have refused the call. err is what they have returned.
 // The result is that of Around.
 func (c *policedCall) conclude(w http.ResponseWriter, r *http.Request, err error) error {
-	if err == nil {
+	if err == nil || c.out.refused != nil { // An error after an answer is too late.
 		if e := c.out.finish(); e != nil {
 			c.Refuse(w, r, e)
 		} else if !c.reached && c.out.status >= http.StatusBadRequest {

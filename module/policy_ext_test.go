@@ -38,6 +38,7 @@ func startPoliced(t *testing.T, options string, after ...string) (*testkit.Backe
 func TestPolicyRunsForEveryWayToCall(t *testing.T) {
 	_, s := startPoliced(t, `with * {
 		probe every
+		encode
 		header X-Policy "{http.grpc_gateway.protocol} {http.grpc_gateway.method}"
 	}`)
 	for name, w := range callWays() {
@@ -433,11 +434,12 @@ func TestPolicyThatMisbehaves(t *testing.T) {
 // The client leaves, and the handler with it, while the call still runs. The gateway waits for it.
 func TestPolicyThatLeavesTheCallBehind(t *testing.T) {
 	backend, s := startPoliced(t, "with * {\n probe left leave\n}")
-	_, out := seen("left")
+	in, out := seen("left")
 	ctx, cancel := context.WithCancel(bounded(t))
 	done := make(chan answer, 1)
 	go func() { done <- s.doContext(ctx, "GET", "/v1/echo/x?script.delay=15s", "") }()
-	eventually(t, "the call runs", func() bool { return backend.InFlight() > 0 })
+	// Server reflection is in flight, too.
+	eventually(t, "the call runs", func() bool { n, _ := seen("left"); return n > in && backend.InFlight() > 0 })
 	cancel()
 	<-done
 	eventually(t, "the handler has left", func() bool { _, n := seen("left"); return n > out })

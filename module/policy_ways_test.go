@@ -182,8 +182,8 @@ func ofConnectStream(t *testing.T, a answer) outcome {
 }
 
 var (
-	webStatus  = regexp.MustCompile(`grpc-status: (\d+)\r\n`)
-	webMessage = regexp.MustCompile(`grpc-message: (.*)\r\n`)
+	webStatus  = regexp.MustCompile(`grpc-status: (\d+)(\r\n|$)`)
+	webMessage = regexp.MustCompile(`grpc-message: ([^\r]*)(\r\n|$)`)
 )
 
 func ofGRPCWeb(t *testing.T, a answer) outcome {

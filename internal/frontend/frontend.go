@@ -43,6 +43,9 @@ type Method struct {
 	Request  *transcode.Codec
 	Response *transcode.Codec
 	Types    transcode.Resolver // For the details of errors.
+	// Hidden keeps fields from clients in every protocol. Response and Types have no such field
+	// either. Nil: no field is hidden.
+	Hidden *transcode.Filter
 	// Files are those of the schema, for server reflection. Nil for methods without a schema.
 	Files *protoregistry.Files
 	// Timeout is the default deadline of unary calls. 0: none.

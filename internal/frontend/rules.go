@@ -129,6 +129,11 @@ func (r *Rules) hint(rule Rule, target string) string {
 	}
 }
 
+// statusDetails is the key of the trailer metadata that has the whole google.rpc.Status of an error.
+// The error is written in the form of its protocol, and its details may have been hidden. So no rule
+// gives them another name.
+const statusDetails = "grpc-status-details-bin"
+
 // Without returns the rules with one more, by which the name (in lower case) is not passed on.
 func (r *Rules) Without(name string) *Rules {
 	less := *r
@@ -140,7 +145,7 @@ func (r *Rules) Without(name string) *Rules {
 // false if it is not.
 func (r *Rules) target(name string) (string, bool) {
 	as, explicit, ok := r.decide(name)
-	if !ok || as == "" || !explicit && (r.only || !r.implied(name)) || r.refused(as) {
+	if !ok || as == "" || name == statusDetails || !explicit && (r.only || !r.implied(name)) || r.refused(as) {
 		return "", false
 	}
 	return as, true

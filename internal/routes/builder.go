@@ -68,7 +68,8 @@ func (b *builder) newMethod(m *Member, sm *schema.Method) (*frontend.Method, err
 	if err != nil {
 		return nil, fmt.Errorf("compile request message %s: %w", sm.Desc.Input().FullName(), err)
 	}
-	response, err := m.Codecs.Codec(sm.Desc.Output())
+	answers := cmp.Or(m.Answers, m.Codecs)
+	response, err := answers.Codec(sm.Desc.Output())
 	if err != nil {
 		return nil, fmt.Errorf("compile response message %s: %w", sm.Desc.Output().FullName(), err)
 	}
@@ -80,7 +81,8 @@ func (b *builder) newMethod(m *Member, sm *schema.Method) (*frontend.Method, err
 		Conn:       m.Conn,
 		Request:    request,
 		Response:   response,
-		Types:      m.Codecs,
+		Types:      answers,
+		Hidden:     answers.Filter(sm.Desc.Output()),
 		Files:      m.Schema.Types().Files(),
 		Timeout:    max(0, cmp.Or(m.Timeout, b.cfg.Timeout)),
 		Idempotent: sm.Idempotent,

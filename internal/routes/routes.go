@@ -27,6 +27,9 @@ type Config struct {
 	FullyDecode bool
 	// Timeout is the deadline of unary calls to members without their own. 0 is no deadline.
 	Timeout time.Duration
+	// HideFields are the full names of fields that no answer may have. If there are any, methods
+	// that no schema describes cannot be called. Member.Answers must hide the same fields.
+	HideFields []string
 	// Local are methods that the gateway itself answers. Exposure does not apply to them.
 	Local []*frontend.Method
 
@@ -61,6 +64,8 @@ type Member struct {
 	FromFiles bool
 	// Codecs compiles the messages of Schema. It is nil while Schema is nil.
 	Codecs *transcode.Compiler
+	// Answers compiles the messages that are written to clients. Nil: Codecs does.
+	Answers *transcode.Compiler
 	// Conn is where calls go.
 	Conn grpc.ClientConnInterface
 	// Timeout is the deadline of unary calls. 0 means that of Config. A negative one is no
@@ -127,11 +132,13 @@ func compile(cfg *Config, members []Member) *Table {
 		b.addLocal()
 	}
 	f := newFallback(cfg, members)
-	if cfg.RPC {
+	// Nothing can be hidden in a message of an unknown type.
+	if cfg.RPC && len(cfg.HideFields) == 0 {
 		b.out.Fallback = f.find
 	}
 	b.addPending(f.services)
 	b.checkPatterns()
+	b.checkHidden()
 	b.build()
 	return b.out
 }

@@ -62,7 +62,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err *frontend.Error) {
 	}
 	frontend.LeaveBody(w, r)
 	x := &unary{opts: opts, w: w, r: r, info: new(frontend.Info), get: r.Method == http.MethodGet}
-	x.fail(nil, nil, err)
+	x.fail(nil, err)
 }
 
 // kind is a content type.

@@ -82,7 +82,7 @@ func (x *unary) refuse(w http.ResponseWriter, r *http.Request, err *frontend.Err
 	x.w, x.r = w, r
 	x.body.Leave()
 	x.info.Fail(err)
-	x.fail(nil, nil, err)
+	x.fail(nil, err)
 }
 
 // exchange reads the message, calls the method and answers. If it returns an error, nothing has
@@ -122,7 +122,7 @@ func (x *unary) call(msg *[]byte) error {
 	case err != nil:
 		e := relay.AsError(err)
 		x.info.Fail(e)
-		x.fail(call.Header(), call.Trailer(), e)
+		x.fail(call, e)
 		return nil
 	}
 	buf := frontend.GetBuffer(answer.Len())
@@ -138,7 +138,8 @@ func (x *unary) call(msg *[]byte) error {
 
 func (x *unary) answer(header, trailer metadata.MD, body []byte) {
 	h := x.w.Header()
-	x.writeMetadata(header, trailer)
+	x.opts.WriteHeader(h, header)
+	x.writeTrailer(trailer)
 	contentType := "application/proto"
 	if x.json {
 		contentType = "application/json"
@@ -147,10 +148,12 @@ func (x *unary) answer(header, trailer metadata.MD, body []byte) {
 	x.write(http.StatusOK, body)
 }
 
-// fail answers with an error, which is always JSON.
-func (x *unary) fail(header, trailer metadata.MD, err *frontend.Error) {
+// fail answers with an error, which is always JSON. call is nil if no call was made.
+func (x *unary) fail(call *frontend.Call, err *frontend.Error) {
 	h := x.w.Header()
-	x.writeMetadata(header, trailer)
+	if call != nil {
+		x.writeTrailer(x.opts.WriteErrorHeader(h, call, err.HTTP()))
+	}
 	for key, values := range err.Header {
 		h[key] = values
 	}
@@ -164,6 +167,7 @@ func (x *unary) fail(header, trailer metadata.MD, err *frontend.Error) {
 		// A client would follow a redirect and would take 200 for a success.
 		status = frontend.HTTPStatus(err.Code())
 	}
+	frontend.Challenge(h, status)
 	x.write(status, *body)
 }
 
@@ -190,11 +194,10 @@ func (x *unary) write(status int, body []byte) {
 	}
 }
 
-// writeMetadata writes metadata to the header. Trailers are written there as well, with a prefix,
-// because not all clients can read HTTP trailers.
-func (x *unary) writeMetadata(header, trailer metadata.MD) {
+// writeTrailer writes trailers to the header, with a prefix, because not all clients can read HTTP
+// trailers.
+func (x *unary) writeTrailer(trailer metadata.MD) {
 	h := x.w.Header()
-	x.opts.WriteHeader(h, header)
 	x.opts.VisitMetadata(trailer, func(name string, values []string) {
 		key := http.CanonicalHeaderKey("Trailer-" + name)
 		h[key] = append(h[key], values...)

@@ -215,6 +215,9 @@ func FromJSON(m *frontend.Method, opts *frontend.Options, text []byte) (*[]byte,
 
 // AppendMessage appends a response message as the client wants it.
 func AppendMessage(dst []byte, m *frontend.Method, msg mem.BufferSlice, json bool) ([]byte, error) {
+	if !json && m.Hidden != nil && !m.Hidden.Passes() {
+		return appendShown(dst, m, msg)
+	}
 	if !json {
 		for _, part := range msg {
 			dst = append(dst, part.ReadOnlyData()...)
@@ -232,6 +235,18 @@ func AppendMessage(dst []byte, m *frontend.Method, msg mem.BufferSlice, json boo
 		return dst, frontend.Errorf(codes.Internal, "the upstream's answer has no JSON form").WithCause(err)
 	}
 	m.Converted(frontend.ToJSON, began)
+	return out, nil
+}
+
+// appendShown appends a binary response message without its hidden fields.
+func appendShown(dst []byte, m *frontend.Method, msg mem.BufferSlice) ([]byte, error) {
+	wire, free := flat(msg)
+	defer free()
+	out, err := m.Hidden.Append(dst, wire)
+	if err != nil {
+		// What cannot be looked into may hold a hidden field.
+		return dst, frontend.Errorf(codes.Internal, "the upstream's answer cannot be decoded").WithCause(err)
+	}
 	return out, nil
 }
 

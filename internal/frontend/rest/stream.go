@@ -129,6 +129,7 @@ func (s *httpSink) Open(header metadata.MD) {
 	if _, ok := s.f.(raw); !ok {
 		h.Add("Vary", "Accept")
 	}
+	s.x.varyByFields(h)
 	if _, ok := h["Cache-Control"]; !ok && contentType == typeSSE {
 		h["Cache-Control"] = []string{"no-cache"} // As the HTML standard asks of event streams.
 	}
@@ -198,7 +199,7 @@ func (s *httpSink) finish(dst []byte, err *frontend.Error) error {
 		dst = s.f.appendEnd(dst, s.x.info.Received)
 	} else {
 		var ok bool
-		if dst, ok = s.f.appendError(dst, err); !ok {
+		if dst, ok = s.f.appendError(dst, s.x, err); !ok {
 			// What came before is flushed, and the client must see that the rest is missing.
 			panic(http.ErrAbortHandler)
 		}
