@@ -41,6 +41,8 @@ type Config struct {
 	Forms bool
 	// Problem says that errors are documents of RFC 9457. Otherwise they are a google.rpc.Status.
 	Problem bool
+	// FieldsParameter is the query parameter by which clients ask for parts of an answer. "": none.
+	FieldsParameter string
 	// Envelope, if set, is around each answer.
 	Envelope *frontend.Envelope
 	// EmptyStatus is the status of empty answers. 0: 200.

@@ -27,6 +27,10 @@ func (b *builder) queryParameters(bd *frontend.Binding, md protoreflect.MessageD
 	}
 	var out list
 	b.addQuery(&out, md, nil, taken)
+	if name := b.cfg.FieldsParameter; name != "" && md.Fields().ByJSONName(name) == nil && md.Fields().ByName(protoreflect.Name(name)) == nil {
+		out = append(out, newObject("name", name, "in", "query", "schema", newObject("type", "string"),
+			"description", "Paths of the fields that the answer shall have, separated by commas. Default: all."))
+	}
 	return out
 }
 

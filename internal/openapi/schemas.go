@@ -1,6 +1,7 @@
 package openapi
 
 import (
+	"slices"
 	"sort"
 	"strings"
 
@@ -41,6 +42,10 @@ type Options struct {
 	// OneOf describes the members of a oneof by `oneOf`, which many code generators cannot read.
 	// Otherwise they are described in words.
 	OneOf bool
+	// Hidden are the full names of fields that no answer has.
+	Hidden []string
+	// Partial says that clients may ask for parts of an answer, so that no field is always there.
+	Partial bool
 	// Comments finds the descriptor whose comments describe a name, or nil. It may be nil.
 	Comments func(protoreflect.FullName) protoreflect.Descriptor
 }
@@ -114,6 +119,9 @@ func (s *Schemas) describe(o *object, md protoreflect.MessageDescriptor, dir Dir
 	var required list
 	for i := range md.Fields().Len() {
 		fd := md.Fields().Get(i)
+		if dir == Answer && slices.Contains(s.opts.Hidden, string(fd.FullName())) {
+			continue
+		}
 		name := s.fieldName(fd)
 		properties.set(name, s.property(fd, dir))
 		if s.isRequired(fd, dir) {
@@ -141,11 +149,14 @@ func (s *Schemas) fieldName(fd protoreflect.FieldDescriptor) string {
 // isRequired reports whether a field is always there. In answers these are proto2's required
 // fields and what EmitDefaults writes.
 func (s *Schemas) isRequired(fd protoreflect.FieldDescriptor, dir Direction) bool {
+	if dir == Answer && s.opts.Partial {
+		return false
+	}
 	if fd.Cardinality() == protoreflect.Required {
 		return true
 	}
 	if dir == Answer {
-		return s.opts.JSON.EmitDefaults && !fd.HasPresence()
+		return (s.opts.JSON.EmitDefaults || s.opts.JSON.EmitUnpopulated) && !fd.HasPresence()
 	}
 	return hasBehavior(fd, annotations.FieldBehavior_REQUIRED)
 }
@@ -180,6 +191,8 @@ func (s *Schemas) field(fd protoreflect.FieldDescriptor, dir Direction) *object 
 			add("propertyNames", mapKey(fd.MapKey()))
 	case fd.IsList():
 		return newObject("type", "array", "items", s.value(fd, dir))
+	case dir == Answer && s.opts.JSON.EmitUnpopulated && fd.Message() != nil && fd.ContainingOneof() == nil:
+		return newObject("anyOf", list{s.value(fd, dir), newObject("type", "null")})
 	default:
 		return s.value(fd, dir)
 	}
@@ -262,7 +275,8 @@ func (s *Schemas) search(md protoreflect.MessageDescriptor, seen map[protoreflec
 	}
 	for i := range md.Fields().Len() {
 		fd := md.Fields().Get(i)
-		if s.isRequired(fd, Request) != s.isRequired(fd, Answer) || scalarDiffers(fd.Kind()) {
+		if s.opts.Partial || s.opts.JSON.EmitUnpopulated || slices.Contains(s.opts.Hidden, string(fd.FullName())) ||
+			s.isRequired(fd, Request) != s.isRequired(fd, Answer) || scalarDiffers(fd.Kind()) {
 			return true
 		}
 		value := fd
