@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ var pageHTML []byte
 type Page struct {
 	*httptest.Server
 
+	mu      sync.Mutex
 	config  any
 	results chan map[string]json.RawMessage
 	trouble chan string
@@ -43,7 +45,11 @@ func StartPage(t testing.TB, script string) *Page {
 	})
 	mux.HandleFunc("GET /page.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, bundled) })
 	mux.HandleFunc("GET /schema", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(schema) })
-	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(p.config) })
+	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		_ = json.NewEncoder(w).Encode(p.config)
+	})
 	mux.HandleFunc("POST /trouble", func(_ http.ResponseWriter, r *http.Request) {
 		text, _ := io.ReadAll(r.Body)
 		p.trouble <- string(text)
@@ -64,7 +70,9 @@ func StartPage(t testing.TB, script string) *Page {
 // Visit opens the page in a new Chromium, and returns what it saw as compact JSON.
 func (p *Page) Visit(t testing.TB, config any) map[string]string {
 	t.Helper()
+	p.mu.Lock()
 	p.config = config
+	p.mu.Unlock()
 	startChromium(t, p.URL)
 	select {
 	case raw := <-p.results:
