@@ -33,9 +33,10 @@ type Config struct {
 	// Local are methods that the gateway itself answers. Exposure does not apply to them.
 	Local []*frontend.Method
 
-	// Policy makes frontend.Method.Policy for a method `package.Service/Method`. PolicySpelling does
-	// so for a method that no schema describes, whose name comes from a request. Some servers find
-	// methods without regard to case, so a policy for a name is one for all its spellings there.
+	// Policy makes frontend.Method.Policy for a method `package.Service/Method`. PolicySpelling
+	// does so for a method that no schema describes, whose name comes from a request. Some servers
+	// find methods without regard to case, so a policy for a name is one for all its spellings
+	// there.
 	// Nil: there is no policy.
 	Policy, PolicySpelling func(method string) frontend.Policy
 	// PolicyPatterns are those of the policies. One that matches no method is a problem.
