@@ -179,7 +179,7 @@ func TestHiddenFieldsInEveryProtocol(t *testing.T) {
 				})
 			}
 			t.Run("WebSocket", func(t *testing.T) {
-				if got := s.overWebSocket(t, `{"nested":{"value":"`+secretValue+`"}}`); hasText(got, secretValue) != (option == "") {
+				if got := s.overWebSocket(t, "/v1/chat", `{"nested":{"value":"`+secretValue+`"}}`); hasText(got, secretValue) != (option == "") {
 					t.Errorf("with %q it is %s", option, got)
 				}
 			})
@@ -196,11 +196,11 @@ func TestHiddenFieldsInEveryProtocol(t *testing.T) {
 	}
 }
 
-// overWebSocket sends one message to Bidi and returns the answer.
-func (s *site) overWebSocket(t *testing.T, message string) []byte {
+// overWebSocket sends one message to a path and returns the answer.
+func (s *site) overWebSocket(t *testing.T, path, message string) []byte {
 	t.Helper()
 	ctx := bounded(t)
-	conn, _, err := websocket.Dial(ctx, "ws://"+s.addr+"/v1/chat", nil)
+	conn, _, err := websocket.Dial(ctx, "ws://"+s.addr+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,5 +270,8 @@ func TestPartsOfAnswers(t *testing.T) {
 	got = s.want(s.get("/v1/echo/abc?flag=true&fields=request.flag"), http.StatusBadRequest)
 	if want := `found \"flag\"`; !strings.Contains(got.body, want) {
 		t.Errorf("a hidden field can be asked for: %s", got)
+	}
+	if got := s.overWebSocket(t, "/v1/chat?fields=request.text", `{"text":"abc","count":1}`); string(got) != `{"request":{"text":"abc"}}` {
+		t.Errorf("over a WebSocket it is %s", got)
 	}
 }
