@@ -46,7 +46,7 @@ import (
 //		cross_site refuse | allow
 //		reflection on | off
 //		health     on | off
-//		errors   status | pass
+//		errors   status | problem | pass
 //		stream   { ... }
 //		etag     on | off
 //		forms    on | off
@@ -95,7 +95,7 @@ func (p *directive) options() options {
 		"cross_site":       choice(&h.CrossSite, "refuse", "allow"),
 		"reflection":       onOff(&h.Reflection),
 		"health":           onOff(&h.Health),
-		"errors":           choice(&h.Errors, "status", "pass"),
+		"errors":           choice(&h.Errors, "status", "problem", "pass"),
 		"stream":           p.stream,
 		"etag":             toggle(&h.ETag),
 		"forms":            toggle(&h.Forms),

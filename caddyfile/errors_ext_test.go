@@ -77,7 +77,7 @@ func TestErrors(t *testing.T) {
 		},
 		"no such way of errors": {
 			":8080\ngrpc_gateway h:1 {\n\terrors json\n}",
-			`errors "json": expected status or pass, at Caddyfile:3`,
+			`errors "json": expected status or problem or pass, at Caddyfile:3`,
 		},
 		"stream without a block": {
 			":8080\ngrpc_gateway h:1 {\n\tstream off\n}",

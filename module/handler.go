@@ -31,6 +31,8 @@ import (
 // `{http.grpc_gateway.endpoint}` | Address of the instance that was called
 // `{http.grpc_gateway.code}` | The gRPC status code by name, such as `NOT_FOUND`
 // `{http.grpc_gateway.message}` | In error routes, with `errors` set to `pass`: the error's message
+// `{http.grpc_gateway.details}` | In the same place: the error's details, a list in JSON
+// `{http.grpc_gateway.status}` | In the same place: the whole error, a `google.rpc.Status` in JSON
 //
 // The access log has the fields `grpc_upstream`, `grpc_method`, `grpc_route`, `grpc_endpoint` and
 // `grpc_code`. The field `grpc_error` has the details of a failure, which clients do not see.
@@ -104,12 +106,15 @@ type Handler struct {
 	// ready instance. Default: false.
 	Health *bool `json:"health,omitempty"`
 
-	// Who answers REST errors. `status` (default) answers with a google.rpc.Status in JSON. `pass`
-	// leaves the answer to the site's error routes (`handle_errors`). There `{err.status_code}` is
-	// the HTTP status, `{err.message}` is `CODE: message`, and headers such as Allow and
-	// Retry-After are set. Without error routes that answer has no body. Errors after the first
-	// byte of a stream, and errors of Connect, gRPC-Web and gRPC calls, always have the form of
-	// their protocol.
+	// The form of REST errors, and who answers them. `status` (default) answers with a
+	// google.rpc.Status in JSON, or in the `envelope` of `answers`. `problem` answers with problem
+	// details, `application/problem+json` (RFC 9457), and excludes an envelope. With both, a client
+	// that names `application/problem+json` in its Accept header chooses by the weights there.
+	// `pass` leaves the answer to the site's error routes (`handle_errors`). There
+	// `{err.status_code}` is the HTTP status, `{err.message}` is `CODE: message`, and headers such
+	// as Allow and Retry-After are set. Without error routes that answer has no body. Errors after
+	// the first byte of a stream, and errors of Connect, gRPC-Web and gRPC calls, always have the
+	// form of their protocol.
 	Errors string `json:"errors,omitempty"`
 
 	// How streams go over plain HTTP. Default: see Stream.
@@ -286,8 +291,9 @@ func (h *Handler) validate() error {
 		return fmt.Errorf("query %q: expected reject_unknown or ignore_unknown", h.Query)
 	case h.CrossSite != "" && h.CrossSite != crossSiteRefuse && h.CrossSite != crossSiteAllow:
 		return fmt.Errorf("cross_site %q: expected refuse or allow", h.CrossSite)
-	case h.Errors != "" && h.Errors != errorsStatus && h.Errors != errorsPass:
-		return fmt.Errorf("errors %q: expected status or pass", h.Errors)
+	}
+	if err := h.checkErrors(); err != nil {
+		return err
 	}
 	if err := h.Stream.Validate(); err != nil {
 		return fmt.Errorf("stream: %w", err)

@@ -38,6 +38,7 @@ func (h *Handler) compileOptions() (frontend.Options, error) {
 		ClientConn:         clientConn,
 		ETag:               h.ETag,
 		Forms:              h.Forms,
+		Errors:             h.errorForm(),
 		AllowCrossSite:     h.CrossSite == crossSiteAllow,
 	}
 	h.Stream.apply(&opts)

@@ -77,6 +77,8 @@ type Options struct {
 	// Answers is the shape of answers over plain HTTP. Default: nil, the message as JSON with status
 	// 200.
 	Answers *Answers
+	// Errors is the form of REST errors. Default: StatusErrors.
+	Errors ErrorForm
 	// Forms accepts multipart/form-data and application/x-www-form-urlencoded request bodies.
 	// Default: false.
 	Forms bool

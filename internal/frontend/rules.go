@@ -136,11 +136,16 @@ func (r *Rules) Without(name string) *Rules {
 	return &less
 }
 
+// statusDetails is the key of the trailer metadata that has the whole google.rpc.Status of an error.
+// The error is written in the form of its protocol, and its details may have been hidden. So no rule
+// gives them another name.
+const statusDetails = "grpc-status-details-bin"
+
 // target returns the name under which the header or key name (in lower case) is passed on. ok is
 // false if it is not.
 func (r *Rules) target(name string) (string, bool) {
 	as, explicit, ok := r.decide(name)
-	if !ok || as == "" || !explicit && (r.only || !r.implied(name)) || r.refused(as) {
+	if !ok || as == "" || name == statusDetails || !explicit && (r.only || !r.implied(name)) || r.refused(as) {
 		return "", false
 	}
 	return as, true

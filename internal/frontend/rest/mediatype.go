@@ -14,6 +14,9 @@ const (
 	typeJSON   = "application/json"
 	typeNDJSON = "application/x-ndjson"
 	typeSSE    = "text/event-stream"
+
+	// typeProblem is the type of problem details (RFC 9457). Only errors have it.
+	typeProblem = "application/problem+json"
 )
 
 // Newline-delimited JSON has no registered name. These are in use.
@@ -68,13 +71,14 @@ func unsupportedType(value, want string) error {
 }
 
 // checkAccept refuses a request whose Accept allows no JSON, before it is made. Raw content may
-// have any type.
+// have any type. A client that accepts problem details says what errors should be, and need not say
+// what else it takes.
 func (x *exchange) checkAccept() error {
 	accept := x.r.Header["Accept"]
 	if len(accept) == 0 || x.responseIsRaw() {
 		return nil
 	}
-	if _, ok := negotiate.Accept(accept, unaryOffers); !ok {
+	if _, ok := negotiate.Accept(accept, unaryOffers); !ok && !takesProblems(accept) {
 		return notAcceptable(typeJSON)
 	}
 	return nil
@@ -94,6 +98,8 @@ func (x *exchange) chooseFraming() (framing, error) {
 	}
 	chosen, ok := negotiate.Accept(x.r.Header["Accept"], streamOffers)
 	switch {
+	case !ok && takesProblems(x.r.Header["Accept"]):
+		return ndjson{}, nil
 	case !ok:
 		return nil, notAcceptable(typeNDJSON, typeSSE, typeJSON)
 	case chosen == typeSSE:
@@ -103,6 +109,12 @@ func (x *exchange) chooseFraming() (framing, error) {
 	default:
 		return ndjson{}, nil
 	}
+}
+
+// takesProblems reports whether the client names problem details among what it accepts.
+func takesProblems(accept []string) bool {
+	weight, named := negotiate.Weight(accept, typeProblem)
+	return named && weight > 0
 }
 
 func notAcceptable(offers ...string) error {

@@ -18,8 +18,6 @@ package rest
 
 import (
 	"net/http"
-	"strconv"
-	"strings"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/transcode"
@@ -132,55 +130,3 @@ func (x *exchange) settings() frontend.CallSettings {
 		Began:      x.body.Began(),
 	}
 }
-
-// failed adds the metadata that came with the error of a call. A service that has sent nothing else
-// sends the metadata of an error as trailers. Nothing has been sent to the client either, so for
-// the client they become the header.
-func (x *exchange) failed(call *frontend.Call, err error) error {
-	e := asError(err)
-	if e.Header == nil {
-		e.Header = make(http.Header)
-	}
-	retry := e.Header.Get("Retry-After")
-	header, trailer := call.Header(), call.Trailer()
-	if header == nil {
-		header, trailer = trailer, nil
-	}
-	x.opts.WriteHeader(e.Header, header)
-	if retry != "" {
-		e.Header.Set("Retry-After", retry)
-	}
-	if frontend.WantsTrailers(x.r.Header) {
-		x.opts.WriteTrailer(e.Header, trailer)
-	}
-	return e
-}
-
-// WriteError answers a request with the error as google.rpc.Status in JSON. An error that is not a
-// *frontend.Error is INTERNAL, and its text is not shown.
-func WriteError(w http.ResponseWriter, _ *http.Request, err error) {
-	e := asError(err)
-	body := frontend.GetBuffer(0)
-	defer frontend.PutBuffer(body)
-	*body = frontend.AppendStatusJSON(*body, e.Status, e.Types)
-	h := w.Header()
-	trailers := false
-	for key, values := range e.Header {
-		h[key] = append(h[key], values...) // What other handlers have set stays, as with success.
-		trailers = trailers || strings.HasPrefix(key, http.TrailerPrefix)
-	}
-	h.Set("Content-Type", "application/json")
-	// A cache or a browser must not make anything else of it.
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Del("Content-Encoding")
-	h.Del("ETag")
-	if trailers {
-		h.Del("Content-Length")
-	} else {
-		h.Set("Content-Length", strconv.Itoa(len(*body)))
-	}
-	w.WriteHeader(e.HTTP())
-	_, _ = w.Write(*body) // If the client has left, nobody needs to know.
-}
-
-func asError(err error) *frontend.Error { return frontend.AsError(err) }

@@ -198,7 +198,7 @@ func (s *httpSink) finish(dst []byte, err *frontend.Error) error {
 		dst = s.f.appendEnd(dst, s.x.info.Received)
 	} else {
 		var ok bool
-		if dst, ok = s.f.appendError(dst, err); !ok {
+		if dst, ok = s.f.appendError(dst, s.x, err); !ok {
 			// What came before is flushed, and the client must see that the rest is missing.
 			panic(http.ErrAbortHandler)
 		}

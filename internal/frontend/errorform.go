@@ -1,0 +1,61 @@
+package frontend
+
+import (
+	"strconv"
+
+	spb "google.golang.org/genproto/googleapis/rpc/status"
+
+	"github.com/caddy-grpc/gateway/internal/transcode"
+)
+
+// ErrorForm is the form of REST errors.
+type ErrorForm int
+
+const (
+	// StatusErrors are google.rpc.Status in JSON, or the envelope of answers if there is one. A
+	// client that asks for problem details gets those.
+	StatusErrors ErrorForm = iota
+	// ProblemErrors are problem details (RFC 9457). A client that prefers application/json gets
+	// what StatusErrors are.
+	ProblemErrors
+)
+
+// ErrorStatus is the HTTP status of an error in REST. The config may have changed that of a gRPC
+// code. A more precise status, such as 405, stays.
+func (o *Options) ErrorStatus(e *Error) int {
+	if e.HTTPStatus == 0 && o.Answers != nil {
+		if status, ok := o.Answers.HTTPStatus[e.Code()]; ok {
+			return status
+		}
+	}
+	return e.HTTP()
+}
+
+// AppendErrorJSON appends an error in the shape that answers have by the config. It is the envelope,
+// or google.rpc.Status without one.
+func (o *Options) AppendErrorJSON(dst []byte, e *Error) []byte {
+	if o.Answers != nil && o.Answers.Envelope != nil {
+		return o.Answers.Envelope.appendError(dst, e.Status, e.Types)
+	}
+	return AppendStatusJSON(dst, e.Status, e.Types)
+}
+
+// WrapsStreams reports whether messages of streams are in the envelope. Then so is the error that
+// ends a stream. Otherwise that is google.rpc.Status even if other errors are problem details, which
+// are a form of whole answers.
+func (o *Options) WrapsStreams() bool {
+	return o.Answers != nil && o.Answers.Envelope != nil && o.Answers.Envelope.Streams
+}
+
+// appendError appends an error in the envelope: the code and the message of the error, null in place
+// of the data, and the details if there are any.
+func (e *Envelope) appendError(dst []byte, st *spb.Status, types transcode.Resolver) []byte {
+	dst = AppendJSONString(append(dst, '{'), e.Code)
+	dst = strconv.AppendInt(append(dst, ':'), int64(st.GetCode()), 10)
+	dst = AppendJSONString(append(dst, ','), e.Message)
+	dst = AppendJSONString(append(dst, ':'), st.GetMessage())
+	dst = AppendJSONString(append(dst, ','), e.Data)
+	dst = append(dst, ":null"...)
+	dst = appendDetailsMember(dst, st.GetDetails(), types)
+	return append(dst, '}')
+}
