@@ -36,7 +36,11 @@ func hasChallenge(h http.Header) bool {
 // challenge belongs into the header of a 401 even if there is other metadata in it.
 func (o *Options) WriteErrorHeader(h http.Header, call *Call, status int) (trailer metadata.MD) {
 	header, trailer := call.Header(), call.Trailer()
-	if !o.hasHeader(header) {
+	switch {
+	case o.TrailersAsHeaders:
+		o.WriteTrailerHeader(h, trailer)
+		trailer = nil
+	case !o.hasHeader(header):
 		header, trailer = trailer, nil
 	}
 	o.WriteHeader(h, header)
@@ -44,7 +48,7 @@ func (o *Options) WriteErrorHeader(h http.Header, call *Call, status int) (trail
 		return trailer
 	}
 	for name, values := range trailer {
-		if as, ok := o.ResponseMetadata.target(name); ok && as == "www-authenticate" {
+		if as, _, ok := o.ResponseMetadata.target(name); ok && as == "www-authenticate" {
 			o.add(h, challengeKey, as, values)
 		}
 	}
@@ -54,7 +58,7 @@ func (o *Options) WriteErrorHeader(h http.Header, call *Call, status int) (trail
 // hasHeader reports whether WriteHeader would write anything.
 func (o *Options) hasHeader(md metadata.MD) bool {
 	for name := range md {
-		if as, ok := o.ResponseMetadata.target(name); ok && validKey(as) {
+		if as, _, ok := o.ResponseMetadata.target(name); ok && validKey(as) {
 			return true
 		}
 	}

@@ -67,6 +67,7 @@ type Binding struct {
 	Template     *httprule.Template
 	Vars         []*transcode.Field // In the order of Template.Variables.
 	BodyAll      bool               // body: "*"
+	BesideBody   bool               // With BodyAll: the query sets fields, too, and wins over the body.
 	Body         *transcode.Field   // body: "<field>"
 	ResponseBody *transcode.Field   // Nil: the whole message.
 	Timeout      time.Duration      // If positive, it overrides Method.Timeout.

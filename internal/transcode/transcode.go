@@ -75,6 +75,12 @@ type Options struct {
 	// errors, as ProtoJSON says.
 	RawMaskPaths bool
 
+	// LenientText reads more texts of path variables and query parameters than ProtoJSON has: what
+	// Go's strconv.ParseBool, ParseInt, ParseUint and ParseFloat take, and what time.ParseDuration
+	// does. An empty query parameter for a number, a bool or an enum sets nothing. JSON is not
+	// affected. Default: false, they are errors.
+	LenientText bool
+
 	// MaxDepth limits how deeply messages in JSON may be nested. The outermost message counts, and
 	// so do the arrays and objects of a google.protobuf.Value. Default: 100.
 	MaxDepth int

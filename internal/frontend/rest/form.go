@@ -130,8 +130,11 @@ func (b *formBinder) part(dst []byte, p part) ([]byte, error) {
 		return b.x.appendRaw(dst, p.contentType, p.data), nil
 	}
 	f, problem := b.field(p.name)
-	if problem == "" {
+	switch {
+	case problem == "":
 		problem = b.bound.claim(f)
+	case b.x.opts.QueryPathWins:
+		return dst, nil
 	}
 	if problem != "" {
 		return dst, badForm("part %q: %s", clip(p.name), problem)

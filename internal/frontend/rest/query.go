@@ -64,7 +64,7 @@ type queryBinder struct {
 
 func (q *queryBinder) bind(dst []byte, name, value string) ([]byte, error) {
 	b := q.x.binding
-	if b.BodyAll {
+	if b.BodyAll && !b.BesideBody {
 		return dst, q.besideBody(name, value)
 	}
 	f, err := q.x.method.Request.Field(name)
@@ -80,6 +80,9 @@ func (q *queryBinder) bind(dst []byte, name, value string) ([]byte, error) {
 	}
 	for i, v := range b.Vars {
 		if sameField(path, v.Path()) {
+			if q.x.opts.QueryPathWins {
+				return dst, nil
+			}
 			return dst, q.agree(v, name, value, q.x.vars[i])
 		}
 	}

@@ -66,13 +66,16 @@ func (x *exchange) mayUpgrade(httpMethod string, m *frontend.Method) bool {
 
 // candidates are the methods under which the request may be routed, the best first. HEAD is a GET
 // whose answer loses its body in net/http. A WebSocket always begins with a GET, but most streams
-// are bound to POST.
+// are bound to POST. With FormsToQuery, a POST of a form may be a GET whose query is too long for a
+// URL.
 func (x *exchange) candidates() []string {
 	switch {
 	case x.websocket:
 		return []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
 	case x.r.Method == http.MethodHead:
 		return []string{http.MethodHead, http.MethodGet}
+	case x.opts.FormsToQuery && x.r.Method == http.MethodPost && isURLEncoded(x.r.Header):
+		return []string{http.MethodPost, http.MethodGet}
 	default:
 		return []string{x.r.Method}
 	}
@@ -88,7 +91,9 @@ func (x *exchange) unrouted(t *frontend.Table, path string) error {
 	case len(allowed) == 0 && t.Pending != "" && (t.PendingRoute == nil || t.PendingRoute(x.r.Method, path)):
 		return pending(t.Pending)
 	case len(allowed) == 0:
-		return frontend.Errorf(codes.NotFound, "no route for %s %s", x.r.Method, clip(path))
+		e := frontend.Errorf(codes.NotFound, "no route for %s %s", x.r.Method, clip(path))
+		e.Unrouted = true
+		return e
 	}
 	allow := allowHeader(allowed)
 	if x.r.Method == http.MethodOptions {
