@@ -22,6 +22,7 @@ import (
 //		rpc         on | off
 //		annotations on | off
 //		timeout          <duration> | off
+//		client_timeout   obey | ignore
 //		max_request_size <size>
 //		json     {
 //			use_proto_names
@@ -97,6 +98,7 @@ func (p *directive) options() options {
 		"rpc":              onOff(&h.RPC),
 		"annotations":      onOff(&h.Annotations),
 		"timeout":          timeout(&h.Timeout),
+		"client_timeout":   choice(&h.ClientTimeout, "obey", "ignore"),
 		"max_request_size": size(&h.MaxRequestSize),
 		"json":             p.json,
 		"query":            choice(&h.Query, "reject_unknown", "ignore_unknown", "lenient"),

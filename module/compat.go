@@ -53,6 +53,7 @@ func (h *Handler) likeGRPCGateway() {
 func (h *Handler) likeGoZero() {
 	h.lenientRequests()
 	setDefault(&h.Timeout, caddy.Duration(2*time.Second))
+	setDefault(&h.ClientTimeout, timeoutIgnore)
 	setDefault(&h.RequestBody, bodyMessage)
 	setOption(&h.Forms, true)
 	answers := made(&h.Answers)

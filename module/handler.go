@@ -72,6 +72,11 @@ type Handler struct {
 	// client can shorten the deadline but not extend it. Default: 5s. Negative: no deadline.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
+	// What happens to the headers by which a client says how long it will wait: Grpc-Timeout,
+	// Connect-Timeout-Ms and X-Request-Timeout. `obey` (default) makes the earliest deadline count,
+	// and answers 400 to a malformed one. `ignore` is for REST only.
+	ClientTimeout string `json:"client_timeout,omitempty"`
+
 	// The largest request body, in bytes. A larger one gets 413. Default: 4194304 (4 MiB).
 	MaxRequestSize int64 `json:"max_request_size,omitempty"`
 
@@ -335,6 +340,8 @@ func (h *Handler) validate() error {
 		return errors.New("max_request_size: expected a size above 0")
 	case !oneOf(h.Query, queryRejectUnknown, queryIgnoreUnknown, queryLenient):
 		return fmt.Errorf("query %q: expected reject_unknown, ignore_unknown or lenient", h.Query)
+	case !oneOf(h.ClientTimeout, timeoutObey, timeoutIgnore):
+		return fmt.Errorf("client_timeout %q: expected obey or ignore", h.ClientTimeout)
 	case !oneOf(h.RequestBody, bodyByRoute, bodyMessage):
 		return fmt.Errorf("request_body %q: expected by_route or message", h.RequestBody)
 	case !oneOf(h.Negotiation, negotiationStrict, negotiationLenient):

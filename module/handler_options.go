@@ -35,6 +35,12 @@ const (
 	queryLenient       = "lenient"
 )
 
+// Values of Handler.ClientTimeout.
+const (
+	timeoutObey   = "obey"
+	timeoutIgnore = "ignore"
+)
+
 // Values of Handler.RequestBody.
 const (
 	bodyByRoute = "by_route"
@@ -64,21 +70,22 @@ func isOn(option *bool) bool { return option != nil && *option }
 // compileOptions makes the options that all protocols share. Timeouts are in the table, by method.
 func (h *Handler) compileOptions() (frontend.Options, error) {
 	opts := frontend.Options{
-		MaxRequestSize:     h.MaxRequestSize,
-		QueryIgnoreUnknown: h.Query == queryIgnoreUnknown || h.Query == queryLenient,
-		QueryPathWins:      h.Query == queryLenient,
-		AnyMediaType:       h.Negotiation == negotiationLenient,
-		TrailingText:       h.JSON != nil && isOn(h.JSON.DiscardTrailing),
-		TrustedProxy:       trustedProxy,
-		CallOptions:        callOptions,
-		Drain:              exitDrain,
-		LiftReadTimeout:    liftReadTimeout,
-		ClientConn:         clientConn,
-		ETag:               h.ETag,
-		Forms:              isOn(h.Forms),
-		FormsToQuery:       isOn(h.FormQuery),
-		Errors:             h.errorForm(),
-		AllowCrossSite:     h.CrossSite == crossSiteAllow,
+		MaxRequestSize:      h.MaxRequestSize,
+		QueryIgnoreUnknown:  h.Query == queryIgnoreUnknown || h.Query == queryLenient,
+		QueryPathWins:       h.Query == queryLenient,
+		AnyMediaType:        h.Negotiation == negotiationLenient,
+		IgnoreClientTimeout: h.ClientTimeout == timeoutIgnore,
+		TrailingText:        h.JSON != nil && isOn(h.JSON.DiscardTrailing),
+		TrustedProxy:        trustedProxy,
+		CallOptions:         callOptions,
+		Drain:               exitDrain,
+		LiftReadTimeout:     liftReadTimeout,
+		ClientConn:          clientConn,
+		ETag:                h.ETag,
+		Forms:               isOn(h.Forms),
+		FormsToQuery:        isOn(h.FormQuery),
+		Errors:              h.errorForm(),
+		AllowCrossSite:      h.CrossSite == crossSiteAllow,
 	}
 	h.Stream.apply(&opts)
 	var err error

@@ -62,7 +62,7 @@ func TestStreamOptionsAreChecked(t *testing.T) {
 			"stream: event_id off and event_id_field cursor: expected one of them",
 		},
 		{"close_delay", `"stream":{"close_delay":-1}`, "stream: close_delay -1ns: expected a duration of 0 or more"},
-		{"errors", `"errors":"json"`, `errors "json": expected status, problem or pass`},
+		{"errors", `"errors":"json"`, `errors "json": expected status, problem, text or pass`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			config := strings.Replace(string(adapt(t, s.caddyfile("", "grpc_gateway 127.0.0.1:1"))),

@@ -37,6 +37,9 @@ type Options struct {
 	// with JSON if nothing that Accept allows can be made. Forms that are accepted stay forms.
 	// Default: false, such requests are answered with 415 and 406.
 	AnyMediaType bool
+	// IgnoreClientTimeout makes REST ignore the headers by which a client says how long it will
+	// wait, malformed ones among them. Default: false, see ClientTimeout.
+	IgnoreClientTimeout bool
 	// TrailingText ignores what follows the JSON value in a request body. It does not apply to
 	// streams, in which messages follow one another. Default: false, it is answered with 400.
 	TrailingText bool

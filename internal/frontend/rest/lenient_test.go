@@ -63,8 +63,8 @@ func TestTrailingText(t *testing.T) {
 	for _, tc := range []struct{ path, body, want string }{ // want is "" for 400
 		{"/v1/echo", `{"text":"x"} and more`, "x"},
 		{"/v1/echo", " \n{\"text\":\"x\"}{\"text\":\"y\"}", "x"},
-		{"/v1/echo", `{"text":"x}{]"}]`, "x"},
-		{"/v1/echo", `{"text":"x\"}"}"`, "x"},
+		{"/v1/echo", `{"text":"x}{]"}]`, `x}{]`},
+		{"/v1/echo", `{"text":"x\"}"}"`, `x\"}`},
 		{"/v1/echo", `{"text":"x"`, ""},
 		{"/v1/echo", `}{"text":"x"}`, ""},
 		{"/v1/echo", `and {"text":"x"}`, ""},
@@ -315,5 +315,23 @@ func TestFormToQueryLeavesTheRequest(t *testing.T) {
 	}
 	if want := (&url.URL{Path: "/v1/echo/x", RawQuery: "a=1"}).String(); r.URL.String() != want {
 		t.Errorf("the URL is %s, want %s", r.URL, want)
+	}
+}
+
+// TestIgnoreClientTimeout sends deadlines that have passed, and malformed ones.
+func TestIgnoreClientTimeout(t *testing.T) {
+	obey, ignore := newWorld(t, frontend.Options{}), newWorld(t, frontend.Options{IgnoreClientTimeout: true})
+	for header, status := range map[string]int{
+		"Grpc-Timeout: 0m": 504, "Grpc-Timeout: 5s": 400, "Connect-Timeout-Ms: 0": 504, "X-Request-Timeout: soon": 400,
+	} {
+		// The body is read within the client's deadline.
+		for _, method := range []string{"GET", "POST"} {
+			if a := obey.client(t, "HTTP1").do(method, "/v1/echo", "{}", header); a.StatusCode != status {
+				t.Errorf("%s %s: %d %s", method, header, a.StatusCode, a.body)
+			}
+			if e := ignore.client(t, "HTTP1").do(method, "/v1/echo", "{}", header).echo(t); e.GetDeadlineMs() != 0 {
+				t.Errorf("%s %s: the service sees a deadline: %v", method, header, e)
+			}
+		}
 	}
 }

@@ -40,6 +40,9 @@ func New(opts frontend.Options) *Handler {
 // framing here. If the framing has none, Serve panics with http.ErrAbortHandler.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) error {
 	info.Protocol = "rest"
+	if h.opts.IgnoreClientTimeout {
+		r = withoutTimeout(r)
+	}
 	x := &exchange{opts: &h.opts, w: w, r: r, info: info}
 	x.body.Reset(w, r)
 	defer x.release()
