@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"google.golang.org/grpc/metadata"
+
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/routes"
 	"github.com/caddy-grpc/gateway/internal/testkit"
@@ -160,6 +162,17 @@ func testStatus(t *testing.T, c *client, blamed *complaints) {
 				t.Errorf("complaint %q, want %q", got, tt.complaint)
 			}
 		})
+	}
+}
+
+// TestLastStatusCounts is for a service that sets the key several times, as an interceptor and then
+// the method may.
+func TestLastStatusCounts(t *testing.T) {
+	x := &exchange{opts: &frontend.Options{Answers: &frontend.Answers{StatusFrom: "x-http-code"}}, method: &frontend.Method{}}
+	for want, values := range map[int][]string{201: {"500", "201"}, 202: {"201", "202"}, 200: {"201", "500"}} {
+		if got := x.statusOf(metadata.MD{"x-http-code": values}, http.Header{}, 200); got != want {
+			t.Errorf("%q: got %d, want %d", values, got, want)
+		}
 	}
 }
 
