@@ -143,17 +143,17 @@ func (r *Rules) hint(rule Rule, target string) string {
 	}
 }
 
+// statusDetails is the key of the trailer metadata that has the whole google.rpc.Status of an error.
+// The error is written in the form of its protocol, and its details may have been hidden. So no rule
+// gives them another name.
+const statusDetails = "grpc-status-details-bin"
+
 // Without returns the rules with one more, by which the name (in lower case) is not passed on.
 func (r *Rules) Without(name string) *Rules {
 	less := *r
 	less.rules = append(slices.Clip(r.rules), rule{sign: '-', glob: name})
 	return &less
 }
-
-// statusDetails is the key of the trailer metadata that has the whole google.rpc.Status of an error.
-// The error is written in the form of its protocol, and its details may have been hidden. So no rule
-// gives them another name.
-const statusDetails = "grpc-status-details-bin"
 
 // target returns the name under which the header or key name (in lower case) is passed on. also has
 // further names, if a rule gives it several. ok is false if it is not passed on.
