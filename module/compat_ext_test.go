@@ -187,6 +187,7 @@ func TestCompatGoZero(t *testing.T) {
 		{name: "Grpc-Timeout", method: "GET", path: "/v1/echo/x", header: "Grpc-Timeout: 1500ms\nX-Request-Timeout: soon", status: 200},
 		{name: "an empty parameter", method: "GET", path: "/v1/echo/x?count=&flag=", status: 200, contains: []string{`"count":0`}},
 		{name: "a form", method: "POST", path: "/v1/echo", body: "text=x&list=a&list=b&nope=1", header: formType, status: 200, contains: []string{`"text":"x"`, `"list":["a","b"]`}},
+		{name: "a form with several values", method: "POST", path: "/v1/echo?count=3", body: "text=x&text=y&text=&count=2", header: formType, status: 200, contains: []string{`"text":"y"`, `"count":3`}},
 		{name: "any content type", method: "POST", path: "/v1/echo", body: `{"text":"x"}`, header: "Content-Type: text/plain", status: 200},
 		{
 			name: "an error", method: "POST", path: "/v1/echo", body: `{"script":{"failCode":5,"failMessage":"no <user> 7"}}`, status: 404,

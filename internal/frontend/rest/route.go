@@ -26,18 +26,32 @@ func (x *exchange) route(t *frontend.Table) (found bool, err error) {
 	}
 	if t.Router != nil {
 		for _, method := range x.candidates() {
-			b, vars, ok, err := t.Router.Match(method, path, x.scratch[:0])
-			if err != nil {
-				return false, frontend.Errorf(codes.InvalidArgument, "bad percent-encoding in the path").WithCause(err)
+			if found, err = x.match(t, method, path); found || err != nil {
+				return found, err
 			}
-			if ok && x.mayUpgrade(method, b.Method) {
-				x.binding, x.method, x.vars = b, b.Method, vars
-				x.info.Method, x.info.Route = b.Method, b.Template.String()
-				return true, nil
+		}
+		if x.opts.FormsToQuery && x.r.Method == http.MethodPost && isURLEncoded(x.r.Header) {
+			// It may be a GET whose query is too long for a URL.
+			if found, err = x.match(t, http.MethodGet, path); found || err != nil {
+				return found, err
 			}
 		}
 	}
 	return false, x.unrouted(t, path)
+}
+
+// match looks for the binding of a path under an HTTP method.
+func (x *exchange) match(t *frontend.Table, method, path string) (found bool, err error) {
+	b, vars, ok, err := t.Router.Match(method, path, x.scratch[:0])
+	switch {
+	case err != nil:
+		return false, frontend.Errorf(codes.InvalidArgument, "bad percent-encoding in the path").WithCause(err)
+	case !ok || !x.mayUpgrade(method, b.Method):
+		return false, nil
+	}
+	x.binding, x.method, x.vars = b, b.Method, vars
+	x.info.Method, x.info.Route = b.Method, b.Template.String()
+	return true, nil
 }
 
 // routeByName is for POST /package.Service/Method.
@@ -66,16 +80,13 @@ func (x *exchange) mayUpgrade(httpMethod string, m *frontend.Method) bool {
 
 // candidates are the methods under which the request may be routed, the best first. HEAD is a GET
 // whose answer loses its body in net/http. A WebSocket always begins with a GET, but most streams
-// are bound to POST. With FormsToQuery, a POST of a form may be a GET whose query is too long for a
-// URL.
+// are bound to POST.
 func (x *exchange) candidates() []string {
 	switch {
 	case x.websocket:
 		return []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
 	case x.r.Method == http.MethodHead:
 		return []string{http.MethodHead, http.MethodGet}
-	case x.opts.FormsToQuery && x.r.Method == http.MethodPost && isURLEncoded(x.r.Header):
-		return []string{http.MethodPost, http.MethodGet}
 	default:
 		return []string{x.r.Method}
 	}
