@@ -20,19 +20,24 @@ import (
 // protocols Connect, gRPC-Web and gRPC, and as plain JSON. It is the last handler of its route: a
 // request that matches nothing gets 404 with a `google.rpc.Status` in JSON.
 //
-// After the handler, these placeholders say what happened:
+// These placeholders say what was called and what happened:
 //
 // Placeholder | Description
 // ------------|-------------
 // `{http.grpc_gateway.protocol}` | The protocol: `rest`, `connect`, `grpc` or `grpcweb`
 // `{http.grpc_gateway.upstream}` | Name of the upstream
 // `{http.grpc_gateway.method}` | The RPC, `package.Service/Method`
-// `{http.grpc_gateway.route}` | The path template that matched
+// `{http.grpc_gateway.service}` | The service, `package.Service`
+// `{http.grpc_gateway.route}` | The path template that matched. Empty if the RPC was called by its name
+// `{http.grpc_gateway.var.<field>}` | With `with`: the value of a path variable, such as `var.id` or `var.book.name`. Empty if the route has no such variable
 // `{http.grpc_gateway.endpoint}` | Address of the instance that was called
 // `{http.grpc_gateway.code}` | The gRPC status code by name, such as `NOT_FOUND`
 // `{http.grpc_gateway.message}` | In error routes, with `errors` set to `pass`: the error's message
 // `{http.grpc_gateway.details}` | In the same place: the error's details, a list in JSON
 // `{http.grpc_gateway.status}` | In the same place: the whole error, a `google.rpc.Status` in JSON
+//
+// They are set after the handler. All but the last three are also set in `policies` (`with`),
+// before the call.
 //
 // The access log has the fields `grpc_upstream`, `grpc_method`, `grpc_route`, `grpc_endpoint` and
 // `grpc_code`. The field `grpc_error` has the details of a failure, which clients do not see.
@@ -56,6 +61,11 @@ type Handler struct {
 	// pattern that matches no method is an error if all schemas are files. Otherwise it is
 	// reported.
 	Hide []string `json:"hide,omitempty"`
+
+	// HTTP handlers that run around calls, such as authentication and rate limits. For each call,
+	// the policies that match its method run in this order, each within those before it. Default:
+	// none.
+	Policies []Policy `json:"policies,omitempty"`
 
 	// The gateway that this one looks like to clients: `grpc-gateway` (version 2) or `go-zero`. It
 	// stands for a set of options, which docs/configuration.md lists. An option that is set in this
@@ -153,6 +163,16 @@ type Handler struct {
 	// calls, because the service is called to compute the answer. Default: false.
 	ETag bool `json:"etag,omitempty"`
 
+	// Whether clients of plain HTTP can ask for parts of an answer, and how. Default: they cannot.
+	Fields *Fields `json:"fields,omitempty"`
+
+	// Fields that no answer has, in any protocol, as `package.Message.field`. They stay in
+	// requests. While there are any, calls are refused whose method no schema describes. Fields of
+	// `google.protobuf` messages, of `google.api.HttpBody` and of `google.rpc.Status` are refused.
+	// A name that is no field of any schema is an error if all schemas are files. Otherwise it is
+	// reported. Default: none.
+	HideFields []string `json:"hide_fields,omitempty"`
+
 	// Whether request bodies may be multipart/form-data and application/x-www-form-urlencoded.
 	// Otherwise they get 415. A form on a page of another site can send both without a preflight.
 	// Such a request is refused, unless `cors` has its origin or `cross_site` is `allow`. Default:
@@ -174,6 +194,7 @@ type Handler struct {
 	app       *App
 	log       *zap.Logger
 	protocols protocols
+	policies  policies
 	routing   routing
 	json      transcode.Options
 	// replaced says that another config has taken over. Clients on old connections may not know.
@@ -310,6 +331,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.protocols.provision(h, options, table); err != nil {
 		return err
 	}
+	if err := h.policies.provision(ctx, h, table); err != nil {
+		return err
+	}
 
 	app, err := ctx.App(appName)
 	if err != nil {
@@ -336,6 +360,11 @@ func (h *Handler) validate() error {
 			return fmt.Errorf("route %d: %w", i+1, err)
 		}
 	}
+	for i := range h.Policies {
+		if err := h.Policies[i].Validate(); err != nil {
+			return fmt.Errorf("policy %d: %w", i+1, err)
+		}
+	}
 	switch {
 	case h.MaxRequestSize < 0:
 		return errors.New("max_request_size: expected a size above 0")
@@ -355,6 +384,14 @@ func (h *Handler) validate() error {
 	}
 	if err := h.Stream.Validate(); err != nil {
 		return fmt.Errorf("stream: %w", err)
+	}
+	if err := h.Fields.Validate(); err != nil {
+		return fmt.Errorf("fields: %w", err)
+	}
+	for _, name := range h.HideFields {
+		if err := ValidateHiddenField(name); err != nil {
+			return fmt.Errorf("hide_fields: %w", err)
+		}
 	}
 	return nil
 }

@@ -102,6 +102,8 @@ type Options struct {
 	// ETag adds an ETag to 200 answers of GET and HEAD, and answers 304 to a matching
 	// If-None-Match. Default: false.
 	ETag bool
+	// Fields lets REST clients ask for parts of an answer. Default: nil, they cannot.
+	Fields *Fields
 	// Answers is the shape of answers over plain HTTP. Default: nil, the message as JSON with status
 	// 200.
 	Answers *Answers
