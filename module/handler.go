@@ -96,15 +96,15 @@ type Handler struct {
 	// How strictly query parameters are read. `reject_unknown` (default) answers 400 if a parameter
 	// names no field. `ignore_unknown` ignores it. `lenient` ignores it as well, and so it does a
 	// part of a form that names no field, and a parameter that contradicts the path. It also takes
-	// the texts that Go's package strconv takes, in paths, too: `True` and `1` for a bool, `007` for
-	// an integer, and `1m30s` for a Duration.
+	// the texts that Go's package strconv takes, in paths, too: `True` and `1` for a bool, `007`
+	// for an integer, and `1m30s` for a Duration.
 	Query string `json:"query,omitempty"`
 
-	// What the body of a request is. `by_route` (default): what the route says. `message`: the whole
-	// request message as JSON, for every route of the schema, and for those of this config without a
-	// `body`. The query sets fields, too, and wins over the body. Of several values for one field the
-	// last one counts, and an empty value is ignored. The routes of the schema then answer with the
-	// whole response.
+	// What the body of a request is. `by_route` (default): what the route says. `message`: the
+	// whole request message as JSON, for every route of the schema, and for those of this config
+	// without a `body`. The query sets fields, too, and wins over the body. Of several values for
+	// one field the last one counts, and an empty value is ignored. The routes of the schema then
+	// answer with the whole response.
 	RequestBody string `json:"request_body,omitempty"`
 
 	// What happens if the `Content-Type` of a body is not that of JSON, or if the gateway has
@@ -145,10 +145,10 @@ type Handler struct {
 	// The form of REST errors, and who answers them. `status` (default) answers with a
 	// google.rpc.Status in JSON, or in the `envelope` of `answers`. `problem` answers with problem
 	// details, `application/problem+json` (RFC 9457), and excludes an envelope. With both, a client
-	// that names `application/problem+json` in its Accept header chooses by the weights there. `text`
-	// answers with a line of text, `rpc error: code = NotFound desc = <message>`, and excludes an
-	// envelope, too. A path without a route is then `404 page not found`, and a 405 has no body.
-	// `pass` leaves the answer to the site's error routes (`handle_errors`). There
+	// that names `application/problem+json` in its Accept header chooses by the weights there.
+	// `text` answers with a line of text, `rpc error: code = NotFound desc = <message>`, and
+	// excludes an envelope, too. A path without a route is then `404 page not found`, and a 405 has
+	// no body. `pass` leaves the answer to the site's error routes (`handle_errors`). There
 	// `{err.status_code}` is the HTTP status, `{err.message}` is `CODE: message`, and headers such
 	// as Allow and Retry-After are set. Without error routes that answer has no body. Errors after
 	// the first byte of a stream, and errors of Connect, gRPC-Web and gRPC calls, always have the
@@ -180,9 +180,9 @@ type Handler struct {
 	Forms *bool `json:"forms,omitempty"`
 
 	// Whether the body of a request to a route without a body is a part of the query if its type is
-	// application/x-www-form-urlencoded. A POST of such a form to a path that has no POST route then
-	// goes to the GET route. It is for queries that are too long for a URL. Default: false, such a
-	// body is ignored.
+	// application/x-www-form-urlencoded. A POST of such a form to a path that has no POST route
+	// then goes to the GET route. It is for queries that are too long for a URL. Default: false,
+	// such a body is ignored.
 	FormQuery *bool `json:"form_query,omitempty"`
 
 	// Whether `%2F` is also decoded in path variables of several segments, such as
@@ -236,8 +236,8 @@ type JSONOptions struct {
 	// are skipped. Otherwise they get 400. Default: false.
 	DiscardUnknown *bool `json:"discard_unknown,omitempty"`
 
-	// Whether text after the JSON value of a request body is ignored. Otherwise it gets 400. It does
-	// not apply to streams, in which messages follow one another. Default: false.
+	// Whether text after the JSON value of a request body is ignored. Otherwise it gets 400. It
+	// does not apply to streams, in which messages follow one another. Default: false.
 	DiscardTrailing *bool `json:"discard_trailing,omitempty"`
 
 	// Whether the names of enum values begin with the name of their enum. `keep` (default) writes
@@ -276,9 +276,9 @@ type Metadata struct {
 	// The trailer metadata that becomes trailers. Default: the rules of `response`.
 	Trailer []MetadataRule `json:"trailer,omitempty"`
 
-	// Where REST clients find trailer metadata. `trailers` (default): in trailers, if the client says
-	// `TE: trailers`. `headers`: in the header, for unary answers and for errors before the first
-	// byte. Streams have trailers in any case.
+	// Where REST clients find trailer metadata. `trailers` (default): in trailers, if the client
+	// says `TE: trailers`. `headers`: in the header, for unary answers and for errors before the
+	// first byte. Streams have trailers in any case.
 	TrailersAs string `json:"trailers_as,omitempty"`
 }
 
