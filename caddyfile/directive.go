@@ -58,6 +58,7 @@ import (
 //		reflection on | off
 //		health     on | off
 //		errors   status | problem | pass
+//		openapi  { ... }
 //		stream   { ... }
 //		etag     on | off
 //		fields   on | off | <parameter> { header on | off }
@@ -115,6 +116,7 @@ func (p *directive) options() options {
 		"reflection":       onOff(&h.Reflection),
 		"health":           onOff(&h.Health),
 		"errors":           choice(&h.Errors, "status", "problem", "text", "pass"),
+		"openapi":          p.openapi,
 		"stream":           p.stream,
 		"etag":             toggle(&h.ETag),
 		"fields":           p.fields,

@@ -83,6 +83,9 @@ type Table struct {
 	// Views are all routes: those of the config, then those of annotations, then methods by name.
 	Views    []View
 	Problems []Problem
+	// Bindings are the routes that get requests, in the order of Views. Methods by name are not
+	// among them.
+	Bindings []*frontend.Binding
 
 	cfg     *Config
 	members []Member
@@ -152,6 +155,8 @@ type builder struct {
 	rules   []*schema.Method            // the same methods, in order
 	router  httprule.Builder[*frontend.Binding]
 	views   map[*frontend.Binding]int // index in out.Views
+	// bindings are those of views, in order.
+	bindings []*frontend.Binding
 
 	pending bool // a schema is missing
 	// missing are the routes of the config whose method is in no known schema.

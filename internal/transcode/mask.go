@@ -30,14 +30,14 @@ const (
 // A masked codec is for writing JSON only. Required fields that the mask does not name are not
 // checked.
 func (c *Codec) Mask(text string) (*Codec, error) {
-	p, err := c.program.masked(text)
+	m, err := c.program.masked(text)
 	if err != nil {
 		return nil, err
 	}
-	if p == c.program {
+	if m.program == c.program {
 		return c, nil
 	}
-	return &Codec{program: p, mask: text}, nil
+	return m, nil
 }
 
 // Mask returns a field whose value is written in part. Paths begin within the value: in a message
@@ -53,11 +53,11 @@ func (f *Field) Mask(text string) (*Field, error) {
 	narrowed := *value
 	if value.msg != nil && value.msg.hasParts() && !strings.ContainsAny(text, "*") {
 		// The program is kept with the type, and the list needs none of its own.
-		p, err := value.msg.masked(text)
+		m, err := value.msg.masked(text)
 		if err != nil {
 			return nil, err
 		}
-		narrowed.msg = p
+		narrowed.msg = m.program
 	} else {
 		b := maskBuilder{text: text, left: maxMaskFields}
 		node := new(maskNode)
@@ -84,11 +84,11 @@ func (p *program) hasParts() bool {
 	return p.use() == nil && (p.wkt == notWellKnown || p.wkt == wktEmpty)
 }
 
-// masked returns the program of the message type with a mask. It is the program itself if the mask
-// asks for the whole message.
-func (p *program) masked(text string) (*program, error) {
+// masked returns the codec of the message type with a mask. Its program is p itself if the mask asks
+// for the whole message.
+func (p *program) masked(text string) (*Codec, error) {
 	if strings.TrimSpace(text) == "" {
-		return p, nil
+		return &Codec{program: p}, nil
 	}
 	key := cachedMask{p, text}
 	if m := p.compiler.masks.find(key); m != nil {
@@ -99,11 +99,12 @@ func (p *program) masked(text string) (*program, error) {
 	if err := b.parse(func() error { return b.path(node, p, nil) }); err != nil {
 		return nil, err
 	}
-	m, err := b.message(node, p)
+	masked, err := b.message(node, p)
 	if err != nil {
 		return nil, err
 	}
-	p.compiler.masks.keep(key, m)
+	m := &Codec{program: masked, mask: strings.Clone(text)} // The text may be part of a long URL.
+	p.compiler.masks.keep(p, m)
 	return m, nil
 }
 
@@ -227,6 +228,10 @@ func (b *maskBuilder) message(node *maskNode, p *program) (*program, error) {
 func (b *maskBuilder) narrow(f *field, node *maskNode) (err error) {
 	switch {
 	case node.all:
+	case f.shape == shapeMap && len(node.keys) == 0:
+		value := *f.mapValue
+		f.mapValue = &value
+		err = b.narrow(f.mapValue, node.each)
 	case f.shape == shapeMap:
 		f.picked, err = b.pick(f, node)
 	default:
@@ -244,7 +249,7 @@ type picked struct {
 }
 
 func (b *maskBuilder) pick(f *field, node *maskNode) (*picked, error) {
-	if err := b.count(len(node.keys) + 1); err != nil {
+	if err := b.count(len(node.keys)); err != nil {
 		return nil, err
 	}
 	p := new(picked)
@@ -322,7 +327,7 @@ func (b *maskBuilder) count(n int) error {
 // parts all the time, and compiling a mask costs more than writing a small message.
 type maskCache struct {
 	mu    sync.RWMutex
-	masks map[cachedMask]*program
+	masks map[cachedMask]*Codec
 }
 
 // A cachedMask is a mask of a message type.
@@ -339,22 +344,21 @@ const (
 	maxCachedMask = 256
 )
 
-func (c *maskCache) find(key cachedMask) *program {
+func (c *maskCache) find(key cachedMask) *Codec {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.masks[key]
 }
 
-// keep keeps a mask, in place of any other one if there are too many.
-func (c *maskCache) keep(key cachedMask, m *program) {
-	if len(key.text) > maxCachedMask {
+// keep keeps a mask of a message type, in place of any other one if there are too many.
+func (c *maskCache) keep(p *program, m *Codec) {
+	if len(m.mask) > maxCachedMask {
 		return
 	}
-	key.text = strings.Clone(key.text) // It may be part of a long URL.
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.masks == nil {
-		c.masks = make(map[cachedMask]*program)
+		c.masks = make(map[cachedMask]*Codec)
 	}
 	for old := range c.masks {
 		if len(c.masks) < maxCachedMasks {
@@ -362,5 +366,5 @@ func (c *maskCache) keep(key cachedMask, m *program) {
 		}
 		delete(c.masks, old)
 	}
-	c.masks[key] = m
+	c.masks[cachedMask{p, m.mask}] = m
 }
