@@ -11,8 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// TestCaddyfilesOfTheRecipes validates the Caddyfiles of docs/recipes.md. A recipe needs a plugin if
-// and only if it says how to build Caddy with one. e2e/policy runs them all.
+// TestCaddyfilesOfTheRecipes validates the Caddyfiles of docs/recipes.md. A recipe needs a plugin
+// if and only if it says how to build Caddy with one. e2e/policy runs them all.
 func TestCaddyfilesOfTheRecipes(t *testing.T) {
 	raw, err := os.ReadFile("../docs/recipes.md")
 	if err != nil {
