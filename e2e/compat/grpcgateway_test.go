@@ -24,6 +24,30 @@ func TestGRPCGateway(t *testing.T) {
 	compare(t, old, ours, grpcGatewayDown())
 }
 
+// TestGRPCGatewayKept: the last column of the table keeps what it says.
+func TestGRPCGatewayKept(t *testing.T) {
+	ours, _ := startOurs(t, `
+		request_header -Accept
+		header {
+			-Retry-After
+			-Vary
+			-X-Content-Type-Options
+			-X-Accel-Buffering
+		}
+		grpc_gateway UPSTREAM {
+			compat grpc-gateway
+			cross_site allow
+			fully_decode_reserved_expansion on
+			json {
+				max_depth 10000
+			}
+			metadata {
+				request -x-forwarded-proto
+			}
+		}`)
+	keep(t, ours, grpcGatewayRows())
+}
+
 func grpcGatewayRows() []row {
 	return []row{
 		// Templates.
@@ -49,7 +73,7 @@ func grpcGatewayRows() []row {
 		{name: "an encoded slash", call: "GET /v1/echo/a%2Fb", doc: "A slash as `%2F` in the path",
 			old: &said{status: 404}, ours: &said{has: `"text":"a/b"`}},
 		{name: "an encoded slash in a rest", call: "GET /v1/files/a%2Fb", doc: "A slash as `%2F` in the path",
-			old: &said{has: `"path":"a/b"`}, ours: &said{has: `"path":"a%2Fb"`}},
+			old: &said{has: `"path":"a/b"`}, ours: &said{has: `"path":"a%2Fb"`}, kept: &said{has: `"path":"a/b"`}},
 		{name: "bytes that are not UTF-8", call: "GET /v1/echo/%ff", doc: "A path that is not UTF-8",
 			old: &said{status: 500, has: `{"code":13,`}, ours: &said{status: 400, has: `{"code":3,`}},
 
@@ -150,7 +174,7 @@ func grpcGatewayRows() []row {
 			old: &said{status: 501, has: `{"code":12,`, header: "Allow"}, ours: &said{status: 204, header: "Allow: GET, HEAD, OPTIONS"}},
 		{name: "the method's name", call: "POST /gateway.test.v1.Echo/Unary", body: `{}`, status: 404, has: `"code":5`, rule: wording},
 		{name: "a page of another site", call: "POST /v1/echo", headers: "Sec-Fetch-Site: cross-site|Sec-Fetch-Mode: cors|Origin: https://other.example", body: `{"text":"a"}`, doc: "A page of another site",
-			old: &said{has: `"text":"a"`}, ours: &said{status: 403, has: `{"code":7,`}},
+			old: &said{has: `"text":"a"`}, ours: &said{status: 403, has: `{"code":7,`}, kept: &said{has: `"text":"a"`}},
 		{name: "an Accept that allows no JSON", call: "GET /v1/echo/a", headers: "Accept: text/html", has: `"text":"a"`, rule: compact},
 		{name: "If-None-Match", call: "GET /v1/echo/a", headers: `If-None-Match: *`, has: `"text":"a"`, rule: compact},
 
@@ -191,18 +215,18 @@ func grpcGatewayRows() []row {
 			old: &said{status: 401, has: `{"code":16,"message":"log in"`, header: "WWW-Authenticate: log in"}, ours: &said{status: 401, has: `{"code":16,"message":"log in"`, header: "WWW-Authenticate: Bearer"}},
 		{name: "an error with violations", call: "POST /v1/echo", body: `{"script":{"failCode":3,"failMessage":"m","failBadRequest":true}}`, status: 400, has: `"fieldViolations":[{"field":"text"`, rule: compact},
 		{name: "an error with RetryInfo", call: "POST /v1/echo", body: `{"script":{"failCode":14,"failMessage":"m","failRetryAfter":"2s"}}`, doc: "`Retry-After`",
-			old: &said{status: 503, has: `"retryDelay":"2s"`, header: "Retry-After"}, ours: &said{status: 503, has: `"retryDelay":"2s"`, header: "Retry-After: 2"}},
+			old: &said{status: 503, has: `"retryDelay":"2s"`, header: "Retry-After"}, ours: &said{status: 503, has: `"retryDelay":"2s"`, header: "Retry-After: 2"}, kept: &said{status: 503, header: "Retry-After"}},
 		{name: "an error with metadata", call: "POST /v1/echo", body: `{"script":{"failCode":5,"failMessage":"m","headers":{"x-a":"1"},"trailers":{"x-t":"2"}}}`, status: 404, has: `"code":5`, rule: compact},
 		{name: "an error with trailers for who wants them", call: "POST /v1/echo", headers: "TE: trailers", body: `{"script":{"failCode":5,"failMessage":"m","headers":{"x-a":"1"},"trailers":{"x-t":"2"}}}`, status: 404, has: `"code":5`, rule: compact},
 
 		// What no other row compares.
 		{name: "X-Forwarded-Proto", call: "GET /v1/echo/a", doc: "`X-Forwarded-Proto`",
-			old: &said{lacks: "x-forwarded-proto"}, ours: &said{has: `"x-forwarded-proto":"http"`}},
+			old: &said{lacks: "x-forwarded-proto"}, ours: &said{has: `"x-forwarded-proto":"http"`}, kept: &said{has: `"text":"a"`, lacks: "x-forwarded-proto"}},
 		{name: "headers of an error", call: "GET /v1/nowhere", doc: "Headers of this gateway's own",
 			old:  &said{status: 404, header: "Vary|X-Content-Type-Options"},
-			ours: &said{status: 404, header: "Vary: Accept|X-Content-Type-Options: nosniff"}},
+			ours: &said{status: 404, header: "Vary: Accept|X-Content-Type-Options: nosniff"}, kept: &said{status: 404, header: "Vary|X-Content-Type-Options"}},
 		{name: "headers of a stream", call: "GET /v1/stream/1", doc: "Headers of this gateway's own",
-			old: &said{header: "Vary|X-Accel-Buffering"}, ours: &said{header: "Vary: Accept|X-Accel-Buffering: no"}},
+			old: &said{header: "Vary|X-Accel-Buffering"}, ours: &said{header: "Vary: Accept|X-Accel-Buffering: no"}, kept: &said{header: "Vary|X-Accel-Buffering"}},
 		{name: "the text of an unknown path", call: "GET /v1/nowhere", doc: "The texts of the gateway's errors",
 			old:  &said{status: 404, body: `{"code":5,"message":"Not Found","details":[]}`},
 			ours: &said{status: 404, body: `{"code":5,"message":"no route for GET /v1/nowhere","details":[]}`}},
@@ -221,7 +245,7 @@ func grpcGatewayRows() []row {
 		{name: "a stream without messages", call: "GET /v1/stream/0", doc: "A stream without messages",
 			old: &said{header: "Content-Type"}, ours: &said{header: "Content-Type: application/json"}},
 		{name: "a stream for an event source", call: "GET /v1/stream/2", headers: "Accept: text/event-stream", doc: "A stream for `Accept: text/event-stream`",
-			old: &said{has: `{"result":{`, header: "Content-Type: application/json"}, ours: &said{has: "id: 1\ndata: {", header: "Content-Type: text/event-stream"}},
+			old: &said{has: `{"result":{`, header: "Content-Type: application/json"}, ours: &said{has: "id: 1\ndata: {", header: "Content-Type: text/event-stream"}, kept: &said{has: `{"result":{`, header: "Content-Type: application/json"}},
 		{name: "a stream as an array", call: "GET /v1/stream/2", headers: "Accept: application/json", has: `{"result":{`, rule: compact},
 		{name: "an error before the first message", call: "POST /v1/stream", body: `{"count":2,"script":{"failCode":5,"failMessage":"m"}}`, status: 404, has: `"code":5`, rule: compact},
 		{name: "an error within a stream", call: "POST /v1/stream", body: `{"count":2,"script":{"failCode":5,"failMessage":"m","failAfter":1,"failBadRequest":true}}`, has: `{"error":{"code":5`, rule: compact},
@@ -251,7 +275,7 @@ func grpcGatewayRows() []row {
 		{name: "a large body", call: "POST /v1/echo", body: `{"text":"` + strings.Repeat("a", 5<<20) + `"}`, status: 429, has: `"code":8`, rule: wording},
 		{name: "a large answer", call: "POST /v1/echo", body: `{"script":{"filler":5242880}}`, status: 429, has: `"code":8`, rule: wording},
 		{name: "a deep body", call: "POST /v1/echo", body: `{"nested":` + strings.Repeat(`{"child":`, 200) + `{}` + strings.Repeat("}", 201), doc: "A body of more than 100 levels",
-			old: &said{has: `"child":{`}, ours: &said{status: 400, has: `{"code":3,`}},
+			old: &said{has: `"child":{`}, ours: &said{status: 400, has: `{"code":3,`}, kept: &said{has: `"child":{`}},
 	}
 }
 
