@@ -18,30 +18,49 @@ import (
 //		route    <METHOD> <template> <package.Service/Method> { ... }
 //		expose   <glob>...
 //		hide     <glob>...
+//		compat      grpc-gateway | go-zero
 //		rpc         on | off
 //		annotations on | off
 //		timeout          <duration> | off
+//		client_timeout   obey | ignore
 //		max_request_size <size>
 //		json     {
 //			use_proto_names
 //			emit_defaults
+//			emit_unpopulated [on|off]
 //			enums_as_numbers
-//			discard_unknown
+//			discard_unknown  [on|off]
+//			discard_trailing [on|off]
 //			enum_prefix      keep | omit
 //			enum_case        exact | any | lower
 //			max_depth        <number>
 //			max_answer_depth <number>
 //		}
-//		query    reject_unknown | ignore_unknown
-//		metadata { request|response [+|-]<glob> [<as>] }
+//		query    reject_unknown | ignore_unknown | lenient
+//		request_body by_route | message
+//		negotiation  strict | lenient
+//		answers  {
+//			empty_status <status>
+//			status_from  <key>
+//			envelope     <name>=<number> <name>=<text> <name> [streams]
+//			map          <CODE> <status>
+//			internal     show | hide
+//			empty_details [on|off]
+//			refusals     precise | by_code
+//		}
+//		metadata {
+//			request|response|trailer [+|-]<glob> [<as>...]
+//			trailers_as              trailers | headers
+//		}
 //		cors       <origin>...
 //		cross_site refuse | allow
 //		reflection on | off
 //		health     on | off
-//		errors   status | pass
+//		errors   status | problem | pass
 //		stream   { ... }
 //		etag     on | off
 //		forms    on | off
+//		form_query on | off
 //		fully_decode_reserved_expansion on | off
 //	}
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
@@ -75,21 +94,27 @@ func (p *directive) options() options {
 		"route":            p.route,
 		"expose":           globs(&h.Expose),
 		"hide":             globs(&h.Hide),
+		"compat":           choice(&h.Compat, "grpc-gateway", "go-zero"),
 		"rpc":              onOff(&h.RPC),
 		"annotations":      onOff(&h.Annotations),
 		"timeout":          timeout(&h.Timeout),
+		"client_timeout":   choice(&h.ClientTimeout, "obey", "ignore"),
 		"max_request_size": size(&h.MaxRequestSize),
 		"json":             p.json,
-		"query":            choice(&h.Query, "reject_unknown", "ignore_unknown"),
+		"query":            choice(&h.Query, "reject_unknown", "ignore_unknown", "lenient"),
+		"request_body":     choice(&h.RequestBody, "by_route", "message"),
+		"negotiation":      choice(&h.Negotiation, "strict", "lenient"),
+		"answers":          p.answers,
 		"metadata":         p.metadata,
 		"cors":             origins(&h.CORS),
 		"cross_site":       choice(&h.CrossSite, "refuse", "allow"),
 		"reflection":       onOff(&h.Reflection),
 		"health":           onOff(&h.Health),
-		"errors":           choice(&h.Errors, "status", "pass"),
+		"errors":           choice(&h.Errors, "status", "problem", "text", "pass"),
 		"stream":           p.stream,
 		"etag":             toggle(&h.ETag),
-		"forms":            toggle(&h.Forms),
+		"forms":            onOff(&h.Forms),
+		"form_query":       onOff(&h.FormQuery),
 
 		"fully_decode_reserved_expansion": toggle(&h.FullyDecodeReserved),
 	}
@@ -128,8 +153,10 @@ func (p *directive) json(d *dispenser) error {
 	return options{
 		"use_proto_names":  flag(&j.UseProtoNames),
 		"emit_defaults":    flag(&j.EmitDefaults),
+		"emit_unpopulated": switched(&j.EmitUnpopulated),
 		"enums_as_numbers": flag(&j.EnumsAsNumbers),
-		"discard_unknown":  flag(&j.DiscardUnknown),
+		"discard_unknown":  switched(&j.DiscardUnknown),
+		"discard_trailing": switched(&j.DiscardTrailing),
 		"enum_prefix":      choice(&j.EnumPrefix, "keep", "omit"),
 		"enum_case":        choice(&j.EnumCase, "exact", "any", "lower"),
 		"max_depth":        depth(&j.MaxDepth),
@@ -144,22 +171,21 @@ func (p *directive) metadata(d *dispenser) error {
 	m := new(module.Metadata)
 	p.handler.Metadata = m
 	return options{
-		"request":  metadataRule(&m.Request),
-		"response": metadataRule(&m.Response),
-	}.parse(d, "metadata", "request", "response")
+		"request":     metadataRule(&m.Request),
+		"response":    metadataRule(&m.Response),
+		"trailer":     metadataRule(&m.Trailer),
+		"trailers_as": choice(&m.TrailersAs, "trailers", "headers"),
+	}.parse(d, "metadata", "request", "response", "trailer")
 }
 
 func metadataRule(to *[]module.MetadataRule) option {
 	return func(d *dispenser) error {
 		name := d.Val()
-		got, err := args(d, 1, 2, "[+|-]<name or pattern> [<as>]")
+		got, err := args(d, 1, anyNumber, "[+|-]<name or pattern> [<as>...]")
 		if err != nil {
 			return err
 		}
-		rule := module.MetadataRule{Match: got[0]}
-		if len(got) == 2 {
-			rule.As = got[1]
-		}
+		rule := module.MetadataRule{Match: got[0], As: strings.Join(got[1:], " ")}
 		if err := rule.Validate(); err != nil {
 			return d.Errf("%s: %w", name, err)
 		}
@@ -210,6 +236,7 @@ func origins(to *[]string) option {
 //		response_body <field>
 //		timeout       <duration> | off
 //		idempotent
+//		status        <status>
 //	}
 func (p *directive) route(d *dispenser) error {
 	got, err := args(d, 3, 3, "<METHOD> <template> <package.Service/Method>")
@@ -225,6 +252,7 @@ func (p *directive) route(d *dispenser) error {
 		"response_body": text(&r.ResponseBody, "the name of a field"),
 		"timeout":       timeout(&r.Timeout),
 		"idempotent":    flag(&r.Idempotent),
+		"status":        number(&r.Status, "a number from 200 to 299"),
 	}.parse(d, "route")
 	if err != nil {
 		return err

@@ -25,11 +25,11 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
-			`unknown option "timeuot" in grpc_gateway: expected one of annotations, cors, cross_site, errors, etag, expose, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, at Caddyfile:3`,
+			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, form_query, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, negotiation, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, at Caddyfile:3`,
 		},
 		"option of a later version": {
 			":8080\ngrpc_gateway h:1 {\n\topenapi /openapi.json\n}",
-			`unknown option "openapi" in grpc_gateway: expected one of annotations, cors, cross_site, errors, etag, expose, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, at Caddyfile:3`,
+			`unknown option "openapi" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, form_query, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, negotiation, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, at Caddyfile:3`,
 		},
 		"repeated option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeout 5s\n\ttimeout 6s\n}",
@@ -56,8 +56,24 @@ func TestErrors(t *testing.T) {
 			"rpc: expected on or off, at Caddyfile:3",
 		},
 		"no such choice": {
-			":8080\ngrpc_gateway h:1 {\n\tquery lenient\n}",
-			`query "lenient": expected reject_unknown or ignore_unknown, at Caddyfile:3`,
+			":8080\ngrpc_gateway h:1 {\n\tquery loose\n}",
+			`query "loose": expected reject_unknown or ignore_unknown or lenient, at Caddyfile:3`,
+		},
+		"compat with another gateway": {
+			":8080\ngrpc_gateway h:1 {\n\tcompat envoy\n}",
+			`compat "envoy": expected grpc-gateway or go-zero, at Caddyfile:3`,
+		},
+		"neither on nor off": {
+			":8080\ngrpc_gateway h:1 {\n\tjson {\n\t\tdiscard_trailing no\n\t}\n}",
+			`discard_trailing "no": expected on, off or no argument, at Caddyfile:4`,
+		},
+		"on and more": {
+			":8080\ngrpc_gateway h:1 {\n\tjson {\n\t\tdiscard_unknown on off\n\t}\n}",
+			`discard_unknown: expected on, off or no argument, at Caddyfile:4`,
+		},
+		"one of several names is reserved": {
+			":8080\ngrpc_gateway h:1 {\n\tmetadata {\n\t\trequest x y-* z\n\t}\n}",
+			`request: metadata rule "x": the new name "y-*" has a * and the glob has none, at Caddyfile:4`,
 		},
 		"no such case of enums": {
 			":8080\ngrpc_gateway h:1 {\n\tjson {\n\t\tenum_case upper\n\t}\n}",
@@ -77,7 +93,7 @@ func TestErrors(t *testing.T) {
 		},
 		"no such way of errors": {
 			":8080\ngrpc_gateway h:1 {\n\terrors json\n}",
-			`errors "json": expected status or pass, at Caddyfile:3`,
+			`errors "json": expected status or problem or text or pass, at Caddyfile:3`,
 		},
 		"stream without a block": {
 			":8080\ngrpc_gateway h:1 {\n\tstream off\n}",
@@ -85,7 +101,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option of stream": {
 			":8080\ngrpc_gateway h:1 {\n\tstream {\n\t\tping 5s\n\t}\n}",
-			`unknown option "ping" in stream: expected one of close_delay, end_event, event_id, heartbeat, heartbeat_lines, websocket, websocket_origins, websocket_unary, at Caddyfile:4`,
+			`unknown option "ping" in stream: expected one of close_delay, end_event, event_id, heartbeat, heartbeat_lines, lines, websocket, websocket_origins, websocket_unary, at Caddyfile:4`,
 		},
 		"negative heartbeat": {
 			":8080\ngrpc_gateway h:1 {\n\tstream {\n\t\theartbeat -1s\n\t}\n}",
@@ -157,7 +173,91 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option of a route": {
 			":8080\ngrpc_gateway h:1 {\n\troute GET /v1 a.B/C {\n\t\tretry 3\n\t}\n}",
-			`unknown option "retry" in route: expected one of body, idempotent, response_body, timeout, at Caddyfile:4`,
+			`unknown option "retry" in route: expected one of body, idempotent, response_body, status, timeout, at Caddyfile:4`,
+		},
+		"an empty answer with a status that has a body": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tempty_status 202\n\t}\n}",
+			`answers: empty_status 202: expected 200 or 204, at Caddyfile:5`,
+		},
+		"an empty answer without a number": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tempty_status none\n\t}\n}",
+			`empty_status "none": expected 200 or 204, at Caddyfile:4`,
+		},
+		"a status from a key of the protocol": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tstatus_from grpc-status\n\t}\n}",
+			`answers: status_from "grpc-status": expected a key of the service; this one belongs to the protocol, at Caddyfile:5`,
+		},
+		"a status from a binary key": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tstatus_from x-code-bin\n\t}\n}",
+			`answers: status_from "x-code-bin": expected a key for text, which does not end in -bin, at Caddyfile:5`,
+		},
+		"a status from what is not a key": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tstatus_from x/code\n\t}\n}",
+			`answers: status_from "x/code": expected a metadata key: letters, digits, '-', '_' and '.', at Caddyfile:5`,
+		},
+		"an envelope of two members": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tenvelope code=0 data\n\t}\n}",
+			`envelope: expected code=0 message=ok data, with any names, and streams after them for messages of streams, at Caddyfile:4`,
+		},
+		"an envelope whose code is not a number": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tenvelope code=ok message=ok data\n\t}\n}",
+			`envelope "code=ok message=ok data": expected code=0 message=ok data, with any names, and streams after them for messages of streams, at Caddyfile:4`,
+		},
+		"an envelope without a text": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tenvelope code=0 message data\n\t}\n}",
+			`envelope "code=0 message data": expected code=0 message=ok data, with any names, and streams after them for messages of streams, at Caddyfile:4`,
+		},
+		"an envelope whose data has a value": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tenvelope code=0 message=ok data=x\n\t}\n}",
+			`envelope "code=0 message=ok data=x": expected code=0 message=ok data, with any names, and streams after them for messages of streams, at Caddyfile:4`,
+		},
+		"an envelope for something else": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tenvelope code=0 message=ok data errors\n\t}\n}",
+			`envelope "code=0 message=ok data errors": expected code=0 message=ok data, with any names, and streams after them for messages of streams, at Caddyfile:4`,
+		},
+		"an envelope with one name twice": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tenvelope code=0 data=ok data\n\t}\n}",
+			`answers: envelope: members "code", "data" and "data": expected three names, at Caddyfile:5`,
+		},
+		"an envelope with the name of the details": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tenvelope code=0 message=ok details\n\t}\n}",
+			`answers: envelope: a member "details": expected another name, because it has the details of errors, at Caddyfile:5`,
+		},
+		"a code that does not exist": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tmap FAILED 412\n\t}\n}",
+			`answers: map: "FAILED": expected the name of an error code, such as FAILED_PRECONDITION, at Caddyfile:5`,
+		},
+		"the code of a success": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tmap OK 201\n\t}\n}",
+			`answers: map: "OK": expected the name of an error code, such as FAILED_PRECONDITION, at Caddyfile:5`,
+		},
+		"a code without a number": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tmap NOT_FOUND gone\n\t}\n}",
+			`map "NOT_FOUND gone": expected <CODE> <status>, such as FAILED_PRECONDITION 412, at Caddyfile:4`,
+		},
+		"a code that becomes a redirect": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tmap NOT_FOUND 302\n\t}\n}",
+			`answers: map: NOT_FOUND 302: expected a status from 400 to 599, at Caddyfile:5`,
+		},
+		"a code that becomes a success without an envelope": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tmap NOT_FOUND 200\n\t}\n}",
+			`answers: map: NOT_FOUND 200: expected a status from 400 to 599; an error can be 200 only in an envelope, which has its code, at Caddyfile:5`,
+		},
+		"a code twice": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tmap NOT_FOUND 404\n\t\tmap NOT_FOUND 410\n\t}\n}",
+			`map NOT_FOUND comes twice in answers, at Caddyfile:5`,
+		},
+		"internal with another word": {
+			":8080\ngrpc_gateway h:1 {\n\tanswers {\n\t\tinternal on\n\t}\n}",
+			`internal "on": expected show or hide, at Caddyfile:4`,
+		},
+		"a route whose success is a redirect": {
+			":8080\ngrpc_gateway h:1 {\n\troute POST /v1 a.B/C {\n\t\tstatus 302\n\t}\n}",
+			`route: status 302: expected a number from 200 to 299, and neither 205 nor 206, at Caddyfile:5`,
+		},
+		"a route whose status is not a number": {
+			":8080\ngrpc_gateway h:1 {\n\troute POST /v1 a.B/C {\n\t\tstatus created\n\t}\n}",
+			`status "created": expected a number from 200 to 299, at Caddyfile:4`,
 		},
 		"json with an argument": {
 			":8080\ngrpc_gateway h:1 {\n\tjson emit_defaults\n}",
@@ -165,7 +265,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown json option": {
 			":8080\ngrpc_gateway h:1 {\n\tjson {\n\t\tpretty\n\t}\n}",
-			`unknown option "pretty" in json: expected one of discard_unknown, emit_defaults, enum_case, enum_prefix, enums_as_numbers, max_answer_depth, max_depth, use_proto_names, at Caddyfile:4`,
+			`unknown option "pretty" in json: expected one of discard_trailing, discard_unknown, emit_defaults, emit_unpopulated, enum_case, enum_prefix, enums_as_numbers, max_answer_depth, max_depth, use_proto_names, at Caddyfile:4`,
 		},
 		"bad pattern": {
 			":8080\ngrpc_gateway h:1 {\n\texpose /user\n}",
@@ -175,9 +275,9 @@ func TestErrors(t *testing.T) {
 			":8080\ngrpc_gateway h:1 {\n\tcross_site off\n}",
 			`cross_site "off": expected refuse or allow, at Caddyfile:3`,
 		},
-		"metadata rule with three words": {
-			":8080\ngrpc_gateway h:1 {\n\tmetadata {\n\t\trequest a b c\n\t}\n}",
-			"request: expected [+|-]<name or pattern> [<as>], at Caddyfile:4",
+		"metadata rule without a word": {
+			":8080\ngrpc_gateway h:1 {\n\tmetadata {\n\t\trequest\n\t}\n}",
+			"request: expected [+|-]<name or pattern> [<as>...], at Caddyfile:4",
 		},
 		"upstream without a source": {
 			":8080\ngrpc_gateway {\n\tupstream user {\n\t\ttimeout 5s\n\t}\n}",

@@ -129,6 +129,24 @@ func onOff(to **bool) option {
 	}
 }
 
+// switched is an option that is on by its name alone. It may say "on" or "off", too: it is off by
+// default, unless `compat` sets it.
+func switched(to **bool) option {
+	return func(d *dispenser) error {
+		name := d.Val()
+		got, err := args(d, 0, 1, "on, off or no argument")
+		if err != nil {
+			return err
+		}
+		on := len(got) == 0 || got[0] == "on"
+		if !on && got[0] != "off" {
+			return d.Errf("%s %q: expected on, off or no argument", name, got[0])
+		}
+		*to = &on
+		return nil
+	}
+}
+
 // toggle is an option that is "on" or "off", and off by default.
 func toggle(to *bool) option {
 	return func(d *dispenser) error {
@@ -214,6 +232,21 @@ func depth(to *int) option {
 			return d.Errf("%s %q: expected a number from 1 to 10000", name, got)
 		}
 		*to = n
+		return nil
+	}
+}
+
+// number is an option with a whole number. What it may be is checked with the rest of its block.
+func number(to *int, syntax string) option {
+	return func(d *dispenser) error {
+		name := d.Val()
+		got, err := one(d, syntax)
+		if err != nil {
+			return err
+		}
+		if *to, err = strconv.Atoi(got); err != nil {
+			return d.Errf("%s %q: expected %s", name, got, syntax)
+		}
 		return nil
 	}
 }

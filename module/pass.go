@@ -2,6 +2,7 @@ package module
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -10,23 +11,51 @@ import (
 
 	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/frontend"
-	"github.com/caddy-grpc/gateway/internal/frontend/rest"
 )
 
 // Values of Handler.Errors.
 const (
-	errorsStatus = "status"
-	errorsPass   = "pass"
+	errorsStatus  = "status"
+	errorsProblem = "problem"
+	errorsText    = "text"
+	errorsPass    = "pass"
 )
+
+// checkErrors says what is wrong with Handler.Errors.
+func (h *Handler) checkErrors() error {
+	switch h.Errors {
+	case "", errorsStatus, errorsPass:
+	case errorsProblem, errorsText:
+		if h.Answers != nil && h.Answers.Envelope != nil {
+			return fmt.Errorf("errors %s and the envelope of answers: expected one of them, because both are the form of errors", h.Errors)
+		}
+	default:
+		return fmt.Errorf("errors %q: expected status, problem, text or pass", h.Errors)
+	}
+	return nil
+}
+
+// errorForm is the form of REST errors that the gateway answers itself.
+func (h *Handler) errorForm() frontend.ErrorForm {
+	switch h.Errors {
+	case errorsProblem:
+		return frontend.ProblemErrors
+	case errorsText:
+		return frontend.TextErrors
+	default:
+		return frontend.StatusErrors
+	}
+}
 
 // fail answers a request that failed before anything was written, or leaves the answer to the
 // site's error routes.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error {
 	var e *frontend.Error
 	if h.Errors != errorsPass || !errors.As(err, &e) {
-		rest.WriteError(w, r, err)
+		h.protocols.rest.WriteError(w, r, err)
 		return nil
 	}
+	status := h.protocols.rest.ErrorStatus(e)
 	header := w.Header()
 	for key, values := range e.Header {
 		// The error's own answer would have these, too. An answer by error routes gets no trailers.
@@ -34,10 +63,26 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 			header[key] = values
 		}
 	}
+	frontend.Challenge(header, status)
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Set("http.grpc_gateway.message", e.Status.GetMessage())
+		repl.Map(func(key string) (any, bool) { return errorPlaceholder(key, e) })
 	}
-	return caddyhttp.Error(e.HTTP(), publicError{e})
+	return caddyhttp.Error(status, publicError{e})
+}
+
+// errorPlaceholder returns the value of a placeholder for error routes that Handler documents. JSON
+// is made only for pages that use it.
+func errorPlaceholder(key string, e *frontend.Error) (any, bool) {
+	switch key {
+	case "http.grpc_gateway.message":
+		return e.Status.GetMessage(), true
+	case "http.grpc_gateway.details":
+		return string(frontend.AppendDetailsJSON(nil, e.Status.GetDetails(), e.Types)), true
+	case "http.grpc_gateway.status":
+		return string(frontend.AppendStatusJSON(nil, e.Status, e.Types)), true
+	default:
+		return nil, false
+	}
 }
 
 // publicError shows what the client may see of an error, because error routes write {err.message}

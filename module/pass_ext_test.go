@@ -2,6 +2,7 @@ package module_test
 
 import (
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -51,6 +52,68 @@ func TestErrorsPass(t *testing.T) {
 	})
 }
 
+// Error routes can make a document of an error that has all of it, whatever the service wrote.
+func TestErrorsPassHasTheDetailsAsJSON(t *testing.T) {
+	backend := testkit.StartBackend(t)
+	s := newSite(t)
+	s.load("", "grpc_gateway "+backend.Addr()+` {
+		errors pass
+		answers {
+			map FAILED_PRECONDITION 412
+			internal hide
+		}
+	}
+	handle_errors {
+		respond `+"`"+`{"http":{err.status_code},"details":{http.grpc_gateway.details},"status":{http.grpc_gateway.status},"text":"{err.message}"}`+"`"+`
+	}`)
+	const violation = `{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"field":"text","description":"the script says so"}]}`
+	for _, tc := range []struct{ name, script, want string }{
+		{"details", `"failCode":9,"failMessage":"a {b} \"c\"\n","failBadRequest":true`,
+			`{"http":412,"details":[` + violation + `],"status":{"code":9,"message":"a {b} \"c\"\n","details":[` + violation + `]},` +
+				`"text":"FAILED_PRECONDITION: a {b} "c"\n"}`},
+		{"none", `"failCode":5,"failMessage":"gone"`, `{"http":404,"details":[],"status":{"code":5,"message":"gone"},"text":"NOT_FOUND: gone"}`},
+		{"hidden", `"failCode":13,"failMessage":"panic","failBadRequest":true`,
+			`{"http":500,"details":[],"status":{"code":13,"message":"the service failed"},"text":"INTERNAL: the service failed"}`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := s.do("POST", "/v1/echo", `{"script":{`+tc.script+`}}`); got.body != tc.want {
+				t.Errorf("got  %s\nwant %s", got.body, tc.want)
+			}
+		})
+	}
+	t.Run("a challenge", func(t *testing.T) {
+		got := s.want(s.do("POST", "/v1/echo", `{"script":{"failCode":16}}`), http.StatusUnauthorized)
+		if got.header.Get("WWW-Authenticate") != "Bearer" {
+			t.Errorf("header %v", got.header)
+		}
+	})
+}
+
+func TestErrorsProblem(t *testing.T) {
+	backend := testkit.StartBackend(t)
+	s := newSite(t)
+	s.load("", "grpc_gateway "+backend.Addr()+` {
+		errors problem
+		answers {
+			map FAILED_PRECONDITION 412
+			internal hide
+		}
+	}
+	log`)
+	for script, want := range map[string]string{
+		`"failCode":9,"failMessage":"no"`:     `{"type":"about:blank","title":"FAILED_PRECONDITION","status":412,"detail":"no"}`,
+		`"failCode":13,"failMessage":"panic"`: `{"type":"about:blank","title":"INTERNAL","status":500,"detail":"the service failed"}`,
+	} {
+		if got := s.do("POST", "/v1/echo", `{"script":{`+script+`}}`); got.body != want || got.header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	eventually(t, "the access log has what was hidden", func() bool {
+		log, err := os.ReadFile(s.logFile())
+		return err == nil && strings.Contains(string(log), `"grpc_error":"INTERNAL: panic"`)
+	})
+}
+
 func TestStreamOptionsAreChecked(t *testing.T) {
 	s := newSite(t)
 	for _, tc := range []struct{ name, options, want string }{
@@ -62,7 +125,11 @@ func TestStreamOptionsAreChecked(t *testing.T) {
 			"stream: event_id off and event_id_field cursor: expected one of them",
 		},
 		{"close_delay", `"stream":{"close_delay":-1}`, "stream: close_delay -1ns: expected a duration of 0 or more"},
-		{"errors", `"errors":"json"`, `errors "json": expected status or pass`},
+		{
+			"problem details and an envelope", `"errors":"problem","answers":{"envelope":{}}`,
+			"errors problem and the envelope of answers: expected one of them",
+		},
+		{"errors", `"errors":"json"`, `errors "json": expected status, problem, text or pass`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			config := strings.Replace(string(adapt(t, s.caddyfile("", "grpc_gateway 127.0.0.1:1"))),

@@ -37,6 +37,11 @@ type Route struct {
 	// instance if one is unavailable. Calls through GET, PUT, HEAD and DELETE routes may always be
 	// executed twice, and so may calls of methods whose idempotency_level says so. Default: false.
 	Idempotent bool `json:"idempotent,omitempty"`
+
+	// The HTTP status of answers that succeed, 200 to 299 without 205 and 206. With 204 they have
+	// no body. It is the status of streams as well, but not of WebSockets. A status that the
+	// service sets by `status_from` wins. Default: 200.
+	Status int `json:"status,omitempty"`
 }
 
 // Validate says what is wrong with the route on its own, without a schema.
@@ -49,6 +54,6 @@ func (r *Route) Validate() error {
 func (r *Route) compiled() routes.Route {
 	return routes.Route{
 		Method: r.Method, Template: r.Template, RPC: r.RPC, Body: r.Body, ResponseBody: r.ResponseBody,
-		Timeout: time.Duration(r.Timeout), Idempotent: r.Idempotent,
+		Timeout: time.Duration(r.Timeout), Idempotent: r.Idempotent, Status: r.Status,
 	}
 }

@@ -297,6 +297,7 @@ func (h *Handler) compileRoutes() (*routes.Config, error) {
 		Annotations: h.Annotations == nil || *h.Annotations,
 		Timeout:     max(0, cmp.Or(time.Duration(h.Timeout), defaultTimeout)),
 		FullyDecode: h.FullyDecodeReserved,
+		WholeBody:   h.RequestBody == bodyMessage,
 		Owner:       func(upstream, method string) any { return newMethodMetrics(upstream, method) },
 		Timed:       timed,
 		Departed:    departed,

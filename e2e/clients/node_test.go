@@ -1,75 +1,14 @@
 package clients
 
 import (
-	"bytes"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"sync"
 	"testing"
 
 	"github.com/caddy-grpc/gateway/e2e/kit"
 )
 
-// npmPackages installs what testdata/web/package.json names, once, into a directory outside of
-// version control, and returns the directory, which has the files of testdata/web, too.
+// npmPackages installs what testdata/web/package.json names, and returns the directory, which has
+// the files of testdata/web, too.
 func npmPackages(t *testing.T) string {
 	t.Helper()
-	dir := filepath.Join(kit.RootDir(t), ".cache", "clients")
-	installNPM.Do(func() { installNPM.err = npmInstall(dir) })
-	if installNPM.err != nil {
-		t.Fatal(installNPM.err)
-	}
-	return dir
-}
-
-var installNPM struct {
-	sync.Once
-
-	err error
-}
-
-func npmInstall(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	if err := copyFiles(dir, "testdata/web"); err != nil {
-		return err
-	}
-	wanted, err := os.ReadFile(filepath.Join(dir, "package.json"))
-	if err != nil {
-		return err
-	}
-	installed := filepath.Join(dir, "node_modules", ".installed")
-	if was, err := os.ReadFile(installed); err == nil && bytes.Equal(was, wanted) {
-		return nil
-	}
-	// All versions are exact, also of what these packages need themselves, so there is nothing to
-	// lock. No package's own script has to run: the binaries of buf and esbuild are packages of
-	// their own.
-	cmd := exec.Command("npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund")
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%v (scripts/need npm installs npm): %w\n%s", cmd.Args, err, out)
-	}
-	return os.WriteFile(installed, wanted, 0o600)
-}
-
-// copyFiles copies the files of a directory that has no others below it.
-func copyFiles(to, from string) error {
-	entries, err := os.ReadDir(from)
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		data, err := os.ReadFile(filepath.Join(from, entry.Name()))
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(to, entry.Name()), data, 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
+	return kit.NPMPackages(t, "clients", "testdata/web")
 }

@@ -38,6 +38,7 @@ type Call struct {
 	// ctx ends with parent and at deadline. Nil if the connection bounds the call itself.
 	ctx    context.Context
 	cancel context.CancelFunc
+	opts   *Options
 	method *Method
 	info   *Info
 
@@ -88,7 +89,7 @@ func (o *Options) newCall(ctx context.Context, m *Method, s *CallSettings, info 
 	if err != nil {
 		return nil, err
 	}
-	c := &Call{parent: ctx, method: m, info: info}
+	c := &Call{parent: ctx, opts: o, method: m, info: info}
 	if bounded {
 		c.deadline = time.Now().Add(d)
 	}

@@ -52,6 +52,16 @@ func CodeName(code codes.Code) string {
 	return "CODE(" + strconv.FormatUint(uint64(code), 10) + ")"
 }
 
+// ParseCode returns the code that has this name in google/rpc/code.proto.
+func ParseCode(name string) (code codes.Code, ok bool) {
+	for code, known := range codeNames {
+		if known == name {
+			return codes.Code(code), true
+		}
+	}
+	return 0, false
+}
+
 // codeNames is never changed.
 var codeNames = [...]string{
 	"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",

@@ -15,10 +15,15 @@ import (
 type Error struct {
 	// Status has code, message and details, and nothing internal.
 	Status *spb.Status
-	// HTTPStatus is the HTTP status of REST. 0: the one that the code maps to.
+	// HTTPStatus is an HTTP status that says more than the one of the code. 0: the code decides.
 	HTTPStatus int
 	// Header has further response headers such as Allow and Retry-After. It may be nil.
 	Header http.Header
+	// Unrouted says that no route has the path.
+	Unrouted bool
+	// Line says that REST writes the error as the line that ends a stream, although no message was
+	// sent before it, because the other lines would have that form.
+	Line bool
 	// Types resolves the details. It may be nil.
 	Types transcode.Resolver
 	cause error
@@ -63,7 +68,7 @@ func (e *Error) WithCause(err error) *Error {
 // Code is the gRPC code.
 func (e *Error) Code() codes.Code { return codes.Code(e.Status.GetCode()) }
 
-// HTTP is the HTTP status to answer with.
+// HTTP is the HTTP status to answer with. Options.ErrorStatus is that of REST.
 func (e *Error) HTTP() int {
 	if e.HTTPStatus != 0 {
 		return e.HTTPStatus

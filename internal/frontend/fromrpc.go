@@ -45,7 +45,8 @@ func (e contextError) GRPCStatus() *status.Status {
 func (e contextError) HTTPStatus() int { return 0 }
 
 // failed turns the error of a gRPC call into one that the client may see. The status of the
-// upstream and that of a LocalError pass unchanged. The log gets the causes of local errors.
+// upstream and that of a LocalError pass unchanged, unless the texts of the upstream's are hidden. The
+// log gets the causes of local errors, and what was hidden.
 func (c *Call) failed(err error) *Error {
 	var local LocalError
 	parent := c.parent.Err()
@@ -55,7 +56,7 @@ func (c *Call) failed(err error) *Error {
 		return Errorf(codes.Canceled, "the client went away").WithCause(err)
 	case errors.As(err, &local):
 		e := &Error{Status: local.GRPCStatus().Proto(), HTTPStatus: local.HTTPStatus(), Types: c.method.Types, cause: err}
-		if e.Code() == codes.Unavailable {
+		if e.Code() == codes.Unavailable && c.retryable(e) {
 			e.Header = http.Header{"Retry-After": {localRetry}}
 		}
 		return e
@@ -65,16 +66,22 @@ func (c *Call) failed(err error) *Error {
 		return Errorf(codes.Unknown, "the call failed in the gateway").WithCause(err)
 	}
 	e := &Error{Status: st.Proto(), Types: c.method.Types}
-	if d, ok := retryDelay(e.Status); ok && e.retryable() {
+	if d, ok := retryDelay(e.Status); ok && c.retryable(e) {
 		e.Header = http.Header{"Retry-After": {d}}
+	}
+	if c.opts.hides(e.Code()) {
+		e.hide()
 	}
 	return e
 }
 
-// retryable reports whether Retry-After has a meaning for the status (RFC 9110, section 10.2.3, and
-// RFC 6585).
-func (e *Error) retryable() bool {
+// retryable reports whether Retry-After has a meaning for the status that the error gets (RFC 9110,
+// section 10.2.3, and RFC 6585).
+func (c *Call) retryable(e *Error) bool {
 	s := e.HTTP()
+	if c.info.Protocol == REST.String() {
+		s = c.opts.ErrorStatus(e)
+	}
 	return s == http.StatusServiceUnavailable || s == http.StatusTooManyRequests
 }
 

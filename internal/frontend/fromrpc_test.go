@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // localError is an error that a connection has made.
@@ -58,7 +62,7 @@ func TestWhatTheClientSeesOfAFailedCall(t *testing.T) {
 			code: codes.Canceled, http: 499, message: "the client went away", cause: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			call := Call{method: &Method{}, parent: tc.parent}
+			call := Call{method: &Method{}, parent: tc.parent, opts: new(Options), info: new(Info)}
 			if call.parent == nil {
 				call.parent = t.Context()
 			}
@@ -78,5 +82,58 @@ func TestEveryCodeHasAStatus(t *testing.T) {
 	}
 	if HTTPStatus(99) != http.StatusInternalServerError {
 		t.Errorf("an unknown code: %d", HTTPStatus(99))
+	}
+}
+
+func TestTextsThatStayInTheGateway(t *testing.T) {
+	st, err := status.New(codes.Internal, "panic at main.go:7").WithDetails(
+		&errdetails.DebugInfo{Detail: "goroutine 1"}, &errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name    string
+		opts    Options
+		err     error
+		message string
+		hidden  string // what the log has of it
+		retry   string
+	}{
+		{name: "shown by default", err: st.Err(), message: "panic at main.go:7"},
+		{name: "shown by other options", opts: Options{Answers: &Answers{}}, err: st.Err(), message: "panic at main.go:7"},
+		{name: "INTERNAL", opts: Options{Answers: &Answers{HideInternal: true}}, err: st.Err(), message: "the service failed",
+			hidden: `INTERNAL: panic at main.go:7 [{"@type":"type.googleapis.com/google.rpc.DebugInfo","detail":"goroutine 1"},` +
+				`{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"1s"}]`},
+		{name: "the time to wait is not a text", err: st.Err(), message: "the service failed", retry: "1",
+			opts:   Options{Answers: &Answers{HideInternal: true, HTTPStatus: map[codes.Code]int{codes.Internal: 503}}},
+			hidden: "INTERNAL: panic at main.go:7 "},
+		{name: "UNKNOWN", opts: Options{Answers: &Answers{HideInternal: true}}, err: status.Error(codes.Unknown, "sql: x"),
+			message: "the service failed", hidden: "UNKNOWN: sql: x"},
+		{name: "DATA_LOSS", opts: Options{Answers: &Answers{HideInternal: true}}, err: status.Error(codes.DataLoss, "disk 3"),
+			message: "the service failed", hidden: "DATA_LOSS: disk 3"},
+		{name: "a code that gRPC does not have", opts: Options{Answers: &Answers{HideInternal: true}}, err: status.Error(77, "x"),
+			message: "the service failed", hidden: "CODE(77): x"},
+		{name: "another code", opts: Options{Answers: &Answers{HideInternal: true}}, err: status.Error(codes.Unauthenticated, "who?"), message: "who?"},
+		{name: "of the gateway itself", opts: Options{Answers: &Answers{HideInternal: true}}, err: localError{code: codes.Internal},
+			message: "no instance of the service can be reached", hidden: "10.0.0.1:1 is away"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			info := &Info{Protocol: "rest"}
+			call := Call{method: &Method{}, parent: t.Context(), opts: &tc.opts, info: info}
+			e := call.failed(tc.err)
+			info.Fail(e)
+			if e.Status.GetMessage() != tc.message || e.Code() != status.Code(tc.err) {
+				t.Errorf("the client sees %v", e.Status)
+			}
+			if tc.message == "the service failed" && len(e.Status.GetDetails()) > 0 {
+				t.Errorf("the client sees details: %v", e.Status)
+			}
+			if !strings.HasPrefix(info.Err.Error(), tc.hidden) {
+				t.Errorf("the log has %q, want %q", info.Err, tc.hidden)
+			}
+			if got := e.Header.Get("Retry-After"); got != tc.retry {
+				t.Errorf("Retry-After %q, want %q", got, tc.retry)
+			}
+		})
 	}
 }

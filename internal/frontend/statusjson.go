@@ -27,17 +27,29 @@ func AppendStatusJSON(dst []byte, st *spb.Status, types transcode.Resolver) []by
 	dst = strconv.AppendInt(dst, int64(st.GetCode()), 10)
 	dst = append(dst, `,"message":`...)
 	dst = AppendJSONString(dst, st.GetMessage())
-	if len(st.GetDetails()) > 0 {
-		dst = append(dst, `,"details":[`...)
-		for i, d := range st.GetDetails() {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = AppendAnyJSON(dst, d, types)
-		}
-		dst = append(dst, ']')
-	}
+	dst = appendDetailsMember(dst, st.GetDetails(), types)
 	return append(dst, '}')
+}
+
+// appendDetailsMember appends the member "details" of an error that has some.
+func appendDetailsMember(dst []byte, details []*anypb.Any, types transcode.Resolver) []byte {
+	if len(details) == 0 {
+		return dst
+	}
+	return AppendDetailsJSON(append(dst, `,"details":`...), details, types)
+}
+
+// AppendDetailsJSON appends the list of details as AppendStatusJSON does. Without details it is
+// empty.
+func AppendDetailsJSON(dst []byte, details []*anypb.Any, types transcode.Resolver) []byte {
+	dst = append(dst, '[')
+	for i, d := range details {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = AppendAnyJSON(dst, d, types)
+	}
+	return append(dst, ']')
 }
 
 // AppendAnyJSON appends a google.protobuf.Any as AppendStatusJSON appends details. As in an answer,

@@ -3,6 +3,7 @@ package routes
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -26,6 +27,8 @@ type Route struct {
 	Timeout time.Duration
 	// Idempotent says that calls may be executed twice, even if the HTTP method does not say so.
 	Idempotent bool
+	// Status is the HTTP status of answers that succeed. 0 is the default, 200.
+	Status int
 }
 
 // Validate says what is wrong with the route on its own, without a schema.
@@ -41,6 +44,18 @@ func (r *Route) Validate() error {
 	}
 	if r.ResponseBody == "*" {
 		return errors.New("response_body: expected the name of a field; the whole message is the default")
+	}
+	return checkStatus(r.Status)
+}
+
+// checkStatus allows what the answer of every successful call can have. A 205 has no body, and a
+// 206 has a part of one, which only the service could know of.
+func checkStatus(status int) error {
+	switch {
+	case status == 0:
+		return nil
+	case status < 200 || status > 299 || status == http.StatusResetContent || status == http.StatusPartialContent:
+		return fmt.Errorf("status %d: expected a number from 200 to 299, and neither 205 nor 206", status)
 	}
 	return nil
 }

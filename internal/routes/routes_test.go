@@ -134,6 +134,12 @@ func TestRoutesThatAreRefused(t *testing.T) {
 		"no service":              {Route{Method: "GET", Template: "/x", RPC: "/Get"}, "expected package.Service/Method"},
 		"not a name":              {Route{Method: "GET", Template: "/x", RPC: "a.A/Get%74"}, "expected package.Service/Method"},
 		"response_body is a star": {Route{Method: "GET", Template: "/x", RPC: "a.A/Get", ResponseBody: "*"}, "response_body"},
+		"created":                 {Route{Method: "POST", Template: "/x", RPC: "a.A/Get", Status: 201}, ""},
+		"no success":              {Route{Method: "POST", Template: "/x", RPC: "a.A/Get", Status: 302}, "status 302: expected a number from 200 to 299, and neither 205 nor 206"},
+		"interim":                 {Route{Method: "POST", Template: "/x", RPC: "a.A/Get", Status: 103}, "status 103"},
+		"negative":                {Route{Method: "POST", Template: "/x", RPC: "a.A/Get", Status: -1}, "status -1"},
+		"reset content":           {Route{Method: "POST", Template: "/x", RPC: "a.A/Get", Status: 205}, "status 205"},
+		"partial content":         {Route{Method: "POST", Template: "/x", RPC: "a.A/Get", Status: 206}, "status 206"},
 	} {
 		err := tt.route.Validate()
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {

@@ -45,6 +45,7 @@ func NewCompiler(types Resolver, opts Options) *Compiler {
 	if opts.MaxElements <= 0 {
 		opts.MaxElements = DefaultMaxElements
 	}
+	opts.EmitDefaults = opts.EmitDefaults || opts.EmitUnpopulated
 	c := &Compiler{
 		types:    types,
 		seed:     maphash.MakeSeed(),
@@ -411,9 +412,15 @@ func (c *Compiler) compileName(f *field) {
 	f.zero = c.zeroText(f)
 }
 
-// zeroText returns what EmitDefaults writes for an absent field. It is empty if nothing is written.
+// zeroText returns what EmitDefaults or EmitUnpopulated writes for an absent field. It is empty if
+// nothing is written.
 func (c *Compiler) zeroText(f *field) string {
-	if f.fd.ContainingOneof() != nil || f.fd.IsExtension() || f.fd.HasPresence() {
+	switch {
+	case f.fd.ContainingOneof() != nil || f.fd.IsExtension():
+		return ""
+	case f.fd.HasPresence() && c.opts.EmitUnpopulated:
+		return f.key + "null,"
+	case f.fd.HasPresence():
 		return ""
 	}
 	switch f.shape {

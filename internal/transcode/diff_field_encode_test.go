@@ -109,6 +109,7 @@ func (p *pair) fieldAsJSON(f *fieldPath, m protoreflect.Message) (_ []byte, err 
 		UseProtoNames:     p.opts.UseProtoNames,
 		UseEnumNumbers:    p.opts.EnumsAsNumbers,
 		EmitDefaultValues: p.opts.EmitDefaults || !only.Has(fd),
+		EmitUnpopulated:   p.opts.EmitUnpopulated,
 		AllowPartial:      true,
 		Resolver:          p.types,
 	}

@@ -122,14 +122,17 @@ func optionsOf(bits uint8) transcode.Options {
 		EmitDefaults:   bits&2 != 0,
 		EnumsAsNumbers: bits&4 != 0,
 		DiscardUnknown: bits&8 != 0,
+
+		EmitUnpopulated: bits&unpopulated != 0,
 	}
 }
 
-// With the highest bit, types cannot be resolved. Then there are no extensions, and an Any is only
-// bytes.
+// With the bit withoutType, types cannot be resolved. Then there are no extensions, and an Any is
+// only bytes.
 const (
-	optionBits  = 32
+	optionBits  = 64
 	withoutType = 16
+	unpopulated = 32
 )
 
 // A pair is the codec and the oracle for one message type and one set of options.

@@ -21,7 +21,8 @@ func (f *Field) AppendText(dst []byte, value string) ([]byte, error) {
 }
 
 // AppendQuery is AppendText for a query parameter. It also takes JSON text for a message, a whole
-// map and a google.protobuf.Value. With DiscardUnknown, an unknown enum name appends nothing.
+// map and a google.protobuf.Value. With DiscardUnknown, an unknown enum name appends nothing. With
+// LenientText, neither does an empty text for a number, a bool or an enum.
 func (f *Field) AppendQuery(dst []byte, value string) ([]byte, error) {
 	return f.appendParameter(dst, value, true)
 }
@@ -115,6 +116,13 @@ func (d *decoder) appendText(out []byte, f *field, text string) ([]byte, error) 
 		return out, nil
 	}
 	v, ok := scalarOfText(f, text)
+	if !ok && d.c.opts.LenientText {
+		v, ok = lenientScalar(f, text)
+		if !ok && d.query && text == "" {
+			d.dropped = true
+			return out, nil
+		}
+	}
 	if !ok {
 		if d.query && d.c.opts.DiscardUnknown && f.kind == kindEnum && isName(text) {
 			d.dropped = true
@@ -263,7 +271,11 @@ func (d *decoder) appendMessageText(out []byte, f *field, text string) ([]byte, 
 		}
 		out = appendAllSeconds(out, seconds, nanos)
 	case wktDuration:
-		if seconds, nanos, ok = parseDuration([]byte(text)); !ok {
+		seconds, nanos, ok = parseDuration([]byte(text))
+		if !ok && d.c.opts.LenientText {
+			seconds, nanos, ok = lenientDuration(text)
+		}
+		if !ok {
 			return out, textError("a duration such as 1.5s", text)
 		}
 		out = appendAllSeconds(out, seconds, nanos)

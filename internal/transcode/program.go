@@ -162,7 +162,7 @@ type field struct {
 
 	keyWords [32]byte
 	key      string // `"name":`
-	zero     string // `"name":0,`, as EmitDefaults writes it
+	zero     string // `"name":0,`, as EmitDefaults and EmitUnpopulated write it
 	name     string // as in key
 	fd       protoreflect.FieldDescriptor
 }

@@ -48,6 +48,12 @@ type Options struct {
 	// and maps. Default: false.
 	EmitDefaults bool
 
+	// EmitUnpopulated writes what EmitDefaults writes, and null for fields with presence that are
+	// not set: messages, and in proto2 and editions scalars, too. As in protojson, members of
+	// oneofs are left out, optional fields of proto3 among them, and so are extensions. Default:
+	// false.
+	EmitUnpopulated bool
+
 	// EnumsAsNumbers writes enum values as numbers. Both forms are read. Default: false, by name.
 	EnumsAsNumbers bool
 
@@ -68,6 +74,12 @@ type Options struct {
 	// lowerCamelCase as they are: "*", and names such as "isbn_10". Default: false, they are
 	// errors, as ProtoJSON says.
 	RawMaskPaths bool
+
+	// LenientText reads more texts of path variables and query parameters than ProtoJSON has: what
+	// Go's strconv.ParseBool, ParseInt, ParseUint and ParseFloat take, and what time.ParseDuration
+	// does. An empty query parameter for a number, a bool or an enum sets nothing. JSON is not
+	// affected. Default: false, they are errors.
+	LenientText bool
 
 	// MaxDepth limits how deeply messages in JSON may be nested. The outermost message counts, and
 	// so do the arrays and objects of a google.protobuf.Value. Default: 100.

@@ -44,7 +44,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 		x.body.Leave()
 		e := relay.AsError(err)
 		info.Fail(e)
-		x.fail(nil, nil, e)
+		x.fail(nil, e)
 	}
 }
 

@@ -177,8 +177,41 @@ func TestErrorDetails(t *testing.T) {
 		string(d.Debug) != `{"retryDelay":"2s"}` {
 		t.Errorf("got %s", got)
 	}
-	if resp.Header.Get("Trailer-X-T") != "w" {
+	// Nothing was sent before the error, so its metadata is the header.
+	if resp.Header.Get("X-T") != "w" || resp.Header.Get("Trailer-X-T") != "" {
 		t.Errorf("header %v", resp.Header)
+	}
+}
+
+func TestMetadataOfErrors(t *testing.T) {
+	s, _ := setup(t, frontend.Options{Answers: &frontend.Answers{HTTPStatus: map[codes.Code]int{codes.Unauthenticated: 400, codes.NotFound: 401}}})
+	tr := s.Transports(t)[0]
+	for _, tc := range []struct {
+		name, script string
+		status       int
+		want         map[string]string
+	}{
+		{"of an error at once", `"failCode":8,"trailers":{"x-t":"w","x-t-bin":"AQ=="}`, 429,
+			map[string]string{"X-T": "w", "X-T-Bin": "AQ", "Trailer-X-T": "", "WWW-Authenticate": ""}},
+		{"after a header", `"failCode":8,"headers":{"x-h":"v"},"trailers":{"x-t":"w"}`, 429,
+			map[string]string{"X-H": "v", "X-T": "", "Trailer-X-T": "w"}},
+		{"a 401 without a challenge", `"failCode":16`, 401, map[string]string{"WWW-Authenticate": "Bearer"}},
+		{"a 401 with the service's challenge", `"failCode":16,"trailers":{"www-authenticate":"Basic"}`, 401, map[string]string{"WWW-Authenticate": "Basic"}},
+		{"a 401 with the service's challenge after a header", `"failCode":16,"headers":{"x-h":"v"},"trailers":{"www-authenticate":"Basic"}`, 401,
+			map[string]string{"WWW-Authenticate": "Basic", "Trailer-Www-Authenticate": "Basic"}},
+		{"the config does not change statuses here", `"failCode":5`, 404, map[string]string{"WWW-Authenticate": ""}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			resp, _ := tr.Do(t, http.MethodPost, unary, http.Header{"Content-Type": {"application/json"}}, strings.NewReader(`{"script":{`+tc.script+`}}`))
+			if resp.StatusCode != tc.status {
+				t.Errorf("status %d, want %d", resp.StatusCode, tc.status)
+			}
+			for name, want := range tc.want {
+				if got := strings.Join(resp.Header.Values(name), "|"); got != want {
+					t.Errorf("%s: %q, want %q", name, got, want)
+				}
+			}
+		})
 	}
 }
 

@@ -91,7 +91,7 @@ func (x *unary) call(msg *[]byte) error {
 	case err != nil:
 		e := relay.AsError(err)
 		x.info.Fail(e)
-		x.fail(call.Header(), call.Trailer(), e)
+		x.fail(call, e)
 		return nil
 	}
 	buf := frontend.GetBuffer(answer.Len())
@@ -107,7 +107,8 @@ func (x *unary) call(msg *[]byte) error {
 
 func (x *unary) answer(header, trailer metadata.MD, body []byte) {
 	h := x.w.Header()
-	x.writeMetadata(header, trailer)
+	x.opts.WriteHeader(h, header)
+	x.writeTrailer(trailer)
 	contentType := "application/proto"
 	if x.json {
 		contentType = "application/json"
@@ -116,10 +117,12 @@ func (x *unary) answer(header, trailer metadata.MD, body []byte) {
 	x.write(http.StatusOK, body)
 }
 
-// fail answers with an error, which is always JSON.
-func (x *unary) fail(header, trailer metadata.MD, err *frontend.Error) {
+// fail answers with an error, which is always JSON. call is nil if no call was made.
+func (x *unary) fail(call *frontend.Call, err *frontend.Error) {
 	h := x.w.Header()
-	x.writeMetadata(header, trailer)
+	if call != nil {
+		x.writeTrailer(x.opts.WriteErrorHeader(h, call, err.HTTP()))
+	}
 	for key, values := range err.Header {
 		h[key] = values
 	}
@@ -128,6 +131,7 @@ func (x *unary) fail(header, trailer metadata.MD, err *frontend.Error) {
 	body := frontend.GetBuffer(0)
 	defer frontend.PutBuffer(body)
 	*body = appendError(*body, err)
+	frontend.Challenge(h, err.HTTP())
 	x.write(err.HTTP(), *body)
 }
 
@@ -154,11 +158,10 @@ func (x *unary) write(status int, body []byte) {
 	}
 }
 
-// writeMetadata writes metadata to the header. Trailers are written there as well, with a prefix,
-// because not all clients can read HTTP trailers.
-func (x *unary) writeMetadata(header, trailer metadata.MD) {
+// writeTrailer writes trailers to the header, with a prefix, because not all clients can read HTTP
+// trailers.
+func (x *unary) writeTrailer(trailer metadata.MD) {
 	h := x.w.Header()
-	x.opts.WriteHeader(h, header)
 	x.opts.VisitMetadata(trailer, func(name string, values []string) {
 		key := http.CanonicalHeaderKey("Trailer-" + name)
 		h[key] = append(h[key], values...)

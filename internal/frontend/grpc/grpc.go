@@ -124,7 +124,7 @@ func (p *protocol) Refuse(trailer metadata.MD, err *frontend.Error) {
 	for key, values := range err.Header {
 		h[key] = values
 	}
-	p.opts.WriteHeader(h, trailer)
+	p.opts.WriteTrailerHeader(h, trailer)
 	h["Content-Type"] = []string{p.contentType}
 	frontend.GRPCStatus(err, func(name, value string) { h[http.CanonicalHeaderKey(name)] = []string{value} })
 	p.w.WriteHeader(http.StatusOK)

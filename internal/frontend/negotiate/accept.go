@@ -41,6 +41,14 @@ func Accept(values, offers []string) (chosen string, ok bool) {
 	return chosen, bestQuality > 0
 }
 
+// Weight returns the weight of a media type in the values of a request's Accept headers, in
+// thousandths. named reports whether the client names the type itself, and not only by a wildcard.
+// The type is in lower case and without parameters. Without any range the weight is 0.
+func Weight(values []string, offer string) (weight int, named bool) {
+	weight, exactness, _ := weigh(values, offer)
+	return weight, exactness >= otherVersion
+}
+
 // weigh returns the weight of an offer and how exactly it was named. stated reports whether there
 // was any range.
 func weigh(values []string, offer string) (quality, exactness int, stated bool) {

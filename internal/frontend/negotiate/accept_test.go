@@ -74,6 +74,33 @@ func TestParseQuality(t *testing.T) {
 	}
 }
 
+func TestWeight(t *testing.T) {
+	const problem = "application/problem+json"
+	for _, tc := range []struct {
+		name   string
+		values []string
+		weight int
+		named  bool
+	}{
+		{"no header", nil, 0, false},
+		{"another type", []string{"application/json"}, 0, false},
+		{"a wildcard", []string{"*/*"}, 1000, false},
+		{"a wildcard for its kind", []string{"application/*;q=0.2, */*"}, 200, false},
+		{"its name", []string{problem}, 1000, true},
+		{"its name in other letters", []string{"Application/Problem+JSON"}, 1000, true},
+		{"its name beside a wildcard", []string{"*/*", problem + ";q=0.3"}, 300, true},
+		{"its name with parameters", []string{problem + ";v=1;q=0.3"}, 300, true},
+		{"its name, excluded", []string{"*/*, " + problem + ";q=0"}, 0, true},
+		{"something that is not a range", []string{problem + ";q=x"}, 0, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if weight, named := Weight(tc.values, problem); weight != tc.weight || named != tc.named {
+				t.Errorf("got %d, %v", weight, named)
+			}
+		})
+	}
+}
+
 // FuzzAccept checks what holds for any header of a client.
 func FuzzAccept(f *testing.F) {
 	for _, seed := range []string{

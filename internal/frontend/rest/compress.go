@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -127,32 +128,63 @@ func (s *source) explain(err error) error {
 // gzipReaders are expensive to make, and hold nothing of a request once they are given back.
 var gzipReaders sync.Pool
 
-// gunzip unpacks gzip. It reads the header only when data is asked for, because the header may not
-// have come yet.
+// gzipReader reads one member at a time. It reads ahead into buf, so that the bytes after a member
+// are not lost.
+type gzipReader struct {
+	gzip.Reader
+	buf bufio.Reader
+}
+
+// gunzip unpacks gzip. It reads the header of a member only when data is asked for that the member
+// before it does not have, because the header may not have come yet. gzip.Reader alone would wait
+// for the header of the next member before it hands over the last bytes of this one.
 type gunzip struct {
 	source
-	zr *gzip.Reader
+	zr     *gzipReader
+	within bool // A member was begun, and has not ended.
 }
 
 // Read implements io.Reader.
 func (g *gunzip) Read(p []byte) (int, error) {
+	for {
+		if !g.within {
+			if err := g.begin(); err != nil {
+				return 0, g.source.explain(err)
+			}
+		}
+		n, err := g.zr.Read(p)
+		g.source.unpacked(n)
+		if !errors.Is(err, io.EOF) {
+			return n, g.source.explain(err)
+		}
+		g.within = false
+		if n > 0 {
+			return n, nil
+		}
+	}
+}
+
+// begin reads the header of the next member. io.EOF means that there is none.
+func (g *gunzip) begin() error {
 	if g.zr == nil {
-		zr, ok := gzipReaders.Get().(*gzip.Reader)
+		zr, ok := gzipReaders.Get().(*gzipReader)
 		if !ok {
-			zr = new(gzip.Reader)
+			zr = new(gzipReader)
 		}
-		if err := zr.Reset(&g.source); err != nil {
-			return 0, g.source.explain(err)
-		}
+		zr.buf.Reset(&g.source)
 		g.zr = zr
 	}
-	n, err := g.zr.Read(p)
-	g.source.unpacked(n)
-	return n, g.source.explain(err)
+	if err := g.zr.Reset(&g.zr.buf); err != nil {
+		return err
+	}
+	g.zr.Multistream(false)
+	g.within = true
+	return nil
 }
 
 func (g *gunzip) release() {
 	if g.zr != nil {
+		g.zr.buf.Reset(nil)
 		gzipReaders.Put(g.zr)
 		g.zr = nil
 	}

@@ -71,7 +71,7 @@ func TestErrorsShowNoInternals(t *testing.T) {
 		t.Errorf("the log does not get the address: %v", info.Err)
 	}
 	rec := httptest.NewRecorder()
-	WriteError(rec, nil, errors.New("secret"))
+	WriteError(rec, httptest.NewRequest(http.MethodGet, "/", nil), errors.New("secret"))
 	if got := rec.Body.String(); rec.Code != 500 || strings.Contains(got, "secret") || !strings.HasPrefix(got, `{"code":13,`) {
 		t.Errorf("a foreign error: %d %s", rec.Code, got)
 	}

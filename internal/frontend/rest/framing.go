@@ -17,7 +17,7 @@ type framing interface {
 	appendEnd(dst []byte, n uint64) []byte
 	// appendError appends the terminal error. ok is false if the framing has none: then the
 	// connection must be aborted.
-	appendError(dst []byte, err *frontend.Error) (out []byte, ok bool)
+	appendError(dst []byte, x *exchange, err *frontend.Error) (out []byte, ok bool)
 	// early reports whether the header can be written before there is a message.
 	early() bool
 	// heartbeat is what is sent on a quiet stream. "": nothing.
@@ -26,7 +26,7 @@ type framing interface {
 	mediaType() string
 }
 
-// ndjson has one message a line. A failure is a last line {"error":…}.
+// ndjson has one message a line. A failure is a last line {"error":…}, or the envelope.
 type ndjson struct{}
 
 func (ndjson) name() string      { return "ndjson" }
@@ -42,10 +42,34 @@ func (ndjson) appendMessage(dst []byte, x *exchange, wire []byte, _ uint64) ([]b
 
 func (ndjson) appendEnd(dst []byte, _ uint64) []byte { return dst }
 
-func (ndjson) appendError(dst []byte, err *frontend.Error) ([]byte, bool) {
+func (ndjson) appendError(dst []byte, x *exchange, err *frontend.Error) ([]byte, bool) {
+	if x.opts.WrapsStreams() { // The envelope says that it is an error.
+		return append(x.opts.AppendErrorJSON(dst, err), '\n'), true
+	}
+	return appendErrorLine(dst, x.opts, err), true
+}
+
+// appendErrorLine appends an error as a line of its own.
+func appendErrorLine(dst []byte, opts *frontend.Options, err *frontend.Error) []byte {
 	dst = append(dst, `{"error":`...)
-	dst = frontend.AppendStatusJSON(dst, err.Status, err.Types)
-	return append(dst, "}\n"...), true
+	dst = opts.AppendStatusJSON(dst, err.Status, err.Types)
+	return append(dst, "}\n"...)
+}
+
+// resultLines is ndjson in the form of grpc-gateway: each message is the member "result" of an
+// object, and the type is that of JSON.
+type resultLines struct{ ndjson }
+
+func (resultLines) name() string      { return "result" }
+func (resultLines) mediaType() string { return typeJSON }
+
+func (resultLines) appendMessage(dst []byte, x *exchange, wire []byte, _ uint64) ([]byte, string, error) {
+	dst, err := x.appendResponse(append(dst, `{"result":`...), wire)
+	return append(dst, "}\n"...), "", err
+}
+
+func (resultLines) appendError(dst []byte, x *exchange, err *frontend.Error) ([]byte, bool) {
+	return appendErrorLine(dst, x.opts, err), true
 }
 
 // lineBreak is the heartbeat of JSON, where white space between values means nothing.
@@ -81,9 +105,13 @@ func (f *sse) appendEnd(dst []byte, _ uint64) []byte {
 	return dst
 }
 
-func (*sse) appendError(dst []byte, err *frontend.Error) ([]byte, bool) {
+func (*sse) appendError(dst []byte, x *exchange, err *frontend.Error) ([]byte, bool) {
 	dst = append(dst, "event: error\ndata: "...)
-	dst = frontend.AppendStatusJSON(dst, err.Status, err.Types)
+	if x.opts.WrapsStreams() {
+		dst = x.opts.AppendErrorJSON(dst, err)
+	} else {
+		dst = x.opts.AppendStatusJSON(dst, err.Status, err.Types)
+	}
 	return append(dst, "\n\n"...), true
 }
 
@@ -114,7 +142,9 @@ func (jsonArray) appendEnd(dst []byte, n uint64) []byte {
 	return append(dst, ']')
 }
 
-func (jsonArray) appendError(dst []byte, _ *frontend.Error) ([]byte, bool) { return dst, false }
+func (jsonArray) appendError(dst []byte, _ *exchange, _ *frontend.Error) ([]byte, bool) {
+	return dst, false
+}
 
 // raw is the data of google.api.HttpBody messages, one after the other. The first message says the
 // content type.
@@ -139,4 +169,4 @@ func (raw) appendMessage(dst []byte, x *exchange, wire []byte, _ uint64) ([]byte
 
 func (raw) appendEnd(dst []byte, _ uint64) []byte { return dst }
 
-func (raw) appendError(dst []byte, _ *frontend.Error) ([]byte, bool) { return dst, false }
+func (raw) appendError(dst []byte, _ *exchange, _ *frontend.Error) ([]byte, bool) { return dst, false }

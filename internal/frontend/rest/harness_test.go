@@ -90,7 +90,7 @@ func (w *world) serve(opts frontend.Options) {
 			w.mu.Unlock()
 		}()
 		if err = h.Serve(rw, r, w.table, info); err != nil {
-			WriteError(rw, r, err)
+			h.WriteError(rw, r, err)
 		}
 	}))
 	s.Config.Protocols = new(http.Protocols)

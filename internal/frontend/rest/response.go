@@ -16,8 +16,17 @@ const octetStream = "application/octet-stream"
 var errBadWire = errors.New("malformed google.api.HttpBody")
 
 // appendResponse appends the JSON of a response message, or of the field of it that response_body
-// names.
+// names, with the envelope around it.
 func (x *exchange) appendResponse(dst, wire []byte) ([]byte, error) {
+	if x.envelope == nil {
+		return x.appendBare(dst, wire)
+	}
+	dst, err := x.appendBare(append(dst, x.envelope.Prefix...), wire)
+	return append(dst, x.envelope.Suffix...), err
+}
+
+// appendBare appends the JSON without an envelope.
+func (x *exchange) appendBare(dst, wire []byte) ([]byte, error) {
 	var err error
 	var note *transcode.RangeError
 	began := x.method.Clock()
@@ -36,6 +45,13 @@ func (x *exchange) appendResponse(dst, wire []byte) ([]byte, error) {
 	}
 	x.method.Converted(frontend.ToJSON, began)
 	return dst, nil
+}
+
+// wrapMessages gives the messages of a stream the envelope, if they have one.
+func (x *exchange) wrapMessages() {
+	if a := x.opts.Answers; a != nil && a.Envelope != nil && a.Envelope.Streams {
+		x.envelope = a.Envelope
+	}
 }
 
 // numberEnums makes the answer have numbers as enum values.

@@ -8,7 +8,7 @@
 // merge rule that is the request message. The rest depends on the kind of the method and on the
 // client:
 //
-//   - One message each way: unary.go.
+//   - One message each way: unary.go, with the status of the answer in status.go.
 //   - Many messages in the answer: stream.go, written by a framing (framing.go) that Accept chose.
 //   - Many messages in the request: upload.go. split.go splits the body into messages.
 //   - All of these over WebSocket: websocket.go.
@@ -18,8 +18,6 @@ package rest
 
 import (
 	"net/http"
-	"strconv"
-	"strings"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/transcode"
@@ -32,7 +30,7 @@ type Handler struct {
 
 // New returns a handler with the options.
 func New(opts frontend.Options) *Handler {
-	return &Handler{opts: opts.WithDefaults()}
+	return &Handler{opts: withoutStatus(opts.WithDefaults())}
 }
 
 // Serve answers one request by the table and notes in info what happened.
@@ -42,6 +40,9 @@ func New(opts frontend.Options) *Handler {
 // framing here. If the framing has none, Serve panics with http.ErrAbortHandler.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) error {
 	info.Protocol = "rest"
+	if h.opts.IgnoreClientTimeout {
+		r = withoutTimeout(r)
+	}
 	x := &exchange{opts: &h.opts, w: w, r: r, info: info}
 	x.body.Reset(w, r)
 	defer x.release()
@@ -107,6 +108,8 @@ type exchange struct {
 	// message.
 	codec        *transcode.Codec
 	responseBody *transcode.Field
+	// envelope is around each message of the answer. It is nil if there is none.
+	envelope *frontend.Envelope
 }
 
 // release gives back what was borrowed for the request.
@@ -130,55 +133,3 @@ func (x *exchange) settings() frontend.CallSettings {
 		Began:      x.body.Began(),
 	}
 }
-
-// failed adds the metadata that came with the error of a call. A service that has sent nothing else
-// sends the metadata of an error as trailers. Nothing has been sent to the client either, so for
-// the client they become the header.
-func (x *exchange) failed(call *frontend.Call, err error) error {
-	e := asError(err)
-	if e.Header == nil {
-		e.Header = make(http.Header)
-	}
-	retry := e.Header.Get("Retry-After")
-	header, trailer := call.Header(), call.Trailer()
-	if header == nil {
-		header, trailer = trailer, nil
-	}
-	x.opts.WriteHeader(e.Header, header)
-	if retry != "" {
-		e.Header.Set("Retry-After", retry)
-	}
-	if frontend.WantsTrailers(x.r.Header) {
-		x.opts.WriteTrailer(e.Header, trailer)
-	}
-	return e
-}
-
-// WriteError answers a request with the error as google.rpc.Status in JSON. An error that is not a
-// *frontend.Error is INTERNAL, and its text is not shown.
-func WriteError(w http.ResponseWriter, _ *http.Request, err error) {
-	e := asError(err)
-	body := frontend.GetBuffer(0)
-	defer frontend.PutBuffer(body)
-	*body = frontend.AppendStatusJSON(*body, e.Status, e.Types)
-	h := w.Header()
-	trailers := false
-	for key, values := range e.Header {
-		h[key] = append(h[key], values...) // What other handlers have set stays, as with success.
-		trailers = trailers || strings.HasPrefix(key, http.TrailerPrefix)
-	}
-	h.Set("Content-Type", "application/json")
-	// A cache or a browser must not make anything else of it.
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Del("Content-Encoding")
-	h.Del("ETag")
-	if trailers {
-		h.Del("Content-Length")
-	} else {
-		h.Set("Content-Length", strconv.Itoa(len(*body)))
-	}
-	w.WriteHeader(e.HTTP())
-	_, _ = w.Write(*body) // If the client has left, nobody needs to know.
-}
-
-func asError(err error) *frontend.Error { return frontend.AsError(err) }

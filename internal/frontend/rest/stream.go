@@ -35,6 +35,7 @@ func (x *exchange) serveStream() error {
 // writeStream writes the response messages of a call, framed, as they come.
 func (x *exchange) writeStream(call *frontend.Call, f framing, explain func(error) error) error {
 	x.info.Framing = f.name()
+	x.wrapMessages()
 	defer x.opts.Drain.BoundWrites(x.w, x.opts.CloseDelay)()
 	quiet := x.opts.Heartbeat
 	if !f.early() {
@@ -133,7 +134,11 @@ func (s *httpSink) Open(header metadata.MD) {
 	}
 	// An nginx in front would collect the messages.
 	h["X-Accel-Buffering"] = []string{"no"}
-	s.x.w.WriteHeader(http.StatusOK)
+	status := http.StatusOK
+	if s.x.binding.Status != 0 {
+		status = s.x.binding.Status
+	}
+	s.x.w.WriteHeader(status)
 }
 
 // Write implements stream.Sink.
@@ -164,7 +169,10 @@ func (s *httpSink) Flush() error {
 func (s *httpSink) Beat() error { return s.Write([]byte(s.beat), nil) }
 
 // Refuse implements stream.Sink.
-func (s *httpSink) Refuse(_ metadata.MD, err *frontend.Error) error { return s.x.failed(s.call, err) }
+func (s *httpSink) Refuse(_ metadata.MD, err *frontend.Error) error {
+	_, err.Line = s.f.(resultLines)
+	return s.x.failed(s.call, err)
+}
 
 // Finish implements stream.Sink.
 func (s *httpSink) Finish(batch *[]byte, _ []int, err *frontend.Error) error {
@@ -193,7 +201,7 @@ func (s *httpSink) finish(dst []byte, err *frontend.Error) error {
 		dst = s.f.appendEnd(dst, s.x.info.Received)
 	} else {
 		var ok bool
-		if dst, ok = s.f.appendError(dst, err); !ok {
+		if dst, ok = s.f.appendError(dst, s.x, err); !ok {
 			// What came before is flushed, and the client must see that the rest is missing.
 			panic(http.ErrAbortHandler)
 		}

@@ -48,38 +48,49 @@ func (x *exchange) answer(call *frontend.Call, msg mem.BufferSlice) error {
 		if !ok {
 			return frontend.Errorf(codes.Internal, "the upstream's answer cannot be decoded").WithCause(errBadWire)
 		}
-		x.writeOnce(call, rawType(contentType), data)
+		x.writeOnce(call, x.plannedStatus(nil), rawType(contentType), data)
 		return nil
 	}
 	body := frontend.GetBuffer(x.method.ToJSON.Guess(len(wire)))
 	defer frontend.PutBuffer(body)
+	if a := x.opts.Answers; a != nil {
+		x.envelope = a.Envelope
+	}
 	out, err := x.appendResponse(*body, wire)
 	if err != nil {
 		return err
 	}
 	x.method.ToJSON.Learn(len(wire), len(out))
 	*body = out
-	x.writeOnce(call, typeJSON, out)
+	x.writeOnce(call, x.plannedStatus(x.envelope.Open(out)), typeJSON, out)
 	return nil
 }
 
-// writeOnce writes a whole answer.
-func (x *exchange) writeOnce(call *frontend.Call, contentType string, body []byte) {
+// writeOnce writes a whole answer. The service may set another status.
+func (x *exchange) writeOnce(call *frontend.Call, status int, contentType string, body []byte) {
 	h := x.w.Header()
-	x.opts.WriteHeader(h, call.Header())
+	header := call.Header()
+	x.opts.WriteHeader(h, header)
 	// Requests must not share these: Caddy's header handler replaces values in place.
 	values := [...]string{contentType, ""}
 	h["Content-Type"] = values[:1:1]
-	status := http.StatusOK
-	if x.opts.ETag && x.notModified(h, body) {
-		h.Del("Content-Type")
-		status, body = http.StatusNotModified, nil
+	status = x.statusOf(header, h, status)
+	if x.opts.ETag && status == http.StatusOK && x.notModified(h, body) {
+		status = http.StatusNotModified
 	}
 	trailer := call.Trailer()
-	trailers := frontend.WantsTrailers(x.r.Header) && x.opts.HasTrailer(trailer) && x.r.Method != http.MethodHead && status == http.StatusOK
-	if trailers {
+	if x.opts.TrailersAsHeaders {
+		x.opts.WriteTrailerHeader(h, trailer)
+		trailer = nil
+	}
+	switch {
+	case bodyless(status):
+		h.Del("Content-Type")
+		h.Del("Content-Length")
+		body = nil
+	case frontend.WantsTrailers(x.r.Header) && x.opts.HasTrailer(trailer) && x.r.Method != http.MethodHead:
 		x.opts.WriteTrailer(h, trailer)
-	} else if status == http.StatusOK {
+	default:
 		values[1] = strconv.Itoa(len(body))
 		h["Content-Length"] = values[1:]
 	}

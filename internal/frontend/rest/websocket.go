@@ -68,6 +68,7 @@ func (x *exchange) serveWebSocket() error {
 	}
 	conn.SetReadLimit(x.opts.MaxRequestSize)
 	x.info.Framing = "websocket"
+	x.wrapMessages()
 	s := &socket{framed: framed{x: x, f: socketJSON{}}, conn: conn, wire: upgrade.conn, call: call}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(x.r.Context()))
 	defer s.stop()

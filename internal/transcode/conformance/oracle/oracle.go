@@ -95,6 +95,7 @@ func (c *Codec) ToJSON(dst []byte, msg proto.Message) (_ []byte, err error) {
 		UseProtoNames:     c.opts.UseProtoNames,
 		UseEnumNumbers:    c.opts.EnumsAsNumbers,
 		EmitDefaultValues: c.opts.EmitDefaults,
+		EmitUnpopulated:   c.opts.EmitUnpopulated,
 		Resolver:          c.types,
 	}
 	text, err := opts.Marshal(msg)
