@@ -85,15 +85,16 @@ type Handler struct {
 
 	// How strictly query parameters are read. `reject_unknown` (default) answers 400 if a parameter
 	// names no field. `ignore_unknown` ignores it. `lenient` ignores it as well, and so it does a
-	// part of a form that names no field, a parameter that contradicts the path, and an empty value
-	// for a number, a bool or an enum. It also takes the texts that Go's package strconv takes, in
-	// paths, too: `True` and `1` for a bool, `007` for an integer, and `1m30s` for a Duration.
+	// part of a form that names no field, and a parameter that contradicts the path. It also takes
+	// the texts that Go's package strconv takes, in paths, too: `True` and `1` for a bool, `007` for
+	// an integer, and `1m30s` for a Duration.
 	Query string `json:"query,omitempty"`
 
 	// What the body of a request is. `by_route` (default): what the route says. `message`: the whole
 	// request message as JSON, for every route of the schema, and for those of this config without a
-	// `body`. The query sets fields, too, and wins over the body. The routes of the schema then
-	// answer with the whole response.
+	// `body`. The query sets fields, too, and wins over the body. Of several values for one field the
+	// last one counts, and an empty value is ignored. The routes of the schema then answer with the
+	// whole response.
 	RequestBody string `json:"request_body,omitempty"`
 
 	// What happens if the `Content-Type` of a body is not that of JSON, or if the gateway has

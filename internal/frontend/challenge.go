@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 
@@ -41,7 +42,7 @@ func (o *Options) WriteErrorHeader(h http.Header, call *Call, status int) (trail
 		o.WriteTrailerHeader(h, trailer)
 		trailer = nil
 	case !o.hasHeader(header):
-		header, trailer = trailer, nil
+		header, trailer = withoutType(trailer), nil
 	}
 	o.WriteHeader(h, header)
 	if status != http.StatusUnauthorized || hasChallenge(h) {
@@ -53,6 +54,18 @@ func (o *Options) WriteErrorHeader(h http.Header, call *Call, status int) (trail
 		}
 	}
 	return trailer
+}
+
+// withoutType returns the metadata without the content type. In a Trailers-Only response, grpc-go
+// leaves the one of HTTP among the trailers. It is no metadata of the service, so a rule for all
+// metadata must not give it another name.
+func withoutType(md metadata.MD) metadata.MD {
+	if _, ok := md["content-type"]; !ok {
+		return md
+	}
+	md = maps.Clone(md)
+	delete(md, "content-type")
+	return md
 }
 
 // hasHeader reports whether WriteHeader would write anything.

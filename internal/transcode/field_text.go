@@ -21,8 +21,7 @@ func (f *Field) AppendText(dst []byte, value string) ([]byte, error) {
 }
 
 // AppendQuery is AppendText for a query parameter. It also takes JSON text for a message, a whole
-// map and a google.protobuf.Value. With DiscardUnknown, an unknown enum name appends nothing. With
-// LenientText, neither does an empty text for a number, a bool or an enum.
+// map and a google.protobuf.Value. With DiscardUnknown, an unknown enum name appends nothing.
 func (f *Field) AppendQuery(dst []byte, value string) ([]byte, error) {
 	return f.appendParameter(dst, value, true)
 }
@@ -118,10 +117,6 @@ func (d *decoder) appendText(out []byte, f *field, text string) ([]byte, error) 
 	v, ok := scalarOfText(f, text)
 	if !ok && d.c.opts.LenientText {
 		v, ok = lenientScalar(f, text)
-		if !ok && d.query && text == "" {
-			d.dropped = true
-			return out, nil
-		}
 	}
 	if !ok {
 		if d.query && d.c.opts.DiscardUnknown && f.kind == kindEnum && isName(text) {

@@ -77,8 +77,7 @@ type Options struct {
 
 	// LenientText reads more texts of path variables and query parameters than ProtoJSON has: what
 	// Go's strconv.ParseBool, ParseInt, ParseUint and ParseFloat take, and what time.ParseDuration
-	// does. An empty query parameter for a number, a bool or an enum sets nothing. JSON is not
-	// affected. Default: false, they are errors.
+	// does. JSON is not affected. Default: false, they are errors.
 	LenientText bool
 
 	// MaxDepth limits how deeply messages in JSON may be nested. The outermost message counts, and
