@@ -128,7 +128,8 @@ func grpcGatewayRows() []row {
 		{name: "a name of the .proto file in the query", call: "GET /v1/echo?renamed_field=a&maybe_number=1", has: `"otherName":"a"`, rule: compact},
 		{name: "both names of a field", call: "GET /v1/echo?otherName=a&renamed_field=b", status: 400, has: `"code":3`, rule: wording},
 		{name: "enums by name and number", call: "GET /v1/echo?genre=NOVEL&genres=2", has: `"genre":"NOVEL"`, rule: compact},
-		{name: "an enum that does not exist", call: "GET /v1/echo?genre=COMIC", status: 400, has: `"code":3`, rule: wording},
+		{name: "an enum that does not exist", call: "GET /v1/echo?genre=COMIC", doc: "A parameter that fits no field or name",
+			old: &said{status: 400, has: `{"code":3,`}, ours: &said{has: `"genre":"GENRE_UNSPECIFIED"`}},
 		{name: "well-known types", call: "GET /v1/echo?at=2024-01-02T03:04:05Z&lag=1.5s&mask=title,author.name&wrapped=w&wrapped_number=5", has: `"wrappedNumber":"5"`, rule: compact},
 		{name: "other durations", call: "GET /v1/echo?lag=1m30s", has: `"lag":"90s"`, rule: compact},
 		{name: "structs and values", call: "GET /v1/echo?object=%7B%22a%22:1%7D&value=%22x%22", has: `"object":{"a":1}`, rule: compact},
@@ -143,7 +144,8 @@ func grpcGatewayRows() []row {
 		{name: "a parameter twice", call: "GET /v1/echo?text=a&text=b", status: 400, has: `"code":3`, rule: wording},
 		{name: "two members of a oneof in the query", call: "GET /v1/echo?left=a&right=1", status: 400, has: `"code":3`, rule: wording},
 		{name: "an unknown parameter", call: "GET /v1/echo?nonsense=1&a.b=2&text=a", has: `"text":"a"`, rule: compact},
-		{name: "a path below a text", call: "GET /v1/echo?text.x=1", status: 400, has: `"code":3`, rule: wording},
+		{name: "a path below a text", call: "GET /v1/echo?text.x=1", doc: "A parameter that fits no field or name",
+			old: &said{status: 400, has: `{"code":3,`}, ours: &said{has: `"text":""`}},
 		{name: "a message as a parameter", call: "GET /v1/echo?nested=x", status: 400, has: `"code":3`, rule: wording},
 		{name: "a plus and its code", call: "GET /v1/echo?text=a+b%2Bc", has: `"text":"a b+c"`, rule: compact},
 		{name: "a semicolon in the query", call: "GET /v1/echo?text=1;count=2", doc: "A semicolon in the query",
@@ -236,7 +238,7 @@ func grpcGatewayRows() []row {
 
 		// Deadlines.
 		{name: "no deadline", call: "GET /v1/echo/a", has: `"deadlineMs":"0"`, rule: compact},
-		{name: "a deadline that passes", call: "POST /v1/echo", headers: "Grpc-Timeout: 50m", body: `{"script":{"delay":"5s"}}`, status: 504, has: `"code":4`, rule: wording},
+		{name: "a deadline that passes", call: "POST /v1/echo", headers: "Grpc-Timeout: 50m", body: `{"script":{"delay":"5s"}}`, status: 504, has: `"code":4`, rule: either},
 		{name: "a malformed deadline", call: "GET /v1/echo/a", headers: "Grpc-Timeout: soon", status: 400, has: `"code":3`, rule: wording},
 
 		// Streams.
@@ -283,7 +285,7 @@ func grpcGatewayRows() []row {
 func grpcGatewayDown() []row {
 	return []row{
 		{name: "a service that is down", call: "GET /v1/echo/a", doc: "A service that is down",
-			old: &said{status: 503, has: "dial tcp backend:1: connect: connection refused", header: "Retry-After"}, ours: &said{status: 503, has: "no instance of the service can be reached", header: "Retry-After: 1"}},
+			old: &said{status: 503, has: `{"code":14,`, header: "Retry-After"}, ours: &said{status: 503, has: "no instance of the service can be reached", header: "Retry-After: 1"}},
 	}
 }
 
