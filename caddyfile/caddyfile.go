@@ -18,4 +18,6 @@ func init() {
 	httpcaddyfile.RegisterGlobalOption(optionName, parseGlobalOption)
 	httpcaddyfile.RegisterHandlerDirective(optionName, parseDirective)
 	httpcaddyfile.RegisterDirectiveOrder(optionName, httpcaddyfile.Before, "reverse_proxy")
+	httpcaddyfile.RegisterHandlerDirective(errorDirective, parseErrorDirective)
+	httpcaddyfile.RegisterDirectiveOrder(errorDirective, httpcaddyfile.Before, "respond")
 }

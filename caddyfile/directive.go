@@ -18,6 +18,7 @@ import (
 //		route    <METHOD> <template> <package.Service/Method> { ... }
 //		expose   <glob>...
 //		hide     <glob>...
+//		with     <glob>... { <HTTP directives> }
 //		compat      grpc-gateway | go-zero
 //		rpc         on | off
 //		annotations on | off
@@ -59,6 +60,8 @@ import (
 //		errors   status | problem | pass
 //		stream   { ... }
 //		etag     on | off
+//		fields   on | off | <parameter> { header on | off }
+//		hide_fields <package.Message.field>...
 //		forms    on | off
 //		form_query on | off
 //		fully_decode_reserved_expansion on | off
@@ -70,7 +73,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	if err := p.addTargets(d, d.RemainingArgs()); err != nil {
 		return nil, err
 	}
-	if err := p.options().parse(d, "grpc_gateway", "upstream", "to", "route", "expose", "hide", "cors"); err != nil {
+	if err := p.options().parse(d, "grpc_gateway", "upstream", "to", "route", "expose", "hide", "hide_fields", "with", "cors"); err != nil {
 		return nil, err
 	}
 	if len(p.handler.Upstreams) == 0 {
@@ -94,6 +97,7 @@ func (p *directive) options() options {
 		"route":            p.route,
 		"expose":           globs(&h.Expose),
 		"hide":             globs(&h.Hide),
+		"with":             p.with,
 		"compat":           choice(&h.Compat, "grpc-gateway", "go-zero"),
 		"rpc":              onOff(&h.RPC),
 		"annotations":      onOff(&h.Annotations),
@@ -113,6 +117,8 @@ func (p *directive) options() options {
 		"errors":           choice(&h.Errors, "status", "problem", "text", "pass"),
 		"stream":           p.stream,
 		"etag":             toggle(&h.ETag),
+		"fields":           p.fields,
+		"hide_fields":      hiddenFields(&h.HideFields),
 		"forms":            onOff(&h.Forms),
 		"form_query":       onOff(&h.FormQuery),
 

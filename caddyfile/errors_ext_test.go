@@ -25,11 +25,47 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
-			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, form_query, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, negotiation, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, at Caddyfile:3`,
+			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, negotiation, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
 		},
 		"option of a later version": {
 			":8080\ngrpc_gateway h:1 {\n\topenapi /openapi.json\n}",
-			`unknown option "openapi" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, form_query, forms, fully_decode_reserved_expansion, health, hide, json, max_request_size, metadata, negotiation, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, at Caddyfile:3`,
+			`unknown option "openapi" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, negotiation, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
+		},
+		"policy without a pattern": {
+			":8080\ngrpc_gateway h:1 {\n\twith {\n\t\theader X-A b\n\t}\n}",
+			"with: expected at least one pattern for package.Service or package.Service/Method: with <pattern>... { <HTTP directives> }, at Caddyfile:3",
+		},
+		"policy without a block": {
+			":8080\ngrpc_gateway h:1 {\n\twith a.v1.*\n}",
+			"with: expected a block: with <pattern>... { <HTTP directives> }, at Caddyfile:3",
+		},
+		"policy for a path": {
+			":8080\ngrpc_gateway h:1 {\n\twith /v1/users {\n\t}\n}",
+			`with: pattern "/v1/users": expected package.Service or package.Service/Method, with * for anything, at Caddyfile:3`,
+		},
+		"policy with an unknown directive": {
+			":8080\ngrpc_gateway h:1 {\n\twith * {\n\t\tauthenticate\n\t}\n}",
+			"with: unrecognized directive: authenticate - are you sure your Caddyfile structure (nesting and braces) is correct?, at Caddyfile:5, at Caddyfile:3",
+		},
+		"policy with a directive of the site": {
+			":8080\ngrpc_gateway h:1 {\n\twith * {\n\t\thandle_errors {\n\t\t}\n\t}\n}",
+			"with: directive 'handle_errors' is not an ordered HTTP handler, so it cannot be used here - try placing within a route block or using the order global option, at Caddyfile:3",
+		},
+		"matcher of methods without a pattern": {
+			":8080\n@m grpc_method\nrespond @m 403",
+			"grpc_method: expected at least one pattern for package.Service or package.Service/Method, at Caddyfile:2",
+		},
+		"matcher of methods with a path": {
+			":8080\n@m grpc_method /v1/users\nrespond @m 403",
+			`grpc_method: pattern "/v1/users": expected package.Service or package.Service/Method, with * for anything, at Caddyfile:2`,
+		},
+		"grpc_error with an argument": {
+			":8080\ngrpc_error status",
+			`parsing caddyfile tokens for 'grpc_error': grpc_error: expected no argument besides a matcher, at Caddyfile:2`,
+		},
+		"grpc_error with a block": {
+			":8080\ngrpc_error {\n\tmap 502 14\n}",
+			`parsing caddyfile tokens for 'grpc_error': grpc_error takes no block, at Caddyfile:3`,
 		},
 		"repeated option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeout 5s\n\ttimeout 6s\n}",
@@ -38,6 +74,34 @@ func TestErrors(t *testing.T) {
 		"origin without a scheme": {
 			":8080\ngrpc_gateway h:1 {\n\tcors app.example.com\n}",
 			`cors: origin "app.example.com": expected *, or scheme and host, such as https://app.example.com or https://*.example.com, at Caddyfile:3`,
+		},
+		"parameter for fields that cannot be one": {
+			":8080\ngrpc_gateway h:1 {\n\tfields a&b\n}",
+			`fields: parameter "a&b": expected letters, digits and - _ . $, at Caddyfile:3`,
+		},
+		"parameter for fields with another meaning": {
+			":8080\ngrpc_gateway h:1 {\n\tfields {\n\t\tparameter $alt\n\t}\n}",
+			`fields: parameter "$alt": it has another meaning, at Caddyfile:4`,
+		},
+		"block of what is off": {
+			":8080\ngrpc_gateway h:1 {\n\tfields off {\n\t\theader on\n\t}\n}",
+			"fields off takes no block, at Caddyfile:4",
+		},
+		"hidden field without a message": {
+			":8080\ngrpc_gateway h:1 {\n\thide_fields ssn\n}",
+			`hide_fields: field "ssn": expected the full name of a field, such as package.Message.field, at Caddyfile:3`,
+		},
+		"hidden pattern": {
+			":8080\ngrpc_gateway h:1 {\n\thide_fields user.v1.User.*\n}",
+			`hide_fields: field "user.v1.User.*": expected the full name of a field, such as package.Message.field, at Caddyfile:3`,
+		},
+		"hidden field of a well-known type": {
+			":8080\ngrpc_gateway h:1 {\n\thide_fields google.protobuf.Any.value\n}",
+			`hide_fields: field "google.protobuf.Any.value": fields of google.protobuf.Any cannot be hidden; hide the fields that hold such messages, at Caddyfile:3`,
+		},
+		"no hidden field": {
+			":8080\ngrpc_gateway h:1 {\n\thide_fields\n}",
+			"hide_fields: expected at least one field, such as package.Message.field, at Caddyfile:3",
 		},
 		"no duration": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeout soon\n}",

@@ -3,6 +3,7 @@ package module
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -67,6 +68,12 @@ func placeholder(key, code string, info *frontend.Info) (any, bool) {
 			return "", true
 		}
 		return info.Method.Name, true
+	case "http.grpc_gateway.service":
+		if info.Method == nil {
+			return "", true
+		}
+		service, _, _ := strings.Cut(info.Method.Name, "/")
+		return service, true
 	case "http.grpc_gateway.route":
 		return info.Route, true
 	case "http.grpc_gateway.endpoint":

@@ -42,8 +42,8 @@ type Answers struct {
 	// every protocol. Default: `show`.
 	Internal string `json:"internal,omitempty"`
 
-	// Whether an error without details has an empty list of them, `"details":[]`. Default: false, it
-	// has no member `details`.
+	// Whether an error without details has an empty list of them, `"details":[]`. Default: false,
+	// it has no member `details`.
 	EmptyDetails *bool `json:"empty_details,omitempty"`
 
 	// The HTTP status of requests that the gateway refuses itself. `precise` (default) is the one

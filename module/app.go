@@ -18,6 +18,8 @@ const appName = "grpc_gateway"
 func init() {
 	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(new(Handler))
+	caddy.RegisterModule(new(GRPCError))
+	caddy.RegisterModule(new(MatchGRPCMethod))
 	caddy.RegisterModule(new(adminAPI))
 	caddy.RegisterModule(new(eventOrigin))
 }

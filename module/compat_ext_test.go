@@ -250,7 +250,7 @@ func TestCompatIsOverridden(t *testing.T) {
 		metadata {
 			request +x-tenant
 			request -cookie
-			response *
+			response x-head
 		}
 	}`)
 	s.want(s.get("/v1/echo/x"), http.StatusOK)
@@ -264,7 +264,7 @@ func TestCompatIsOverridden(t *testing.T) {
 		{name: "emit_unpopulated", method: "GET", path: "/v1/echo", status: 200, answers: "Grpc-Metadata-Content-Type: "},
 		{name: "empty_details", method: "POST", path: "/v1/echo", body: `{"script":{"failCode":5,"failMessage":"gone"}}`, status: 404, equals: `{"code":5,"message":"gone"}`},
 		{name: "lines", method: "GET", path: "/v1/stream/1", status: 200, answers: "Content-Type: application/x-ndjson"},
-		{name: "response rules", method: "POST", path: "/v1/echo", body: `{"script":{"headers":{"x-head":"h"}}}`, status: 200, answers: "X-Head: h\nGrpc-Metadata-X-Head: "},
+		{name: "response rules", method: "POST", path: "/v1/echo", body: `{"script":{"headers":{"x-head":"h","x-other":"o"}}}`, status: 200, answers: "X-Head: h\nGrpc-Metadata-X-Head: \nGrpc-Metadata-X-Other: "},
 	})
 	got := s.want(s.callWith("GET", "/v1/echo/x", "", "X-Tenant: acme\nCookie: a=b\nAuthorization: t"), http.StatusOK)
 	if strings.Contains(got.body, "null") {

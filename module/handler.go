@@ -20,19 +20,24 @@ import (
 // protocols Connect, gRPC-Web and gRPC, and as plain JSON. It is the last handler of its route: a
 // request that matches nothing gets 404 with a `google.rpc.Status` in JSON.
 //
-// After the handler, these placeholders say what happened:
+// These placeholders say what was called and what happened:
 //
 // Placeholder | Description
 // ------------|-------------
 // `{http.grpc_gateway.protocol}` | The protocol: `rest`, `connect`, `grpc` or `grpcweb`
 // `{http.grpc_gateway.upstream}` | Name of the upstream
 // `{http.grpc_gateway.method}` | The RPC, `package.Service/Method`
-// `{http.grpc_gateway.route}` | The path template that matched
+// `{http.grpc_gateway.service}` | The service, `package.Service`
+// `{http.grpc_gateway.route}` | The path template that matched. Empty if the RPC was called by its name
+// `{http.grpc_gateway.var.<field>}` | With `with`: the value of a path variable, such as `var.id` or `var.book.name`. Empty if the route has no such variable
 // `{http.grpc_gateway.endpoint}` | Address of the instance that was called
 // `{http.grpc_gateway.code}` | The gRPC status code by name, such as `NOT_FOUND`
 // `{http.grpc_gateway.message}` | In error routes, with `errors` set to `pass`: the error's message
 // `{http.grpc_gateway.details}` | In the same place: the error's details, a list in JSON
 // `{http.grpc_gateway.status}` | In the same place: the whole error, a `google.rpc.Status` in JSON
+//
+// They are set after the handler. All but the last three are also set in `policies` (`with`),
+// before the call.
 //
 // The access log has the fields `grpc_upstream`, `grpc_method`, `grpc_route`, `grpc_endpoint` and
 // `grpc_code`. The field `grpc_error` has the details of a failure, which clients do not see.
@@ -56,6 +61,11 @@ type Handler struct {
 	// pattern that matches no method is an error if all schemas are files. Otherwise it is
 	// reported.
 	Hide []string `json:"hide,omitempty"`
+
+	// HTTP handlers that run around calls, such as authentication and rate limits. For each call,
+	// the policies that match its method run in this order, each within those before it. Default:
+	// none.
+	Policies []Policy `json:"policies,omitempty"`
 
 	// The gateway that this one looks like to clients: `grpc-gateway` (version 2) or `go-zero`. It
 	// stands for a set of options, which docs/configuration.md lists. An option that is set in this
@@ -86,15 +96,15 @@ type Handler struct {
 	// How strictly query parameters are read. `reject_unknown` (default) answers 400 if a parameter
 	// names no field. `ignore_unknown` ignores it. `lenient` ignores it as well, and so it does a
 	// part of a form that names no field, and a parameter that contradicts the path. It also takes
-	// the texts that Go's package strconv takes, in paths, too: `True` and `1` for a bool, `007` for
-	// an integer, and `1m30s` for a Duration.
+	// the texts that Go's package strconv takes, in paths, too: `True` and `1` for a bool, `007`
+	// for an integer, and `1m30s` for a Duration.
 	Query string `json:"query,omitempty"`
 
-	// What the body of a request is. `by_route` (default): what the route says. `message`: the whole
-	// request message as JSON, for every route of the schema, and for those of this config without a
-	// `body`. The query sets fields, too, and wins over the body. Of several values for one field the
-	// last one counts, and an empty value is ignored. The routes of the schema then answer with the
-	// whole response.
+	// What the body of a request is. `by_route` (default): what the route says. `message`: the
+	// whole request message as JSON, for every route of the schema, and for those of this config
+	// without a `body`. The query sets fields, too, and wins over the body. Of several values for
+	// one field the last one counts, and an empty value is ignored. The routes of the schema then
+	// answer with the whole response.
 	RequestBody string `json:"request_body,omitempty"`
 
 	// What happens if the `Content-Type` of a body is not that of JSON, or if the gateway has
@@ -135,10 +145,10 @@ type Handler struct {
 	// The form of REST errors, and who answers them. `status` (default) answers with a
 	// google.rpc.Status in JSON, or in the `envelope` of `answers`. `problem` answers with problem
 	// details, `application/problem+json` (RFC 9457), and excludes an envelope. With both, a client
-	// that names `application/problem+json` in its Accept header chooses by the weights there. `text`
-	// answers with a line of text, `rpc error: code = NotFound desc = <message>`, and excludes an
-	// envelope, too. A path without a route is then `404 page not found`, and a 405 has no body.
-	// `pass` leaves the answer to the site's error routes (`handle_errors`). There
+	// that names `application/problem+json` in its Accept header chooses by the weights there.
+	// `text` answers with a line of text, `rpc error: code = NotFound desc = <message>`, and
+	// excludes an envelope, too. A path without a route is then `404 page not found`, and a 405 has
+	// no body. `pass` leaves the answer to the site's error routes (`handle_errors`). There
 	// `{err.status_code}` is the HTTP status, `{err.message}` is `CODE: message`, and headers such
 	// as Allow and Retry-After are set. Without error routes that answer has no body. Errors after
 	// the first byte of a stream, and errors of Connect, gRPC-Web and gRPC calls, always have the
@@ -153,6 +163,16 @@ type Handler struct {
 	// calls, because the service is called to compute the answer. Default: false.
 	ETag bool `json:"etag,omitempty"`
 
+	// Whether clients of plain HTTP can ask for parts of an answer, and how. Default: they cannot.
+	Fields *Fields `json:"fields,omitempty"`
+
+	// Fields that no answer has, in any protocol, as `package.Message.field`. They stay in
+	// requests. While there are any, calls are refused whose method no schema describes. Fields of
+	// `google.protobuf` messages, of `google.api.HttpBody` and of `google.rpc.Status` are refused.
+	// A name that is no field of any schema is an error if all schemas are files. Otherwise it is
+	// reported. Default: none.
+	HideFields []string `json:"hide_fields,omitempty"`
+
 	// Whether request bodies may be multipart/form-data and application/x-www-form-urlencoded.
 	// Otherwise they get 415. A form on a page of another site can send both without a preflight.
 	// Such a request is refused, unless `cors` has its origin or `cross_site` is `allow`. Default:
@@ -160,9 +180,9 @@ type Handler struct {
 	Forms *bool `json:"forms,omitempty"`
 
 	// Whether the body of a request to a route without a body is a part of the query if its type is
-	// application/x-www-form-urlencoded. A POST of such a form to a path that has no POST route then
-	// goes to the GET route. It is for queries that are too long for a URL. Default: false, such a
-	// body is ignored.
+	// application/x-www-form-urlencoded. A POST of such a form to a path that has no POST route
+	// then goes to the GET route. It is for queries that are too long for a URL. Default: false,
+	// such a body is ignored.
 	FormQuery *bool `json:"form_query,omitempty"`
 
 	// Whether `%2F` is also decoded in path variables of several segments, such as
@@ -174,6 +194,7 @@ type Handler struct {
 	app       *App
 	log       *zap.Logger
 	protocols protocols
+	policies  policies
 	routing   routing
 	json      transcode.Options
 	// replaced says that another config has taken over. Clients on old connections may not know.
@@ -215,8 +236,8 @@ type JSONOptions struct {
 	// are skipped. Otherwise they get 400. Default: false.
 	DiscardUnknown *bool `json:"discard_unknown,omitempty"`
 
-	// Whether text after the JSON value of a request body is ignored. Otherwise it gets 400. It does
-	// not apply to streams, in which messages follow one another. Default: false.
+	// Whether text after the JSON value of a request body is ignored. Otherwise it gets 400. It
+	// does not apply to streams, in which messages follow one another. Default: false.
 	DiscardTrailing *bool `json:"discard_trailing,omitempty"`
 
 	// Whether the names of enum values begin with the name of their enum. `keep` (default) writes
@@ -255,9 +276,9 @@ type Metadata struct {
 	// The trailer metadata that becomes trailers. Default: the rules of `response`.
 	Trailer []MetadataRule `json:"trailer,omitempty"`
 
-	// Where REST clients find trailer metadata. `trailers` (default): in trailers, if the client says
-	// `TE: trailers`. `headers`: in the header, for unary answers and for errors before the first
-	// byte. Streams have trailers in any case.
+	// Where REST clients find trailer metadata. `trailers` (default): in trailers, if the client
+	// says `TE: trailers`. `headers`: in the header, for unary answers and for errors before the
+	// first byte. Streams have trailers in any case.
 	TrailersAs string `json:"trailers_as,omitempty"`
 }
 
@@ -310,6 +331,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.protocols.provision(h, options, table); err != nil {
 		return err
 	}
+	if err := h.policies.provision(ctx, h, table); err != nil {
+		return err
+	}
 
 	app, err := ctx.App(appName)
 	if err != nil {
@@ -336,6 +360,11 @@ func (h *Handler) validate() error {
 			return fmt.Errorf("route %d: %w", i+1, err)
 		}
 	}
+	for i := range h.Policies {
+		if err := h.Policies[i].Validate(); err != nil {
+			return fmt.Errorf("policy %d: %w", i+1, err)
+		}
+	}
 	switch {
 	case h.MaxRequestSize < 0:
 		return errors.New("max_request_size: expected a size above 0")
@@ -355,6 +384,14 @@ func (h *Handler) validate() error {
 	}
 	if err := h.Stream.Validate(); err != nil {
 		return fmt.Errorf("stream: %w", err)
+	}
+	if err := h.Fields.Validate(); err != nil {
+		return fmt.Errorf("fields: %w", err)
+	}
+	for _, name := range h.HideFields {
+		if err := ValidateHiddenField(name); err != nil {
+			return fmt.Errorf("hide_fields: %w", err)
+		}
 	}
 	return nil
 }

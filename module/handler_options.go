@@ -86,6 +86,7 @@ func (h *Handler) compileOptions() (frontend.Options, error) {
 		FormsToQuery:        isOn(h.FormQuery),
 		Errors:              h.errorForm(),
 		AllowCrossSite:      h.CrossSite == crossSiteAllow,
+		Fields:              h.Fields.compile(),
 	}
 	h.Stream.apply(&opts)
 	var err error

@@ -51,9 +51,16 @@ func (h *Handler) errorForm() frontend.ErrorForm {
 // site's error routes.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error {
 	var e *frontend.Error
-	if h.Errors != errorsPass || !errors.As(err, &e) {
+	switch {
+	case h.Errors != errorsPass:
 		h.protocols.rest.WriteError(w, r, err)
 		return nil
+	case isHandlerError(err) || !errors.As(err, &e):
+		// A policy has returned it.
+		status := statusOf(err)
+		frontend.Challenge(w.Header(), status)
+		provideError(r, frontend.Refusal(status, "", w.Header()))
+		return err
 	}
 	status := h.protocols.rest.ErrorStatus(e)
 	header := w.Header()
@@ -64,10 +71,15 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 		}
 	}
 	frontend.Challenge(header, status)
+	provideError(r, e)
+	return caddyhttp.Error(status, publicError{e})
+}
+
+// provideError sets the placeholders of an error for the site's error routes.
+func provideError(r *http.Request, e *frontend.Error) {
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(func(key string) (any, bool) { return errorPlaceholder(key, e) })
 	}
-	return caddyhttp.Error(status, publicError{e})
 }
 
 // errorPlaceholder returns the value of a placeholder for error routes that Handler documents. JSON
@@ -83,6 +95,11 @@ func errorPlaceholder(key string, e *frontend.Error) (any, bool) {
 	default:
 		return nil, false
 	}
+}
+
+func isHandlerError(err error) bool {
+	_, ok := errors.AsType[caddyhttp.HandlerError](err)
+	return ok
 }
 
 // publicError shows what the client may see of an error, because error routes write {err.message}

@@ -151,6 +151,7 @@ func (r *routing) compile(members []member) (*table, error) {
 		}
 		if m.schema != nil {
 			in[i].Codecs = m.upstream.schema.compiler(m.schema, r.json)
+			in[i].Answers = m.upstream.schema.compiler(m.schema, hiding(r.json, r.cfg.HideFields))
 		}
 	}
 	t, err := routes.Compile(r.cfg, in)
@@ -297,6 +298,7 @@ func (h *Handler) compileRoutes() (*routes.Config, error) {
 		Annotations: h.Annotations == nil || *h.Annotations,
 		Timeout:     max(0, cmp.Or(time.Duration(h.Timeout), defaultTimeout)),
 		FullyDecode: h.FullyDecodeReserved,
+		HideFields:  h.HideFields,
 		WholeBody:   h.RequestBody == bodyMessage,
 		Owner:       func(upstream, method string) any { return newMethodMetrics(upstream, method) },
 		Timed:       timed,

@@ -26,8 +26,9 @@ type Stream struct {
 	HeartbeatLines bool `json:"heartbeat_lines,omitempty"`
 
 	// The form of streams that are neither event streams nor WebSockets. `bare` (default) is what
-	// `Accept` chooses: messages as NDJSON, or a JSON array. `result` is that of grpc-gateway: lines
-	// `{"result":<message>}` of the type application/json, and `{"error":<Status>}` for a failure.
+	// `Accept` chooses: messages as NDJSON, or a JSON array. `result` is that of grpc-gateway:
+	// lines `{"result":<message>}` of the type application/json, and `{"error":<Status>}` for a
+	// failure.
 	Lines string `json:"lines,omitempty"`
 
 	// The ids of the events of an event stream. `count` (default) numbers the messages and

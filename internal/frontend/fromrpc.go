@@ -65,7 +65,7 @@ func (c *Call) failed(err error) *Error {
 	if !ok {
 		return Errorf(codes.Unknown, "the call failed in the gateway").WithCause(err)
 	}
-	e := &Error{Status: st.Proto(), Types: c.method.Types}
+	e := &Error{Status: c.method.withoutHidden(st.Proto()), Types: c.method.Types}
 	if d, ok := retryDelay(e.Status); ok && c.retryable(e) {
 		e.Header = http.Header{"Retry-After": {d}}
 	}

@@ -43,6 +43,9 @@ type Method struct {
 	Request  *transcode.Codec
 	Response *transcode.Codec
 	Types    transcode.Resolver // For the details of errors.
+	// Hidden keeps fields from clients in every protocol. Response and Types have no such field
+	// either. Nil: no field is hidden.
+	Hidden *transcode.Filter
 	// Files are those of the schema, for server reflection. Nil for methods without a schema.
 	Files *protoregistry.Files
 	// Timeout is the default deadline of unary calls. 0: none.
@@ -54,6 +57,8 @@ type Method struct {
 	// Departed, if set, is told about each answer that has a value without a JSON form. Such a
 	// value is written as something close to it.
 	Departed func(note error)
+	// Policy is run around each call. Nil: none.
+	Policy Policy
 	// ToWire and ToJSON say how large converted messages are, compared to their inputs.
 	ToWire, ToJSON Ratio
 	// Owner is for the maker of the table. Frontends ignore it.

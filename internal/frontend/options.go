@@ -57,8 +57,8 @@ type Options struct {
 	// ResponseMetadata.
 	TrailerMetadata *Rules
 	// TrailersAsHeaders sends the trailer metadata of a unary answer, and of an error before the
-	// first byte, in the header of the response. This is for REST only. Default: false, trailers are
-	// trailers.
+	// first byte, in the header of the response. This is for REST only. Default: false, trailers
+	// are trailers.
 	TrailersAsHeaders bool
 	// TrustedProxy reports whether the request comes from a proxy whose X-Forwarded-* headers are
 	// believed. Default: nil, none is.
@@ -88,9 +88,9 @@ type Options struct {
 	EventIDField string
 	// EndEvent ends an event stream that succeeded with an event of the type "end". Default: false.
 	EndEvent bool
-	// ResultLines frames streams over plain HTTP as lines {"result":<message>}, and {"error":<Status>}
-	// at the end of one that failed. They are of the type application/json. Only a client that
-	// prefers event streams gets another framing. Default: false, Accept decides.
+	// ResultLines frames streams over plain HTTP as lines {"result":<message>}, and
+	// {"error":<Status>} at the end of one that failed. They are of the type application/json. Only
+	// a client that prefers event streams gets another framing. Default: false, Accept decides.
 	ResultLines bool
 	// NoWebSocket refuses the upgrade to WebSocket. Default: false.
 	NoWebSocket bool
@@ -102,6 +102,8 @@ type Options struct {
 	// ETag adds an ETag to 200 answers of GET and HEAD, and answers 304 to a matching
 	// If-None-Match. Default: false.
 	ETag bool
+	// Fields lets REST clients ask for parts of an answer. Default: nil, they cannot.
+	Fields *Fields
 	// Answers is the shape of answers over plain HTTP. Default: nil, the message as JSON with status
 	// 200.
 	Answers *Answers

@@ -15,12 +15,15 @@ import (
 // 9457, section 4.2.1).
 const noProblemType = "about:blank"
 
+// maxProblemStatus is the largest HTTP status in problem details (RFC 9457, appendix A).
+const maxProblemStatus = 599
+
 // AppendProblemJSON appends an error as problem details (RFC 9457), on one line. status is the HTTP
 // status of the answer. The members:
 //
 //   - type: https://<domain>/<reason> by an ErrorInfo in the details, else about:blank.
 //   - title: the name of the gRPC code.
-//   - status: the HTTP status.
+//   - status: the HTTP status. It is left out above 599, which the schema of RFC 9457 does not allow.
 //   - detail: the message. It is left out if the message is empty.
 //   - errors: the field violations of a BadRequest in the details. It is left out if there are none.
 //   - details: all details, as in AppendStatusJSON. It is left out if there are none.
@@ -30,8 +33,10 @@ func AppendProblemJSON(dst []byte, e *Error, status int) []byte {
 	dst = AppendJSONString(dst, problemType(details))
 	dst = append(dst, `,"title":`...)
 	dst = AppendJSONString(dst, CodeName(e.Code()))
-	dst = append(dst, `,"status":`...)
-	dst = strconv.AppendInt(dst, int64(status), 10)
+	if status <= maxProblemStatus {
+		dst = append(dst, `,"status":`...)
+		dst = strconv.AppendInt(dst, int64(status), 10)
+	}
 	if m := e.Status.GetMessage(); m != "" {
 		dst = append(dst, `,"detail":`...)
 		dst = AppendJSONString(dst, m)

@@ -40,6 +40,7 @@ func TestAppendProblemJSON(t *testing.T) {
 		{name: "a code that gRPC does not have", code: 77, status: 500, want: `{"type":"about:blank","title":"CODE(77)","status":500}`},
 		{name: "a status of the config", code: codes.FailedPrecondition, status: 412,
 			want: `{"type":"about:blank","title":"FAILED_PRECONDITION","status":412}`},
+		{name: "a status that no problem can have", code: codes.Unknown, status: 777, want: `{"type":"about:blank","title":"UNKNOWN"}`},
 		{name: "a message that is not UTF-8", code: codes.NotFound, message: "a\xffb\x00", status: 404,
 			want: "{\"type\":\"about:blank\",\"title\":\"NOT_FOUND\",\"status\":404,\"detail\":\"a\uFFFDb\\u0000\"}"},
 		{name: "an ErrorInfo", code: codes.NotFound, status: 404,

@@ -2,6 +2,7 @@ package frontend
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -49,20 +50,9 @@ func (p Protocol) String() string {
 //     can tell the two kinds of client apart. All Connect clients of today send it by default, and
 //     those who write curl commands expect the errors of REST routes.
 func Detect(t *Table, r *http.Request) Protocol {
-	contentType := ""
-	if v := r.Header["Content-Type"]; len(v) > 0 {
-		contentType = v[0]
-	}
-	if rest, ok := cutPrefixFold(contentType, "application/grpc"); ok {
-		switch {
-		case rest == "" || rest[0] == '+' || rest[0] == ';' || rest[0] == ' ':
-			return GRPC
-		case hasPrefixFold(rest, "-web"):
-			return GRPCWeb
-		}
-	}
-	if hasPrefixFold(contentType, "application/connect+") {
-		return Connect
+	contentType := contentTypeOf(r.Header)
+	if p := ofType(contentType); p != REST {
+		return p
 	}
 	versioned := len(r.Header["Connect-Protocol-Version"]) > 0
 	if versioned && r.Method == http.MethodPost {
@@ -80,6 +70,66 @@ func Detect(t *Table, r *http.Request) Protocol {
 	case r.Method == http.MethodPost && contentType != "" && !isPlain(contentType, m):
 		return Connect
 	case r.Method == http.MethodGet && hasParameter(r.URL.RawQuery, "encoding") && hasParameter(r.URL.RawQuery, "message"):
+		return Connect
+	}
+	return REST
+}
+
+// DetectAlone is Detect for a request that may be for any server, so that there is no table. Then a
+// POST of application/proto, any request with one of Connect's headers, and a GET with the
+// parameters connect=v1, encoding and message are Connect calls.
+func DetectAlone(r *http.Request) Protocol {
+	if p := Detect(nil, r); p != REST {
+		return p
+	}
+	name, _, _ := strings.Cut(contentTypeOf(r.Header), ";")
+	query := r.URL.RawQuery
+	switch {
+	case len(r.Header["Connect-Protocol-Version"]) > 0 || len(r.Header["Connect-Timeout-Ms"]) > 0:
+		return Connect
+	case r.Method == http.MethodPost && strings.EqualFold(strings.TrimSpace(name), "application/proto"):
+		return Connect
+	case r.Method == http.MethodGet && hasParameter(query, "encoding") && hasParameter(query, "message") &&
+		slices.Contains(strings.Split(query, "&"), "connect=v1"):
+		return Connect
+	}
+	return REST
+}
+
+// AnswersAs reports whether an answer of the content type may be one in the protocol. Every answer
+// may be one of REST.
+func (p Protocol) AnswersAs(contentType string) bool {
+	switch p {
+	case REST:
+		return true
+	case Connect:
+		name, _, _ := strings.Cut(strings.ToLower(contentType), ";")
+		name = strings.TrimSpace(name)
+		return name == "application/proto" || name == "application/json" || ofType(contentType) == Connect
+	default:
+		return ofType(contentType) == p
+	}
+}
+
+// contentTypeOf is h.Get("Content-Type") and costs less.
+func contentTypeOf(h http.Header) string {
+	if v := h["Content-Type"]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// ofType is the protocol that a content type belongs to. It is REST if the type does not tell.
+func ofType(contentType string) Protocol {
+	if rest, ok := cutPrefixFold(contentType, "application/grpc"); ok {
+		switch {
+		case rest == "" || rest[0] == '+' || rest[0] == ';' || rest[0] == ' ':
+			return GRPC
+		case hasPrefixFold(rest, "-web"):
+			return GRPCWeb
+		}
+	}
+	if hasPrefixFold(contentType, "application/connect+") {
 		return Connect
 	}
 	return REST

@@ -1,7 +1,9 @@
 package frontend
 
 import (
+	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,16 +55,75 @@ func TestDetect(t *testing.T) {
 		{"DELETE /a.B/C", "Content-Type: application/proto|Connect-Protocol-Version: 1", Connect},
 	} {
 		t.Run(tc.request+" "+tc.headers, func(t *testing.T) {
-			method, target, _ := strings.Cut(tc.request, " ")
-			r := httptest.NewRequest(method, target, nil)
-			for h := range strings.SplitSeq(tc.headers, "|") {
-				if name, value, ok := strings.Cut(h, ": "); ok {
-					r.Header.Set(name, value)
-				}
-			}
-			if got := Detect(table, r); got != tc.want {
+			if got := Detect(table, request(tc.request, tc.headers)); got != tc.want {
 				t.Errorf("got %s, want %s", got, tc.want)
 			}
 		})
+	}
+}
+
+// request makes a request of "METHOD target" and of headers that are separated by |.
+func request(line, headers string) *http.Request {
+	method, target, _ := strings.Cut(line, " ")
+	r := httptest.NewRequest(method, target, nil)
+	for h := range strings.SplitSeq(headers, "|") {
+		if name, value, ok := strings.Cut(h, ": "); ok {
+			r.Header.Set(name, value)
+		}
+	}
+	return r
+}
+
+func TestDetectAlone(t *testing.T) {
+	for _, tc := range []struct {
+		request string
+		headers string
+		want    Protocol
+	}{
+		{"POST /a.B/C", "Content-Type: application/grpc+proto", GRPC},
+		{"POST /a.B/C", "Content-Type: application/grpc-web-text", GRPCWeb},
+		{"POST /a.B/C", "Content-Type: application/connect+json", Connect},
+		{"POST /a.B/C", "Content-Type: application/json|Connect-Protocol-Version: 1", Connect},
+		{"POST /a.B/C", "Content-Type: application/json|Connect-Timeout-Ms: 100", Connect},
+		{"POST /a.B/C", "Content-Type: Application/Proto; x=y", Connect},
+		{"GET /a.B/C?connect=v1&encoding=json&message=%7B%7D", "", Connect},
+		{"GET /a.B/C?encoding=json&message=x", "Connect-Protocol-Version: 1", Connect},
+		{"GET /a.B/C?encoding=json&message=x", "", REST},
+		{"GET /a.B/C?connect=v1", "", REST},
+		{"GET /v1/books?connect=v2&encoding=json&message=x", "", REST},
+		{"POST /a.B/C", "Content-Type: application/json", REST},
+		{"POST /a.B/C", "Content-Type: application/protobuf", REST},
+		{"PUT /a.B/C", "Content-Type: application/proto", REST},
+		{"GET /index.html", "", REST},
+	} {
+		t.Run(tc.request+" "+tc.headers, func(t *testing.T) {
+			if got := DetectAlone(request(tc.request, tc.headers)); got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestAnswersAs(t *testing.T) {
+	for contentType, want := range map[string][]Protocol{
+		"application/grpc+proto":        {GRPC},
+		"application/grpc":              {GRPC},
+		"application/grpc-web+proto":    {GRPCWeb},
+		"application/grpc-web-text":     {GRPCWeb},
+		"application/connect+proto":     {Connect},
+		"application/proto":             {Connect},
+		"Application/JSON; charset=utf": {Connect},
+		"text/html":                     nil,
+		"":                              nil,
+		"application/grpcx":             nil,
+	} {
+		for _, p := range []Protocol{GRPC, GRPCWeb, Connect} {
+			if got := p.AnswersAs(contentType); got != slices.Contains(want, p) {
+				t.Errorf("%s, %q: %v", p, contentType, got)
+			}
+		}
+		if !REST.AnswersAs(contentType) {
+			t.Errorf("rest, %q: false", contentType)
+		}
 	}
 }

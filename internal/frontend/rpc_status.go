@@ -33,8 +33,8 @@ func GRPCStatus(err *Error, set func(name, value string)) {
 }
 
 // VisitMetadata calls visit with the trailer metadata that a client may see by the rules for
-// trailers. It has the form of headers: names are canonical, and binary values are base64. Each name
-// comes once.
+// trailers. It has the form of headers: names are canonical, and binary values are base64. Each
+// name comes once.
 func (o *Options) VisitMetadata(md metadata.MD, visit func(name string, values []string)) {
 	if len(md) == 0 {
 		return

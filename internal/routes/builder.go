@@ -68,7 +68,8 @@ func (b *builder) newMethod(m *Member, sm *schema.Method) (*frontend.Method, err
 	if err != nil {
 		return nil, fmt.Errorf("compile request message %s: %w", sm.Desc.Input().FullName(), err)
 	}
-	response, err := m.Codecs.Codec(sm.Desc.Output())
+	answers := cmp.Or(m.Answers, m.Codecs)
+	response, err := answers.Codec(sm.Desc.Output())
 	if err != nil {
 		return nil, fmt.Errorf("compile response message %s: %w", sm.Desc.Output().FullName(), err)
 	}
@@ -80,7 +81,8 @@ func (b *builder) newMethod(m *Member, sm *schema.Method) (*frontend.Method, err
 		Conn:       m.Conn,
 		Request:    request,
 		Response:   response,
-		Types:      m.Codecs,
+		Types:      answers,
+		Hidden:     answers.Filter(sm.Desc.Output()),
 		Files:      m.Schema.Types().Files(),
 		Timeout:    max(0, cmp.Or(m.Timeout, b.cfg.Timeout)),
 		Idempotent: sm.Idempotent,
@@ -89,8 +91,9 @@ func (b *builder) newMethod(m *Member, sm *schema.Method) (*frontend.Method, err
 			ServerStreams: sm.Desc.IsStreamingServer(),
 			ClientStreams: sm.Desc.IsStreamingClient(),
 		},
-		Owner: b.cfg.owner(m.Label, sm.Name),
-		Timed: b.cfg.Timed,
+		Policy: b.cfg.policy(sm.Name),
+		Owner:  b.cfg.owner(m.Label, sm.Name),
+		Timed:  b.cfg.Timed,
 
 		Departed: b.cfg.departed(m.Label, sm.Name),
 	}, nil
@@ -188,6 +191,11 @@ func (b *builder) addPaths() {
 // expose and hide do not apply to them.
 func (b *builder) addLocal() {
 	for _, m := range b.cfg.Local {
+		if p := b.cfg.policy(m.Name); p != nil {
+			policed := *m
+			policed.Policy = p
+			m = &policed
+		}
 		b.out.Methods[m.Path] = m
 		b.out.Views = slices.DeleteFunc(b.out.Views, func(r View) bool { return r.Source == SourceRPC && r.RPC == m.Name })
 		b.out.Views = append(b.out.Views, View{

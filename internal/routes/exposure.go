@@ -78,6 +78,13 @@ func (e *Exposure) allowsSpelling(method, folded string) bool {
 	return e == nil || !matchesAny(e.hideFolded, service, folded)
 }
 
+// Matches reports whether one of the patterns matches a method `package.Service/Method`. The
+// patterns are valid, see CheckPattern.
+func Matches(patterns []string, method string) bool {
+	service, _, _ := strings.Cut(method, "/")
+	return matchesAny(patterns, service, method)
+}
+
 func matchesAny(patterns []string, service, method string) bool {
 	for _, p := range patterns {
 		if matches(p, service, method) {
@@ -106,15 +113,21 @@ var ownMethods = []string{
 	"grpc.binarylog.v1.BinaryLog/Log",
 }
 
-// checkPatterns reports the patterns of expose and hide that match no method of any schema: they
-// are mistyped, or the method has gone. It reports nothing while a schema is missing.
+// checkPatterns reports the patterns of expose, hide and policies that match no method of any
+// schema: they are mistyped, or the method has gone. It reports nothing while a schema is missing.
 func (b *builder) checkPatterns() {
-	e := b.cfg.Exposure
-	if e == nil || b.pending || len(b.out.members) == 0 {
+	if b.pending || len(b.out.members) == 0 {
 		return
 	}
-	b.checkUsed("expose", e.expose, nil)
-	b.checkUsed("hide", e.hide, ownMethods)
+	if e := b.cfg.Exposure; e != nil {
+		b.checkUsed("expose", e.expose, nil)
+		b.checkUsed("hide", slices.DeleteFunc(slices.Clone(e.hide), schema.IsGRPCOwn), ownMethods)
+	}
+	local := make([]string, len(b.cfg.Local))
+	for i, m := range b.cfg.Local {
+		local[i] = m.Name
+	}
+	b.checkUsed("with", b.cfg.PolicyPatterns, local)
 }
 
 func (b *builder) checkUsed(option string, patterns, further []string) {
@@ -137,5 +150,5 @@ func (b *builder) usesPattern(pattern string, further []string) bool {
 			}
 		}
 	}
-	return slices.ContainsFunc(further, match) || schema.IsGRPCOwn(pattern)
+	return slices.ContainsFunc(further, match)
 }

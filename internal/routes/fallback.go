@@ -11,6 +11,7 @@ import (
 // fallback finds where calls go whose method is in no schema. It is immutable.
 type fallback struct {
 	exposure *Exposure
+	policy   func(method string) frontend.Policy
 	services map[string]*target // by the services of all schemas
 	unknown  *target            // for services that no schema has; nil: calls fail
 	// known are the methods of all schemas, exposed or not, by their name in lower case.
@@ -27,7 +28,7 @@ type target struct {
 // newFallback makes the fallback of a table. A new method goes where the rest of its service is. An
 // unknown service goes to the only upstream, or to the only one whose schema is not known.
 func newFallback(cfg *Config, members []Member) *fallback {
-	f := &fallback{exposure: cfg.Exposure, services: make(map[string]*target), known: make(map[string]string)}
+	f := &fallback{exposure: cfg.Exposure, policy: cfg.policySpelling, services: make(map[string]*target), known: make(map[string]string)}
 	pending := 0
 	for i := range members {
 		m := &members[i]
@@ -83,5 +84,6 @@ func (f *fallback) find(path string) *frontend.Method {
 		Name: name, Path: checked, Upstream: to.label, Conn: to.conn,
 		StreamDesc: grpc.StreamDesc{StreamName: method, ClientStreams: true, ServerStreams: true},
 		Owner:      to.owner,
+		Policy:     f.policy(name),
 	}
 }

@@ -31,9 +31,19 @@ type Config struct {
 	WholeBody bool
 	// Timeout is the deadline of unary calls to members without their own. 0 is no deadline.
 	Timeout time.Duration
+	// HideFields are the full names of fields that no answer may have. If there are any, methods
+	// that no schema describes cannot be called. Member.Answers must hide the same fields.
+	HideFields []string
 	// Local are methods that the gateway itself answers. Exposure does not apply to them.
 	Local []*frontend.Method
 
+	// Policy makes frontend.Method.Policy for a method `package.Service/Method`. PolicySpelling does
+	// so for a method that no schema describes, whose name comes from a request. Some servers find
+	// methods without regard to case, so a policy for a name is one for all its spellings there.
+	// Nil: there is no policy.
+	Policy, PolicySpelling func(method string) frontend.Policy
+	// PolicyPatterns are those of the policies. One that matches no method is a problem.
+	PolicyPatterns []string
 	// Owner makes frontend.Method.Owner for a method `package.Service/Method` of an upstream. The
 	// name is "" for methods that no schema describes. If Owner is nil, methods have no owner.
 	Owner func(upstream, method string) any
@@ -58,6 +68,8 @@ type Member struct {
 	FromFiles bool
 	// Codecs compiles the messages of Schema. It is nil while Schema is nil.
 	Codecs *transcode.Compiler
+	// Answers compiles the messages that are written to clients. Nil: Codecs does.
+	Answers *transcode.Compiler
 	// Conn is where calls go.
 	Conn grpc.ClientConnInterface
 	// Timeout is the deadline of unary calls. 0 means that of Config. A negative one is no
@@ -121,11 +133,13 @@ func compile(cfg *Config, members []Member) *Table {
 		b.addLocal()
 	}
 	f := newFallback(cfg, members)
-	if cfg.RPC {
+	// Nothing can be hidden in a message of an unknown type.
+	if cfg.RPC && len(cfg.HideFields) == 0 {
 		b.out.Fallback = f.find
 	}
 	b.addPending(f.services)
 	b.checkPatterns()
+	b.checkHidden()
 	b.build()
 	return b.out
 }
@@ -151,6 +165,20 @@ func (cfg *Config) departed(upstream, method string) func(note error) {
 		return nil
 	}
 	return cfg.Departed(upstream, method)
+}
+
+func (cfg *Config) policy(method string) frontend.Policy {
+	if cfg.Policy == nil {
+		return nil
+	}
+	return cfg.Policy(method)
+}
+
+func (cfg *Config) policySpelling(method string) frontend.Policy {
+	if cfg.PolicySpelling == nil {
+		return nil
+	}
+	return cfg.PolicySpelling(method)
 }
 
 func (cfg *Config) owner(upstream, method string) any {

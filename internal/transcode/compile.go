@@ -22,6 +22,10 @@ type Compiler struct {
 	enums    map[protoreflect.EnumDescriptor]*enumTable
 	anyTypes map[string]*program
 
+	hidden map[protoreflect.FullName]bool // Options.Hidden; nil: none
+	masks  maskCache
+	sieves sync.Mutex // held while Compiler.sieved searches
+
 	// numbers is the same compiler with EnumsAsNumbers. withEnumNumbers makes it.
 	numbers     *Compiler
 	numbersOnce sync.Once
@@ -53,6 +57,7 @@ func NewCompiler(types Resolver, opts Options) *Compiler {
 		programs: make(map[protoreflect.MessageDescriptor]*program),
 		enums:    make(map[protoreflect.EnumDescriptor]*enumTable),
 		anyTypes: make(map[string]*program),
+		hidden:   hiddenFields(opts.Hidden),
 	}
 	c.decoders.New = func() any { return &decoder{c: c} }
 	c.encoders.New = func() any { return &encoder{c: c} }
@@ -170,7 +175,8 @@ func (p *program) compile() {
 		return
 	}
 	fds := md.Fields()
-	p.fields = make([]field, fds.Len())
+	shown := p.compiler.shown(fds)
+	p.fields = make([]field, len(shown))
 	p.ranges = md.ExtensionRanges().Len() > 0
 	p.wide = fds.Len() > 64
 	oneofs := make(map[protoreflect.OneofDescriptor]int32)
@@ -182,15 +188,18 @@ func (p *program) compile() {
 		if fd == nil {
 			fd = fds.ByTextName(name)
 		}
-		if fd != nil && !seen[name] && name != "" {
+		if fd == nil || seen[name] || name == "" {
+			return
+		}
+		if i, ok := indexOf(shown, fd); ok {
 			seen[name] = true
 			names = append(names, name)
-			values = append(values, int32(fd.Index()))
+			values = append(values, i)
 		}
 	}
 	last := int32(0)
 	for i := range p.fields {
-		fd := fds.Get(i)
+		fd := shown[i]
 		f := &p.fields[i]
 		p.compiler.compileField(f, fd)
 		f.index = int32(i)

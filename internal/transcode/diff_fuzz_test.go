@@ -56,6 +56,8 @@ var judges = []judge{
 	{"field json", fieldJSONTrial},
 	{"field of wire", fieldOfWireTrial},
 	{"field mask", fieldMaskTrial},
+	{"parts of wire", partsTrial},
+	{"hidden fields", hiddenTrial},
 }
 
 // TestDifferential compares the codec with the oracle on generated cases. They are the same each

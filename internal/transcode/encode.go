@@ -175,7 +175,7 @@ func (e *encoder) message(out []byte, m *program, p, end int) ([]byte, bool) {
 		if !e.opaque(m) {
 			return out, false
 		}
-		return appendBase64(out, e.in[p:end]), true
+		return e.appendOpaque(out, e.in[p:end]), true
 	}
 	if m.wkt != notWellKnown && m.wkt != wktEmpty {
 		n := len(e.spans)
@@ -242,7 +242,7 @@ func (e *encoder) merged(out []byte, m *program, from, to int) ([]byte, bool) {
 		if !e.opaque(m) {
 			return out, false
 		}
-		return appendBase64(out, e.joined(from, to)), true
+		return e.appendOpaque(out, e.joined(from, to)), true
 	}
 	if m.wkt != notWellKnown && m.wkt != wktEmpty {
 		out, ok = e.wellKnown(out, m, from, to)

@@ -23,6 +23,9 @@ func (e *encoder) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 				return buf[:n], false
 			}
 			if f == nil {
+				if m.whole != nil && set.replaced(m, tag) {
+					return e.stray(buf[:n], m)
+				}
 				continue
 			}
 			out = e.absentFields(buf[:n], m.fields[next:f.index])
@@ -96,6 +99,13 @@ func (s *fieldsSet) count(f *field) bool {
 	return true
 }
 
+// replaced reports whether a field that the mask does not name is a member of a oneof that was set
+// before. The message is then not canonical, and the last member counts.
+func (s *fieldsSet) replaced(m *program, tag uint64) bool {
+	g, ok := m.otherMember(tag)
+	return ok && g.oneof < 64 && s.oneofs&(1<<uint(g.oneof)) != 0
+}
+
 // field writes a field of any form. Its tag ends at p.
 func (e *encoder) field(out []byte, f *field, p, end int, tag uint64) ([]byte, int, bool) {
 	switch f.form {
@@ -139,7 +149,7 @@ func (e *encoder) otherField(m *program, p, end, next int) (*field, uint64, int)
 				return nil, 0, -1
 			}
 		}
-		return nil, 0, e.skip(p, end, tag)
+		return nil, tag, e.skip(p, end, tag)
 	}
 	if !f.takes(tag) {
 		if p = e.skip(p, end, tag); p < 0 {

@@ -73,6 +73,9 @@ func (e *encoder) index(m *program, from, to, base, oneofs int) bool {
 			}
 		}
 		if f == nil || !f.takes(c.tag) {
+			if m.whole != nil {
+				e.noteOther(m, &c, oneofs)
+			}
 			continue
 		}
 		if f.oneof >= 0 {
@@ -96,6 +99,15 @@ func (e *encoder) index(m *program, from, to, base, oneofs int) bool {
 		slices.SortFunc(e.found[base:], m.compareOccurrences)
 	}
 	return true
+}
+
+// noteOther notes that a member of a oneof was set that the mask does not name.
+func (e *encoder) noteOther(m *program, c *cursor, oneofs int) {
+	if g, ok := m.otherMember(c.tag); ok {
+		if s := &e.oneofs[oneofs+int(g.oneof)]; s.f != g {
+			*s = oneofState{g, c.at}
+		}
+	}
 }
 
 // compareOccurrences orders occurrences by the declaration of their fields, and those of one field
@@ -189,6 +201,9 @@ func (e *encoder) occurrences(out []byte, f *field, i, j int) ([]byte, bool) {
 			if !e.entry(f, from, to) {
 				return out, false
 			}
+		}
+		if f.picked != nil && !e.pick(f, base) {
+			return e.absent(out, f), true
 		}
 		out, ok := e.mapEntries(appendKey(out, f), f, base)
 		return append(out, ','), ok

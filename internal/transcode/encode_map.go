@@ -44,6 +44,9 @@ func (e *encoder) mapRun(out []byte, f *field, p, end int) ([]byte, int, bool) {
 		}
 		p = q
 	}
+	if f.picked != nil && !e.pick(f, base) {
+		return e.absent(out, f), p, true
+	}
 	out, ok := e.mapEntries(appendKey(out, f), f, base)
 	return append(out, ','), p, ok
 }
@@ -174,7 +177,11 @@ func (e *encoder) mapEntries(out []byte, f *field, base int) ([]byte, bool) {
 			return out, false
 		}
 		key := len(out)
-		if out, ok = e.entryValue(append(out, ':'), f.mapValue, entry); !ok {
+		value := f.mapValue
+		if f.picked != nil {
+			value = f.picked.value(e.in, entry)
+		}
+		if out, ok = e.entryValue(append(out, ':'), value, entry); !ok {
 			within(e.err, string(out[before+1:key-1]))
 			return out, false
 		}

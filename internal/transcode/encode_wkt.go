@@ -189,7 +189,7 @@ func (e *encoder) dynamicField(out []byte, f *field, base int) ([]byte, bool) {
 		if err := f.msg.use(); err != nil && !e.opaque(f.msg) {
 			return e.unrepresentable(out, "%v", err)
 		} else if err != nil {
-			return appendBase64(out, e.joined(base, len(e.spans))), true
+			return e.appendOpaque(out, e.joined(base, len(e.spans))), true
 		}
 		for i := base; i < len(e.spans); i++ {
 			e.spans[i] = e.contentAt(f, e.spans[i].from, e.spans[i].to)

@@ -26,6 +26,8 @@ func (p *program) extensionByNumber(num int32) (*field, error) {
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("resolve extension %d of %s: %w", num, p.md.FullName(), err)
+	case p.compiler.hides(xt.TypeDescriptor()):
+		return nil, nil
 	}
 	return p.keepExtension(xt.TypeDescriptor()), nil
 }
@@ -48,6 +50,8 @@ func (p *program) extensionByName(name []byte) (*field, error) {
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("resolve extension [%s]: %w", name, err)
+	case p.compiler.hides(xt.TypeDescriptor()):
+		return nil, nil
 	}
 	fd := xt.TypeDescriptor()
 	if !p.md.ExtensionRanges().Has(fd.Number()) || fd.ContainingMessage().FullName() != p.md.FullName() {

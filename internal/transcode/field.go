@@ -28,6 +28,11 @@ type Field struct {
 	text   string
 	number uint64
 
+	// narrowed is the last field of the chain if only a part of its value is written, and mask
+	// says which part.
+	narrowed *field
+	mask     string
+
 	// once guards the fields below. They are made when WireToJSON is first called.
 	once sync.Once
 	// bare is the last field of the chain without its name, so that it is written alone.
@@ -200,6 +205,9 @@ func (f *Field) prepare() {
 	f.once.Do(func() {
 		f.bare = new(field)
 		*f.bare = *f.last()
+		if f.narrowed != nil {
+			*f.bare = *f.narrowed
+		}
 		f.bare.key, f.bare.keySize, f.bare.zero = "", 0, ""
 		f.absent = f.absentText(f.root.compiler)
 	})

@@ -55,6 +55,12 @@ func (f *Field) WithEnumNumbers() *Field {
 		n.chain = append(n.chain, &p.fields[g.index])
 		p = n.last().msg
 	}
+	if f.narrowed != nil {
+		if m, err := n.Mask(f.mask); err == nil { // It does not fail: this field has the mask.
+			return m
+		}
+		return f
+	}
 	return n
 }
 

@@ -53,8 +53,16 @@ func (e *encoder) missing(p int, out []byte, m *program) ([]byte, bool) {
 	return e.malformed(p, out, fmt.Sprintf("all required fields of %s", m.md.FullName()))
 }
 
-// opaque reports whether a message whose type cannot be converted is written as the base64 of its
-// wire.
+// appendOpaque writes a message whose type cannot be converted as the base64 of its wire. If fields
+// are hidden, the text is empty, because the message may hold some.
+func (e *encoder) appendOpaque(out, wire []byte) []byte {
+	if e.c.hidden != nil {
+		wire = nil
+	}
+	return appendBase64(out, wire)
+}
+
+// opaque reports whether a message whose type cannot be converted is written by appendOpaque.
 func (e *encoder) opaque(m *program) bool {
 	err := m.use()
 	if err == nil || !e.depart("%v", err) {
@@ -74,9 +82,12 @@ func (e *encoder) joined(from, to int) []byte {
 }
 
 // rawAny writes an Any whose content cannot be converted. It writes the type URL and the base64 of
-// the content.
+// the content. If fields are hidden, the content is left out, because it may hold some.
 func (e *encoder) rawAny(out, url []byte, value span) []byte {
 	out = appendValidText(append(out, `{"@type":`...), url)
+	if e.c.hidden != nil {
+		return append(out, '}')
+	}
 	out = appendBase64(append(out, `,"value":`...), e.in[value.from:value.to])
 	return append(out, '}')
 }

@@ -115,6 +115,12 @@ type program struct {
 	indexed atomic.Bool
 
 	extensions extensionCache
+
+	// whole is set if this program writes only a part of the messages, see Codec.Mask. It is the
+	// program that writes all of them.
+	whole *program
+	// sieve says whether messages of the type may hold hidden fields, see Compiler.sieved.
+	sieve atomic.Uint32
 }
 
 // A field is what is known about one field. Extensions are fields too, and so are the key and the
@@ -159,6 +165,7 @@ type field struct {
 	enum     *enumTable
 	mapKey   *field
 	mapValue *field
+	picked   *picked // The entries of the map that are written. Nil: all.
 
 	keyWords [32]byte
 	key      string // `"name":`

@@ -80,6 +80,12 @@ type Options struct {
 	// does. JSON is not affected. Default: false, they are errors.
 	LenientText bool
 
+	// Hidden are the full names of fields that are left out of JSON, sorted and separated by
+	// spaces. Such a field counts as unknown. If there are any, the content of an Any whose type is
+	// not known is left out as well, and so is everything else that would be written as it is
+	// without a look into it. See also Filter. Default: none.
+	Hidden string
+
 	// MaxDepth limits how deeply messages in JSON may be nested. The outermost message counts, and
 	// so do the arrays and objects of a google.protobuf.Value. Default: 100.
 	MaxDepth int
@@ -101,6 +107,7 @@ type Options struct {
 // safe for concurrent use.
 type Codec struct {
 	program *program
+	mask    string // The text of the mask, if the program has one.
 }
 
 // JSONToWire appends the wire form of the JSON text to dst. If it fails, dst is returned at its old
@@ -169,7 +176,14 @@ func (c *Codec) WithEnumNumbers() *Codec {
 	if p.use() != nil { // it does not fail: this codec's type was compiled
 		return c
 	}
-	return &Codec{program: p}
+	n := &Codec{program: p}
+	if c.mask == "" {
+		return n
+	}
+	if m, err := n.Mask(c.mask); err == nil { // it does not fail: this codec has the mask
+		return m
+	}
+	return c
 }
 
 // Descriptor returns the message type.

@@ -38,14 +38,31 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 		h.serveStream(w, r, t, info, kind)
 		return
 	}
-	x := &unary{opts: &h.opts, w: w, r: r, info: info, json: kind.json}
+	x := &unary{opts: &h.opts, w: w, r: r, info: info, get: r.Method == http.MethodGet, json: kind.json}
 	x.body.Reset(w, r)
 	if err := x.serve(t, ok); err != nil {
-		x.body.Leave()
-		e := relay.AsError(err)
-		info.Fail(e)
-		x.fail(nil, e)
+		x.refuse(w, r, relay.AsError(err))
 	}
+}
+
+// WriteError answers a request with an error. It looks at the headers only, so the RPC need not
+// exist. A stream gets the error in the last envelope, and any other request gets it as JSON with
+// the HTTP status of the error. A stream that is not a POST gets the answer that Serve gives it.
+func WriteError(w http.ResponseWriter, r *http.Request, err *frontend.Error) {
+	opts := new(frontend.Options)
+	if k, ok := parseType(r.Header.Get("Content-Type")); ok && k.stream {
+		p := &stream{opts: opts}
+		if wrong := p.accept(r, k); wrong != nil {
+			frontend.HTTPError(w, r, new(frontend.Info), wrong)
+			return
+		}
+		frontend.LeaveBody(w, r)
+		p.Refuse(w, nil, err)
+		return
+	}
+	frontend.LeaveBody(w, r)
+	x := &unary{opts: opts, w: w, r: r, info: new(frontend.Info), get: r.Method == http.MethodGet}
+	x.fail(nil, err)
 }
 
 // kind is a content type.

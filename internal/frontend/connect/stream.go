@@ -14,13 +14,10 @@ import (
 
 // serveStream answers a request whose messages are in envelopes.
 func (h *Handler) serveStream(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info, k kind) {
-	if r.Method != http.MethodPost {
-		frontend.HTTPError(w, r, info, frontend.OnlyPOST(r.Method, http.MethodPost))
+	p := &stream{opts: &h.opts}
+	if wrong := p.accept(r, k); wrong != nil {
+		frontend.HTTPError(w, r, info, wrong)
 		return
-	}
-	p := &stream{opts: &h.opts, w: w, contentType: "application/connect+proto"}
-	if k.json {
-		p.contentType = "application/connect+json"
 	}
 	x := &relay.Exchange{Options: &h.opts, W: w, R: r, Info: info, Protocol: p, JSON: k.json}
 	err := p.prepare(x, t)
@@ -32,7 +29,7 @@ func (h *Handler) serveStream(w http.ResponseWriter, r *http.Request, t *fronten
 		e := relay.AsError(err)
 		info.Fail(e)
 		frontend.LeaveBody(w, r)
-		p.Refuse(nil, e)
+		p.Refuse(w, nil, e)
 		return
 	}
 	x.Serve()
@@ -41,9 +38,20 @@ func (h *Handler) serveStream(w http.ResponseWriter, r *http.Request, t *fronten
 // stream is the answering side of one request.
 type stream struct {
 	opts        *frontend.Options
-	w           http.ResponseWriter
 	contentType string
 	response    envelope.Coding
+}
+
+// accept takes the request, or returns what is wrong with it on the level of HTTP.
+func (p *stream) accept(r *http.Request, k kind) *frontend.Error {
+	if r.Method != http.MethodPost {
+		return frontend.OnlyPOST(r.Method, http.MethodPost)
+	}
+	p.contentType = "application/connect+proto"
+	if k.json {
+		p.contentType = "application/connect+json"
+	}
+	return nil
 }
 
 // prepare finds the method and settles the compression.
@@ -69,6 +77,9 @@ func (p *stream) prepare(x *relay.Exchange, t *frontend.Table) error {
 	x.Response = p.response
 	return nil
 }
+
+// Name implements relay.Protocol.
+func (p *stream) Name() frontend.Protocol { return frontend.Connect }
 
 // Header implements relay.Protocol.
 func (p *stream) Header(h http.Header) {
@@ -122,12 +133,12 @@ func (p *stream) appendMetadata(dst []byte, md metadata.MD, comma bool) []byte {
 }
 
 // Refuse implements relay.Protocol.
-func (p *stream) Refuse(trailer metadata.MD, err *frontend.Error) {
-	h := p.w.Header()
+func (p *stream) Refuse(w http.ResponseWriter, trailer metadata.MD, err *frontend.Error) {
+	h := w.Header()
 	for key, values := range err.Header {
 		h[key] = values
 	}
 	p.Header(h)
-	p.w.WriteHeader(http.StatusOK)
-	_, _ = p.w.Write(p.End(nil, h, trailer, err)) // If the client has left, nobody needs to know.
+	w.WriteHeader(http.StatusOK)
+	_, _ = w.Write(p.End(nil, h, trailer, err)) // If the client has left, nobody needs to know.
 }

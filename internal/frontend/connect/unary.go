@@ -25,6 +25,7 @@ type unary struct {
 	r      *http.Request
 	info   *frontend.Info
 	method *frontend.Method
+	get    bool // The message is in the query.
 	json   bool
 	body   frontend.Body
 	// left says that the body stays unread.
@@ -42,24 +43,54 @@ func (x *unary) serve(t *frontend.Table, typed bool) error {
 		return err
 	}
 	x.method = m
-	get := x.r.Method == http.MethodGet
 	allow := http.MethodPost
 	if m.HasNoSideEffects() {
 		allow = "GET, POST"
 	}
 	switch {
-	case get && !m.HasNoSideEffects() || !get && x.r.Method != http.MethodPost:
+	case x.get && !m.HasNoSideEffects() || !x.get && x.r.Method != http.MethodPost:
 		frontend.HTTPError(x.w, x.r, x.info, frontend.OnlyPOST(x.r.Method, allow))
 		return nil
 	case m.StreamDesc.ClientStreams || m.StreamDesc.ServerStreams:
 		frontend.HTTPError(x.w, x.r, x.info, frontend.UnsupportedType(x.r.Header.Get("Content-Type"), streamTypes))
 		return nil
-	case !get && !typed:
+	case !x.get && !typed:
 		frontend.HTTPError(x.w, x.r, x.info, frontend.UnsupportedType(x.r.Header.Get("Content-Type"), unaryTypes))
 		return nil
 	}
+	if m.Policy != nil {
+		return x.police()
+	}
+	return x.exchange()
+}
+
+// police calls the method inside of its policy.
+func (x *unary) police() error {
+	c := &frontend.Policed{Protocol: frontend.Connect, Method: x.method, Info: x.info, Refuse: x.refuse}
+	return x.method.Policy.Around(x.w, x.r, c, func(w http.ResponseWriter, r *http.Request) error {
+		x.w, x.r = w, r
+		x.body.Reset(w, r)
+		if err := x.exchange(); err != nil {
+			x.refuse(w, r, relay.AsError(err))
+		}
+		return nil
+	})
+}
+
+// refuse answers with an error, before anything was written. It is frontend.Policed.Refuse.
+func (x *unary) refuse(w http.ResponseWriter, r *http.Request, err *frontend.Error) {
+	x.w, x.r = w, r
+	x.body.Leave()
+	x.info.Fail(err)
+	x.fail(nil, err)
+}
+
+// exchange reads the message, calls the method and answers. If it returns an error, nothing has
+// been answered yet.
+func (x *unary) exchange() error {
 	var msg *[]byte
-	if get {
+	var err error
+	if x.get {
 		// There may be a body, and nothing needs it.
 		if x.left, err = x.body.Skip(); err != nil {
 			return x.body.Error(err)
@@ -76,7 +107,7 @@ func (x *unary) serve(t *frontend.Table, typed bool) error {
 
 // call calls the method and answers.
 func (x *unary) call(msg *[]byte) error {
-	settings := frontend.CallSettings{Request: x.r, Idempotent: x.r.Method == http.MethodGet, Began: x.body.Began()}
+	settings := frontend.CallSettings{Request: x.r, Idempotent: x.get, Began: x.body.Began()}
 	ctx := x.r.Context()
 	if x.left {
 		var cancel context.CancelFunc
@@ -131,15 +162,20 @@ func (x *unary) fail(call *frontend.Call, err *frontend.Error) {
 	body := frontend.GetBuffer(0)
 	defer frontend.PutBuffer(body)
 	*body = appendError(*body, err)
-	frontend.Challenge(h, err.HTTP())
-	x.write(err.HTTP(), *body)
+	status := err.HTTP()
+	if status < http.StatusBadRequest {
+		// A client would follow a redirect and would take 200 for a success.
+		status = frontend.HTTPStatus(err.Code())
+	}
+	frontend.Challenge(h, status)
+	x.write(status, *body)
 }
 
 // write writes status and body. The body is compressed if it is large enough and the client accepts
 // that.
 func (x *unary) write(status int, body []byte) {
 	h := x.w.Header()
-	if x.r.Method == http.MethodGet {
+	if x.get {
 		h.Add("Vary", "Accept-Encoding") // Answers to GET may be cached, errors among them.
 	}
 	if len(body) >= minCompressed {

@@ -34,29 +34,30 @@ func New(opts frontend.Options) *Handler {
 // with a gRPC status. A request that is not gRPC is answered with 405, 415 or 505.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) {
 	info.Protocol = frontend.GRPC.String()
-	p := &protocol{opts: &h.opts, w: w}
-	subtype, ok := parseType(r.Header.Get("Content-Type"))
-	switch {
-	case r.ProtoMajor < 2:
-		frontend.HTTPError(w, r, info, frontend.Errorf(codes.Unknown, "gRPC needs HTTP/2 or HTTP/3; gRPC-Web and Connect do not").
-			WithHTTP(http.StatusHTTPVersionNotSupported))
-		return
-	case r.Method != http.MethodPost:
-		frontend.HTTPError(w, r, info, frontend.OnlyPOST(r.Method, http.MethodPost))
-		return
-	case !ok:
-		frontend.HTTPError(w, r, info, frontend.UnsupportedType(r.Header.Get("Content-Type"), supported))
+	p := &protocol{opts: &h.opts}
+	if wrong := p.accept(r); wrong != nil {
+		frontend.HTTPError(w, r, info, wrong)
 		return
 	}
-	p.contentType = contentType + subtype
-	x := &relay.Exchange{Options: &h.opts, W: w, R: r, Info: info, Protocol: p, JSON: subtype == "+json"}
+	x := &relay.Exchange{Options: &h.opts, W: w, R: r, Info: info, Protocol: p, JSON: p.contentType == contentType+"+json"}
 	if err := p.prepare(x, t); err != nil {
 		e := relay.AsError(err)
 		info.Fail(e)
-		p.Refuse(nil, e)
+		p.Refuse(w, nil, e)
 		return
 	}
 	x.Serve()
+}
+
+// WriteError answers a request with an error. It looks at the headers only, so the RPC need not
+// exist. A request that is not gRPC gets the answer that Serve gives it.
+func WriteError(w http.ResponseWriter, r *http.Request, err *frontend.Error) {
+	p := &protocol{opts: new(frontend.Options)}
+	if wrong := p.accept(r); wrong != nil {
+		frontend.HTTPError(w, r, new(frontend.Info), wrong)
+		return
+	}
+	p.Refuse(w, nil, err)
 }
 
 // parseType returns what follows application/grpc in the content type: "", "+proto" or "+json".
@@ -70,9 +71,24 @@ func parseType(value string) (subtype string, ok bool) {
 // protocol is the answering side of one request.
 type protocol struct {
 	opts        *frontend.Options
-	w           http.ResponseWriter
 	contentType string
 	response    envelope.Coding
+}
+
+// accept takes the request, or returns what is wrong with it on the level of HTTP.
+func (p *protocol) accept(r *http.Request) *frontend.Error {
+	subtype, ok := parseType(r.Header.Get("Content-Type"))
+	switch {
+	case r.ProtoMajor < 2:
+		return frontend.Errorf(codes.Unknown, "gRPC needs HTTP/2 or HTTP/3; gRPC-Web and Connect do not").
+			WithHTTP(http.StatusHTTPVersionNotSupported)
+	case r.Method != http.MethodPost:
+		return frontend.OnlyPOST(r.Method, http.MethodPost)
+	case !ok:
+		return frontend.UnsupportedType(r.Header.Get("Content-Type"), supported)
+	}
+	p.contentType = contentType + subtype
+	return nil
 }
 
 // prepare finds the method and settles the compression.
@@ -100,6 +116,9 @@ func (p *protocol) prepare(x *relay.Exchange, t *frontend.Table) error {
 	return nil
 }
 
+// Name implements relay.Protocol.
+func (p *protocol) Name() frontend.Protocol { return frontend.GRPC }
+
 // Header implements relay.Protocol.
 func (p *protocol) Header(h http.Header) {
 	h["Content-Type"] = []string{p.contentType}
@@ -119,13 +138,13 @@ func (p *protocol) End(dst []byte, h http.Header, trailer metadata.MD, err *fron
 
 // Refuse implements relay.Protocol. An answer that is only an error has header and trailers in one
 // block ("Trailers-Only").
-func (p *protocol) Refuse(trailer metadata.MD, err *frontend.Error) {
-	h := p.w.Header()
+func (p *protocol) Refuse(w http.ResponseWriter, trailer metadata.MD, err *frontend.Error) {
+	h := w.Header()
 	for key, values := range err.Header {
 		h[key] = values
 	}
 	p.opts.WriteTrailerHeader(h, trailer)
 	h["Content-Type"] = []string{p.contentType}
 	frontend.GRPCStatus(err, func(name, value string) { h[http.CanonicalHeaderKey(name)] = []string{value} })
-	p.w.WriteHeader(http.StatusOK)
+	w.WriteHeader(http.StatusOK)
 }

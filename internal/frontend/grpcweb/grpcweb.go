@@ -35,36 +35,40 @@ func New(opts frontend.Options) *Handler {
 // with a trailer frame. A request that is not gRPC-Web is answered with 405 or 415.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) {
 	info.Protocol = frontend.GRPCWeb.String()
-	kind, ok := parseType(r.Header.Get("Content-Type"))
-	switch {
-	case r.Method != http.MethodPost:
-		frontend.HTTPError(w, r, info, frontend.OnlyPOST(r.Method, http.MethodPost))
-		return
-	case !ok:
-		frontend.HTTPError(w, r, info, frontend.UnsupportedType(r.Header.Get("Content-Type"), supported))
+	p := &protocol{opts: &h.opts}
+	kind, wrong := p.accept(r)
+	if wrong != nil {
+		frontend.HTTPError(w, r, info, wrong)
 		return
 	}
-	p := &protocol{opts: &h.opts, w: w, contentType: kind.name}
 	x := &relay.Exchange{Options: &h.opts, W: w, R: r, Info: info, Protocol: p, JSON: kind.json}
 	if kind.text {
 		body := frontend.NewBody(w, r)
 		x.Source = &textSource{textReader{src: body}, body}
 	}
-	// Accept decides, not the content type: a page that cannot read binary streams may still send
-	// binary requests.
-	if wantsText(kind, r.Header["Accept"]) {
-		p.contentType = typeText + "+proto"
-		p.text = true
+	if p.text {
 		x.Encode = appendText
 	}
 	if err := p.prepare(x, t); err != nil {
 		e := relay.AsError(err)
 		info.Fail(e)
 		frontend.LeaveBody(w, r)
-		p.Refuse(nil, e)
+		p.Refuse(w, nil, e)
 		return
 	}
 	x.Serve()
+}
+
+// WriteError answers a request with an error. It looks at the headers only, so the RPC need not
+// exist. A request that is not gRPC-Web gets the answer that Serve gives it.
+func WriteError(w http.ResponseWriter, r *http.Request, err *frontend.Error) {
+	p := &protocol{opts: new(frontend.Options)}
+	if _, wrong := p.accept(r); wrong != nil {
+		frontend.HTTPError(w, r, new(frontend.Info), wrong)
+		return
+	}
+	frontend.LeaveBody(w, r)
+	p.Refuse(w, nil, err)
 }
 
 // kind is a content type.
@@ -104,10 +108,28 @@ func wantsText(k kind, accept []string) bool {
 // protocol is the answering side of one request.
 type protocol struct {
 	opts        *frontend.Options
-	w           http.ResponseWriter
 	contentType string
 	text        bool
 	response    envelope.Coding
+}
+
+// accept takes the request, or returns what is wrong with it on the level of HTTP.
+func (p *protocol) accept(r *http.Request) (kind, *frontend.Error) {
+	k, ok := parseType(r.Header.Get("Content-Type"))
+	switch {
+	case r.Method != http.MethodPost:
+		return k, frontend.OnlyPOST(r.Method, http.MethodPost)
+	case !ok:
+		return k, frontend.UnsupportedType(r.Header.Get("Content-Type"), supported)
+	}
+	p.contentType = k.name
+	// Accept decides, not the content type: a page that cannot read binary streams may still send
+	// binary requests.
+	if wantsText(k, r.Header["Accept"]) {
+		p.contentType = typeText + "+proto"
+		p.text = true
+	}
+	return k, nil
 }
 
 // prepare finds the method and settles the compression.
@@ -130,6 +152,9 @@ func (p *protocol) prepare(x *relay.Exchange, t *frontend.Table) error {
 	x.Response = p.response
 	return nil
 }
+
+// Name implements relay.Protocol.
+func (p *protocol) Name() frontend.Protocol { return frontend.GRPCWeb }
 
 // Header implements relay.Protocol.
 func (p *protocol) Header(h http.Header) {
@@ -164,16 +189,16 @@ func (p *protocol) End(dst []byte, _ http.Header, trailer metadata.MD, err *fron
 
 // Refuse implements relay.Protocol. The trailers are in the body here as well. Scripts of other
 // origins could not see them in the header.
-func (p *protocol) Refuse(trailer metadata.MD, err *frontend.Error) {
-	h := p.w.Header()
+func (p *protocol) Refuse(w http.ResponseWriter, trailer metadata.MD, err *frontend.Error) {
+	h := w.Header()
 	for key, values := range err.Header {
 		h[key] = values
 	}
 	p.Header(h)
-	p.w.WriteHeader(http.StatusOK)
+	w.WriteHeader(http.StatusOK)
 	body := p.End(nil, h, trailer, err)
 	if p.text {
 		body = appendText(nil, body)
 	}
-	_, _ = p.w.Write(body) // If the client has left, nobody needs to know.
+	_, _ = w.Write(body) // If the client has left, nobody needs to know.
 }

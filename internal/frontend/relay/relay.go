@@ -32,7 +32,9 @@ type Protocol interface {
 	// error is success.
 	End(dst []byte, h http.Header, trailer metadata.MD, err *frontend.Error) []byte
 	// Refuse answers with an error if nothing was answered yet and there is no header metadata.
-	Refuse(trailer metadata.MD, err *frontend.Error)
+	Refuse(w http.ResponseWriter, trailer metadata.MD, err *frontend.Error)
+	// Name is which protocol it is.
+	Name() frontend.Protocol
 }
 
 // Source decodes the body of a request.
@@ -63,11 +65,41 @@ type Exchange struct {
 	body *frontend.Body
 }
 
-// Serve makes the call. It always answers.
+// Serve makes the call, inside of the method's policy. It always answers.
 func (x *Exchange) Serve() {
+	if x.Method.Policy != nil {
+		x.police()
+		return
+	}
 	if err := x.serve(); err != nil {
 		x.refuse(nil, err)
 	}
+}
+
+// police makes the call inside of the method's policy.
+func (x *Exchange) police() {
+	w, r := x.W, x.R
+	c := &frontend.Policed{Protocol: x.Protocol.Name(), Method: x.Method, Info: x.Info, Refuse: x.refuseBefore}
+	err := x.Method.Policy.Around(w, r, c, func(w http.ResponseWriter, r *http.Request) error {
+		x.W, x.R = w, r
+		if x.Source != nil {
+			x.Source.Body().Reset(w, r)
+		}
+		if err := x.serve(); err != nil {
+			x.refuse(nil, err)
+		}
+		return nil
+	})
+	if err != nil {
+		x.refuseBefore(w, r, AsError(err))
+	}
+}
+
+// refuseBefore answers with an error before the body was touched. It is frontend.Policed.Refuse.
+func (x *Exchange) refuseBefore(w http.ResponseWriter, r *http.Request, err *frontend.Error) {
+	frontend.LeaveBody(w, r)
+	x.Info.Fail(err)
+	x.Protocol.Refuse(w, nil, err)
 }
 
 func (x *Exchange) serve() error {
@@ -183,6 +215,9 @@ func FromJSON(m *frontend.Method, opts *frontend.Options, text []byte) (*[]byte,
 
 // AppendMessage appends a response message as the client wants it.
 func AppendMessage(dst []byte, m *frontend.Method, msg mem.BufferSlice, json bool) ([]byte, error) {
+	if !json && m.Hidden != nil && !m.Hidden.Passes() {
+		return appendShown(dst, m, msg)
+	}
 	if !json {
 		for _, part := range msg {
 			dst = append(dst, part.ReadOnlyData()...)
@@ -200,6 +235,18 @@ func AppendMessage(dst []byte, m *frontend.Method, msg mem.BufferSlice, json boo
 		return dst, frontend.Errorf(codes.Internal, "the upstream's answer has no JSON form").WithCause(err)
 	}
 	m.Converted(frontend.ToJSON, began)
+	return out, nil
+}
+
+// appendShown appends a binary response message without its hidden fields.
+func appendShown(dst []byte, m *frontend.Method, msg mem.BufferSlice) ([]byte, error) {
+	wire, free := flat(msg)
+	defer free()
+	out, err := m.Hidden.Append(dst, wire)
+	if err != nil {
+		// What cannot be looked into may hold a hidden field.
+		return dst, frontend.Errorf(codes.Internal, "the upstream's answer cannot be decoded").WithCause(err)
+	}
 	return out, nil
 }
 
@@ -294,7 +341,7 @@ func (x *Exchange) refuse(trailer metadata.MD, err error) {
 	x.closeEarly()
 	e := AsError(err)
 	x.Info.Fail(e)
-	x.Protocol.Refuse(trailer, e)
+	x.Protocol.Refuse(x.W, trailer, e)
 }
 
 // AsError is frontend.AsError.

@@ -76,7 +76,7 @@ func (s *sink) Beat() error { return nil }
 func (s *sink) Refuse(header metadata.MD, err *frontend.Error) error {
 	if header == nil {
 		s.x.closeEarly()
-		s.x.Protocol.Refuse(s.call.Trailer(), err)
+		s.x.Protocol.Refuse(s.x.W, s.call.Trailer(), err)
 		return nil
 	}
 	s.Open(header)

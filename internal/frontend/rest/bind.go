@@ -10,8 +10,15 @@ import (
 
 // bindURL encodes the path variables and the query parameters as wire bytes, which follow those of
 // the body. The path comes last, and so it wins: in protobuf the later value of a field is the one
-// that counts.
+// that counts. What the URL and the header say about the answer is bound, too.
 func (x *exchange) bindURL() error {
+	if err := x.bindRequest(); err != nil || x.opts.Fields == nil {
+		return err
+	}
+	return x.bindFields()
+}
+
+func (x *exchange) bindRequest() error {
 	b := x.binding
 	if len(b.Vars) == 0 && x.r.URL.RawQuery == "" {
 		return nil

@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
 // eventIDs makes the ids of an event stream. A browser that connects again sends the last one as
@@ -21,7 +23,7 @@ func (x *exchange) newSSE() *sse {
 	f := &sse{end: x.opts.EndEvent}
 	switch {
 	case x.opts.EventIDField != "":
-		f.ids.field = idField(x.method.Response.Descriptor(), x.opts.EventIDField)
+		f.ids.field = idField(x.method.Response.Descriptor(), x.opts.EventIDField, x.method.Hidden)
 	case !x.opts.NoEventIDs:
 		f.ids.count = true
 		// Anything but a number is not an id that was made here. Half of the numbers are left for
@@ -34,15 +36,15 @@ func (x *exchange) newSSE() *sse {
 }
 
 // idField finds the field that path leads to. It is nil if the message does not have it, or if it
-// is not one string or integer.
-func idField(md protoreflect.MessageDescriptor, path string) []protoreflect.FieldDescriptor {
+// is hidden or is not one string or integer.
+func idField(md protoreflect.MessageDescriptor, path string, hidden *transcode.Filter) []protoreflect.FieldDescriptor {
 	var fields []protoreflect.FieldDescriptor
 	for name := range strings.SplitSeq(path, ".") {
 		if md == nil {
 			return nil
 		}
 		fd := md.Fields().ByName(protoreflect.Name(name))
-		if fd == nil || fd.Cardinality() == protoreflect.Repeated || fd.Kind() == protoreflect.GroupKind {
+		if fd == nil || fd.Cardinality() == protoreflect.Repeated || fd.Kind() == protoreflect.GroupKind || hidden != nil && hidden.Hides(fd) {
 			return nil
 		}
 		fields, md = append(fields, fd), fd.Message()

@@ -106,7 +106,7 @@ func TestIDOfAField(t *testing.T) {
 		{"another wire type", "number", []byte("\x1a\x01x"), ""},
 		{"broken wire", "text", []byte("\x0a\x01a\xff"), ""},
 	} {
-		ids := eventIDs{field: idField(md, tc.path)}
+		ids := eventIDs{field: idField(md, tc.path, nil)}
 		if got := string(ids.append([]byte("before\n"), tc.wire, 1)); got != "before\n"+tc.want {
 			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
 		}
@@ -117,7 +117,7 @@ func FuzzEventID(f *testing.F) {
 	var paths [][]protoreflect.FieldDescriptor
 	md := (&testpb.EchoResponse{}).ProtoReflect().Descriptor()
 	for _, path := range []string{"text", "number", "deadline_ms", "request.text", "request.count"} {
-		paths = append(paths, idField(md, path))
+		paths = append(paths, idField(md, path, nil))
 	}
 	f.Add([]byte("\x0a\x01a"), uint8(0))
 	f.Add([]byte("\x12\x03\x0a\x01a\x18\x07"), uint8(3))

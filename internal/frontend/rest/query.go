@@ -115,11 +115,15 @@ func (q *queryBinder) besideBody(name, value string) error {
 	return q.unknown(name, "the request is taken from the body, which leaves no field to the query")
 }
 
-// system obeys the system parameters of Google's APIs that its REST clients send with each request
-// (https://cloud.google.com/apis/docs/system-parameters). Only their form with a dollar sign is
-// known. A field has such a name only if its schema sets it as its JSON name, and then the field
-// comes first.
+// system obeys the parameter of Options.Fields, and the system parameters of Google's APIs that its
+// REST clients send with each request (https://cloud.google.com/apis/docs/system-parameters). Of
+// the latter only their form with a dollar sign is known. A field has such a name only if its
+// schema sets it as its JSON name. A field comes first in both cases.
 func (q *queryBinder) system(name, value string) (known bool, err error) {
+	if o := q.x.opts.Fields; o != nil && name == o.Parameter {
+		q.x.fields = joinMasks(q.x.fields, value)
+		return true, nil
+	}
 	switch name {
 	case "$prettyPrint":
 		return true, nil // Answers are on one line.

@@ -35,9 +35,10 @@ func New(opts frontend.Options) *Handler {
 
 // Serve answers one request by the table and notes in info what happened.
 //
-// The error is nil or a *frontend.Error. If it is not nil, nothing has been written, and the caller
-// answers, with WriteError or otherwise. A request that fails later gets the terminal error of its
-// framing here. If the framing has none, Serve panics with http.ErrAbortHandler.
+// The error is nil, a *frontend.Error, or what the method's policy has returned. If it is not nil,
+// nothing has been written, and the caller answers, with WriteError or otherwise. A request that
+// fails later gets the terminal error of its framing here. If the framing has none, Serve panics
+// with http.ErrAbortHandler.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) error {
 	info.Protocol = "rest"
 	if h.opts.IgnoreClientTimeout {
@@ -46,29 +47,72 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 	x := &exchange{opts: &h.opts, w: w, r: r, info: info}
 	x.body.Reset(w, r)
 	defer x.release()
-	err := x.serve(t)
-	if err != nil {
-		x.body.Leave()
-		info.Fail(asError(err))
-		return asError(err)
+	found, err := x.find(t)
+	switch {
+	case err != nil:
+		return x.fail(err)
+	case !found:
+		return nil
+	case x.method.Policy != nil:
+		return x.police()
+	default:
+		return x.fail(x.serve())
 	}
-	return nil
 }
 
-func (x *exchange) serve(t *frontend.Table) error {
+// fail notes an error, before anything was written.
+func (x *exchange) fail(err error) error {
+	if err == nil {
+		return nil
+	}
+	x.body.Leave()
+	x.info.Fail(asError(err))
+	return asError(err)
+}
+
+// find checks the request and finds its binding. found is false when the request was answered
+// already.
+func (x *exchange) find(t *frontend.Table) (found bool, err error) {
 	if err := x.opts.CheckCrossSite(x.r); err != nil {
-		return err
+		return false, err
 	}
 	x.websocket = !x.opts.NoWebSocket && isWebSocket(x.r)
 	if x.websocket {
 		if err := x.checkHandshake(); err != nil {
-			return err
+			return false, err
 		}
 	}
-	found, err := x.route(t)
-	if err != nil || !found {
-		return err
+	return x.route(t)
+}
+
+// police calls the method inside of its policy.
+func (x *exchange) police() error {
+	call := &frontend.Policed{
+		Protocol: frontend.REST, Method: x.method, Vars: x.vars, Info: x.info, Refuse: x.refuse,
 	}
+	if x.binding.Template != nil {
+		call.Binding = x.binding
+	}
+	err := x.method.Policy.Around(x.w, x.r, call, func(w http.ResponseWriter, r *http.Request) error {
+		x.w, x.r = w, r
+		x.body.Reset(w, r)
+		return x.fail(x.serve())
+	})
+	if err != nil {
+		x.body.Leave()
+	}
+	return err
+}
+
+// refuse is frontend.Policed.Refuse.
+func (x *exchange) refuse(w http.ResponseWriter, r *http.Request, err *frontend.Error) {
+	x.body.Leave()
+	x.info.Fail(err)
+	WriteError(w, r, err)
+}
+
+// serve calls the method.
+func (x *exchange) serve() error {
 	x.codec, x.responseBody = x.method.Response, x.binding.ResponseBody
 	if x.websocket {
 		return x.serveWebSocket()
@@ -100,6 +144,8 @@ type exchange struct {
 	websocket bool
 	left      bool // The body stays unread.
 	masked    bool // The query has an update_mask.
+
+	fields string // The mask of the answer in the query. "": none.
 
 	// suffix is the wire form of query and path. It follows that of each body. Nil if it is empty.
 	suffix *[]byte

@@ -44,8 +44,9 @@ func (x *exchange) isEmpty(body []byte) bool {
 	return name.Parent() != "google.protobuf" || name == "google.protobuf.Empty"
 }
 
-// statusOf returns the status that the service has set in the header metadata by Answers.StatusFrom,
-// or else the planned one. h is the header of the answer, with the metadata of the service in it.
+// statusOf returns the status that the service has set in the header metadata, under the key of
+// Answers.StatusFrom, or else the planned one. h is the header of the answer. It has the metadata of
+// the service already.
 func (x *exchange) statusOf(header metadata.MD, h http.Header, planned int) int {
 	a := x.opts.Answers
 	if a == nil || a.StatusFrom == "" {

@@ -129,6 +129,7 @@ func (s *httpSink) Open(header metadata.MD) {
 	if _, ok := s.f.(raw); !ok {
 		h.Add("Vary", "Accept")
 	}
+	s.x.varyByFields(h)
 	if _, ok := h["Cache-Control"]; !ok && contentType == typeSSE {
 		h["Cache-Control"] = []string{"no-cache"} // As the HTML standard asks of event streams.
 	}

@@ -74,6 +74,7 @@ func (x *exchange) writeOnce(call *frontend.Call, status int, contentType string
 	// Requests must not share these: Caddy's header handler replaces values in place.
 	values := [...]string{contentType, ""}
 	h["Content-Type"] = values[:1:1]
+	x.varyByFields(h)
 	status = x.statusOf(header, h, status)
 	if x.opts.ETag && status == http.StatusOK && x.notModified(h, body) {
 		status = http.StatusNotModified
