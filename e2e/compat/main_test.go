@@ -2,8 +2,8 @@
 // grpc-gateway with the code that it generates, and go-zero's gateway. Ours has the one line that
 // docs/migrating.md gives to people who come from there.
 //
-// Answers are equal byte for byte, or by a rule that the row of the table names (row_test.go). Every
-// difference that stays is a row, too, with what each of the two says.
+// Answers are equal byte for byte, or by a rule that the row of the table names (row_test.go).
+// Every difference that stays is a row, too, with what each of the two says.
 package compat
 
 import (

@@ -66,8 +66,8 @@ const (
 	// wording: status, headers and code of an error are the same, and the message is in each
 	// gateway's own words.
 	wording rule = "wording"
-	// either: as wording, and the headers are not compared. When a deadline passes, the service and the
-	// gateway both say so, and whoever is first decides which headers there are.
+	// either: as wording, and the headers are not compared. When a deadline passes, the service and
+	// the gateway both say so, and whoever is first decides which headers there are.
 	either rule = "either"
 )
 
@@ -78,8 +78,9 @@ var unseen = []string{"Date", "Server", "Content-Length"}
 // traced are headers that go-zero adds to its answers, with values that differ from call to call.
 var traced = []string{"Traceparent", "Tracestate", "Baggage"}
 
-// additions are headers that only this gateway sends, and that change nothing for a client of the old
-// one. They are compared if the old gateway sends them, too. The row "headers of its own" shows them.
+// additions are headers that only this gateway sends, and that change nothing for a client of the
+// old one. They are compared if the old gateway sends them, too. The rows "headers of an error" and
+// "headers of a stream" show them.
 var additions = []string{"Vary", "X-Content-Type-Options", "X-Accel-Buffering"}
 
 // unreadable is the status of an answer that an HTTP client cannot read.
