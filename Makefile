@@ -8,7 +8,7 @@ SHELL := /bin/bash
 BIN := $(CURDIR)/.bin
 GOLANGCI_LINT_VERSION := v2.15.0
 # The modules of this repository. The first is the plugin. The others have heavy test dependencies.
-MODULES := . examples/quickstart e2e bench
+MODULES := . examples/quickstart e2e e2e/policy/caddy bench
 # Arguments of `make demo` and `make bench`, for example ARGS="--etcd 10.0.0.1:2379".
 ARGS ?=
 # Seconds for each fuzz target of `make fuzz`.
@@ -70,8 +70,9 @@ conformance-protobuf: ## run the official protobuf JSON conformance suite agains
 	internal/transcode/conformance/run.sh
 
 .PHONY: conformance-connect
-conformance-connect: ## run the official Connect conformance suite (Connect, gRPC-Web, gRPC) against Caddy with the gateway
+conformance-connect: ## run the official Connect conformance suite (Connect, gRPC-Web, gRPC) against Caddy with the gateway, also inside of a policy
 	e2e/conformance/connect/run.sh
+	OPTIONS="$$(printf 'with * {\n}')" e2e/conformance/connect/run.sh
 
 .PHONY: fuzz-codec
 fuzz-codec: ## fuzz the transcoder against protojson for a minute

@@ -48,6 +48,7 @@ import (
 //		reflection on | off
 //		health     on | off
 //		errors   status | problem | pass
+//		openapi  { ... }
 //		stream   { ... }
 //		etag     on | off
 //		fields   on | off | <parameter> { header on | off }
@@ -100,6 +101,7 @@ func (p *directive) options() options {
 		"reflection":       onOff(&h.Reflection),
 		"health":           onOff(&h.Health),
 		"errors":           choice(&h.Errors, "status", "problem", "pass"),
+		"openapi":          p.openapi,
 		"stream":           p.stream,
 		"etag":             toggle(&h.ETag),
 		"fields":           p.fields,

@@ -25,11 +25,11 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
-			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, cors, cross_site, errors, etag, expose, fields, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
+			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, cors, cross_site, errors, etag, expose, fields, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, openapi, query, reflection, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
 		},
 		"option of a later version": {
-			":8080\ngrpc_gateway h:1 {\n\topenapi /openapi.json\n}",
-			`unknown option "openapi" in grpc_gateway: expected one of annotations, answers, cors, cross_site, errors, etag, expose, fields, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, query, reflection, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
+			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp\n}",
+			`unknown option "mcp" in grpc_gateway: expected one of annotations, answers, cors, cross_site, errors, etag, expose, fields, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, openapi, query, reflection, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
 		},
 		"policy without a pattern": {
 			":8080\ngrpc_gateway h:1 {\n\twith {\n\t\theader X-A b\n\t}\n}",

@@ -1,6 +1,7 @@
 package module
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
@@ -19,7 +20,8 @@ import (
 // gateway itself with `errors` set to `pass`, or a `reverse_proxy` to gRPC. It has no options.
 //
 // gRPC and gRPC-Web clients get a response that has only a status. Connect clients get the error of
-// their protocol. All others get a `google.rpc.Status` in JSON, with the HTTP status of the error.
+// their protocol. All others get a `google.rpc.Status` in JSON with the HTTP status of the error.
+// It is problem details (RFC 9457) instead if their Accept header asks for that.
 //
 // The HTTP status decides about the gRPC code, by the table in docs/policy.md. Only 502 differs: it
 // is UNAVAILABLE, because it mostly says that a proxy has not reached its server. An error of the
@@ -64,12 +66,19 @@ func (*GRPCError) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return nil
 }
 
-// pendingError turns the error of an error route into one that the client may see. It differs from
-// refusalOf in one status. Here 502 is mostly that of a reverse_proxy which has not reached its
-// server, and so it is UNAVAILABLE, as in gRPC's own mapping (http-grpc-status-mapping.md).
+// pendingError turns the error of an error route into one that the client may see. h is the header
+// of the response. See refusalOf.
 func pendingError(err error, h http.Header) *frontend.Error {
 	e := refusalOf(err, h)
-	if e.HTTP() == http.StatusBadGateway && e.Code() == codes.Internal {
+	var own *frontend.Error
+	switch {
+	case errors.As(err, &own):
+		if isHandlerError(err) {
+			e.HTTPStatus = statusOf(err) // The config may map the code to another status.
+		}
+	case statusOf(err) == http.StatusBadGateway:
+		// Here it is mostly that of a reverse_proxy which has not reached its server. gRPC's own
+		// mapping (http-grpc-status-mapping.md) makes it UNAVAILABLE, too.
 		e.Status.Code = int32(codes.Unavailable)
 	}
 	return e

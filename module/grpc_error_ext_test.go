@@ -225,6 +225,28 @@ func TestPassedErrorsKeepTheirStatus(t *testing.T) {
 	}
 }
 
+// TestPassedErrorsKeepTheStatusOfTheConfig is about `map`, which even makes 502 of a code.
+func TestPassedErrorsKeepTheStatusOfTheConfig(t *testing.T) {
+	backend := testkit.StartBackend(t)
+	s := newSite(t)
+	s.load("", "grpc_gateway "+backend.Addr()+` {
+		errors pass
+		answers {
+			map FAILED_PRECONDITION 412
+			map INTERNAL 502
+		}
+	}
+	handle_errors {
+		grpc_error
+	}`)
+	for code, want := range map[codes.Code]int{codes.FailedPrecondition: 412, codes.Internal: 502, codes.NotFound: 404} {
+		got := s.want(s.do("POST", "/v1/echo", fmt.Sprintf(`{"script":{"failCode":%d}}`, code)), want)
+		if got.field("code") != float64(code) {
+			t.Errorf("%s: got %s", code, got)
+		}
+	}
+}
+
 func TestOutsideOfErrorRoutesItCallsTheNext(t *testing.T) {
 	s := newSite(t)
 	s.load("", "grpc_error\nrespond hello")

@@ -127,6 +127,9 @@ type Handler struct {
 	// form of their protocol.
 	Errors string `json:"errors,omitempty"`
 
+	// What describes the API: an OpenAPI document, a page and descriptors. Default: nothing does.
+	OpenAPI *OpenAPI `json:"openapi,omitempty"`
+
 	// How streams go over plain HTTP. Default: see Stream.
 	Stream *Stream `json:"stream,omitempty"`
 
@@ -163,6 +166,8 @@ type Handler struct {
 	policies  policies
 	routing   routing
 	json      transcode.Options
+	// description answers for the paths of OpenAPI. Nil without the option.
+	description *description
 	// replaced says that another config has taken over. Clients on old connections may not know.
 	replaced atomic.Bool
 }
@@ -278,6 +283,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	if err := h.protocols.provision(h, options, table); err != nil {
 		return err
+	}
+	if h.description, err = h.describe(&options); err != nil {
+		return fmt.Errorf("openapi: %w", err)
 	}
 	if err := h.policies.provision(ctx, h, table); err != nil {
 		return err
@@ -398,6 +406,9 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request) error {
 		observe(&info, time.Since(began))
 	}(time.Now())
 	table := func() *frontend.Table { return h.routing.current(r.Context()) }
+	if h.description != nil && h.description.serve(w, r, h.routing.whole) {
+		return nil
+	}
 	if w, err := h.protocols.serve(w, r, table, &info); err != nil {
 		return h.fail(w, r, err)
 	}

@@ -161,6 +161,7 @@ func (c *policedCall) Value(key any) any {
 func (p *methodPolicy) Around(
 	w http.ResponseWriter, r *http.Request, policed *frontend.Policed, next func(http.ResponseWriter, *http.Request) error,
 ) error {
+	frontend.DropConnectionNames(r.Header)
 	c := &policedCall{Context: r.Context(), Policed: policed, policy: p, out: newRefusalWriter(w, policed), next: next}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(c.placeholder)

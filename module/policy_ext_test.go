@@ -3,6 +3,7 @@ package module_test
 import (
 	"compress/gzip"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -263,7 +264,7 @@ func TestPolicyAndErrorsPass(t *testing.T) {
 	if _, n := seen("inner"); n != out+1 {
 		t.Errorf("the error has passed the block %d times", n-out)
 	}
-	if got := s.want(s.do("DELETE", "/v1/shelves/1/books/1", ""), 403); !strings.HasPrefix(got.body, "403|PERMISSION_DENIED|") {
+	if got := s.want(s.do("DELETE", "/v1/shelves/1/books/1", ""), 403); got.body != "403|PERMISSION_DENIED|Forbidden" {
 		t.Errorf("of the block: %s", got)
 	}
 	got := s.want(s.post("/gateway.test.v1.Library/DeleteBook", "application/proto", ""), 403)
@@ -272,18 +273,49 @@ func TestPolicyAndErrorsPass(t *testing.T) {
 	}
 }
 
+// Errors have the form that `errors` says, whether the block refuses the call or the call fails
+// inside of it.
+func TestPolicyAndTheFormOfErrors(t *testing.T) {
+	_, s := startPoliced(t, "errors problem\nwith */Unary {\n header X-A b\n}\nwith */GetBook {\n error 429\n}")
+	for path, want := range map[string]int{"/v1/echo/x?script.fail_code=5": 404, "/v1/shelves/1/books/1": 429} {
+		got := s.want(s.get(path), want)
+		if got.header.Get("Content-Type") != "application/problem+json" || got.field("status") != float64(want) {
+			t.Errorf("%s: %s %v", path, got, got.header)
+		}
+	}
+}
+
 func TestPolicyThatBoundsBodies(t *testing.T) {
 	_, s := startPoliced(t, "with */Unary {\n request_body {\n max_size 20\n }\n}")
 	large := `{"text":"` + strings.Repeat("x", 100) + `"}`
 	s.want(s.do("POST", "/v1/echo", `{"text":"x"}`), 200)
-	if got := s.want(s.do("POST", "/v1/echo", large), 413); got.field("code") != 8. {
-		t.Errorf("REST: %s", got)
+	// A body of unknown length is refused only while it is read.
+	send := func(path, contentType, body string, headers ...string) answer {
+		req, err := http.NewRequest("POST", "http://"+s.addr+path, struct{ io.Reader }{strings.NewReader(body)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", contentType)
+		for i := 0; i < len(headers); i += 2 {
+			req.Header.Set(headers[i], headers[i+1])
+		}
+		return send(s.client, req)
 	}
-	if got := s.post("/"+unaryName, "application/json", large, "Connect-Protocol-Version", "1"); got.field("code") != "resource_exhausted" {
-		t.Errorf("Connect: %s", got)
-	}
-	if got := ofGRPCWeb(t, s.post("/"+unaryName, "application/grpc-web", enveloped(large))); got.code != codes.ResourceExhausted {
-		t.Errorf("gRPC-Web: %v", got)
+	for name, post := range map[string]func(path, contentType, body string, headers ...string) answer{"known length": s.post, "unknown length": send} {
+		if got := ofREST(post("/v1/echo", "application/json", large)); got.code != codes.ResourceExhausted {
+			t.Errorf("REST, %s: %v", name, got)
+		}
+		if got := ofConnect(post("/"+unaryName, "application/json", large, "Connect-Protocol-Version", "1")); got.code != codes.ResourceExhausted {
+			t.Errorf("Connect, %s: %v", name, got)
+		}
+		if got := ofGRPCWeb(t, post("/"+unaryName, "application/grpc-web", enveloped(large))); got.code != codes.ResourceExhausted {
+			t.Errorf("gRPC-Web, %s: %v", name, got)
+		}
+		text := base64.StdEncoding.EncodeToString([]byte(enveloped(large)))
+		got := post("/"+unaryName, "application/grpc-web-text", text)
+		if raw, _ := base64.StdEncoding.DecodeString(got.body); !strings.Contains(string(raw), "grpc-status: 8") {
+			t.Errorf("gRPC-Web text, %s: %q", name, raw)
+		}
 	}
 	_, err := testpb.NewEchoClient(s.dial()).Unary(bounded(t), &testpb.EchoRequest{Text: large})
 	if status.Code(err) != codes.ResourceExhausted {

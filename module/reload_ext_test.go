@@ -223,13 +223,13 @@ func TestReplacedHandlerSendsItsClientsAway(t *testing.T) {
 }
 
 // activeHandler is the one handler of the site that is being served.
-func activeHandler(t *testing.T) *module.Handler {
+func activeHandler(t testing.TB) *module.Handler {
 	t.Helper()
 	return handlerOf(t, caddy.ActiveContext())
 }
 
 // handlerOf is the one handler of a site.
-func handlerOf(t *testing.T, config caddy.Context) *module.Handler {
+func handlerOf(t testing.TB, config caddy.Context) *module.Handler {
 	t.Helper()
 	app, err := config.App("http")
 	if err != nil {

@@ -261,6 +261,12 @@ func (r *routing) await(ctx context.Context, t *table) *frontend.Table {
 	return &r.table.Load().Table.Table
 }
 
+// whole is current for those who describe the table. It is never nil.
+func (r *routing) whole(ctx context.Context) *routes.Table {
+	r.current(ctx)
+	return r.table.Load().Table
+}
+
 // last returns the present table, or nil if there is none yet. It does not wait.
 func (r *routing) last() *frontend.Table {
 	if t := r.table.Load(); t != nil {

@@ -1,18 +1,9 @@
 package clients
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
-	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -75,24 +66,24 @@ var browserCases = map[string]map[string]string{
 // TestBrowser opens a page in Chromium that calls the gateway, which is of another origin, over
 // HTTP/1.1 without TLS and over HTTP/2 with it.
 func TestBrowser(t *testing.T) {
-	site := startSite(t)
+	page := kit.StartPage(t, "testdata/page.js")
 	backend := testkit.StartBackend(t)
 	secure := kit.FreeAddr(t)
 	caddy := kit.StartCaddy(t, kit.Options{
 		Global: "skip_install_trust\nauto_https disable_redirects",
 		// A second site after the kit's own.
-		Site: site.handlers(backend) + "\n}\n\nhttps://" + secure + " {\ntls internal\n" + site.handlers(backend),
+		Site: handlers(backend, page.URL) + "\n}\n\nhttps://" + secure + " {\ntls internal\n" + handlers(backend, page.URL),
 	})
 	caddy.WaitReady(t, 30*time.Second, backend.Addr())
 	for proto, gateway := range map[string]string{"HTTP/1.1": "http://" + caddy.Listen, "HTTP/2.0": "https://" + secure} {
 		t.Run(proto, func(t *testing.T) {
-			got := site.visit(t, gateway)
+			got := page.Visit(t, map[string]string{"gateway": gateway, "noCORS": gateway + "/no-cors", "otherOrigin": gateway + "/other-origin"})
 			for group, cases := range browserCases {
 				for name, want := range cases {
 					name = group + ": " + name
 					t.Run(name, func(t *testing.T) {
-						if got := got[name]; got == "" || got != compact(t, want) {
-							t.Errorf("the page saw\n%s, not\n%s", got, compact(t, want))
+						if got := got[name]; got == "" || got != kit.CompactJSON(t, want) {
+							t.Errorf("the page saw\n%s, not\n%s", got, kit.CompactJSON(t, want))
 						}
 					})
 					delete(got, name)
@@ -101,7 +92,7 @@ func TestBrowser(t *testing.T) {
 			if len(got) > 0 {
 				t.Errorf("the page made calls that are not judged here: %v", slices.Sorted(maps.Keys(got)))
 			}
-			contains(t, "the access log", caddy.Log(), fmt.Sprintf(`"proto":%q,"method":"POST"`, proto))
+			kit.Contains(t, "the access log", caddy.Log(), fmt.Sprintf(`"proto":%q,"method":"POST"`, proto))
 		})
 	}
 	for n := 1; n <= 9; n++ {
@@ -117,125 +108,9 @@ func TestBrowser(t *testing.T) {
 	})
 }
 
-// site is the web site whose page makes the calls.
-type site struct {
-	*httptest.Server
-
-	gateway string
-	results chan map[string]json.RawMessage
-	trouble chan string
-}
-
-// startSite bundles the page and serves it.
-func startSite(t *testing.T) *site {
-	t.Helper()
-	bundle := bundlePage(t)
-	schema := descriptors(t)
-	s := &site{results: make(chan map[string]json.RawMessage, 1), trouble: make(chan string, 16)}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, "testdata/web/index.html") })
-	mux.HandleFunc("GET /page.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, bundle) })
-	mux.HandleFunc("GET /schema", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(schema) })
-	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(map[string]string{
-			"gateway": s.gateway, "noCORS": s.gateway + "/no-cors", "otherOrigin": s.gateway + "/other-origin",
-		})
-	})
-	mux.HandleFunc("POST /trouble", func(_ http.ResponseWriter, r *http.Request) {
-		text, _ := io.ReadAll(r.Body)
-		s.trouble <- string(text)
-	})
-	mux.HandleFunc("POST /results", func(_ http.ResponseWriter, r *http.Request) {
-		var results map[string]json.RawMessage
-		if err := json.NewDecoder(r.Body).Decode(&results); err != nil {
-			s.trouble <- "results: " + err.Error()
-			return
-		}
-		s.results <- results
-	})
-	s.Server = httptest.NewServer(mux)
-	t.Cleanup(s.Close)
-	return s
-}
-
 // handlers are the gateway that the page may call, and beside it those that it may not.
-func (s *site) handlers(backend *testkit.Backend) string {
+func handlers(backend *testkit.Backend, page string) string {
 	return "log\nhandle_path /no-cors/* {\n" + handler(backend, "") + "\n}\n" +
 		"handle_path /other-origin/* {\n" + handler(backend, "cors https://app.example.com") + "\n}\n" +
-		"handle {\n" + handler(backend, "cors "+s.URL) + "\n}"
-}
-
-// visit opens the page in a new Chromium, and returns what it saw.
-func (s *site) visit(t *testing.T, gateway string) map[string]string {
-	t.Helper()
-	s.gateway = gateway
-	startChromium(t, s.URL)
-	select {
-	case raw := <-s.results:
-		results := make(map[string]string)
-		for name, value := range raw {
-			results[name] = compact(t, string(value))
-		}
-		return results
-	case trouble := <-s.trouble:
-		t.Fatalf("the page is in trouble: %s", trouble)
-	case <-time.After(2 * time.Minute):
-		t.Fatal("the page has not come to its end within two minutes")
-	}
-	return nil
-}
-
-// startChromium opens a page in a Chromium of its own, which lives as long as the test.
-func startChromium(t *testing.T, url string) {
-	t.Helper()
-	profile, err := os.MkdirTemp("", "e2e-chromium-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
-		"--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--ignore-certificate-errors", "--user-data-dir="+profile, "--remote-debugging-port=0", url)
-	// What chromium starts ends with it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var log strings.Builder
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.WaitDelay = 10 * time.Second
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("%v (scripts/need chromium installs it)", err)
-	}
-	t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = cmd.Wait()
-		os.RemoveAll(profile)
-		if t.Failed() {
-			t.Logf("Chromium said:\n%s", log.String())
-		}
-	})
-}
-
-// bundlePage makes one script of page.js and the packages that it imports.
-func bundlePage(t *testing.T) string {
-	t.Helper()
-	dir := npmPackages(t)
-	bundle := filepath.Join(t.TempDir(), "page.js")
-	cmd := exec.Command("node_modules/.bin/esbuild", "page.js", "--bundle", "--format=esm", "--target=esnext", "--outfile="+bundle)
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("bundle the page: %v\n%s", err, out)
-	}
-	return bundle
-}
-
-// compact returns JSON without spaces and with the keys of objects in order.
-func compact(t *testing.T, text string) string {
-	t.Helper()
-	var value any
-	if err := json.Unmarshal([]byte(text), &value); err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
-	out, err := json.Marshal(value)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(out)
+		"handle {\n" + handler(backend, "cors "+page) + "\n}"
 }

@@ -6,12 +6,14 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/caddy-grpc/gateway/e2e/kit"
 )
 
 // TestBufCurl: buf curl makes every kind of call in each of its protocols, with the schema from the
 // gateway's own reflection where that can be had.
 func TestBufCurl(t *testing.T) {
-	program := filepath.Join(npmPackages(t), "node_modules", ".bin", "buf")
+	program := kit.Buf(t)
 	caddy, _ := startGateway(t, "reflection on\nhealth on")
 	const bufNotFound = 8 * 5 // buf ends with eight times the code of the call's status
 	calls := []struct {
@@ -61,7 +63,7 @@ func TestBufCurl(t *testing.T) {
 		},
 	}
 	schema := filepath.Join(t.TempDir(), "schema.binpb")
-	if err := os.WriteFile(schema, descriptors(t), 0o600); err != nil {
+	if err := os.WriteFile(schema, kit.Descriptors(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	// Reflection is a bidi stream, so over HTTP/1.1 the schema is from a file. There buf speaks
@@ -84,11 +86,11 @@ func TestBufCurl(t *testing.T) {
 			}
 			t.Run(way.name+"/"+call.name, func(t *testing.T) {
 				args := append([]string{"curl", "--protocol", way.protocol, "--data", "@-"}, slices.Concat(way.args, call.args)...)
-				got := run(t, exec.Command(program, append(args, caddy.URL("/"+call.method))...), call.input)
-				if got.code != call.code {
-					t.Errorf("buf curl ended with %d, not %d", got.code, call.code)
+				got := kit.Run(t, exec.Command(program, append(args, caddy.URL("/"+call.method))...), call.input)
+				if got.Code != call.code {
+					t.Errorf("buf curl ended with %d, not %d", got.Code, call.code)
 				}
-				contains(t, "what buf curl printed", got.stdout+got.stderr, call.want...)
+				kit.Contains(t, "what buf curl printed", got.Stdout+got.Stderr, call.want...)
 			})
 		}
 	}

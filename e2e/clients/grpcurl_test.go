@@ -1,31 +1,11 @@
 package clients
 
 import (
-	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/caddy-grpc/gateway/e2e/kit"
 )
-
-const grpcurlVersion = "v1.9.4"
-
-// grpcurl returns the program, and installs it where it is missing.
-func grpcurl(t *testing.T) string {
-	t.Helper()
-	dir := filepath.Join(kit.RootDir(t), ".bin", "grpcurl-"+grpcurlVersion)
-	binary := filepath.Join(dir, "grpcurl")
-	if _, err := os.Stat(binary); err == nil {
-		return binary
-	}
-	cmd := exec.Command("go", "install", "github.com/fullstorydev/grpcurl/cmd/grpcurl@"+grpcurlVersion)
-	cmd.Env = append(os.Environ(), "GOBIN="+dir)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("install grpcurl: %v\n%s", err, out)
-	}
-	return binary
-}
 
 // grpcurl ends with 64 and the code of the call's status.
 const grpcurlNotFound = 64 + 5
@@ -33,7 +13,7 @@ const grpcurlNotFound = 64 + 5
 // TestGrpcurl: grpcurl, which learns the schema from the gateway's own reflection, makes every kind
 // of call.
 func TestGrpcurl(t *testing.T) {
-	program := grpcurl(t)
+	program := kit.Grpcurl(t)
 	caddy, _ := startGateway(t, "reflection on\nhealth on")
 	for _, call := range []struct {
 		name  string
@@ -116,11 +96,11 @@ func TestGrpcurl(t *testing.T) {
 		},
 	} {
 		t.Run(call.name, func(t *testing.T) {
-			got := run(t, exec.Command(program, grpcurlArgs(caddy.Listen, call.args)...), call.input)
-			if got.code != call.code {
-				t.Errorf("grpcurl ended with %d, not %d", got.code, call.code)
+			got := kit.Run(t, exec.Command(program, grpcurlArgs(caddy.Listen, call.args)...), call.input)
+			if got.Code != call.code {
+				t.Errorf("grpcurl ended with %d, not %d", got.Code, call.code)
 			}
-			contains(t, "what grpcurl printed", got.stdout+got.stderr, call.want...)
+			kit.Contains(t, "what grpcurl printed", got.Stdout+got.Stderr, call.want...)
 		})
 	}
 }

@@ -18,42 +18,69 @@ import (
 	"time"
 )
 
-var build struct {
-	once   sync.Once
-	binary string
-	err    error
+var builds struct {
+	sync.Mutex
+
+	dir    string
+	caddys map[string]*built
+}
+
+// built is a Caddy that was built, or could not be.
+type built struct {
+	path string
+	err  error
 }
 
 // Binary builds Caddy with the plugin, with the race detector, once per test process. E2E_CADDY in
 // the environment names one that is built already.
 func Binary(t testing.TB) string {
 	t.Helper()
-	if built := os.Getenv("E2E_CADDY"); built != "" {
-		return built
+	if ready := os.Getenv("E2E_CADDY"); ready != "" {
+		return ready
 	}
-	build.once.Do(func() {
-		dir, err := os.MkdirTemp("", "e2e-caddy-")
-		if err != nil {
-			build.err = err
-			return
-		}
-		build.binary = filepath.Join(dir, "caddy")
-		cmd := exec.Command("go", "build", "-race", "-o", build.binary, "./cmd/caddy")
-		cmd.Dir = RootDir(t)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			build.err = fmt.Errorf("build cmd/caddy: %w\n%s", err, out)
-		}
-	})
-	if build.err != nil {
-		t.Fatal(build.err)
-	}
-	return build.binary
+	return BinaryOf(t, "cmd/caddy")
 }
 
-// RemoveBinary removes what Binary built. TestMain calls it.
+// BinaryOf builds another Caddy of this repository, as Binary does. dir is where its package main
+// is, from the root.
+func BinaryOf(t testing.TB, dir string) string {
+	t.Helper()
+	builds.Lock()
+	defer builds.Unlock()
+	b := builds.caddys[dir]
+	if b == nil {
+		b = buildCaddy(filepath.Join(RootDir(t), dir))
+		if builds.caddys == nil {
+			builds.caddys = make(map[string]*built)
+		}
+		builds.caddys[dir] = b
+	}
+	if b.err != nil {
+		t.Fatal(b.err)
+	}
+	return b.path
+}
+
+func buildCaddy(dir string) *built {
+	if builds.dir == "" {
+		var err error
+		if builds.dir, err = os.MkdirTemp("", "e2e-caddy-"); err != nil {
+			return &built{err: err}
+		}
+	}
+	b := &built{path: filepath.Join(builds.dir, fmt.Sprintf("caddy-%d", len(builds.caddys)))}
+	cmd := exec.Command("go", "build", "-race", "-o", b.path, ".")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.err = fmt.Errorf("build %s: %w\n%s", dir, err, out)
+	}
+	return b
+}
+
+// RemoveBinary removes what was built. TestMain calls it.
 func RemoveBinary() {
-	if build.binary != "" {
-		os.RemoveAll(filepath.Dir(build.binary))
+	if builds.dir != "" {
+		os.RemoveAll(builds.dir)
 	}
 }
 
@@ -84,10 +111,15 @@ type Options struct {
 	Site string
 	// Global is added to the Caddyfile's global options.
 	Global string
+	// Protocols are the versions of HTTP that the sites speak; default: h1 h2 h2c.
+	Protocols string
 	// Env is added to the environment, as NAME=value.
 	Env []string
 	// Data is the directory that Caddy keeps its data in; default: one of its own.
 	Data string
+	// Whole, if set, returns the whole Caddyfile for a process, instead of Site and Global. It
+	// listens at the process's address. The admin API does so without being told.
+	Whole func(*Caddy) string
 	// Binary to run; default: Binary(t).
 	Binary string
 }
@@ -110,7 +142,7 @@ func StartCaddy(t testing.TB, opts Options) *Caddy {
 		t.Fatal(err)
 	}
 	c.cmd = exec.Command(opts.Binary, "run", "--config", path, "--adapter", "caddyfile")
-	c.cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+cmp.Or(opts.Data, dir), "XDG_CONFIG_HOME="+dir, "HOME="+dir)
+	c.cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+cmp.Or(opts.Data, dir), "XDG_CONFIG_HOME="+dir, "HOME="+dir, "CADDY_ADMIN="+c.Admin)
 	c.cmd.Env = append(c.cmd.Env, opts.Env...)
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	if err := c.cmd.Start(); err != nil {
@@ -138,7 +170,11 @@ func StartCaddy(t testing.TB, opts Options) *Caddy {
 // Caddyfile returns the whole Caddyfile of opts for this process: HTTP/1.1 and h2c on one port, no
 // grace period.
 func (c *Caddy) Caddyfile(opts Options) string {
-	return fmt.Sprintf("{\n\tadmin %s\n\tservers {\n\t\tprotocols h1 h2 h2c\n\t}\n%s\n}\n\nhttp://%s {\n%s\n}\n", c.Admin, opts.Global, c.Listen, opts.Site)
+	if opts.Whole != nil {
+		return opts.Whole(c)
+	}
+	return fmt.Sprintf("{\n\tadmin %s\n\tservers {\n\t\tprotocols %s\n\t}\n%s\n}\n\nhttp://%s {\n%s\n}\n",
+		c.Admin, cmp.Or(opts.Protocols, "h1 h2 h2c"), opts.Global, c.Listen, opts.Site)
 }
 
 // URL returns the URL of a path of the gateway.

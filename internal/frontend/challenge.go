@@ -9,9 +9,9 @@ import (
 
 const challengeKey = "Www-Authenticate"
 
-// Challenge makes sure that a 401 says how to authenticate, as RFC 9110 asks in section 15.5.2. What
-// is in the header already counts. Otherwise it is Bearer, which is what most gRPC services take. It
-// does nothing for another status. Call it when the header is complete.
+// Challenge makes sure that a 401 says how to authenticate, as RFC 9110 asks in section 15.5.2.
+// What is in the header already counts. Otherwise it is Bearer, which is what most gRPC services
+// take. It does nothing for another status. Call it when the header is complete.
 func Challenge(h http.Header, status int) {
 	if status == http.StatusUnauthorized && !hasChallenge(h) {
 		h[challengeKey] = []string{"Bearer"}
@@ -27,13 +27,15 @@ func hasChallenge(h http.Header) bool {
 	return false
 }
 
-// WriteErrorHeader writes the metadata of a call that failed before anything was sent to the client, whose
-// answer has this HTTP status. It returns the trailer metadata that the header does not have.
+// WriteErrorHeader writes the metadata of a call that failed before anything was sent to the
+// client, whose answer has this HTTP status. It returns the trailer metadata that the header does
+// not have.
 //
-// A service that has sent nothing else sends the metadata of an error as trailers ("Trailers-Only").
-// That is the only way of grpc-java. Some services send a header without metadata before. Nothing
-// has been sent to the client in both cases, so for the client the metadata becomes the header. A
-// challenge belongs into the header of a 401 even if there is other metadata in it.
+// A service that has sent nothing else sends the metadata of an error as trailers
+// ("Trailers-Only"). That is the only way of grpc-java. Some services send a header without
+// metadata before. Nothing has been sent to the client in both cases, so for the client the
+// metadata becomes the header. A challenge belongs into the header of a 401 even if there is other
+// metadata in it.
 func (o *Options) WriteErrorHeader(h http.Header, call *Call, status int) (trailer metadata.MD) {
 	header, trailer := call.Header(), call.Trailer()
 	if !o.hasHeader(header) {

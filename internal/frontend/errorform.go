@@ -31,8 +31,8 @@ func (o *Options) ErrorStatus(e *Error) int {
 	return e.HTTP()
 }
 
-// AppendErrorJSON appends an error in the shape that answers have by the config. It is the envelope,
-// or google.rpc.Status without one.
+// AppendErrorJSON appends an error in the shape that answers have by the config. It is the
+// envelope, or google.rpc.Status without one.
 func (o *Options) AppendErrorJSON(dst []byte, e *Error) []byte {
 	if o.Answers != nil && o.Answers.Envelope != nil {
 		return o.Answers.Envelope.appendError(dst, e.Status, e.Types)
@@ -41,14 +41,14 @@ func (o *Options) AppendErrorJSON(dst []byte, e *Error) []byte {
 }
 
 // WrapsStreams reports whether messages of streams are in the envelope. Then so is the error that
-// ends a stream. Otherwise that is google.rpc.Status even if other errors are problem details, which
-// are a form of whole answers.
+// ends a stream. Otherwise that is google.rpc.Status even if other errors are problem details,
+// which are a form of whole answers.
 func (o *Options) WrapsStreams() bool {
 	return o.Answers != nil && o.Answers.Envelope != nil && o.Answers.Envelope.Streams
 }
 
-// appendError appends an error in the envelope: the code and the message of the error, null in place
-// of the data, and the details if there are any.
+// appendError appends an error in the envelope: the code and the message of the error, null in
+// place of the data, and the details if there are any.
 func (e *Envelope) appendError(dst []byte, st *spb.Status, types transcode.Resolver) []byte {
 	dst = AppendJSONString(append(dst, '{'), e.Code)
 	dst = strconv.AppendInt(append(dst, ':'), int64(st.GetCode()), 10)

@@ -45,8 +45,8 @@ func (e contextError) GRPCStatus() *status.Status {
 func (e contextError) HTTPStatus() int { return 0 }
 
 // failed turns the error of a gRPC call into one that the client may see. The status of the
-// upstream and that of a LocalError pass unchanged, unless the texts of the upstream's are hidden. The
-// log gets the causes of local errors, and what was hidden.
+// upstream and that of a LocalError pass unchanged, unless the texts of the upstream's are hidden.
+// The log gets the causes of local errors, and what was hidden.
 func (c *Call) failed(err error) *Error {
 	var local LocalError
 	parent := c.parent.Err()

@@ -8,8 +8,8 @@ import (
 )
 
 // hides reports whether the config keeps the texts of errors with this code from clients. These are
-// the codes by which a service says that something is broken inside of it. A code that gRPC does not
-// have counts as UNKNOWN, which is what clients make of it.
+// the codes by which a service says that something is broken inside of it. A code that gRPC does
+// not have counts as UNKNOWN, which is what clients make of it.
 func (o *Options) hides(code codes.Code) bool {
 	if o.Answers == nil || !o.Answers.HideInternal {
 		return false

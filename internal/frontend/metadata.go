@@ -284,6 +284,32 @@ func withoutCookieAttributes(values []string) []string {
 	return out
 }
 
+// DropConnectionNames removes the headers that Connection names, and their names there. Names that
+// can never become metadata stay, because the connection or the body needs them.
+//
+// It is called before a policy runs. A header that Connection names is for this hop only, and is
+// not passed on. Without this a client could name a header that the policy is about to set, such as
+// X-User, and the service would be called without it.
+func DropConnectionNames(h http.Header) {
+	listed := connectionListed(h["Connection"])
+	if listed == nil {
+		return
+	}
+	kept := []string{}
+	for _, v := range h["Connection"] {
+		for token := range strings.SplitSeq(v, ",") {
+			token = strings.TrimSpace(token)
+			name := strings.ToLower(token)
+			if name == "close" || hopByHop(name) || isForwarded(name) || strings.HasPrefix(name, "content-") {
+				kept = append(kept, token)
+			} else if token != "" {
+				h.Del(token)
+			}
+		}
+	}
+	h["Connection"] = []string{strings.Join(kept, ", ")}
+}
+
 // connectionListed returns the names, in lower case, of the headers that the values of Connection
 // declare to be for this hop only. It is nil, without an allocation, for the values that nearly all
 // requests have.

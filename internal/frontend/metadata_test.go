@@ -2,6 +2,7 @@ package frontend
 
 import (
 	"crypto/tls"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -127,6 +128,43 @@ func TestHeadersThatConnectionNames(t *testing.T) {
 			}
 			if got := strings.Join(dropped, " "); got != tc.dropped {
 				t.Errorf("dropped %q, want %q", got, tc.dropped)
+			}
+		})
+	}
+}
+
+// TestDropConnectionNames: what a policy sets later is passed on, whatever the client has named.
+func TestDropConnectionNames(t *testing.T) {
+	for _, tc := range []struct {
+		name       string
+		connection []string
+		kept, left string // the names of the other headers, and what is left of Connection
+	}{
+		{"none", nil, "content-type te upgrade x-a", ""},
+		{"no names", []string{"keep-alive", "Close"}, "content-type te upgrade x-a", "keep-alive|Close"},
+		{"one", []string{"x-a"}, "content-type te upgrade", ""},
+		{"one that is not there yet", []string{"close, X-USER"}, "content-type te upgrade x-a", "close"},
+		{"in several fields", []string{"Upgrade", "x-a,, TE"}, "content-type te upgrade", "Upgrade, TE"},
+		{"those of the body", []string{"Content-Type, x-a"}, "content-type te upgrade", "Content-Type"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			h := http.Header{"X-A": {"1"}, "Te": {"trailers"}, "Upgrade": {"websocket"}, "Content-Type": {"application/json"}}
+			if tc.connection != nil {
+				h["Connection"] = tc.connection
+			}
+			DropConnectionNames(h)
+			if got := strings.Join(h["Connection"], "|"); got != tc.left {
+				t.Errorf("Connection is %q, want %q", got, tc.left)
+			}
+			delete(h, "Connection")
+			if got := strings.ToLower(strings.Join(slices.Sorted(maps.Keys(h)), " ")); got != tc.kept {
+				t.Errorf("kept %q, want %q", got, tc.kept)
+			}
+			h.Set("X-User", "alice")
+			r := httptest.NewRequest(http.MethodGet, "http://h/", nil)
+			r.Header = h
+			if md, err := metadataOf(t, Options{}.WithDefaults(), r); err != nil || len(md["x-user"]) != 1 {
+				t.Errorf("a header that is set afterwards became %v, %v", md, err)
 			}
 		})
 	}

@@ -76,8 +76,8 @@ type Options struct {
 	ETag bool
 	// Fields lets REST clients ask for parts of an answer. Default: nil, they cannot.
 	Fields *Fields
-	// Answers is the shape of answers over plain HTTP. Default: nil, the message as JSON with status
-	// 200.
+	// Answers is the shape of answers over plain HTTP. Default: nil, the message as JSON with
+	// status 200.
 	Answers *Answers
 	// Errors is the form of REST errors. Default: StatusErrors.
 	Errors ErrorForm

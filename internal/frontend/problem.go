@@ -23,9 +23,9 @@ const maxProblemStatus = 599
 //
 //   - type: https://<domain>/<reason> by an ErrorInfo in the details, else about:blank.
 //   - title: the name of the gRPC code.
-//   - status: the HTTP status. It is left out above 599, which the schema of RFC 9457 does not allow.
+//   - status: the HTTP status. It is left out above 599, which the schema of RFC 9457 forbids.
 //   - detail: the message. It is left out if the message is empty.
-//   - errors: the field violations of a BadRequest in the details. It is left out if there are none.
+//   - errors: the field violations of each BadRequest in the details. It is left out without any.
 //   - details: all details, as in AppendStatusJSON. It is left out if there are none.
 func AppendProblemJSON(dst []byte, e *Error, status int) []byte {
 	details := e.Status.GetDetails()
@@ -48,8 +48,8 @@ func AppendProblemJSON(dst []byte, e *Error, status int) []byte {
 
 // problemType makes a URI of the first ErrorInfo whose domain and reason can be one. RFC 9457
 // (section 3.1.1) asks for an absolute URI, and prefers one that can be resolved some day: so it is
-// an address at the service's own domain. A domain that is not the name of a host makes none, because
-// the parsers of clients would refuse it.
+// an address at the service's own domain. A domain that is not the name of a host makes none,
+// because the parsers of clients would refuse it.
 func problemType(details []*anypb.Any) string {
 	for _, d := range details {
 		var info errdetails.ErrorInfo
@@ -66,8 +66,8 @@ func problemType(details []*anypb.Any) string {
 	return noProblemType
 }
 
-// isHostName reports whether the text is the name of a host: labels of letters, digits, '-' and '_',
-// separated by dots. A last label of digits would be the end of an IP address.
+// isHostName reports whether the text is the name of a host: labels of letters, digits, '-' and
+// '_', separated by dots. A last label of digits would be the end of an IP address.
 func isHostName(s string) bool {
 	const longest = 253 // RFC 1035, section 2.3.4, without the dot at the end.
 	if len(s) > longest {

@@ -149,6 +149,7 @@ func (b *builder) addRules(sm *schema.Method) {
 func (b *builder) add(bd *frontend.Binding, body, responseBody string) {
 	b.router.Add(bd.HTTPMethod, bd.Template, bd)
 	b.views[bd] = len(b.out.Views)
+	b.bindings = append(b.bindings, bd)
 	b.out.Views = append(b.out.Views, View{
 		Method:       bd.HTTPMethod,
 		Template:     bd.Template.String(),
@@ -205,5 +206,10 @@ func (b *builder) build() {
 			Reason: fmt.Sprintf("ambiguous: %s; requests go to %s", a.Reason, view.ShadowedBy),
 			Fatal:  loser.Source == SourceConfig,
 		})
+	}
+	for _, bd := range b.bindings {
+		if b.out.Views[b.views[bd]].ShadowedBy == "" {
+			b.out.Bindings = append(b.out.Bindings, bd)
+		}
 	}
 }

@@ -91,3 +91,14 @@ func (p *pending) route(method, path string) bool {
 		return p.rules
 	}
 }
+
+// PendingUpstreams returns the labels of the upstreams whose schema is not known yet.
+func (t *Table) PendingUpstreams() []string {
+	var labels []string
+	for i := range t.members {
+		if t.members[i].Schema == nil {
+			labels = append(labels, t.members[i].Label)
+		}
+	}
+	return labels
+}

@@ -33,9 +33,10 @@ type Config struct {
 	// Local are methods that the gateway itself answers. Exposure does not apply to them.
 	Local []*frontend.Method
 
-	// Policy makes frontend.Method.Policy for a method `package.Service/Method`. PolicySpelling does
-	// so for a method that no schema describes, whose name comes from a request. Some servers find
-	// methods without regard to case, so a policy for a name is one for all its spellings there.
+	// Policy makes frontend.Method.Policy for a method `package.Service/Method`. PolicySpelling
+	// does so for a method that no schema describes, whose name comes from a request. Some servers
+	// find methods without regard to case, so a policy for a name is one for all its spellings
+	// there.
 	// Nil: there is no policy.
 	Policy, PolicySpelling func(method string) frontend.Policy
 	// PolicyPatterns are those of the policies. One that matches no method is a problem.
@@ -79,6 +80,9 @@ type Table struct {
 	// Views are all routes: those of the config, then those of annotations, then methods by name.
 	Views    []View
 	Problems []Problem
+	// Bindings are the routes that get requests, in the order of Views. Methods by name are not
+	// among them.
+	Bindings []*frontend.Binding
 
 	cfg     *Config
 	members []Member
@@ -148,6 +152,8 @@ type builder struct {
 	rules   []*schema.Method            // the same methods, in order
 	router  httprule.Builder[*frontend.Binding]
 	views   map[*frontend.Binding]int // index in out.Views
+	// bindings are those of views, in order.
+	bindings []*frontend.Binding
 
 	pending bool // a schema is missing
 	// missing are the routes of the config whose method is in no known schema.

@@ -1,6 +1,7 @@
 package transcode
 
 import (
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -206,4 +207,19 @@ func (t *enumTable) setText(n int32, text string) {
 	if _, ok := t.sparse[n]; !ok {
 		t.sparse[n] = text
 	}
+}
+
+// EnumNames returns the names under which the values of an enum are written, each once, in the
+// order of their declaration. It is for descriptions of the JSON form. EnumsAsNumbers does not
+// matter.
+func EnumNames(ed protoreflect.EnumDescriptor, opts Options) []string {
+	t := compileEnum(ed, opts)
+	var names []string
+	for i := range ed.Values().Len() {
+		name := strings.Trim(t.text(int32(ed.Values().Get(i).Number())), `"`)
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }

@@ -288,6 +288,9 @@ func caddyfile(dir string, req request, listen, backend string) (string, error) 
 	if req.receiveLimit > 0 {
 		limit = fmt.Sprintf("\t\tmax_request_size %d\n", req.receiveLimit)
 	}
+	if further := os.Getenv("OPTIONS"); further != "" {
+		limit += further + "\n"
+	}
 	return fmt.Sprintf(`{
 	admin off
 	auto_https off

@@ -54,9 +54,10 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 // ErrorStatus is the HTTP status with which WriteError answers.
 func (h *Handler) ErrorStatus(e *frontend.Error) int { return h.opts.ErrorStatus(e) }
 
-// wantsProblem reports whether errors are problem details for this client. A client that names their
-// type decides by its weight. Many name it beside application/json, because an answer that succeeds
-// never has it: so equal weights mean problem details. A wildcard does not ask for anything.
+// wantsProblem reports whether errors are problem details for this client. A client that names
+// their type decides by its weight. Many name it beside application/json, because an answer that
+// succeeds never has it: so equal weights mean problem details. A wildcard does not ask for
+// anything.
 func (h *Handler) wantsProblem(r *http.Request) bool {
 	accept := r.Header["Accept"]
 	weight, named := negotiate.Weight(accept, typeProblem)

@@ -51,7 +51,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Tabl
 	case !found:
 		return nil
 	case x.method.Policy != nil:
-		return x.police()
+		return h.police(x)
 	default:
 		return x.fail(x.serve())
 	}
@@ -83,9 +83,14 @@ func (x *exchange) find(t *frontend.Table) (found bool, err error) {
 }
 
 // police calls the method inside of its policy.
-func (x *exchange) police() error {
+func (h *Handler) police(x *exchange) error {
 	call := &frontend.Policed{
-		Protocol: frontend.REST, Method: x.method, Vars: x.vars, Info: x.info, Refuse: x.refuse,
+		Protocol: frontend.REST, Method: x.method, Vars: x.vars, Info: x.info,
+		Refuse: func(w http.ResponseWriter, r *http.Request, err *frontend.Error) {
+			x.body.Leave()
+			x.info.Fail(err)
+			h.WriteError(w, r, err)
+		},
 	}
 	if x.binding.Template != nil {
 		call.Binding = x.binding
@@ -99,13 +104,6 @@ func (x *exchange) police() error {
 		x.body.Leave()
 	}
 	return err
-}
-
-// refuse is frontend.Policed.Refuse.
-func (x *exchange) refuse(w http.ResponseWriter, r *http.Request, err *frontend.Error) {
-	x.body.Leave()
-	x.info.Fail(err)
-	WriteError(w, r, err)
 }
 
 // serve calls the method.

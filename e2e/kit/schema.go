@@ -1,4 +1,4 @@
-package clients
+package kit
 
 import (
 	"testing"
@@ -10,12 +10,14 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 
+	// It registers google/rpc/error_details.proto.
+	_ "github.com/caddy-grpc/gateway/internal/testkit"
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
 
-// descriptors returns a FileDescriptorSet of what is called here, for clients that do not ask the
-// gateway for it.
-func descriptors(t *testing.T) []byte {
+// Descriptors returns a FileDescriptorSet of the services of internal/testkit, of health checks and
+// of error details, for clients that do not ask the gateway for it.
+func Descriptors(t testing.TB) []byte {
 	t.Helper()
 	details, err := protoregistry.GlobalFiles.FindFileByPath("google/rpc/error_details.proto")
 	if err != nil {

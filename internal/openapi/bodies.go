@@ -1,0 +1,182 @@
+package openapi
+
+import (
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+)
+
+// Media types.
+const (
+	typeJSON    = "application/json"
+	typeNDJSON  = "application/x-ndjson"
+	typeEvents  = "text/event-stream"
+	typeProblem = "application/problem+json"
+)
+
+const httpBody = protoreflect.FullName("google.api.HttpBody")
+
+// requestBody describes the body, or is nil if the route has none.
+func (b *builder) requestBody(bd *frontend.Binding) *object {
+	if !bd.BodyAll && bd.Body == nil {
+		return nil
+	}
+	md, schema := bd.Method.Desc.Input(), (*object)(nil)
+	required := false
+	if bd.Body != nil {
+		fd := bd.Body.Descriptor()
+		md, schema = fd.Message(), b.schemas.field(fd, Request)
+		required = fd.Cardinality() == protoreflect.Required
+	} else {
+		schema = b.schemas.Message(md, Request)
+	}
+	if md != nil && md.FullName() == httpBody {
+		return newObject("content", newObject("*/*", newObject()), "required", true)
+	}
+	content := newObject()
+	if bd.Method.StreamDesc.ClientStreams {
+		b.addStream(content, typeNDJSON, schema)
+		content.set(typeJSON, newObject("schema", newObject("type", "array", "items", schema)))
+	} else {
+		content.set(typeJSON, newObject("schema", schema))
+	}
+	if b.cfg.Forms && md != nil && !bd.Method.StreamDesc.ClientStreams {
+		content.set("application/x-www-form-urlencoded", newObject("schema", schema))
+		content.set("multipart/form-data", newObject("schema", schema))
+	}
+	body := newObject("content", content)
+	if required {
+		body.set("required", true)
+	}
+	return body
+}
+
+// addStream describes a media type that holds items one after the other. Version 3.2 has a keyword
+// for the items. In 3.1 the schema is that of one item, because there is no way to say more.
+func (b *builder) addStream(content *object, mediaType string, item *object) {
+	key := "schema"
+	if b.cfg.Version == Version32 {
+		key = "itemSchema"
+	}
+	content.set(mediaType, newObject(key, item))
+}
+
+func (b *builder) responses(bd *frontend.Binding) *object {
+	out := newObject()
+	schema, md := b.answer(bd)
+	status := bd.Status
+	if status == 0 {
+		status = 200
+	}
+	raw := md != nil && md.FullName() == httpBody
+	out.set(itoa(status), b.success(bd, status, schema, raw))
+	if b.mayBeEmpty(bd) {
+		out.set(itoa(b.cfg.EmptyStatus), newObject("description", "The answer is empty."))
+	}
+	return out.set("default", newObject("$ref", "#/components/responses/Error"))
+}
+
+// answer is the schema of one message of the answer. md is nil if it is not a message.
+func (b *builder) answer(bd *frontend.Binding) (schema *object, md protoreflect.MessageDescriptor) {
+	if f := bd.ResponseBody; f != nil {
+		return b.schemas.field(f.Descriptor(), Answer), f.Descriptor().Message()
+	}
+	md = bd.Method.Desc.Output()
+	return b.schemas.Message(md, Answer), md
+}
+
+// mayBeEmpty reports whether a second status describes the answer if it is empty.
+func (b *builder) mayBeEmpty(bd *frontend.Binding) bool {
+	d := bd.Method.StreamDesc
+	return b.cfg.EmptyStatus != 0 && b.cfg.EmptyStatus != 200 && bd.Status == 0 && !d.ServerStreams && !d.ClientStreams
+}
+
+func (b *builder) success(bd *frontend.Binding, status int, schema *object, raw bool) *object {
+	r := newObject("description", "Success.")
+	switch {
+	case status == 204:
+		return r
+	case raw:
+		return r.set("content", newObject("*/*", newObject()))
+	case !bd.Method.StreamDesc.ServerStreams:
+		return r.set("content", newObject(typeJSON, newObject("schema", b.enveloped(schema))))
+	}
+	item := schema
+	if e := b.cfg.Envelope; e != nil && e.Streams {
+		item = b.enveloped(schema)
+	}
+	content := newObject()
+	b.addStream(content, typeNDJSON, newObject("anyOf", list{item, newObject("type", "object", "required", list{"error"},
+		"properties", newObject("error", b.status()))}))
+	content.set(typeEvents, b.events(item))
+	content.set(typeJSON, newObject("schema", newObject("type", "array", "items", item)))
+	return r.set("content", content)
+}
+
+// events describes server-sent events. Version 3.2 describes an event as an object with the fields
+// of the event, whose data is text that is JSON.
+func (b *builder) events(item *object) *object {
+	if b.cfg.Version != Version32 {
+		return newObject("schema", newObject("type", "string", "description", "Events. The data of each is one message, as in the other forms."))
+	}
+	return newObject("itemSchema", newObject("type", "object", "required", list{"data"}, "properties", newObject(
+		"id", newObject("type", "string"),
+		"event", newObject("type", "string", "description", "`error` if the stream has failed. The data is then a google.rpc.Status."),
+		"data", newObject("type", "string", "contentMediaType", typeJSON, "contentSchema", item))))
+}
+
+// enveloped puts the envelope of the config around a schema.
+func (b *builder) enveloped(schema *object) *object {
+	e := b.cfg.Envelope
+	if e == nil {
+		return schema
+	}
+	return newObject("type", "object", "required", list{e.Code, e.Message, e.Data}, "properties", newObject(
+		e.Code, newObject(), e.Message, newObject("type", "string"), e.Data, schema))
+}
+
+// errorResponse describes every answer that is an error.
+func (b *builder) errorResponse() *object {
+	content := newObject()
+	if !b.cfg.Problem {
+		content.set(typeJSON, newObject("schema", b.errorSchema()))
+	}
+	content.set(typeProblem, newObject("schema", b.problem()))
+	return newObject("description", "An error. Clients that accept `application/problem+json` get that form.", "content", content)
+}
+
+func (b *builder) errorSchema() *object {
+	if e := b.cfg.Envelope; e != nil {
+		return newObject("type", "object", "required", list{e.Code, e.Message, e.Data}, "properties", newObject(
+			e.Code, newObject("type", "integer"), e.Message, newObject("type", "string"),
+			e.Data, newObject("type", "null"), "details", newObject("type", "array", "items", b.detail())))
+	}
+	return b.status()
+}
+
+// status describes a google.rpc.Status, which the schema of a service may lack.
+func (b *builder) status() *object {
+	const name = "google.rpc.Status"
+	if _, ok := b.schemas.made[name]; !ok {
+		b.schemas.made[name] = newObject("type", "object", "required", list{"code", "message"}, "properties", newObject(
+			"code", newObject("type", "integer", "format", "int32", "description", "The code, a google.rpc.Code."),
+			"message", newObject("type", "string"),
+			"details", newObject("type", "array", "items", b.detail())))
+	}
+	return newObject("$ref", b.schemas.prefix+name)
+}
+
+func (b *builder) detail() *object {
+	return newObject("type", "object", "required", list{"@type"}, "properties", newObject("@type", newObject("type", "string")))
+}
+
+// problem describes a problem document (RFC 9457).
+func (b *builder) problem() *object {
+	return newObject("type", "object", "properties", newObject(
+		"type", newObject("type", "string", "format", "uri-reference"),
+		"title", newObject("type", "string"),
+		"status", newObject("type", "integer"),
+		"detail", newObject("type", "string"),
+		"errors", newObject("type", "array", "items", newObject("type", "object")),
+		"details", newObject("type", "array", "items", b.detail())))
+}

@@ -1,0 +1,249 @@
+// Package openapi describes what a handler serves as an OpenAPI document, in version 3.1 or 3.2. The
+// document is made of the compiled routes and of the options of the handler. So it describes the
+// gateway's own forms of requests and answers, and not what another generator would make of the
+// .proto files.
+//
+// It is not for serving the document: it makes bytes, once for each routing table.
+package openapi
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
+)
+
+// MaxSize is the largest document in bytes.
+const MaxSize = 16 << 20
+
+// Versions of OpenAPI.
+const (
+	Version31 = "3.1"
+	Version32 = "3.2"
+)
+
+// Config is what a document is made from, besides the operations.
+type Config struct {
+	// Version is Version31 (default) or Version32, which also describes the items of streams.
+	Version string
+	// Info is the title, the version and so on. A title and a version are made up if it has none.
+	Info json.RawMessage
+	// Title is the title if Info has none.
+	Title string
+	// Servers are base URLs. Default: none, and the document has none. See WithServers.
+	Servers []string
+	// Forms says that request bodies may be forms.
+	Forms bool
+	// Problem says that errors are documents of RFC 9457. Otherwise they are a google.rpc.Status.
+	Problem bool
+	// FieldsParameter is the query parameter by which clients ask for parts of an answer. "": none.
+	FieldsParameter string
+	// Envelope, if set, is around each answer.
+	Envelope *frontend.Envelope
+	// EmptyStatus is the status of empty answers. 0: 200.
+	EmptyStatus int
+	// Pending names the upstreams whose methods are not known yet.
+	Pending []string
+	Options
+}
+
+// Build makes the document as JSON. The operations come in any order. Equal inputs make equal bytes.
+func Build(cfg Config, operations []*frontend.Binding) ([]byte, error) {
+	b := &builder{
+		cfg: cfg, schemas: NewSchemas("#/components/schemas/", cfg.Options),
+		paths: make(map[string]*object), ids: make(map[string]bool), tags: make(map[string]protoreflect.ServiceDescriptor),
+	}
+	operations = slices.Clone(operations)
+	slices.SortStableFunc(operations, func(a, b *frontend.Binding) int {
+		return cmp.Or(cmp.Compare(a.Method.Name, b.Method.Name), cmp.Compare(templateOf(a), templateOf(b)), cmp.Compare(a.HTTPMethod, b.HTTPMethod))
+	})
+	for _, op := range operations {
+		b.add(op)
+	}
+	doc, err := b.document()
+	if err != nil {
+		return nil, err
+	}
+	out, err := appendJSON(nil, doc)
+	if err != nil {
+		return nil, fmt.Errorf("write the OpenAPI document: %w", err)
+	}
+	if len(out) > MaxSize {
+		return nil, fmt.Errorf("the OpenAPI document has %d bytes, more than %d; select services", len(out), MaxSize)
+	}
+	return out, nil
+}
+
+func templateOf(b *frontend.Binding) string {
+	if b.Template == nil {
+		return b.Method.Path
+	}
+	return b.Template.String()
+}
+
+// builder is the state of one document.
+type builder struct {
+	cfg     Config
+	schemas *Schemas
+	paths   map[string]*object
+	ids     map[string]bool
+	tags    map[string]protoreflect.ServiceDescriptor
+}
+
+func (b *builder) document() (*object, error) {
+	version := "3.1.1"
+	if b.cfg.Version == Version32 {
+		version = "3.2.0"
+	}
+	info, err := b.info()
+	if err != nil {
+		return nil, err
+	}
+	doc := newObject("openapi", version, "info", info)
+	var servers list
+	for _, url := range b.cfg.Servers {
+		servers = append(servers, newObject("url", url))
+	}
+	doc.add("servers", servers)
+	doc.add("tags", b.tagList())
+	paths := newObject()
+	for _, path := range sortedKeys(b.paths) {
+		paths.set(path, b.paths[path])
+	}
+	doc.set("paths", paths)
+	responses := newObject("Error", b.errorResponse())
+	doc.set("components", newObject("schemas", b.schemas.Components(), "responses", responses))
+	var pending list
+	for _, name := range b.cfg.Pending {
+		pending = append(pending, name)
+	}
+	doc.add("x-pending", pending)
+	return doc, nil
+}
+
+// info is the config's, with a title and a version.
+func (b *builder) info() (*object, error) {
+	var given map[string]json.RawMessage
+	if len(b.cfg.Info) > 0 {
+		if err := json.Unmarshal(b.cfg.Info, &given); err != nil {
+			return nil, fmt.Errorf("openapi info: %w", err)
+		}
+	}
+	info := newObject("title", cmp.Or(b.cfg.Title, "API"), "version", "0")
+	for _, key := range sortedKeys(given) {
+		info.set(key, given[key])
+	}
+	return info, nil
+}
+
+func (b *builder) tagList() list {
+	var tags list
+	for _, name := range sortedKeys(b.tags) {
+		tags = append(tags, newObject("name", name, "description", b.schemas.comment(b.tags[name])))
+	}
+	return tags
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// add adds one operation. An HTTP method that OpenAPI does not know is left out.
+func (b *builder) add(bd *frontend.Binding) {
+	method := strings.ToLower(bd.HTTPMethod)
+	if !slices.Contains([]string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}, method) {
+		return
+	}
+	path, parameters := bd.Method.Path, []pathParameter(nil)
+	if bd.Template != nil {
+		path, parameters = describePath(bd)
+	}
+	item, ok := b.paths[path]
+	if !ok {
+		item = newObject()
+		b.paths[path] = item
+	}
+	if !item.has(method) {
+		item.set(method, b.operation(bd, parameters))
+	}
+}
+
+func (b *builder) operation(bd *frontend.Binding, parameters []pathParameter) *object {
+	desc := bd.Method.Desc
+	service := desc.Parent().(protoreflect.ServiceDescriptor)
+	tag := string(service.FullName())
+	b.tags[tag] = service
+	summary, text := splitComment(b.schemas.comment(desc))
+	id := unique(b.ids, strings.ReplaceAll(tag, ".", "_")+"_"+string(desc.Name()))
+	op := newObject("tags", list{tag}, "operationId", id, "summary", summary, "description", paragraphs(text, b.streamNote(bd)))
+	if isDeprecated(desc.Options()) {
+		op.set("deprecated", true)
+	}
+	all := b.pathParameters(parameters)
+	all = append(all, b.queryParameters(bd, desc.Input())...)
+	op.add("parameters", all)
+	op.add("requestBody", b.requestBody(bd))
+	op.set("responses", b.responses(bd))
+	op.set("x-grpc-method", bd.Method.Name)
+	op.add("x-grpc-stream", streams(bd))
+	if bd.Template != nil && strings.Contains(bd.Template.String(), "=") {
+		op.set("x-grpc-path-template", bd.Template.String())
+	}
+	return op
+}
+
+// splitComment makes a summary of the first paragraph of a comment, if it is one line.
+func splitComment(text string) (summary, rest string) {
+	first, rest, _ := strings.Cut(text, "\n\n")
+	if strings.Contains(first, "\n") || len(first) > 120 {
+		return "", text
+	}
+	return first, strings.TrimSpace(rest)
+}
+
+// streams says which side streams: "server", "client", "both" or "".
+func streams(bd *frontend.Binding) string {
+	switch d := bd.Method.StreamDesc; {
+	case d.ServerStreams && d.ClientStreams:
+		return "both"
+	case d.ServerStreams:
+		return "server"
+	case d.ClientStreams:
+		return "client"
+	default:
+		return ""
+	}
+}
+
+func (b *builder) streamNote(bd *frontend.Binding) string {
+	switch {
+	case bd.Method.StreamDesc.ClientStreams:
+		return "The request is a stream of messages: a line of JSON each, or one JSON array. It can be called over a WebSocket, too."
+	case bd.Method.StreamDesc.ServerStreams:
+		return "The answer is a stream of messages. `Accept` chooses their framing. It can be called over a WebSocket, too."
+	default:
+		return ""
+	}
+}
+
+func (b *builder) pathParameters(parameters []pathParameter) list {
+	var out list
+	for _, p := range parameters {
+		schema, note := newObject("type", "string"), p.note
+		if p.field != nil {
+			schema, note = b.schemas.field(p.field, Request), paragraphs(b.schemas.comment(p.field), p.note)
+		}
+		out = append(out, newObject("name", p.name, "in", "path", "required", true, "description", note, "schema", schema))
+	}
+	return out
+}
