@@ -15,6 +15,8 @@ import (
 //		envelope     <name>=<number> <name>=<text> <name> [streams]
 //		map          <CODE> <status>
 //		internal     show | hide
+//		empty_details [on|off]
+//		refusals     precise | by_code
 //	}
 func (p *directive) answers(d *dispenser) error {
 	if _, err := args(d, 0, 0, "a block"); err != nil {
@@ -28,6 +30,9 @@ func (p *directive) answers(d *dispenser) error {
 		"envelope":     envelope(&a.Envelope),
 		"map":          codeStatus(&a.Map),
 		"internal":     choice(&a.Internal, "show", "hide"),
+
+		"empty_details": switched(&a.EmptyDetails),
+		"refusals":      choice(&a.Refusals, "precise", "by_code"),
 	}.parse(d, "answers", "map")
 	if err != nil {
 		return err

@@ -19,30 +19,40 @@ import (
 //		expose   <glob>...
 //		hide     <glob>...
 //		with     <glob>... { <HTTP directives> }
+//		compat      grpc-gateway | go-zero
 //		rpc         on | off
 //		annotations on | off
 //		timeout          <duration> | off
+//		client_timeout   obey | ignore
 //		max_request_size <size>
 //		json     {
 //			use_proto_names
 //			emit_defaults
-//			emit_unpopulated
+//			emit_unpopulated [on|off]
 //			enums_as_numbers
-//			discard_unknown
+//			discard_unknown  [on|off]
+//			discard_trailing [on|off]
 //			enum_prefix      keep | omit
 //			enum_case        exact | any | lower
 //			max_depth        <number>
 //			max_answer_depth <number>
 //		}
-//		query    reject_unknown | ignore_unknown
+//		query    reject_unknown | ignore_unknown | lenient
+//		request_body by_route | message
+//		negotiation  strict | lenient
 //		answers  {
 //			empty_status <status>
 //			status_from  <key>
 //			envelope     <name>=<number> <name>=<text> <name> [streams]
 //			map          <CODE> <status>
 //			internal     show | hide
+//			empty_details [on|off]
+//			refusals     precise | by_code
 //		}
-//		metadata { request|response [+|-]<glob> [<as>] }
+//		metadata {
+//			request|response|trailer [+|-]<glob> [<as>...]
+//			trailers_as              trailers | headers
+//		}
 //		cors       <origin>...
 //		cross_site refuse | allow
 //		reflection on | off
@@ -54,6 +64,7 @@ import (
 //		fields   on | off | <parameter> { header on | off }
 //		hide_fields <package.Message.field>...
 //		forms    on | off
+//		form_query on | off
 //		fully_decode_reserved_expansion on | off
 //	}
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
@@ -88,25 +99,30 @@ func (p *directive) options() options {
 		"expose":           globs(&h.Expose),
 		"hide":             globs(&h.Hide),
 		"with":             p.with,
+		"compat":           choice(&h.Compat, "grpc-gateway", "go-zero"),
 		"rpc":              onOff(&h.RPC),
 		"annotations":      onOff(&h.Annotations),
 		"timeout":          timeout(&h.Timeout),
+		"client_timeout":   choice(&h.ClientTimeout, "obey", "ignore"),
 		"max_request_size": size(&h.MaxRequestSize),
 		"json":             p.json,
-		"query":            choice(&h.Query, "reject_unknown", "ignore_unknown"),
+		"query":            choice(&h.Query, "reject_unknown", "ignore_unknown", "lenient"),
+		"request_body":     choice(&h.RequestBody, "by_route", "message"),
+		"negotiation":      choice(&h.Negotiation, "strict", "lenient"),
 		"answers":          p.answers,
 		"metadata":         p.metadata,
 		"cors":             origins(&h.CORS),
 		"cross_site":       choice(&h.CrossSite, "refuse", "allow"),
 		"reflection":       onOff(&h.Reflection),
 		"health":           onOff(&h.Health),
-		"errors":           choice(&h.Errors, "status", "problem", "pass"),
+		"errors":           choice(&h.Errors, "status", "problem", "text", "pass"),
 		"openapi":          p.openapi,
 		"stream":           p.stream,
 		"etag":             toggle(&h.ETag),
 		"fields":           p.fields,
 		"hide_fields":      hiddenFields(&h.HideFields),
-		"forms":            toggle(&h.Forms),
+		"forms":            onOff(&h.Forms),
+		"form_query":       onOff(&h.FormQuery),
 
 		"fully_decode_reserved_expansion": toggle(&h.FullyDecodeReserved),
 	}
@@ -145,9 +161,10 @@ func (p *directive) json(d *dispenser) error {
 	return options{
 		"use_proto_names":  flag(&j.UseProtoNames),
 		"emit_defaults":    flag(&j.EmitDefaults),
-		"emit_unpopulated": flag(&j.EmitUnpopulated),
+		"emit_unpopulated": switched(&j.EmitUnpopulated),
 		"enums_as_numbers": flag(&j.EnumsAsNumbers),
-		"discard_unknown":  flag(&j.DiscardUnknown),
+		"discard_unknown":  switched(&j.DiscardUnknown),
+		"discard_trailing": switched(&j.DiscardTrailing),
 		"enum_prefix":      choice(&j.EnumPrefix, "keep", "omit"),
 		"enum_case":        choice(&j.EnumCase, "exact", "any", "lower"),
 		"max_depth":        depth(&j.MaxDepth),
@@ -162,22 +179,21 @@ func (p *directive) metadata(d *dispenser) error {
 	m := new(module.Metadata)
 	p.handler.Metadata = m
 	return options{
-		"request":  metadataRule(&m.Request),
-		"response": metadataRule(&m.Response),
-	}.parse(d, "metadata", "request", "response")
+		"request":     metadataRule(&m.Request),
+		"response":    metadataRule(&m.Response),
+		"trailer":     metadataRule(&m.Trailer),
+		"trailers_as": choice(&m.TrailersAs, "trailers", "headers"),
+	}.parse(d, "metadata", "request", "response", "trailer")
 }
 
 func metadataRule(to *[]module.MetadataRule) option {
 	return func(d *dispenser) error {
 		name := d.Val()
-		got, err := args(d, 1, 2, "[+|-]<name or pattern> [<as>]")
+		got, err := args(d, 1, anyNumber, "[+|-]<name or pattern> [<as>...]")
 		if err != nil {
 			return err
 		}
-		rule := module.MetadataRule{Match: got[0]}
-		if len(got) == 2 {
-			rule.As = got[1]
-		}
+		rule := module.MetadataRule{Match: got[0], As: strings.Join(got[1:], " ")}
 		if err := rule.Validate(); err != nil {
 			return d.Errf("%s: %w", name, err)
 		}

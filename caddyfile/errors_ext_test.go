@@ -25,11 +25,11 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
-			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, cors, cross_site, errors, etag, expose, fields, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, openapi, query, reflection, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
+			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, negotiation, openapi, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
 		},
 		"option of a later version": {
 			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp\n}",
-			`unknown option "mcp" in grpc_gateway: expected one of annotations, answers, cors, cross_site, errors, etag, expose, fields, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, openapi, query, reflection, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
+			`unknown option "mcp" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, negotiation, openapi, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
 		},
 		"policy without a pattern": {
 			":8080\ngrpc_gateway h:1 {\n\twith {\n\t\theader X-A b\n\t}\n}",
@@ -120,8 +120,24 @@ func TestErrors(t *testing.T) {
 			"rpc: expected on or off, at Caddyfile:3",
 		},
 		"no such choice": {
-			":8080\ngrpc_gateway h:1 {\n\tquery lenient\n}",
-			`query "lenient": expected reject_unknown or ignore_unknown, at Caddyfile:3`,
+			":8080\ngrpc_gateway h:1 {\n\tquery loose\n}",
+			`query "loose": expected reject_unknown or ignore_unknown or lenient, at Caddyfile:3`,
+		},
+		"compat with another gateway": {
+			":8080\ngrpc_gateway h:1 {\n\tcompat envoy\n}",
+			`compat "envoy": expected grpc-gateway or go-zero, at Caddyfile:3`,
+		},
+		"neither on nor off": {
+			":8080\ngrpc_gateway h:1 {\n\tjson {\n\t\tdiscard_trailing no\n\t}\n}",
+			`discard_trailing "no": expected on, off or no argument, at Caddyfile:4`,
+		},
+		"on and more": {
+			":8080\ngrpc_gateway h:1 {\n\tjson {\n\t\tdiscard_unknown on off\n\t}\n}",
+			`discard_unknown: expected on, off or no argument, at Caddyfile:4`,
+		},
+		"one of several names is reserved": {
+			":8080\ngrpc_gateway h:1 {\n\tmetadata {\n\t\trequest x y-* z\n\t}\n}",
+			`request: metadata rule "x": the new name "y-*" has a * and the glob has none, at Caddyfile:4`,
 		},
 		"no such case of enums": {
 			":8080\ngrpc_gateway h:1 {\n\tjson {\n\t\tenum_case upper\n\t}\n}",
@@ -141,7 +157,7 @@ func TestErrors(t *testing.T) {
 		},
 		"no such way of errors": {
 			":8080\ngrpc_gateway h:1 {\n\terrors json\n}",
-			`errors "json": expected status or problem or pass, at Caddyfile:3`,
+			`errors "json": expected status or problem or text or pass, at Caddyfile:3`,
 		},
 		"stream without a block": {
 			":8080\ngrpc_gateway h:1 {\n\tstream off\n}",
@@ -149,7 +165,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option of stream": {
 			":8080\ngrpc_gateway h:1 {\n\tstream {\n\t\tping 5s\n\t}\n}",
-			`unknown option "ping" in stream: expected one of close_delay, end_event, event_id, heartbeat, heartbeat_lines, websocket, websocket_origins, websocket_unary, at Caddyfile:4`,
+			`unknown option "ping" in stream: expected one of close_delay, end_event, event_id, heartbeat, heartbeat_lines, lines, websocket, websocket_origins, websocket_unary, at Caddyfile:4`,
 		},
 		"negative heartbeat": {
 			":8080\ngrpc_gateway h:1 {\n\tstream {\n\t\theartbeat -1s\n\t}\n}",
@@ -313,7 +329,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown json option": {
 			":8080\ngrpc_gateway h:1 {\n\tjson {\n\t\tpretty\n\t}\n}",
-			`unknown option "pretty" in json: expected one of discard_unknown, emit_defaults, emit_unpopulated, enum_case, enum_prefix, enums_as_numbers, max_answer_depth, max_depth, use_proto_names, at Caddyfile:4`,
+			`unknown option "pretty" in json: expected one of discard_trailing, discard_unknown, emit_defaults, emit_unpopulated, enum_case, enum_prefix, enums_as_numbers, max_answer_depth, max_depth, use_proto_names, at Caddyfile:4`,
 		},
 		"bad pattern": {
 			":8080\ngrpc_gateway h:1 {\n\texpose /user\n}",
@@ -323,9 +339,9 @@ func TestErrors(t *testing.T) {
 			":8080\ngrpc_gateway h:1 {\n\tcross_site off\n}",
 			`cross_site "off": expected refuse or allow, at Caddyfile:3`,
 		},
-		"metadata rule with three words": {
-			":8080\ngrpc_gateway h:1 {\n\tmetadata {\n\t\trequest a b c\n\t}\n}",
-			"request: expected [+|-]<name or pattern> [<as>], at Caddyfile:4",
+		"metadata rule without a word": {
+			":8080\ngrpc_gateway h:1 {\n\tmetadata {\n\t\trequest\n\t}\n}",
+			"request: expected [+|-]<name or pattern> [<as>...], at Caddyfile:4",
 		},
 		"upstream without a source": {
 			":8080\ngrpc_gateway {\n\tupstream user {\n\t\ttimeout 5s\n\t}\n}",

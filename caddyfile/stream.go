@@ -11,6 +11,7 @@ import (
 //	stream {
 //		heartbeat   <duration> | off
 //		heartbeat_lines on | off
+//		lines       bare | result
 //		event_id    count | off | field <path>
 //		end_event   on | off
 //		websocket   on | off
@@ -27,6 +28,7 @@ func (p *directive) stream(d *dispenser) error {
 	return options{
 		"heartbeat":         timeout(&s.Heartbeat),
 		"heartbeat_lines":   toggle(&s.HeartbeatLines),
+		"lines":             choice(&s.Lines, "bare", "result"),
 		"event_id":          eventID(s),
 		"end_event":         toggle(&s.EndEvent),
 		"websocket":         onOff(&s.WebSocket),

@@ -129,6 +129,24 @@ func onOff(to **bool) option {
 	}
 }
 
+// switched is an option that is on by its name alone. It may say "on" or "off", too: it is off by
+// default, unless `compat` sets it.
+func switched(to **bool) option {
+	return func(d *dispenser) error {
+		name := d.Val()
+		got, err := args(d, 0, 1, "on, off or no argument")
+		if err != nil {
+			return err
+		}
+		on := len(got) == 0 || got[0] == "on"
+		if !on && got[0] != "off" {
+			return d.Errf("%s %q: expected on, off or no argument", name, got[0])
+		}
+		*to = &on
+		return nil
+	}
+}
+
 // toggle is an option that is "on" or "off", and off by default.
 func toggle(to *bool) option {
 	return func(d *dispenser) error {

@@ -41,6 +41,15 @@ type Answers struct {
 	// They may tell a stranger how the service is built. `hide` keeps them in the gateway's log, in
 	// every protocol. Default: `show`.
 	Internal string `json:"internal,omitempty"`
+
+	// Whether an error without details has an empty list of them, `"details":[]`. Default: false,
+	// it has no member `details`.
+	EmptyDetails *bool `json:"empty_details,omitempty"`
+
+	// The HTTP status of requests that the gateway refuses itself. `precise` (default) is the one
+	// that HTTP has for the reason, such as 405 or 413. `by_code` is that of the error's gRPC code:
+	// 501 for a method that the path does not have, and 429 for a body that is too large.
+	Refusals string `json:"refusals,omitempty"`
 }
 
 // AnswerEnvelope is an object that has the message of an answer as a member:
@@ -73,6 +82,12 @@ const (
 	internalHide = "hide"
 )
 
+// Values of Answers.Refusals.
+const (
+	refusalsPrecise = "precise"
+	refusalsByCode  = "by_code"
+)
+
 // Validate says what is wrong with the options.
 func (a *Answers) Validate() error {
 	_, err := a.compile()
@@ -102,9 +117,14 @@ func (a *Answers) compile() (*frontend.Answers, error) {
 	if a.Internal != "" && a.Internal != internalShow && a.Internal != internalHide {
 		return nil, fmt.Errorf("internal %q: expected show or hide", a.Internal)
 	}
+	if !oneOf(a.Refusals, refusalsPrecise, refusalsByCode) {
+		return nil, fmt.Errorf("refusals %q: expected precise or by_code", a.Refusals)
+	}
 	out := &frontend.Answers{
 		StatusFrom:   strings.ToLower(a.StatusFrom),
 		HideInternal: a.Internal == internalHide,
+		EmptyDetails: isOn(a.EmptyDetails),
+		StatusByCode: a.Refusals == refusalsByCode,
 	}
 	if a.EmptyStatus != http.StatusOK {
 		out.EmptyStatus = a.EmptyStatus

@@ -67,6 +67,11 @@ type Handler struct {
 	// none.
 	Policies []Policy `json:"policies,omitempty"`
 
+	// The gateway that this one looks like to clients: `grpc-gateway` (version 2) or `go-zero`. It
+	// stands for a set of options, which docs/configuration.md lists. An option that is set in this
+	// config wins over the set. Default: none.
+	Compat string `json:"compat,omitempty"`
+
 	// Whether methods can be called at `POST /<package.Service>/<Method>`. Default: true.
 	RPC *bool `json:"rpc,omitempty"`
 
@@ -77,15 +82,36 @@ type Handler struct {
 	// client can shorten the deadline but not extend it. Default: 5s. Negative: no deadline.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
+	// What happens to the headers by which a client says how long it will wait: Grpc-Timeout,
+	// Connect-Timeout-Ms and X-Request-Timeout. `obey` (default) makes the earliest deadline count,
+	// and answers 400 to a malformed one. `ignore` is for REST only.
+	ClientTimeout string `json:"client_timeout,omitempty"`
+
 	// The largest request body, in bytes. A larger one gets 413. Default: 4194304 (4 MiB).
 	MaxRequestSize int64 `json:"max_request_size,omitempty"`
 
 	// How JSON is written and read. Default: as the ProtoJSON specification says.
 	JSON *JSONOptions `json:"json,omitempty"`
 
-	// What happens to query parameters that name no field. `reject_unknown` (default) answers 400
-	// and names the parameter. `ignore_unknown` ignores them.
+	// How strictly query parameters are read. `reject_unknown` (default) answers 400 if a parameter
+	// names no field. `ignore_unknown` ignores it. `lenient` ignores it as well, and so it does a
+	// part of a form that names no field, and a parameter that contradicts the path. It also takes
+	// the texts that Go's package strconv takes, in paths, too: `True` and `1` for a bool, `007`
+	// for an integer, and `1m30s` for a Duration.
 	Query string `json:"query,omitempty"`
+
+	// What the body of a request is. `by_route` (default): what the route says. `message`: the
+	// whole request message as JSON, for every route of the schema, and for those of this config
+	// without a `body`. The query sets fields, too, and wins over the body. Of several values for
+	// one field the last one counts, and an empty value is ignored. The routes of the schema then
+	// answer with the whole response.
+	RequestBody string `json:"request_body,omitempty"`
+
+	// What happens if the `Content-Type` of a body is not that of JSON, or if the gateway has
+	// nothing that `Accept` allows. `strict` (default) answers 415 or 406. `lenient` reads the body
+	// as JSON, and answers with JSON. It does not weaken `cross_site`. That check also stops the
+	// forms and the text/plain bodies that any page can send without a preflight request.
+	Negotiation string `json:"negotiation,omitempty"`
 
 	// The shape of answers over plain HTTP: their status, and what is around the message. Default:
 	// the message as JSON with status 200, and errors as a google.rpc.Status.
@@ -120,7 +146,9 @@ type Handler struct {
 	// google.rpc.Status in JSON, or in the `envelope` of `answers`. `problem` answers with problem
 	// details, `application/problem+json` (RFC 9457), and excludes an envelope. With both, a client
 	// that names `application/problem+json` in its Accept header chooses by the weights there.
-	// `pass` leaves the answer to the site's error routes (`handle_errors`). There
+	// `text` answers with a line of text, `rpc error: code = NotFound desc = <message>`, and
+	// excludes an envelope, too. A path without a route is then `404 page not found`, and a 405 has
+	// no body. `pass` leaves the answer to the site's error routes (`handle_errors`). There
 	// `{err.status_code}` is the HTTP status, `{err.message}` is `CODE: message`, and headers such
 	// as Allow and Retry-After are set. Without error routes that answer has no body. Errors after
 	// the first byte of a stream, and errors of Connect, gRPC-Web and gRPC calls, always have the
@@ -152,7 +180,13 @@ type Handler struct {
 	// Otherwise they get 415. A form on a page of another site can send both without a preflight.
 	// Such a request is refused, unless `cors` has its origin or `cross_site` is `allow`. Default:
 	// false.
-	Forms bool `json:"forms,omitempty"`
+	Forms *bool `json:"forms,omitempty"`
+
+	// Whether the body of a request to a route without a body is a part of the query if its type is
+	// application/x-www-form-urlencoded. A POST of such a form to a path that has no POST route
+	// then goes to the GET route. It is for queries that are too long for a URL. Default: false,
+	// such a body is ignored.
+	FormQuery *bool `json:"form_query,omitempty"`
 
 	// Whether `%2F` is also decoded in path variables of several segments, such as
 	// `{name=files/**}`. This is the option of the same name of `google.api.Http`, which is not
@@ -197,7 +231,7 @@ type JSONOptions struct {
 	// protojson's EmitUnpopulated does, this also writes `null` for fields of proto2 and of
 	// editions that are not set and have presence, and leaves out members of oneofs and optional
 	// fields of proto3. Default: false.
-	EmitUnpopulated bool `json:"emit_unpopulated,omitempty"`
+	EmitUnpopulated *bool `json:"emit_unpopulated,omitempty"`
 
 	// Whether enum values are written as numbers. Names and numbers are read in any case. Default:
 	// false.
@@ -205,7 +239,11 @@ type JSONOptions struct {
 
 	// Whether unknown fields and unknown enum names in bodies, and unknown enum names in queries,
 	// are skipped. Otherwise they get 400. Default: false.
-	DiscardUnknown bool `json:"discard_unknown,omitempty"`
+	DiscardUnknown *bool `json:"discard_unknown,omitempty"`
+
+	// Whether text after the JSON value of a request body is ignored. Otherwise it gets 400. It
+	// does not apply to streams, in which messages follow one another. Default: false.
+	DiscardTrailing *bool `json:"discard_trailing,omitempty"`
 
 	// Whether the names of enum values begin with the name of their enum. `keep` (default) writes
 	// them as they are declared, and reads nothing else. `omit` writes `PENDING` for the value
@@ -236,8 +274,17 @@ type Metadata struct {
 	// The request headers that become metadata. Default: the default set.
 	Request []MetadataRule `json:"request,omitempty"`
 
-	// The response metadata that becomes headers and trailers. Default: the default set.
+	// The response metadata that becomes headers, and trailers if `trailer` has no rules. Default:
+	// the default set.
 	Response []MetadataRule `json:"response,omitempty"`
+
+	// The trailer metadata that becomes trailers. Default: the rules of `response`.
+	Trailer []MetadataRule `json:"trailer,omitempty"`
+
+	// Where REST clients find trailer metadata. `trailers` (default): in trailers, if the client
+	// says `TE: trailers`. `headers`: in the header, for unary answers and for errors before the
+	// first byte. Streams have trailers in any case.
+	TrailersAs string `json:"trailers_as,omitempty"`
 }
 
 // MetadataRule is one rule of Metadata. The config is refused if all names that a rule makes are
@@ -248,9 +295,10 @@ type MetadataRule struct {
 	// passed on. Required.
 	Match string `json:"match"`
 
-	// The name to pass it on under. A `*` is replaced by what the first `*` of `match` matched.
-	// Default: the name that it has. Reserved names are refused, such as all that begin with
-	// `grpc-`. Only `grpc-metadata-*` and `grpc-trailer-*` are allowed, in responses.
+	// The name to pass it on under, or several names with spaces between them. A `*` is replaced by
+	// what the first `*` of `match` matched. Default: the name that it has. Reserved names are
+	// refused, such as all that begin with `grpc-`. Only `grpc-metadata-*` and `grpc-trailer-*` are
+	// allowed, in responses.
 	As string `json:"as,omitempty"`
 }
 
@@ -266,6 +314,9 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.log = printable(ctx.Logger())
 	keepConns(ctx)
+	if err := h.applyCompat(); err != nil {
+		return err
+	}
 	if err := h.validate(); err != nil {
 		return err
 	}
@@ -273,6 +324,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.json, err = h.JSON.compile(); err != nil {
 		return fmt.Errorf("json: %w", err)
 	}
+	h.json.LenientText = h.Query == queryLenient
 	options, err := h.compileOptions()
 	if err != nil {
 		return err
@@ -324,8 +376,14 @@ func (h *Handler) validate() error {
 	switch {
 	case h.MaxRequestSize < 0:
 		return errors.New("max_request_size: expected a size above 0")
-	case h.Query != "" && h.Query != "reject_unknown" && h.Query != "ignore_unknown":
-		return fmt.Errorf("query %q: expected reject_unknown or ignore_unknown", h.Query)
+	case !oneOf(h.Query, queryRejectUnknown, queryIgnoreUnknown, queryLenient):
+		return fmt.Errorf("query %q: expected reject_unknown, ignore_unknown or lenient", h.Query)
+	case !oneOf(h.ClientTimeout, timeoutObey, timeoutIgnore):
+		return fmt.Errorf("client_timeout %q: expected obey or ignore", h.ClientTimeout)
+	case !oneOf(h.RequestBody, bodyByRoute, bodyMessage):
+		return fmt.Errorf("request_body %q: expected by_route or message", h.RequestBody)
+	case !oneOf(h.Negotiation, negotiationStrict, negotiationLenient):
+		return fmt.Errorf("negotiation %q: expected strict or lenient", h.Negotiation)
 	case h.CrossSite != "" && h.CrossSite != crossSiteRefuse && h.CrossSite != crossSiteAllow:
 		return fmt.Errorf("cross_site %q: expected refuse or allow", h.CrossSite)
 	}

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -26,21 +28,65 @@ const (
 	crossSiteAllow  = "allow"
 )
 
+// Values of Handler.Query.
+const (
+	queryRejectUnknown = "reject_unknown"
+	queryIgnoreUnknown = "ignore_unknown"
+	queryLenient       = "lenient"
+)
+
+// Values of Handler.ClientTimeout.
+const (
+	timeoutObey   = "obey"
+	timeoutIgnore = "ignore"
+)
+
+// Values of Handler.RequestBody.
+const (
+	bodyByRoute = "by_route"
+	bodyMessage = "message"
+)
+
+// Values of Handler.Negotiation.
+const (
+	negotiationStrict  = "strict"
+	negotiationLenient = "lenient"
+)
+
+// Values of Metadata.TrailersAs.
+const (
+	trailersAsTrailers = "trailers"
+	trailersAsHeaders  = "headers"
+)
+
+// oneOf reports whether the value of an option is "", which is the default, or one of the values.
+func oneOf(value string, values ...string) bool {
+	return value == "" || slices.Contains(values, value)
+}
+
+// isOn reports whether an option that is off by default is on.
+func isOn(option *bool) bool { return option != nil && *option }
+
 // compileOptions makes the options that all protocols share. Timeouts are in the table, by method.
 func (h *Handler) compileOptions() (frontend.Options, error) {
 	opts := frontend.Options{
-		MaxRequestSize:     h.MaxRequestSize,
-		QueryIgnoreUnknown: h.Query == "ignore_unknown",
-		TrustedProxy:       trustedProxy,
-		CallOptions:        callOptions,
-		Drain:              exitDrain,
-		LiftReadTimeout:    liftReadTimeout,
-		ClientConn:         clientConn,
-		ETag:               h.ETag,
-		Fields:             h.Fields.compile(),
-		Forms:              h.Forms,
-		Errors:             h.errorForm(),
-		AllowCrossSite:     h.CrossSite == crossSiteAllow,
+		MaxRequestSize:      h.MaxRequestSize,
+		QueryIgnoreUnknown:  h.Query == queryIgnoreUnknown || h.Query == queryLenient,
+		QueryPathWins:       h.Query == queryLenient,
+		AnyMediaType:        h.Negotiation == negotiationLenient,
+		IgnoreClientTimeout: h.ClientTimeout == timeoutIgnore,
+		TrailingText:        h.JSON != nil && isOn(h.JSON.DiscardTrailing),
+		TrustedProxy:        trustedProxy,
+		CallOptions:         callOptions,
+		Drain:               exitDrain,
+		LiftReadTimeout:     liftReadTimeout,
+		ClientConn:          clientConn,
+		ETag:                h.ETag,
+		Forms:               isOn(h.Forms),
+		FormsToQuery:        isOn(h.FormQuery),
+		Errors:              h.errorForm(),
+		AllowCrossSite:      h.CrossSite == crossSiteAllow,
+		Fields:              h.Fields.compile(),
 	}
 	h.Stream.apply(&opts)
 	var err error
@@ -59,6 +105,15 @@ func (h *Handler) compileOptions() (frontend.Options, error) {
 	if opts.ResponseMetadata, err = compileRules(h.Metadata.Response, frontend.CompileResponseRules); err != nil {
 		return opts, fmt.Errorf("metadata response: %w", err)
 	}
+	if len(h.Metadata.Trailer) > 0 {
+		if opts.TrailerMetadata, err = compileRules(h.Metadata.Trailer, frontend.CompileResponseRules); err != nil {
+			return opts, fmt.Errorf("metadata trailer: %w", err)
+		}
+	}
+	if !oneOf(h.Metadata.TrailersAs, trailersAsTrailers, trailersAsHeaders) {
+		return opts, fmt.Errorf("metadata trailers_as %q: expected trailers or headers", h.Metadata.TrailersAs)
+	}
+	opts.TrailersAsHeaders = h.Metadata.TrailersAs == trailersAsHeaders
 	return opts, nil
 }
 
@@ -85,10 +140,7 @@ func compileRules(rules []MetadataRule, compile func([]frontend.Rule) (*frontend
 }
 
 func (r *MetadataRule) parse() (frontend.Rule, error) {
-	if r.As == "" {
-		return frontend.ParseRule(r.Match)
-	}
-	return frontend.ParseRule(r.Match, r.As)
+	return frontend.ParseRule(append([]string{r.Match}, strings.Fields(r.As)...)...)
 }
 
 // Validate says what is wrong with the rule.

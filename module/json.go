@@ -27,13 +27,13 @@ func (j *JSONOptions) compile() (transcode.Options, error) {
 		UseProtoNames:  j.UseProtoNames,
 		EmitDefaults:   j.EmitDefaults,
 		EnumsAsNumbers: j.EnumsAsNumbers,
-		DiscardUnknown: j.DiscardUnknown,
+		DiscardUnknown: isOn(j.DiscardUnknown),
 		OmitEnumPrefix: j.EnumPrefix == "omit",
 		RawMaskPaths:   true,
 		MaxDepth:       j.MaxDepth,
 		MaxWireDepth:   j.MaxAnswerDepth,
 
-		EmitUnpopulated: j.EmitUnpopulated,
+		EmitUnpopulated: isOn(j.EmitUnpopulated),
 	}
 	var ok bool
 	switch opts.EnumCase, ok = enumCases[j.EnumCase]; {

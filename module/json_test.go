@@ -19,7 +19,7 @@ func TestJSONOptions(t *testing.T) {
 		{"enum names", &JSONOptions{EnumPrefix: "omit", EnumCase: "lower"},
 			transcode.Options{RawMaskPaths: true, OmitEnumPrefix: true, EnumCase: transcode.EnumCaseLower}, ""},
 		{"enum names in any case", &JSONOptions{EnumCase: "any"}, transcode.Options{RawMaskPaths: true, EnumCase: transcode.EnumCaseAny}, ""},
-		{"null for unset messages", &JSONOptions{EmitUnpopulated: true}, transcode.Options{RawMaskPaths: true, EmitUnpopulated: true}, ""},
+		{"null for unset messages", &JSONOptions{EmitUnpopulated: new(true)}, transcode.Options{RawMaskPaths: true, EmitUnpopulated: true}, ""},
 		{"limits", &JSONOptions{MaxDepth: 1, MaxAnswerDepth: 10_000}, transcode.Options{RawMaskPaths: true, MaxDepth: 1, MaxWireDepth: 10_000}, ""},
 		{"no such case", &JSONOptions{EnumCase: "upper"}, transcode.Options{}, `enum_case "upper": expected exact, any or lower`},
 		{"no such prefix", &JSONOptions{EnumPrefix: "strip"}, transcode.Options{}, `enum_prefix "strip": expected keep or omit`},

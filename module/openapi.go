@@ -126,7 +126,7 @@ func (h *Handler) describe(opts *frontend.Options) (*description, error) {
 	d := &description{log: h.log, options: options, yaml: strings.TrimSuffix(options.Path, ".json") + ".yaml"}
 	d.config = openapi.Config{
 		Version: options.Version, Info: options.Info, Title: h.title(), Servers: options.Servers,
-		Forms: h.Forms, Problem: opts.Errors == frontend.ProblemErrors,
+		Forms: isOn(h.Forms), Problem: opts.Errors == frontend.ProblemErrors,
 		Options: openapi.Options{JSON: h.json, OneOf: options.OneOf, Hidden: h.HideFields, Partial: opts.Fields != nil},
 	}
 	if opts.Fields != nil {

@@ -17,6 +17,7 @@ import (
 const (
 	errorsStatus  = "status"
 	errorsProblem = "problem"
+	errorsText    = "text"
 	errorsPass    = "pass"
 )
 
@@ -24,22 +25,26 @@ const (
 func (h *Handler) checkErrors() error {
 	switch h.Errors {
 	case "", errorsStatus, errorsPass:
-	case errorsProblem:
+	case errorsProblem, errorsText:
 		if h.Answers != nil && h.Answers.Envelope != nil {
-			return errors.New("errors problem and the envelope of answers: expected one of them, because both are the form of errors")
+			return fmt.Errorf("errors %s and the envelope of answers: expected one of them, because both are the form of errors", h.Errors)
 		}
 	default:
-		return fmt.Errorf("errors %q: expected status, problem or pass", h.Errors)
+		return fmt.Errorf("errors %q: expected status, problem, text or pass", h.Errors)
 	}
 	return nil
 }
 
 // errorForm is the form of REST errors that the gateway answers itself.
 func (h *Handler) errorForm() frontend.ErrorForm {
-	if h.Errors == errorsProblem {
+	switch h.Errors {
+	case errorsProblem:
 		return frontend.ProblemErrors
+	case errorsText:
+		return frontend.TextErrors
+	default:
+		return frontend.StatusErrors
 	}
-	return frontend.StatusErrors
 }
 
 // fail answers a request that failed before anything was written, or leaves the answer to the

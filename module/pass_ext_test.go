@@ -129,7 +129,7 @@ func TestStreamOptionsAreChecked(t *testing.T) {
 			"problem details and an envelope", `"errors":"problem","answers":{"envelope":{}}`,
 			"errors problem and the envelope of answers: expected one of them",
 		},
-		{"errors", `"errors":"json"`, `errors "json": expected status, problem or pass`},
+		{"errors", `"errors":"json"`, `errors "json": expected status, problem, text or pass`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			config := strings.Replace(string(adapt(t, s.caddyfile("", "grpc_gateway 127.0.0.1:1"))),

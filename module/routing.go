@@ -305,6 +305,7 @@ func (h *Handler) compileRoutes() (*routes.Config, error) {
 		Timeout:     max(0, cmp.Or(time.Duration(h.Timeout), defaultTimeout)),
 		FullyDecode: h.FullyDecodeReserved,
 		HideFields:  h.HideFields,
+		WholeBody:   h.RequestBody == bodyMessage,
 		Owner:       func(upstream, method string) any { return newMethodMetrics(upstream, method) },
 		Timed:       timed,
 		Departed:    departed,

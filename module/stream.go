@@ -25,6 +25,12 @@ type Stream struct {
 	// false.
 	HeartbeatLines bool `json:"heartbeat_lines,omitempty"`
 
+	// The form of streams that are neither event streams nor WebSockets. `bare` (default) is what
+	// `Accept` chooses: messages as NDJSON, or a JSON array. `result` is that of grpc-gateway:
+	// lines `{"result":<message>}` of the type application/json, and `{"error":<Status>}` for a
+	// failure.
+	Lines string `json:"lines,omitempty"`
+
 	// The ids of the events of an event stream. `count` (default) numbers the messages and
 	// continues after the number in `Last-Event-ID`. `off` leaves ids out. An error together with
 	// `event_id_field`.
@@ -63,6 +69,12 @@ type Stream struct {
 	CloseDelay caddy.Duration `json:"close_delay,omitempty"`
 }
 
+// Values of Stream.Lines.
+const (
+	linesBare   = "bare"
+	linesResult = "result"
+)
+
 // Validate says what is wrong with the options.
 func (s *Stream) Validate() error {
 	if s == nil {
@@ -72,6 +84,9 @@ func (s *Stream) Validate() error {
 		if err := ValidateWebSocketOrigin(pattern); err != nil {
 			return fmt.Errorf("websocket_origins: %w", err)
 		}
+	}
+	if !oneOf(s.Lines, linesBare, linesResult) {
+		return fmt.Errorf("lines %q: expected bare or result", s.Lines)
 	}
 	switch s.EventID {
 	case "", "count", "off":
@@ -118,6 +133,7 @@ func (s *Stream) apply(opts *frontend.Options) {
 		return
 	}
 	opts.Heartbeat = time.Duration(s.Heartbeat)
+	opts.ResultLines = s.Lines == linesResult
 	opts.HeartbeatLines = s.HeartbeatLines
 	opts.NoEventIDs = s.EventID == "off"
 	opts.EventIDField = s.EventIDField

@@ -24,6 +24,11 @@ type Answers struct {
 	// HideInternal keeps the texts of INTERNAL, UNKNOWN and DATA_LOSS in the gateway, in every
 	// protocol.
 	HideInternal bool
+	// EmptyDetails writes an empty list for the details of an error that has none.
+	EmptyDetails bool
+	// StatusByCode gives the gateway's own refusals the HTTP status of their gRPC code, and no more
+	// precise one.
+	StatusByCode bool
 
 	// Complained, if set, is told about each answer whose service has set a status that cannot be
 	// used.

@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 
@@ -38,25 +39,41 @@ func hasChallenge(h http.Header) bool {
 // metadata in it.
 func (o *Options) WriteErrorHeader(h http.Header, call *Call, status int) (trailer metadata.MD) {
 	header, trailer := call.Header(), call.Trailer()
-	if !o.hasHeader(header) {
-		header, trailer = trailer, nil
+	switch {
+	case o.TrailersAsHeaders:
+		o.WriteTrailerHeader(h, trailer)
+		trailer = nil
+	case !o.hasHeader(header):
+		header, trailer = withoutType(trailer), nil
 	}
 	o.WriteHeader(h, header)
 	if status != http.StatusUnauthorized || hasChallenge(h) {
 		return trailer
 	}
 	for name, values := range trailer {
-		if as, ok := o.ResponseMetadata.target(name); ok && as == "www-authenticate" {
+		if as, _, ok := o.ResponseMetadata.target(name); ok && as == "www-authenticate" {
 			o.add(h, challengeKey, as, values)
 		}
 	}
 	return trailer
 }
 
+// withoutType returns the metadata without the content type. In a Trailers-Only response, grpc-go
+// leaves the one of HTTP among the trailers. It is no metadata of the service, so a rule for all
+// metadata must not give it another name.
+func withoutType(md metadata.MD) metadata.MD {
+	if _, ok := md["content-type"]; !ok {
+		return md
+	}
+	md = maps.Clone(md)
+	delete(md, "content-type")
+	return md
+}
+
 // hasHeader reports whether WriteHeader would write anything.
 func (o *Options) hasHeader(md metadata.MD) bool {
 	for name := range md {
-		if as, ok := o.ResponseMetadata.target(name); ok && validKey(as) {
+		if as, _, ok := o.ResponseMetadata.target(name); ok && validKey(as) {
 			return true
 		}
 	}

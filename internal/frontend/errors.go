@@ -19,6 +19,11 @@ type Error struct {
 	HTTPStatus int
 	// Header has further response headers such as Allow and Retry-After. It may be nil.
 	Header http.Header
+	// Unrouted says that no route has the path.
+	Unrouted bool
+	// Line says that REST writes the error as the line that ends a stream, although no message was
+	// sent before it, because the other lines would have that form.
+	Line bool
 	// Types resolves the details. It may be nil.
 	Types transcode.Resolver
 	cause error

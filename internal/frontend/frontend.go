@@ -67,14 +67,17 @@ type Method struct {
 
 // Binding is one REST route of a method, compiled.
 type Binding struct {
-	Method       *Method
-	HTTPMethod   string
-	Template     *httprule.Template
-	Vars         []*transcode.Field // In the order of Template.Variables.
-	BodyAll      bool               // body: "*"
-	Body         *transcode.Field   // body: "<field>"
-	ResponseBody *transcode.Field   // Nil: the whole message.
-	Timeout      time.Duration      // If positive, it overrides Method.Timeout.
+	Method     *Method
+	HTTPMethod string
+	Template   *httprule.Template
+	Vars       []*transcode.Field // In the order of Template.Variables.
+	BodyAll    bool               // body: "*"
+	// BesideBody goes with BodyAll. The query sets fields, too, and wins over the body. Of several
+	// values for one field the last one counts, and an empty value sets nothing.
+	BesideBody   bool
+	Body         *transcode.Field // body: "<field>"
+	ResponseBody *transcode.Field // Nil: the whole message.
+	Timeout      time.Duration    // If positive, it overrides Method.Timeout.
 	Idempotent   bool
 	Status       int    // The status of answers that succeed, 200 to 299. 0: the default.
 	Source       string // "annotation" or "config", for the routes view.

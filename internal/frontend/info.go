@@ -8,8 +8,8 @@ import "google.golang.org/grpc/codes"
 type Info struct {
 	// Protocol is "rest", "connect", "grpcweb" or "grpc". It is "" before a protocol was chosen.
 	Protocol string
-	// Framing is how a stream was sent over HTTP: "sse", "ndjson", "json", "raw" or "websocket". It
-	// is "" for unary calls.
+	// Framing is how a stream was sent over HTTP: "sse", "ndjson", "result", "json", "raw" or
+	// "websocket". It is "" for unary calls.
 	Framing string
 	// Method is nil if no method was found.
 	Method *Method

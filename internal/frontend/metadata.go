@@ -113,19 +113,27 @@ func (o *Options) appendMetadata(pairs []string, r *http.Request) ([]string, err
 		if isForwarded(name) || !validKey(name) || listed[name] {
 			continue
 		}
-		as, ok := o.RequestMetadata.target(name)
-		if !ok || isForwarded(as) && slices.Contains(forwarded, as) {
+		as, also, ok := o.RequestMetadata.target(name)
+		if !ok {
 			continue
 		}
 		if name == "cookie" {
 			values = withoutCookieAttributes(values)
 		}
-		var err error
-		if pairs, err = appendValues(pairs, key, as, values); err != nil {
-			return nil, err
-		}
-		if len(pairs)/2 > maxValues {
-			return nil, errManyValues()
+		for {
+			if !isForwarded(as) || !slices.Contains(forwarded, as) {
+				var err error
+				if pairs, err = appendValues(pairs, key, as, values); err != nil {
+					return nil, err
+				}
+				if len(pairs)/2 > maxValues {
+					return nil, errManyValues()
+				}
+			}
+			if len(also) == 0 {
+				break
+			}
+			as, also = also[0], also[1:]
 		}
 	}
 	return pairs, nil
@@ -174,33 +182,66 @@ func errManyValues() *Error {
 
 // WriteHeader adds the metadata to a response header by the response rules.
 func (o *Options) WriteHeader(h http.Header, md metadata.MD) {
+	o.writeHeader(h, md, o.ResponseMetadata)
+}
+
+// WriteTrailerHeader adds trailer metadata to a response header, by the rules for trailers.
+func (o *Options) WriteTrailerHeader(h http.Header, md metadata.MD) {
+	o.writeHeader(h, md, o.trailerRules())
+}
+
+func (o *Options) writeHeader(h http.Header, md metadata.MD, rules *Rules) {
 	for name, values := range md {
-		as, ok := o.ResponseMetadata.target(name)
-		if !ok || !validKey(as) {
-			continue
+		as, also, ok := rules.target(name)
+		for ok {
+			if validKey(as) {
+				o.add(h, textproto.CanonicalMIMEHeaderKey(as), as, values)
+			}
+			if ok = len(also) > 0; ok {
+				as, also = also[0], also[1:]
+			}
 		}
-		o.add(h, textproto.CanonicalMIMEHeaderKey(as), as, values)
 	}
 }
 
-// WriteTrailer adds the metadata to the trailers of a response by the response rules. The header of
-// the response must have been written, or must be written without a Content-Length. Call it only
-// for clients that want trailers, see WantsTrailers.
+// trailerRules are the rules for trailers.
+func (o *Options) trailerRules() *Rules {
+	if o.TrailerMetadata != nil {
+		return o.TrailerMetadata
+	}
+	return o.ResponseMetadata
+}
+
+// WriteTrailer adds the metadata to the trailers of a response by the rules for trailers. The
+// header of the response must have been written, or must be written without a Content-Length. Call
+// it only for clients that want trailers, see WantsTrailers.
 func (o *Options) WriteTrailer(h http.Header, md metadata.MD) {
+	rules := o.trailerRules()
 	for name, values := range md {
-		as, ok := o.ResponseMetadata.target(name)
-		if !ok || !validKey(as) || !allowedTrailer(as) {
-			continue
+		as, also, ok := rules.target(name)
+		for ok {
+			if validKey(as) && allowedTrailer(as) {
+				o.add(h, http.TrailerPrefix+textproto.CanonicalMIMEHeaderKey(as), as, values)
+			}
+			if ok = len(also) > 0; ok {
+				as, also = also[0], also[1:]
+			}
 		}
-		o.add(h, http.TrailerPrefix+textproto.CanonicalMIMEHeaderKey(as), as, values)
 	}
 }
 
 // HasTrailer reports whether WriteTrailer would write anything.
 func (o *Options) HasTrailer(md metadata.MD) bool {
+	rules := o.trailerRules()
 	for name := range md {
-		if as, ok := o.ResponseMetadata.target(name); ok && validKey(as) && allowedTrailer(as) {
-			return true
+		as, also, ok := rules.target(name)
+		for ok {
+			if validKey(as) && allowedTrailer(as) {
+				return true
+			}
+			if ok = len(also) > 0; ok {
+				as, also = also[0], also[1:]
+			}
 		}
 	}
 	return false

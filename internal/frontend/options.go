@@ -30,12 +30,36 @@ type Options struct {
 	// QueryIgnoreUnknown ignores query parameters that name no field. Default: false, they are
 	// answered with 400, which names the parameter.
 	QueryIgnoreUnknown bool
+	// QueryPathWins ignores a query parameter that gives a field of the path another value, and a
+	// part of a form that names no field. Default: false, they are answered with 400.
+	QueryPathWins bool
+	// AnyMediaType reads every request body as JSON, whatever its Content-Type says, and answers
+	// with JSON if nothing that Accept allows can be made. Forms that are accepted stay forms.
+	// Default: false, such requests are answered with 415 and 406.
+	AnyMediaType bool
+	// IgnoreClientTimeout makes REST ignore the headers by which a client says how long it will
+	// wait, malformed ones among them. Default: false, see ClientTimeout.
+	IgnoreClientTimeout bool
+	// TrailingText ignores what follows the JSON value in a request body. It does not apply to
+	// streams, in which messages follow one another. Default: false, it is answered with 400.
+	TrailingText bool
+	// FormsToQuery reads the body of type application/x-www-form-urlencoded of a request to a
+	// binding without a body as query parameters. A POST of such a form to a path without a POST
+	// binding goes to that for GET. Default: false, such a body is ignored.
+	FormsToQuery bool
 	// RequestMetadata says which request headers become metadata. Default: nil, see
 	// DefaultRequestRules.
 	RequestMetadata *Rules
-	// ResponseMetadata says which metadata becomes response headers and trailers. Default: nil, see
+	// ResponseMetadata says which metadata becomes response headers. Default: nil, see
 	// DefaultResponseRules.
 	ResponseMetadata *Rules
+	// TrailerMetadata says which trailer metadata becomes trailers. Default: nil, those of
+	// ResponseMetadata.
+	TrailerMetadata *Rules
+	// TrailersAsHeaders sends the trailer metadata of a unary answer, and of an error before the
+	// first byte, in the header of the response. This is for REST only. Default: false, trailers
+	// are trailers.
+	TrailersAsHeaders bool
 	// TrustedProxy reports whether the request comes from a proxy whose X-Forwarded-* headers are
 	// believed. Default: nil, none is.
 	TrustedProxy func(*http.Request) bool
@@ -64,6 +88,10 @@ type Options struct {
 	EventIDField string
 	// EndEvent ends an event stream that succeeded with an event of the type "end". Default: false.
 	EndEvent bool
+	// ResultLines frames streams over plain HTTP as lines {"result":<message>}, and
+	// {"error":<Status>} at the end of one that failed. They are of the type application/json. Only
+	// a client that prefers event streams gets another framing. Default: false, Accept decides.
+	ResultLines bool
 	// NoWebSocket refuses the upgrade to WebSocket. Default: false.
 	NoWebSocket bool
 	// WebSocketUnary lets a WebSocket call unary methods that are not bound to GET. Default: false.

@@ -32,14 +32,15 @@ func GRPCStatus(err *Error, set func(name, value string)) {
 	}
 }
 
-// VisitMetadata calls visit with the metadata that a client may see by the response rules. It has
-// the form of headers: names are canonical, and binary values are base64. Each name comes once.
+// VisitMetadata calls visit with the trailer metadata that a client may see by the rules for
+// trailers. It has the form of headers: names are canonical, and binary values are base64. Each
+// name comes once.
 func (o *Options) VisitMetadata(md metadata.MD, visit func(name string, values []string)) {
 	if len(md) == 0 {
 		return
 	}
 	h := make(http.Header, len(md)) // Rules may give several fields the same name.
-	o.WriteHeader(h, md)
+	o.WriteTrailerHeader(h, md)
 	for name, values := range h {
 		visit(name, values)
 	}

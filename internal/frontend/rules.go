@@ -9,14 +9,14 @@ import (
 	"github.com/caddy-grpc/gateway/internal/glob"
 )
 
-// Rule is one line of the metadata config, `[+|-]<glob> [<as>]`.
+// Rule is one line of the metadata config, `[+|-]<glob> [<as>...]`.
 type Rule struct {
 	// Sign is '+' (these too), '-' (not these) or 0 (only these: the default set does not apply).
 	Sign byte
 	// Glob matches names without regard to case. A '*' matches any run of characters.
 	Glob string
-	// As is the name to pass them on under. Default: "", the name that they have. A '*' in it is
-	// replaced by what the first '*' of Glob matched.
+	// As is the name to pass them on under, or several names with spaces between them. Default: "",
+	// the name that they have. A '*' in a name is replaced by what the first '*' of Glob matched.
 	As string
 }
 
@@ -26,8 +26,7 @@ type Rule struct {
 // The last rule whose glob matches a name decides. A name that no rule matches is decided by the
 // default set. The default set is empty if there is a rule without a sign.
 type Rules struct {
-	// rules have Glob and As in lower case.
-	rules []Rule
+	rules []rule
 	// only says that a rule has no sign.
 	only bool
 	// implied is the default set.
@@ -36,19 +35,25 @@ type Rules struct {
 	refused func(name string) bool
 }
 
-// ParseRule parses the words of one line of the config: `[+|-]<glob> [<as>]`.
+// rule is a compiled Rule. All names are in lower case.
+type rule struct {
+	sign byte
+	glob string
+	as   string   // "" is the name that the header has.
+	also []string // Further names.
+}
+
+// ParseRule parses the words of one line of the config: `[+|-]<glob> [<as>...]`.
 func ParseRule(words ...string) (Rule, error) {
 	var r Rule
-	if len(words) == 0 || len(words) > 2 {
-		return r, fmt.Errorf("metadata rule %q: want [+|-]<glob> [<as>]", strings.Join(words, " "))
+	if len(words) == 0 {
+		return r, errors.New("metadata rule: want [+|-]<glob> [<as>...]")
 	}
 	r.Glob = words[0]
 	if r.Glob != "" && (r.Glob[0] == '+' || r.Glob[0] == '-') {
 		r.Sign, r.Glob = r.Glob[0], r.Glob[1:]
 	}
-	if len(words) == 2 {
-		r.As = words[1]
-	}
+	r.As = strings.Join(words[1:], " ")
 	return r, r.check()
 }
 
@@ -62,12 +67,16 @@ func (r Rule) check() error {
 		return fmt.Errorf("metadata rule %q: a name has letters, digits, '-', '_' and '.', and '*' for any of them", r.Glob)
 	case r.As != "" && r.Sign == '-':
 		return fmt.Errorf("metadata rule %q: what is dropped cannot have another name", r.Glob)
-	case strings.Count(r.As, "*") > 1:
-		return fmt.Errorf("metadata rule %q: the new name %q has more than one *", r.Glob, r.As)
-	case strings.Contains(r.As, "*") && !strings.Contains(r.Glob, "*"):
-		return fmt.Errorf("metadata rule %q: the new name %q has a * and the glob has none", r.Glob, r.As)
-	case !validKey(strings.ToLower(strings.ReplaceAll(r.As, "*", ""))):
-		return fmt.Errorf("metadata rule %q: the new name %q is not a metadata key", r.Glob, r.As)
+	}
+	for _, as := range strings.Fields(r.As) {
+		switch {
+		case strings.Count(as, "*") > 1:
+			return fmt.Errorf("metadata rule %q: the new name %q has more than one *", r.Glob, as)
+		case strings.Contains(as, "*") && !strings.Contains(r.Glob, "*"):
+			return fmt.Errorf("metadata rule %q: the new name %q has a * and the glob has none", r.Glob, as)
+		case !validKey(strings.ToLower(strings.ReplaceAll(as, "*", ""))):
+			return fmt.Errorf("metadata rule %q: the new name %q is not a metadata key", r.Glob, as)
+		}
 	}
 	return nil
 }
@@ -78,7 +87,7 @@ func CompileRequestRules(rules []Rule) (*Rules, error) {
 	return compileRules(rules, DefaultRequestRules())
 }
 
-// CompileResponseRules makes the rules that say which metadata becomes response headers and
+// CompileResponseRules makes the rules that say which metadata becomes response headers, or
 // trailers. Without rules the default set decides.
 func CompileResponseRules(rules []Rule) (*Rules, error) {
 	return compileRules(rules, DefaultResponseRules())
@@ -90,16 +99,21 @@ func compileRules(rules []Rule, into *Rules) (*Rules, error) {
 			return nil, err
 		}
 		r.Glob, r.As = strings.ToLower(r.Glob), strings.ToLower(r.As)
-		target := r.As
-		if target == "" {
-			target = r.Glob
+		compiled := rule{sign: r.Sign, glob: r.Glob}
+		targets := strings.Fields(r.As)
+		if len(targets) > 0 {
+			compiled.as, compiled.also = targets[0], targets[1:]
+		} else {
+			targets = []string{r.Glob}
 		}
-		if r.Sign != '-' && into.refusesAll(target) {
-			return nil, fmt.Errorf("metadata rule %q: %q belongs to the protocol and is never sent%s",
-				r.Glob, target, into.hint(r, target))
+		for _, target := range targets {
+			if r.Sign != '-' && into.refusesAll(target) {
+				return nil, fmt.Errorf("metadata rule %q: %q belongs to the protocol and is never sent%s",
+					r.Glob, target, into.hint(r, target))
+			}
 		}
 		into.only = into.only || r.Sign == 0
-		into.rules = append(into.rules, r)
+		into.rules = append(into.rules, compiled)
 	}
 	return into, nil
 }
@@ -137,36 +151,51 @@ const statusDetails = "grpc-status-details-bin"
 // Without returns the rules with one more, by which the name (in lower case) is not passed on.
 func (r *Rules) Without(name string) *Rules {
 	less := *r
-	less.rules = append(slices.Clip(r.rules), Rule{Sign: '-', Glob: name})
+	less.rules = append(slices.Clip(r.rules), rule{sign: '-', glob: name})
 	return &less
 }
 
-// target returns the name under which the header or key name (in lower case) is passed on. ok is
-// false if it is not.
-func (r *Rules) target(name string) (string, bool) {
-	as, explicit, ok := r.decide(name)
-	if !ok || as == "" || name == statusDetails || !explicit && (r.only || !r.implied(name)) || r.refused(as) {
-		return "", false
+// target returns the name under which the header or key name (in lower case) is passed on. also has
+// further names, if a rule gives it several. ok is false if it is not passed on.
+func (r *Rules) target(name string) (as string, also []string, ok bool) {
+	as, decided, ok := r.decide(name)
+	if !ok || as == "" || name == statusDetails || decided == nil && (r.only || !r.implied(name)) || r.refused(as) {
+		return "", nil, false
 	}
-	return as, true
+	if decided != nil && len(decided.also) > 0 {
+		also = r.further(decided, name)
+	}
+	return as, also, true
 }
 
-// decide applies the rules of the config. explicit is false if none matches.
-func (r *Rules) decide(name string) (as string, explicit, ok bool) {
-	for i := len(r.rules) - 1; i >= 0; i-- {
-		rule := &r.rules[i]
-		star, matched := glob.Capture(rule.Glob, name)
-		switch {
-		case !matched:
-		case rule.Sign == '-':
-			return "", true, false
-		case rule.As == "":
-			return name, true, true
-		default:
-			return strings.Replace(rule.As, "*", star, 1), true, true
+// further returns the names of a rule after the first.
+func (r *Rules) further(decided *rule, name string) []string {
+	star, _ := glob.Capture(decided.glob, name)
+	names := make([]string, 0, len(decided.also))
+	for _, as := range decided.also {
+		if as = strings.Replace(as, "*", star, 1); as != "" && !r.refused(as) {
+			names = append(names, as)
 		}
 	}
-	return name, false, true
+	return names
+}
+
+// decide applies the rules of the config. decided is nil if none matches.
+func (r *Rules) decide(name string) (as string, decided *rule, ok bool) {
+	for i := len(r.rules) - 1; i >= 0; i-- {
+		candidate := &r.rules[i]
+		star, matched := glob.Capture(candidate.glob, name)
+		switch {
+		case !matched:
+		case candidate.sign == '-':
+			return "", candidate, false
+		case candidate.as == "":
+			return name, candidate, true
+		default:
+			return strings.Replace(candidate.as, "*", star, 1), candidate, true
+		}
+	}
+	return name, nil, true
 }
 
 // keeps reports whether the gateway may add a field of its own under the name. A rule with '-'

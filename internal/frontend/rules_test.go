@@ -16,11 +16,15 @@ func TestParseRule(t *testing.T) {
 		{"-cookie", Rule{'-', "cookie", ""}, ""},
 		{"+Grpc-Metadata-* *", Rule{'+', "Grpc-Metadata-*", "*"}, ""},
 		{"*", Rule{0, "*", ""}, ""},
-		{"", Rule{}, "want [+|-]<glob> [<as>]"},
-		{"a b c", Rule{}, "want [+|-]<glob> [<as>]"},
+		{"a B  c", Rule{0, "a", "B c"}, ""},
+		{"x-* y-* z", Rule{0, "x-*", "y-* z"}, ""},
+		{"", Rule{}, "want [+|-]<glob> [<as>...]"},
 		{"+", Rule{}, "the header name is empty"},
 		{"-cookie crumb", Rule{}, "cannot have another name"},
 		{"x a*b*c", Rule{}, "more than one *"},
+		{"x-* y-* a*b*c", Rule{}, "more than one *"},
+		{"x y z-*", Rule{}, "the glob has none"},
+		{"x y ü", Rule{}, "not a metadata key"},
 		{"x y-*", Rule{}, "the glob has none"},
 		{"x:y", Rule{}, "a name has letters"},
 		{"x ü", Rule{}, "not a metadata key"},
@@ -38,7 +42,7 @@ func TestParseRule(t *testing.T) {
 func TestRulesOfTheProtocolCannotBeSet(t *testing.T) {
 	for _, r := range []Rule{
 		{'+', "te", ""}, {0, "content-type", ""}, {'+', "User-Agent", ""},
-		{'+', "x", "grpc-timeout"}, {'+', "x", "grpc-retry-pushback-ms"}, {'+', "x", "grpc-anything"},
+		{'+', "x", "grpc-timeout"}, {'+', "x", "y te"}, {0, "x-*", "y-* grpc-*"}, {'+', "x", "grpc-retry-pushback-ms"}, {'+', "x", "grpc-anything"},
 		{'+', "grpc-*", ""}, {'+', "Grpc-Metadata-*", ""}, {0, "grpc-metadata-x", ""},
 		{0, "*", "grpc-*"}, {'+', "x-*", "grpc-x-*"}, {'+', "grpc-*", "grpc-*"},
 	} {
@@ -102,13 +106,13 @@ func TestNamesThatOnlyLookReserved(t *testing.T) {
 				t.Fatal(err)
 			}
 			for name, want := range tc.want {
-				if got, ok := r.target(name); got != want || ok != (want != "") {
+				if got, _, ok := r.target(name); got != want || ok != (want != "") {
 					t.Errorf("%s: got %q, %v; want %q", name, got, ok, want)
 				}
 			}
 		})
 	}
-	if _, ok := DefaultResponseRules().target("grpc-metadata-foo"); ok {
+	if _, _, ok := DefaultResponseRules().target("grpc-metadata-foo"); ok {
 		t.Error("the default set has a name with grpc-")
 	}
 }
@@ -136,7 +140,7 @@ func TestRulesDecide(t *testing.T) {
 				t.Fatal(err)
 			}
 			for name, want := range tc.want {
-				if got, ok := r.target(name); got != want || ok != (want != "") {
+				if got, _, ok := r.target(name); got != want || ok != (want != "") {
 					t.Errorf("%s: got %q, %v; want %q", name, got, ok, want)
 				}
 			}
@@ -161,7 +165,7 @@ func FuzzRules(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if as, ok := rules.target(name); ok && refusedRequest(as) {
+		if as, _, ok := rules.target(name); ok && refusedRequest(as) {
 			t.Fatalf("%q is passed on as %q", name, as)
 		}
 	})

@@ -99,6 +99,9 @@ func (b *builder) newMethod(m *Member, sm *schema.Method) (*frontend.Method, err
 	}, nil
 }
 
+// wholeBody binds the whole request message to the body.
+const wholeBody = "*"
+
 // addRoute adds a route of the config.
 func (b *builder) addRoute(r *Route) {
 	m, ok := b.methods[r.RPC]
@@ -111,7 +114,12 @@ func (b *builder) addRoute(r *Route) {
 		}
 		return
 	}
-	bd, err := newBinding(m, r.Method, r.Template, r.Body, r.ResponseBody)
+	body := r.Body
+	whole := b.cfg.WholeBody && body == ""
+	if whole {
+		body = wholeBody
+	}
+	bd, err := newBinding(m, r.Method, r.Template, body, r.ResponseBody)
 	if err == nil && r.Status == http.StatusNoContent && m.StreamDesc.ServerStreams {
 		err = errors.New("status 204: expected another, because the answer of this method is a stream and needs a body")
 	}
@@ -120,6 +128,7 @@ func (b *builder) addRoute(r *Route) {
 		return
 	}
 	bd.Source = SourceConfig
+	bd.BesideBody = whole
 	bd.Idempotent = bd.Idempotent || r.Idempotent
 	bd.Timeout = max(0, r.Timeout)
 	bd.Status = r.Status
@@ -128,7 +137,7 @@ func (b *builder) addRoute(r *Route) {
 		unbounded.Timeout = 0
 		bd.Method = &unbounded
 	}
-	b.add(bd, r.Body, r.ResponseBody)
+	b.add(bd, body, r.ResponseBody)
 }
 
 // addRules adds the google.api.http rules of a method.
@@ -136,13 +145,18 @@ func (b *builder) addRules(sm *schema.Method) {
 	m := b.methods[sm.Name]
 	for _, rule := range sm.Rules {
 		method, template := rulePattern(rule)
-		bd, err := newBinding(m, method, template, rule.GetBody(), rule.GetResponseBody())
+		body, responseBody := rule.GetBody(), rule.GetResponseBody()
+		if b.cfg.WholeBody {
+			body, responseBody = wholeBody, ""
+		}
+		bd, err := newBinding(m, method, template, body, responseBody)
 		if err != nil {
 			b.problem(Problem{Route: method + " " + template, RPC: sm.Name, Upstream: m.Upstream, Reason: err.Error()})
 			continue
 		}
 		bd.Source = SourceAnnotation
-		b.add(bd, rule.GetBody(), rule.GetResponseBody())
+		bd.BesideBody = b.cfg.WholeBody
+		b.add(bd, body, responseBody)
 	}
 }
 

@@ -25,6 +25,10 @@ type Config struct {
 	Annotations bool
 	// FullyDecode decodes %2F in path variables of several segments, too.
 	FullyDecode bool
+	// WholeBody binds the whole request message to the body of each annotation, and of each route
+	// of the config without a body. The query sets fields beside it. The answer to an annotation is
+	// the whole response.
+	WholeBody bool
 	// Timeout is the deadline of unary calls to members without their own. 0 is no deadline.
 	Timeout time.Duration
 	// HideFields are the full names of fields that no answer may have. If there are any, methods

@@ -115,6 +115,9 @@ func (d *decoder) appendText(out []byte, f *field, text string) ([]byte, error) 
 		return out, nil
 	}
 	v, ok := scalarOfText(f, text)
+	if !ok && d.c.opts.LenientText {
+		v, ok = lenientScalar(f, text)
+	}
 	if !ok {
 		if d.query && d.c.opts.DiscardUnknown && f.kind == kindEnum && isName(text) {
 			d.dropped = true
@@ -263,7 +266,11 @@ func (d *decoder) appendMessageText(out []byte, f *field, text string) ([]byte, 
 		}
 		out = appendAllSeconds(out, seconds, nanos)
 	case wktDuration:
-		if seconds, nanos, ok = parseDuration([]byte(text)); !ok {
+		seconds, nanos, ok = parseDuration([]byte(text))
+		if !ok && d.c.opts.LenientText {
+			seconds, nanos, ok = lenientDuration(text)
+		}
+		if !ok {
 			return out, textError("a duration such as 1.5s", text)
 		}
 		out = appendAllSeconds(out, seconds, nanos)

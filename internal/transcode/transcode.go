@@ -75,6 +75,11 @@ type Options struct {
 	// errors, as ProtoJSON says.
 	RawMaskPaths bool
 
+	// LenientText reads more texts of path variables and query parameters than ProtoJSON has: what
+	// Go's strconv.ParseBool, ParseInt, ParseUint and ParseFloat take, and what time.ParseDuration
+	// does. JSON is not affected. Default: false, they are errors.
+	LenientText bool
+
 	// Hidden are the full names of fields that are left out of JSON, sorted and separated by
 	// spaces. Such a field counts as unknown. If there are any, the content of an Any whose type is
 	// not known is left out as well, and so is everything else that would be written as it is

@@ -143,7 +143,7 @@ func (p *protocol) Refuse(w http.ResponseWriter, trailer metadata.MD, err *front
 	for key, values := range err.Header {
 		h[key] = values
 	}
-	p.opts.WriteHeader(h, trailer)
+	p.opts.WriteTrailerHeader(h, trailer)
 	h["Content-Type"] = []string{p.contentType}
 	frontend.GRPCStatus(err, func(name, value string) { h[http.CanonicalHeaderKey(name)] = []string{value} })
 	w.WriteHeader(http.StatusOK)

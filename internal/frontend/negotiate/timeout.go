@@ -64,6 +64,12 @@ func Timeout(header http.Header) (timeout time.Duration, ok bool, err error) {
 	return timeout, ok, nil
 }
 
+// HasTimeout reports whether one of the headers is there by which a client says how long it will
+// wait.
+func HasTimeout(header http.Header) bool {
+	return len(header[GrpcTimeoutHeader])+len(header[ConnectTimeoutHeader])+len(header[RequestTimeoutHeader]) > 0
+}
+
 // ParseGrpcTimeout parses a Grpc-Timeout such as "100m": at most 8 digits and one of the units H,
 // M, S, m, u and n. The specification wants a positive number, but clients send zero when their
 // deadline has passed, so zero is accepted. A timeout above the longest Duration is the longest one

@@ -18,6 +18,11 @@ func (x *exchange) takesBody() bool { return x.binding.BodyAll || x.binding.Body
 
 // requestWire returns the wire form of the one request message: body, then query, then path.
 func (x *exchange) requestWire() (*[]byte, error) {
+	if x.opts.FormsToQuery {
+		if err := x.formToQuery(); err != nil {
+			return nil, err
+		}
+	}
 	if err := x.bindURL(); err != nil {
 		return nil, err
 	}
@@ -67,7 +72,7 @@ func (x *exchange) bodyWire() (*[]byte, error) {
 	}
 	raw := x.bodyIsRaw()
 	if !raw {
-		if err := checkJSONType(x.r.Header); err != nil {
+		if err := x.checkJSONType(); err != nil {
 			return nil, err
 		}
 	}
@@ -82,11 +87,15 @@ func (x *exchange) bodyWire() (*[]byte, error) {
 			return x.appendRaw(dst, x.r.Header.Get("Content-Type"), *body), nil
 		})
 	}
-	size := x.method.ToWire.Guess(len(*body))
+	text := *body
+	if x.opts.TrailingText {
+		text = firstValue(text)
+	}
+	size := x.method.ToWire.Guess(len(text))
 	return fill(size, func(dst []byte) ([]byte, error) {
-		out, err := x.appendJSON(dst, *body)
+		out, err := x.appendJSON(dst, text)
 		if err == nil {
-			x.method.ToWire.Learn(len(*body), len(out))
+			x.method.ToWire.Learn(len(text), len(out))
 		}
 		return out, err
 	})

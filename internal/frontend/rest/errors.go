@@ -10,18 +10,24 @@ import (
 )
 
 // WriteError answers a request with the error, in the form that the options and the client's Accept
-// header choose: google.rpc.Status in JSON, the envelope, or problem details (RFC 9457). An error
-// that is not a *frontend.Error is INTERNAL, and its text is not shown.
+// header choose: google.rpc.Status in JSON, the envelope, problem details (RFC 9457), or text. An
+// error that is not a *frontend.Error is INTERNAL, and its text is not shown.
 func (h *Handler) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(err)
 	status := h.opts.ErrorStatus(e)
 	body := frontend.GetBuffer(0)
 	defer frontend.PutBuffer(body)
 	contentType := typeJSON
-	if h.wantsProblem(r) {
+	switch {
+	case e.Line:
+		*body = appendErrorLine(*body, &h.opts, e)
+	case h.wantsProblem(r):
 		contentType = typeProblem
 		*body = frontend.AppendProblemJSON(*body, e, status)
-	} else {
+	case h.opts.Errors == frontend.TextErrors:
+		contentType = typeText
+		*body = appendErrorText(*body, e)
+	default:
 		*body = h.opts.AppendErrorJSON(*body, e)
 	}
 	header := w.Header()
@@ -32,7 +38,10 @@ func (h *Handler) WriteError(w http.ResponseWriter, r *http.Request, err error) 
 	}
 	frontend.Challenge(header, status)
 	addVary(header, "Accept")
-	header.Set("Content-Type", contentType)
+	header.Del("Content-Type")
+	if len(*body) > 0 {
+		header.Set("Content-Type", contentType)
+	}
 	// A cache or a browser must not make anything else of it.
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Del("Content-Encoding")
@@ -44,6 +53,19 @@ func (h *Handler) WriteError(w http.ResponseWriter, r *http.Request, err error) 
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(*body) // If the client has left, nobody needs to know.
+}
+
+// appendErrorText appends an error as a line of text. A refusal of the router is as it is in
+// go-zero: a 404 is that of net/http, and a 405 has no body.
+func appendErrorText(dst []byte, e *frontend.Error) []byte {
+	switch {
+	case e.HTTPStatus == http.StatusMethodNotAllowed:
+		return dst
+	case e.Unrouted:
+		return append(dst, "404 page not found\n"...)
+	default:
+		return append(frontend.AppendErrorText(dst, e.Status), '\n')
+	}
 }
 
 // WriteError is Handler.WriteError with default options, for errors that no handler has.

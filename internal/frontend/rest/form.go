@@ -129,9 +129,18 @@ func (b *formBinder) part(dst []byte, p part) ([]byte, error) {
 		}
 		return b.x.appendRaw(dst, p.contentType, p.data), nil
 	}
+	beside := b.x.binding.BesideBody
+	if beside && len(p.data) == 0 && !p.file {
+		return dst, nil
+	}
 	f, problem := b.field(p.name)
-	if problem == "" {
-		problem = b.bound.claim(f)
+	switch {
+	case problem == "":
+		if problem = b.bound.claim(f); beside {
+			problem = "" // The last value counts, as in the query.
+		}
+	case b.x.opts.QueryPathWins:
+		return dst, nil
 	}
 	if problem != "" {
 		return dst, badForm("part %q: %s", clip(p.name), problem)

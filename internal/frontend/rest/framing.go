@@ -46,9 +46,30 @@ func (ndjson) appendError(dst []byte, x *exchange, err *frontend.Error) ([]byte,
 	if x.opts.WrapsStreams() { // The envelope says that it is an error.
 		return append(x.opts.AppendErrorJSON(dst, err), '\n'), true
 	}
+	return appendErrorLine(dst, x.opts, err), true
+}
+
+// appendErrorLine appends an error as a line of its own.
+func appendErrorLine(dst []byte, opts *frontend.Options, err *frontend.Error) []byte {
 	dst = append(dst, `{"error":`...)
-	dst = frontend.AppendStatusJSON(dst, err.Status, err.Types)
-	return append(dst, "}\n"...), true
+	dst = opts.AppendStatusJSON(dst, err.Status, err.Types)
+	return append(dst, "}\n"...)
+}
+
+// resultLines is ndjson in the form of grpc-gateway: each message is the member "result" of an
+// object, and the type is that of JSON.
+type resultLines struct{ ndjson }
+
+func (resultLines) name() string      { return "result" }
+func (resultLines) mediaType() string { return typeJSON }
+
+func (resultLines) appendMessage(dst []byte, x *exchange, wire []byte, _ uint64) ([]byte, string, error) {
+	dst, err := x.appendResponse(append(dst, `{"result":`...), wire)
+	return append(dst, "}\n"...), "", err
+}
+
+func (resultLines) appendError(dst []byte, x *exchange, err *frontend.Error) ([]byte, bool) {
+	return appendErrorLine(dst, x.opts, err), true
 }
 
 // lineBreak is the heartbeat of JSON, where white space between values means nothing.
@@ -89,7 +110,7 @@ func (*sse) appendError(dst []byte, x *exchange, err *frontend.Error) ([]byte, b
 	if x.opts.WrapsStreams() {
 		dst = x.opts.AppendErrorJSON(dst, err)
 	} else {
-		dst = frontend.AppendStatusJSON(dst, err.Status, err.Types)
+		dst = x.opts.AppendStatusJSON(dst, err.Status, err.Types)
 	}
 	return append(dst, "\n\n"...), true
 }

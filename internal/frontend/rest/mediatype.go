@@ -15,6 +15,8 @@ const (
 	typeNDJSON = "application/x-ndjson"
 	typeSSE    = "text/event-stream"
 
+	// typeText is the type of errors that are text.
+	typeText = "text/plain; charset=utf-8"
 	// typeProblem is the type of problem details (RFC 9457). Only errors have it.
 	typeProblem = "application/problem+json"
 )
@@ -28,8 +30,11 @@ const (
 
 // checkJSONType refuses a request body that is not JSON in UTF-8. A body without a Content-Type is
 // JSON.
-func checkJSONType(h http.Header) error {
-	value := h.Get("Content-Type")
+func (x *exchange) checkJSONType() error {
+	if x.opts.AnyMediaType {
+		return nil
+	}
+	value := x.r.Header.Get("Content-Type")
 	media, err := negotiate.ParseContentType(value)
 	if err != nil || !isJSON(media.Type) || !media.UTF8() {
 		return unsupportedType(value, typeJSON)
@@ -39,9 +44,12 @@ func checkJSONType(h http.Header) error {
 
 // streamType reports whether the body may be one array of messages (JSON). Otherwise it is a
 // sequence of messages (NDJSON).
-func streamType(h http.Header) (array bool, err error) {
-	value := h.Get("Content-Type")
+func (x *exchange) streamType() (array bool, err error) {
+	value := x.r.Header.Get("Content-Type")
 	media, err := negotiate.ParseContentType(value)
+	if x.opts.AnyMediaType {
+		return !isNDJSON(media.Type), nil
+	}
 	if err != nil || !isNDJSON(media.Type) && !isJSON(media.Type) || !media.UTF8() {
 		return false, unsupportedType(value, typeNDJSON+", "+typeJSON)
 	}
@@ -75,7 +83,7 @@ func unsupportedType(value, want string) error {
 // what else it takes.
 func (x *exchange) checkAccept() error {
 	accept := x.r.Header["Accept"]
-	if len(accept) == 0 || x.responseIsRaw() {
+	if len(accept) == 0 || x.opts.AnyMediaType || x.responseIsRaw() {
 		return nil
 	}
 	if _, ok := negotiate.Accept(accept, unaryOffers); !ok && !takesProblems(accept) {
@@ -91,7 +99,8 @@ var (
 	streamOffers = []string{typeNDJSON, typeSSE, typeJSON, typeNDJSON2, typeJSONL, typeJSONL2}
 )
 
-// chooseFraming picks the framing that the client accepts. NDJSON is the default.
+// chooseFraming picks the framing that the client accepts. NDJSON is the default, or lines with
+// results.
 func (x *exchange) chooseFraming() (framing, error) {
 	if x.responseIsRaw() {
 		return raw{}, nil
@@ -100,10 +109,12 @@ func (x *exchange) chooseFraming() (framing, error) {
 	switch {
 	case !ok && takesProblems(x.r.Header["Accept"]):
 		return ndjson{}, nil
-	case !ok:
+	case !ok && !x.opts.AnyMediaType:
 		return nil, notAcceptable(typeNDJSON, typeSSE, typeJSON)
 	case chosen == typeSSE:
 		return x.newSSE(), nil
+	case x.opts.ResultLines:
+		return resultLines{}, nil
 	case chosen == typeJSON:
 		return jsonArray{}, nil
 	default:

@@ -64,7 +64,10 @@ type queryBinder struct {
 
 func (q *queryBinder) bind(dst []byte, name, value string) ([]byte, error) {
 	b := q.x.binding
-	if b.BodyAll {
+	switch {
+	case b.BesideBody && value == "":
+		return dst, nil
+	case b.BodyAll && !b.BesideBody:
 		return dst, q.besideBody(name, value)
 	}
 	f, err := q.x.method.Request.Field(name)
@@ -80,10 +83,14 @@ func (q *queryBinder) bind(dst []byte, name, value string) ([]byte, error) {
 	}
 	for i, v := range b.Vars {
 		if sameField(path, v.Path()) {
+			if q.x.opts.QueryPathWins {
+				return dst, nil
+			}
 			return dst, q.agree(v, name, value, q.x.vars[i])
 		}
 	}
-	if problem := q.bound.claim(f); problem != "" {
+	// Beside a body that may set any field, the last value counts.
+	if problem := q.bound.claim(f); problem != "" && !b.BesideBody {
 		return dst, badParameter(name, problem)
 	}
 	if isUpdateMask(path) {

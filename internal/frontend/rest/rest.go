@@ -41,6 +41,9 @@ func New(opts frontend.Options) *Handler {
 // with http.ErrAbortHandler.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t *frontend.Table, info *frontend.Info) error {
 	info.Protocol = "rest"
+	if h.opts.IgnoreClientTimeout {
+		r = withoutTimeout(r)
+	}
 	x := &exchange{opts: &h.opts, w: w, r: r, info: info}
 	x.body.Reset(w, r)
 	defer x.release()

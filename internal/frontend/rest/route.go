@@ -26,18 +26,32 @@ func (x *exchange) route(t *frontend.Table) (found bool, err error) {
 	}
 	if t.Router != nil {
 		for _, method := range x.candidates() {
-			b, vars, ok, err := t.Router.Match(method, path, x.scratch[:0])
-			if err != nil {
-				return false, frontend.Errorf(codes.InvalidArgument, "bad percent-encoding in the path").WithCause(err)
+			if found, err = x.match(t, method, path); found || err != nil {
+				return found, err
 			}
-			if ok && x.mayUpgrade(method, b.Method) {
-				x.binding, x.method, x.vars = b, b.Method, vars
-				x.info.Method, x.info.Route = b.Method, b.Template.String()
-				return true, nil
+		}
+		if x.opts.FormsToQuery && x.r.Method == http.MethodPost && isURLEncoded(x.r.Header) {
+			// It may be a GET whose query is too long for a URL.
+			if found, err = x.match(t, http.MethodGet, path); found || err != nil {
+				return found, err
 			}
 		}
 	}
 	return false, x.unrouted(t, path)
+}
+
+// match looks for the binding of a path under an HTTP method.
+func (x *exchange) match(t *frontend.Table, method, path string) (found bool, err error) {
+	b, vars, ok, err := t.Router.Match(method, path, x.scratch[:0])
+	switch {
+	case err != nil:
+		return false, frontend.Errorf(codes.InvalidArgument, "bad percent-encoding in the path").WithCause(err)
+	case !ok || !x.mayUpgrade(method, b.Method):
+		return false, nil
+	}
+	x.binding, x.method, x.vars = b, b.Method, vars
+	x.info.Method, x.info.Route = b.Method, b.Template.String()
+	return true, nil
 }
 
 // routeByName is for POST /package.Service/Method.
@@ -88,7 +102,9 @@ func (x *exchange) unrouted(t *frontend.Table, path string) error {
 	case len(allowed) == 0 && t.Pending != "" && (t.PendingRoute == nil || t.PendingRoute(x.r.Method, path)):
 		return pending(t.Pending)
 	case len(allowed) == 0:
-		return frontend.Errorf(codes.NotFound, "no route for %s %s", x.r.Method, clip(path))
+		e := frontend.Errorf(codes.NotFound, "no route for %s %s", x.r.Method, clip(path))
+		e.Unrouted = true
+		return e
 	}
 	allow := allowHeader(allowed)
 	if x.r.Method == http.MethodOptions {

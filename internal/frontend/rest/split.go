@@ -184,6 +184,29 @@ func (s *splitter) fill() error {
 	}
 }
 
+// firstValue returns the JSON value that a text begins with. What follows it is left out. A text in
+// which no value ends is returned as it is.
+func firstValue(text []byte) []byte {
+	start := 0
+	for start < len(text) && isSpace(text[start]) {
+		start++
+	}
+	if start == len(text) {
+		return text
+	}
+	var scan valueScanner
+	scan.begin(text[start])
+	for n := start + 1; n < len(text); n++ {
+		if scan.done(text[n]) {
+			return text[:n]
+		}
+		if scan.complete {
+			return text[:n+1]
+		}
+	}
+	return text
+}
+
 // valueScanner finds the end of a JSON value.
 type valueScanner struct {
 	depth            int

@@ -170,7 +170,10 @@ func (s *httpSink) Flush() error {
 func (s *httpSink) Beat() error { return s.Write([]byte(s.beat), nil) }
 
 // Refuse implements stream.Sink.
-func (s *httpSink) Refuse(_ metadata.MD, err *frontend.Error) error { return s.x.failed(s.call, err) }
+func (s *httpSink) Refuse(_ metadata.MD, err *frontend.Error) error {
+	_, err.Line = s.f.(resultLines)
+	return s.x.failed(s.call, err)
+}
 
 // Finish implements stream.Sink.
 func (s *httpSink) Finish(batch *[]byte, _ []int, err *frontend.Error) error {

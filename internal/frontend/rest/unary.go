@@ -80,6 +80,10 @@ func (x *exchange) writeOnce(call *frontend.Call, status int, contentType string
 		status = http.StatusNotModified
 	}
 	trailer := call.Trailer()
+	if x.opts.TrailersAsHeaders {
+		x.opts.WriteTrailerHeader(h, trailer)
+		trailer = nil
+	}
 	switch {
 	case bodyless(status):
 		h.Del("Content-Type")

@@ -81,7 +81,7 @@ func (x *exchange) chooseReader() (reader, error) {
 	raw := x.bodyIsRaw()
 	if !raw {
 		var err error
-		if array, err = streamType(x.r.Header); err != nil {
+		if array, err = x.streamType(); err != nil {
 			return nil, err
 		}
 	}
