@@ -28,8 +28,8 @@ import (
 // `{http.grpc_gateway.upstream}` | Name of the upstream
 // `{http.grpc_gateway.method}` | The RPC, `package.Service/Method`
 // `{http.grpc_gateway.service}` | The service, `package.Service`
-// `{http.grpc_gateway.route}` | The path template that matched. Empty if the RPC was called by its name
-// `{http.grpc_gateway.var.<field>}` | With `with`: the value of a path variable, such as `var.id` or `var.book.name`. Empty if the route has no such variable
+// `{http.grpc_gateway.route}` | The path template that matched; empty for calls by name
+// `{http.grpc_gateway.var.<field>}` | In `with`: a path variable, such as `var.id`; else empty
 // `{http.grpc_gateway.endpoint}` | Address of the instance that was called
 // `{http.grpc_gateway.code}` | The gRPC status code by name, such as `NOT_FOUND`
 // `{http.grpc_gateway.message}` | In error routes, with `errors` set to `pass`: the error's message

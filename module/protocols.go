@@ -63,8 +63,8 @@ func ValidateOrigin(origin string) error {
 }
 
 // serve answers a request in its protocol. It returns an error only for REST, and only if nothing
-// has been written yet. The error may be one of a policy. The caller then answers with the error, through the ResponseWriter that is
-// returned.
+// has been written yet. The error may be one of a policy. The caller then answers with the error,
+// through the ResponseWriter that is returned.
 func (p *protocols) serve(
 	w http.ResponseWriter, r *http.Request, t func() *frontend.Table, info *frontend.Info,
 ) (http.ResponseWriter, error) {

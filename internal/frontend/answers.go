@@ -60,8 +60,8 @@ func (e *Envelope) Open(body []byte) []byte {
 	return body[len(e.Prefix) : len(body)-len(e.Suffix)]
 }
 
-// CheckStatusKey says what is wrong with a metadata key for StatusFrom. "" means that there is none,
-// and is allowed.
+// CheckStatusKey says what is wrong with a metadata key for StatusFrom. "" means that there is
+// none, and is allowed.
 func CheckStatusKey(key string) error {
 	switch {
 	case !validKey(key):

@@ -4,8 +4,8 @@ import (
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 )
 
-// withoutHidden removes hidden fields from the details of an error, which it may change. The content
-// of a detail whose type is not known is dropped, because it may hold such a field.
+// withoutHidden removes hidden fields from the details of an error, which it may change. The
+// content of a detail whose type is not known is dropped, because it may hold such a field.
 func (m *Method) withoutHidden(st *spb.Status) *spb.Status {
 	if m.Hidden == nil {
 		return st

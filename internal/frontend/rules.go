@@ -143,9 +143,9 @@ func (r *Rules) hint(rule Rule, target string) string {
 	}
 }
 
-// statusDetails is the key of the trailer metadata that has the whole google.rpc.Status of an error.
-// The error is written in the form of its protocol, and its details may have been hidden. So no rule
-// gives them another name.
+// statusDetails is the key of the trailer metadata that has the whole google.rpc.Status of an
+// error. The error is written in the form of its protocol, and its details may have been hidden. So
+// no rule gives them another name.
 const statusDetails = "grpc-status-details-bin"
 
 // Without returns the rules with one more, by which the name (in lower case) is not passed on.

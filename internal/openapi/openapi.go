@@ -1,6 +1,6 @@
-// Package openapi describes what a handler serves as an OpenAPI document, in version 3.1 or 3.2. The
-// document is made of the compiled routes and of the options of the handler. So it describes the
-// gateway's own forms of requests and answers, and not what another generator would make of the
+// Package openapi describes what a handler serves as an OpenAPI document, in version 3.1 or 3.2.
+// The document is made of the compiled routes and of the options of the handler. So it describes
+// the gateway's own forms of requests and answers, and not what another generator would make of the
 // .proto files.
 //
 // It is not for serving the document: it makes bytes, once for each routing table.
@@ -52,7 +52,8 @@ type Config struct {
 	Options
 }
 
-// Build makes the document as JSON. The operations come in any order. Equal inputs make equal bytes.
+// Build makes the document as JSON. The operations come in any order. Equal inputs make equal
+// bytes.
 func Build(cfg Config, operations []*frontend.Binding) ([]byte, error) {
 	b := &builder{
 		cfg: cfg, schemas: NewSchemas("#/components/schemas/", cfg.Options),

@@ -95,7 +95,8 @@ func (s *Schemas) enum(ed protoreflect.EnumDescriptor, dir Direction) *object {
 	}
 	known := newObject("type", "string", "enum", names)
 	if dir == Request && (s.opts.JSON.DiscardUnknown || s.opts.JSON.EnumCase != transcode.EnumCaseExact || s.opts.JSON.OmitEnumPrefix) {
-		known = newObject("type", "string", "examples", names) // More names are read than are written.
+		// More names are read than are written.
+		known = newObject("type", "string", "examples", names)
 	}
 	return newObject("anyOf", list{known, newObject("type", "integer", "format", "int32")})
 }

@@ -91,8 +91,8 @@ func (s *Schemas) Message(md protoreflect.MessageDescriptor, dir Direction) *obj
 	return newObject("$ref", s.prefix+name)
 }
 
-// name is the name of a message's description. If two upstreams have different messages of one name,
-// the second one gets a number.
+// name is the name of a message's description. If two upstreams have different messages of one
+// name, the second one gets a number.
 func (s *Schemas) name(md protoreflect.MessageDescriptor) string {
 	same := s.names[md.FullName()]
 	for i, other := range same {

@@ -84,8 +84,8 @@ func (p *program) hasParts() bool {
 	return p.use() == nil && (p.wkt == notWellKnown || p.wkt == wktEmpty)
 }
 
-// masked returns the codec of the message type with a mask. Its program is p itself if the mask asks
-// for the whole message.
+// masked returns the codec of the message type with a mask. Its program is p itself if the mask
+// asks for the whole message.
 func (p *program) masked(text string) (*Codec, error) {
 	if strings.TrimSpace(text) == "" {
 		return &Codec{program: p}, nil

@@ -167,7 +167,8 @@ func TestMaskWithDefaults(t *testing.T) {
 // TestMaskOfReplacedMember has wire that sets several members of a oneof. The last one counts, even
 // if the mask does not name it.
 func TestMaskOfReplacedMember(t *testing.T) {
-	const choiceType = "judge.proto3.Known.Choice" // Its fields are declared in the order of their numbers.
+	// Its fields are declared in the order of their numbers.
+	const choiceType = "judge.proto3.Known.Choice"
 	golf, hotel := field(15, []byte("g")), varint(14, 1)
 	empty, plain := field(9, nil), varint(15, 1)
 	for _, tt := range []struct {
@@ -259,7 +260,8 @@ func TestMaskWithEnumNumbers(t *testing.T) {
 	}
 }
 
-// TestMasksAreBounded makes sure that a client which asks for other parts each time fills no memory.
+// TestMasksAreBounded makes sure that a client which asks for other parts each time fills no
+// memory.
 func TestMasksAreBounded(t *testing.T) {
 	codec := codecOf(t, mapsType, transcode.Options{})
 	for i := range 10 * transcode.MaxCachedMasks {

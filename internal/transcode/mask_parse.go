@@ -13,8 +13,8 @@ import (
 //
 // A name is that of a field, in the form of the .proto file or of JSON. A key is one of a map with
 // strings or integers as keys. In backticks it may be any text, and two backticks are one. After a
-// list come the fields of its elements. "*" is every element of a list, every entry of a map, or, at
-// the end of a path, everything. Space around a path does not count.
+// list come the fields of its elements. "*" is every element of a list, every entry of a map, or,
+// at the end of a path, everything. Space around a path does not count.
 
 // maskBuilder reads the text of a mask, and compiles it.
 type maskBuilder struct {

@@ -33,7 +33,8 @@ func (h *Handler) WriteError(w http.ResponseWriter, r *http.Request, err error) 
 	header := w.Header()
 	trailers := false
 	for key, values := range e.Header {
-		header[key] = append(header[key], values...) // What other handlers have set stays, as with success.
+		// What other handlers have set stays, as with success.
+		header[key] = append(header[key], values...)
 		trailers = trailers || strings.HasPrefix(key, http.TrailerPrefix)
 	}
 	frontend.Challenge(header, status)

@@ -30,14 +30,14 @@ func (x *exchange) bindFields() error {
 		if err != nil {
 			return badFields(reason(err))
 		}
-		x.responseBody = masked
+		x.responseBody, x.partial = masked, true
 		return nil
 	}
 	masked, err := x.codec.Mask(text)
 	if err != nil {
 		return badFields(reason(err))
 	}
-	x.codec = masked
+	x.codec, x.partial = masked, true
 	return nil
 }
 

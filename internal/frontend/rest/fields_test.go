@@ -142,3 +142,19 @@ func TestFieldsParameter(t *testing.T) {
 		})
 	}
 }
+
+// TestPartsAreNotEmpty asks for a part that has nothing. The answer says something all the same, so
+// it has a body.
+func TestPartsAreNotEmpty(t *testing.T) {
+	opts := withFields()
+	opts.Answers = &frontend.Answers{EmptyStatus: http.StatusNoContent}
+	w := newWorld(t, opts)
+	w.eachVersion(t, func(t *testing.T, c *client) {
+		if a := c.do("GET", "/v1/echo/abc?fields=request.nested", ""); a.StatusCode != http.StatusOK {
+			t.Errorf("a part: %d %q, want 200 and a body", a.StatusCode, a.body)
+		}
+		if a := c.do("GET", "/v1/shelves/99/books", ""); a.StatusCode != http.StatusNoContent {
+			t.Errorf("a whole answer that is empty: %d", a.StatusCode)
+		}
+	})
+}

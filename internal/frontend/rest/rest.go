@@ -142,6 +142,7 @@ type exchange struct {
 	websocket bool
 	left      bool // The body stays unread.
 	masked    bool // The query has an update_mask.
+	partial   bool // The client gets a part of the answer only.
 
 	fields string // The mask of the answer in the query. "": none.
 

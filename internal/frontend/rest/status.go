@@ -26,10 +26,11 @@ func (x *exchange) plannedStatus(body []byte) int {
 }
 
 // isEmpty reports whether the answer is a message that says nothing: its JSON is an empty object,
-// or null if it is a field of the response that is not set. A well-known type is a value, and `{}`
-// is one, too, if it is a Struct. Only an Empty says nothing.
+// or null if it is a field of the response that is not set. A part of an answer (Options.Fields)
+// may leave out what it says, so it never counts. A well-known type is a value, and `{}` is one,
+// too, if it is a Struct. Only an Empty says nothing.
 func (x *exchange) isEmpty(body []byte) bool {
-	if string(body) != "{}" && string(body) != "null" {
+	if x.partial || string(body) != "{}" && string(body) != "null" {
 		return false
 	}
 	md := x.method.Response.Descriptor()
@@ -45,8 +46,8 @@ func (x *exchange) isEmpty(body []byte) bool {
 }
 
 // statusOf returns the status that the service has set in the header metadata, under the key of
-// Answers.StatusFrom, or else the planned one. h is the header of the answer. It has the metadata of
-// the service already.
+// Answers.StatusFrom, or else the planned one. h is the header of the answer. It has the metadata
+// of the service already.
 func (x *exchange) statusOf(header metadata.MD, h http.Header, planned int) int {
 	a := x.opts.Answers
 	if a == nil || a.StatusFrom == "" {
