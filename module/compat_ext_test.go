@@ -137,7 +137,7 @@ func TestCompatGRPCGateway(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.Header.Set("Te", "trailers")
+		req.Header.Set("TE", "trailers")
 		resp, err := s.client.Do(req)
 		if err != nil {
 			t.Fatal(err)

@@ -66,7 +66,7 @@ func TestPolicyRefusesInEveryProtocol(t *testing.T) {
 		code    codes.Code
 		message string
 	}{
-		"error":       {"probe refuse refuse 429", codes.ResourceExhausted, "Too Many Requests"},
+		"error":       {"probe refuse " + "refuse 429", codes.ResourceExhausted, "Too Many Requests"},
 		"no message":  {"error 403", codes.PermissionDenied, "Forbidden"},
 		"basic auth":  {"basic_auth {\n alice $2a$04$1Qtkr6vyqbNCUCZ7HzZzQOlYlLTbzVkZ.9D1Np0Kp7iNoZ9b1RIzG\n }", codes.Unauthenticated, "Unauthorized"},
 		"not allowed": {"request_header -Nothing\n error 503", codes.Unavailable, "Service Unavailable"},
@@ -291,7 +291,7 @@ func TestPolicyThatBoundsBodies(t *testing.T) {
 	s.want(s.do("POST", "/v1/echo", `{"text":"x"}`), 200)
 	// A body of unknown length is refused only while it is read.
 	send := func(path, contentType, body string, headers ...string) answer {
-		req, err := http.NewRequest("POST", "http://"+s.addr+path, struct{ io.Reader }{strings.NewReader(body)})
+		req, err := http.NewRequest(http.MethodPost, "http://"+s.addr+path, struct{ io.Reader }{strings.NewReader(body)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/url"
 	"strings"
@@ -130,7 +131,7 @@ func wantProblem(t *testing.T, text []byte) {
 		Status              *int
 		Errors, Details     []map[string]any
 	}
-	if err := json.Unmarshal(text, &p); err != nil || !utf8.Valid(text) || strings.ContainsAny(string(text), "\r\n") {
+	if err := json.Unmarshal(text, &p); err != nil || !utf8.Valid(text) || bytes.ContainsAny(text, "\r\n") {
 		t.Fatalf("%q: %v", text, err)
 	}
 	if p.Type == nil || p.Title == nil || *p.Title == "" || p.Status == nil {

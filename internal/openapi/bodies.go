@@ -21,8 +21,8 @@ func (b *builder) requestBody(bd *frontend.Binding) *object {
 	if !bd.BodyAll && bd.Body == nil {
 		return nil
 	}
-	md, schema := bd.Method.Desc.Input(), (*object)(nil)
-	required := false
+	md, required := bd.Method.Desc.Input(), false
+	var schema *object
 	if bd.Body != nil {
 		fd := bd.Body.Descriptor()
 		md, schema = fd.Message(), b.schemas.field(fd, Request)

@@ -1,6 +1,8 @@
 package openapi
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
@@ -45,7 +47,7 @@ func pathKey(path []protoreflect.FieldDescriptor) string {
 func (b *builder) addQuery(out *list, md protoreflect.MessageDescriptor, path []protoreflect.FieldDescriptor, taken map[string]bool) {
 	for i := range md.Fields().Len() {
 		fd := md.Fields().Get(i)
-		at := append(path[:len(path):len(path)], fd)
+		at := slices.Concat(path, []protoreflect.FieldDescriptor{fd})
 		if taken[pathKey(at)] {
 			continue
 		}

@@ -181,7 +181,7 @@ func (p *pair) compareParts(wire []byte, ps parts) error {
 	got, gotErr := codec.WireToJSON([]byte(prefix), wire)
 	if gotErr != nil {
 		if _, err := p.ours.WireToJSON(nil, wire); err != nil {
-			return nil // The whole message has no JSON form either.
+			return nil //nolint:nilerr // The whole message has no JSON form either.
 		}
 		return fmt.Errorf("mask %q refused: %w\noracle's %s", ps, gotErr, want)
 	}
@@ -189,8 +189,11 @@ func (p *pair) compareParts(wire []byte, ps parts) error {
 		return fmt.Errorf("mask %q\nwrote    %s\noracle's %s", ps, text, want)
 	}
 	answer, note, err := codec.AnswerToJSON(nil, wire)
-	if err != nil || note != nil || !bytes.Equal(answer, want) {
-		return fmt.Errorf("mask %q: the answer is %s, %v, %w", ps, answer, note, err)
+	if err != nil {
+		return fmt.Errorf("mask %q: there is no answer: %w", ps, err)
+	}
+	if note != nil || !bytes.Equal(answer, want) {
+		return fmt.Errorf("mask %q: the answer is %s, with the note %q", ps, answer, note.Error())
 	}
 	return nil
 }

@@ -22,10 +22,11 @@ func (e *encoder) fields(out []byte, m *program, p, end int) ([]byte, bool) {
 			if f, tag, p = e.otherField(m, p, end, next); p < 0 {
 				return buf[:n], false
 			}
-			if f == nil {
-				if m.whole != nil && set.replaced(m, tag) {
-					return e.stray(buf[:n], m)
-				}
+			switch {
+			case f != nil:
+			case set.replaced(m, tag):
+				return e.stray(buf[:n], m)
+			default:
 				continue
 			}
 			out = e.absentFields(buf[:n], m.fields[next:f.index])
@@ -102,6 +103,9 @@ func (s *fieldsSet) count(f *field) bool {
 // replaced reports whether a field that the mask does not name is a member of a oneof that was set
 // before. The message is then not canonical, and the last member counts.
 func (s *fieldsSet) replaced(m *program, tag uint64) bool {
+	if m.whole == nil {
+		return false
+	}
 	g, ok := m.otherMember(tag)
 	return ok && g.oneof < 64 && s.oneofs&(1<<uint(g.oneof)) != 0
 }

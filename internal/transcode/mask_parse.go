@@ -66,13 +66,14 @@ const maskSpace = " \t"
 func (b *maskBuilder) path(node *maskNode, p *program, f *field) error {
 	for {
 		if f != nil {
-			if f.shape == shapeMap {
+			switch f.shape {
+			case shapeMap:
 				next, last, err := b.mapStep(node, f)
 				if err != nil || last {
 					return err
 				}
 				node, f = next, f.mapValue
-			} else if f.shape == shapeList {
+			case shapeList:
 				if last, err := b.starStep(); err != nil || last {
 					node.all = node.all || last
 					return err
@@ -171,7 +172,7 @@ func (b *maskBuilder) mapStep(node *maskNode, f *field) (values *maskNode, last 
 func (b *maskBuilder) step() (maskStep, error) {
 	rest := b.text[b.at:]
 	var s maskStep
-	size := 0
+	var size int
 	switch {
 	case strings.HasPrefix(rest, "`"):
 		s.kind = stepQuoted

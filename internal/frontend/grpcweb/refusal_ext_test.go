@@ -41,7 +41,7 @@ func TestWriteErrorOfARefusal(t *testing.T) {
 			if strings.Contains(contentType, "text") {
 				body = decodeText(t, got.Body.String())
 			}
-			if got.Code != http.StatusOK || got.Header().Get("Content-Type") != contentType || got.Header().Get("Www-Authenticate") != "Bearer" {
+			if got.Code != http.StatusOK || got.Header().Get("Content-Type") != contentType || got.Header().Get("WWW-Authenticate") != "Bearer" {
 				t.Errorf("%d %v", got.Code, got.Header())
 			}
 			if want := "\x80\x00\x00\x00\x2dgrpc-status: 16\r\ngrpc-message: Unauthorized\r\n"; string(body) != want {

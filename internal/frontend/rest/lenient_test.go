@@ -39,7 +39,7 @@ func TestAnyMediaType(t *testing.T) {
 				t.Errorf("without the option: %d %s", a.StatusCode, a.body)
 			}
 			a := lenient.client(t, "HTTP2").do(tc.method, tc.path, body, tc.header)
-			if a.StatusCode != 200 || !strings.HasPrefix(a.body, "{") {
+			if a.StatusCode != http.StatusOK || !strings.HasPrefix(a.body, "{") {
 				t.Errorf("got %d %s", a.StatusCode, a.body)
 			}
 		})
@@ -71,14 +71,14 @@ func TestTrailingText(t *testing.T) {
 		{"/v1/echo:text", `"x" "y"`, "x"},
 		{"/v1/echo:text", `"x"y`, "x"},
 	} {
-		if a := strict.client(t, "HTTP2").do("POST", tc.path, tc.body); a.StatusCode != 400 {
+		if a := strict.client(t, "HTTP2").do("POST", tc.path, tc.body); a.StatusCode != http.StatusBadRequest {
 			t.Errorf("%s: %d %s without the option", tc.body, a.StatusCode, a.body)
 		}
 		a := lenient.client(t, "HTTP2").do("POST", tc.path, tc.body)
 		switch {
 		case tc.want == "":
 			a.wantError(t, 400, 3, "")
-		case a.StatusCode != 200, !strings.Contains(a.body, `"`+tc.want+`"`), strings.Contains(a.body, `"y"`):
+		case a.StatusCode != http.StatusOK, !strings.Contains(a.body, `"`+tc.want+`"`), strings.Contains(a.body, `"y"`):
 			t.Errorf("%s: %d %s", tc.body, a.StatusCode, a.body)
 		}
 	}
@@ -207,7 +207,7 @@ func TestResultLines(t *testing.T) {
 		for _, accept := range []string{"*/*", "application/json", "application/x-ndjson"} {
 			a := c.do("GET", "/v1/stream/2", nil, "Accept: "+accept)
 			lines := strings.SplitAfter(a.body, "\n")
-			if a.StatusCode != 200 || a.Header.Get("Content-Type") != typeJSON || len(lines) != 3 || lines[2] != "" {
+			if a.StatusCode != http.StatusOK || a.Header.Get("Content-Type") != typeJSON || len(lines) != 3 || lines[2] != "" {
 				t.Fatalf("%s: %d %v %q", accept, a.StatusCode, a.Header, a.body)
 			}
 			for i, line := range lines[:2] {
@@ -279,7 +279,7 @@ func TestTrailerRules(t *testing.T) {
 
 func TestOneHeaderUnderSeveralNames(t *testing.T) {
 	w := newWorld(t, frontend.Options{
-		RequestMetadata:  rules(t, frontend.CompileRequestRules, "authorization authorization grpcgateway-authorization", "x-* a-* b-*"),
+		RequestMetadata:  rules(t, frontend.CompileRequestRules, "authorization grpcgateway-authorization authorization", "x-* a-* b-*"),
 		ResponseMetadata: rules(t, frontend.CompileResponseRules, "x-* y-* z-*"),
 	})
 	w.eachVersion(t, func(t *testing.T, c *client) {
