@@ -49,13 +49,12 @@ type said struct {
 	header, trailer string
 }
 
-// rule is a written rule by which two answers count as equal.
+// rule is a written rule by which two answers count as equal. Without a rule, status, headers,
+// trailers and body are the same bytes.
 type rule string
 
 // The rules.
 const (
-	// bytewise: status, headers, trailers and body are the same bytes.
-	bytewise rule = ""
 	// compact: the white space between JSON tokens is not compared. protojson puts a space after
 	// commas and colons in half of all builds, so that nobody relies on its bytes.
 	compact rule = "compact"
@@ -245,7 +244,7 @@ func differ(by rule, a, b answer) string {
 		what string
 		a, b http.Header
 	}{{"header", theirs, own}, {"trailer", a.trailer, b.trailer}} {
-		if !maps.EqualFunc(pair.a, pair.b, func(x, y []string) bool { return slices.Equal(x, y) }) {
+		if !maps.EqualFunc(pair.a, pair.b, slices.Equal[[]string]) {
 			return "the " + pair.what + " differs"
 		}
 	}
