@@ -173,10 +173,13 @@ var reserved = []struct {
 var (
 	nat64  = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052
 	sixTo4 = netip.MustParsePrefix("2002::/16")    // RFC 3056
-	compat = netip.MustParsePrefix("::/96")        // RFC 4291, section 2.5.5.1
+	// A translator with a prefix of its own out of this network (RFC 8215).
+	localNAT64 = netip.MustParsePrefix("64:ff9b:1::/48")
+	compat     = netip.MustParsePrefix("::/96") // RFC 4291, section 2.5.5.1
 )
 
-// embedded returns the IPv4 address that an IPv6 address leads to through a translator or a tunnel.
+// embedded returns the IPv4 addresses that an IPv6 address may lead to through a translator or a
+// tunnel.
 func embedded(addr netip.Addr) []netip.Addr {
 	if !addr.Is6() || addr.IsLoopback() || addr.IsUnspecified() {
 		return nil
@@ -187,8 +190,28 @@ func embedded(addr netip.Addr) []netip.Addr {
 		return []netip.Addr{netip.AddrFrom4([4]byte(b[12:16]))}
 	case sixTo4.Contains(addr):
 		return []netip.Addr{netip.AddrFrom4([4]byte(b[2:6]))}
+	case localNAT64.Contains(addr):
+		return translated(b)
 	}
 	return nil
+}
+
+// translated returns the addresses at the places where a translator may have put one, depending on
+// the length of its prefix, which is not known here (RFC 6052, section 2.2). Zeros at such a place
+// are no address: it is then a part of the prefix.
+func translated(b [16]byte) []netip.Addr {
+	var all []netip.Addr
+	for _, v4 := range [][4]byte{
+		{b[6], b[7], b[9], b[10]},    // a prefix of 48 bits
+		{b[7], b[9], b[10], b[11]},   // 56
+		{b[9], b[10], b[11], b[12]},  // 64
+		{b[12], b[13], b[14], b[15]}, // 96
+	} {
+		if v4[0] != 0 {
+			all = append(all, netip.AddrFrom4(v4))
+		}
+	}
+	return all
 }
 
 // Key is equal for policies with the same rules.
