@@ -457,6 +457,9 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request) error {
 		// down got none, and would keep the old config for as long as its requests keep coming.
 		w.Header().Set("Connection", "close")
 	}
+	if h.description != nil && h.description.serve(w, r, h.routing.whole) {
+		return nil // It is no call, so the access log has no grpc_code.
+	}
 	var info frontend.Info
 	// This is deferred, because a response that breaks off ends in a panic.
 	defer func(began time.Time) {
@@ -464,9 +467,6 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request) error {
 		observe(&info, time.Since(began))
 	}(time.Now())
 	table := func() *frontend.Table { return h.routing.current(r.Context()) }
-	if h.description != nil && h.description.serve(w, r, h.routing.whole) {
-		return nil
-	}
 	if w, err := h.protocols.serve(w, r, table, &info); err != nil {
 		return h.fail(w, r, err)
 	}

@@ -92,8 +92,14 @@ func (o *OpenAPI) withDefaults() (OpenAPI, error) {
 		return out, fmt.Errorf("version %q: expected 3.1 or 3.2", out.Version)
 	case !slices.Contains([]string{"on", "off", "auto"}, out.RPC):
 		return out, fmt.Errorf("rpc %q: expected on, off or auto", out.RPC)
-	case len(out.Info) > 0 && !json.Valid(out.Info):
-		return out, errors.New("info: expected an object")
+	case out.Docs == out.Path || out.Descriptors == out.Path || out.Docs == out.Descriptors && out.Docs != off:
+		return out, errors.New("path, docs and descriptors: expected different paths")
+	}
+	if len(out.Info) > 0 {
+		var info map[string]json.RawMessage
+		if err := json.Unmarshal(out.Info, &info); err != nil || info == nil {
+			return out, errors.New("info: expected an object")
+		}
 	}
 	return out, nil
 }
@@ -172,6 +178,7 @@ func (d *description) serve(w http.ResponseWriter, r *http.Request, table func(c
 	default:
 		return false
 	}
+	frontend.LeaveBody(w, r)
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD")

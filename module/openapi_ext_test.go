@@ -39,7 +39,8 @@ func (s *site) api(path string) describedAPI {
 func TestOpenAPI(t *testing.T) {
 	backend := testkit.StartBackend(t)
 	s := newSite(t)
-	s.load("", `handle_path /under/* {
+	s.load("", `uri strip_prefix /claimed
+	handle_path /under/* {
 		grpc_gateway `+backend.Addr()+` {
 			openapi
 		}
@@ -116,6 +117,17 @@ func TestOpenAPI(t *testing.T) {
 			if text, err := io.ReadAll(zr); err != nil || !bytes.Equal(text, s.fetch("GET", path).raw) {
 				t.Errorf("%s: it unpacks to something else (%v)", path, err)
 			}
+		}
+	})
+	t.Run("a base URL that only this client claims", func(t *testing.T) {
+		for range 2 {
+			got := s.fetch("GET", "/claimed/openapi.json", "Accept-Encoding", "gzip")
+			if got.Header.Get("Content-Encoding") != "" || !bytes.Contains(got.raw, []byte(`/claimed"}]`)) {
+				t.Errorf("it is compressed for each claim: %v", got.Header)
+			}
+		}
+		if got := s.fetch("GET", "/openapi.json", "Accept-Encoding", "gzip"); got.Header.Get("Content-Encoding") != "gzip" {
+			t.Error("the file for the usual base URL was given up")
 		}
 	})
 	t.Run("other methods and paths", func(t *testing.T) {

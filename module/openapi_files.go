@@ -34,7 +34,8 @@ type descriptionFiles struct {
 	json, yaml, descriptors []byte
 	failed                  error // why they could not be made
 
-	// server is the base URL that sent is for. Nearly all clients use the same one.
+	// server is the base URL that sent is for: the first one that was asked under. A client can claim
+	// any, so only this one is kept, and compressed.
 	server string
 	sent   map[string]sentFile
 }
@@ -81,13 +82,17 @@ func (d *description) file(t *routes.Table, kind, server string) (sentFile, erro
 	if len(d.options.Servers) > 0 {
 		server = ""
 	}
-	if d.files.sent == nil || d.files.server != server {
+	if d.files.sent == nil {
 		d.files.server, d.files.sent = server, make(map[string]sentFile)
+	}
+	if d.files.server != server {
+		return d.files.send(kind, server), nil
 	}
 	f, ok := d.files.sent[kind]
 	if !ok {
+		f = d.files.send(kind, server)
 		var err error
-		if f, err = d.files.send(kind, server); err != nil {
+		if f.packed, err = apidocs.Pack(f.plain); err != nil {
 			return sentFile{}, err
 		}
 		d.files.sent[kind] = f
@@ -164,7 +169,7 @@ func descriptorSet(bindings []*frontend.Binding, t *routes.Table) ([]byte, error
 }
 
 // send prepares a file for clients that reach the API under a base URL.
-func (f *descriptionFiles) send(kind, server string) (sentFile, error) {
+func (f *descriptionFiles) send(kind, server string) sentFile {
 	out := sentFile{contentType: kind}
 	switch kind {
 	case typeOpenAPIYAML:
@@ -176,9 +181,7 @@ func (f *descriptionFiles) send(kind, server string) (sentFile, error) {
 	}
 	sum := sha256.Sum256(out.plain)
 	out.etag = `"` + hex.EncodeToString(sum[:8]) + `"`
-	var err error
-	out.packed, err = apidocs.Pack(out.plain)
-	return out, err
+	return out
 }
 
 // serverURL is the base URL under which the client reaches the API.

@@ -14,6 +14,7 @@ import (
 	"html"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
@@ -122,7 +123,7 @@ func WriteFile(w http.ResponseWriter, r *http.Request, contentType, etag string,
 	h.Set("Content-Type", contentType)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-cache") // Ask each time: the answer is 304 if nothing has changed.
-	h.Set("ETag", etag)
+	h.Set("ETag", "W/"+etag)           // Both codings have it, so it is weak (RFC 9110, section 8.8.3.3).
 	if packed != nil {
 		h.Add("Vary", "Accept-Encoding")
 	}
@@ -164,7 +165,9 @@ func acceptsGzip(header string) bool {
 	for coding := range strings.SplitSeq(header, ",") {
 		name, weight, _ := strings.Cut(strings.TrimSpace(coding), ";")
 		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
-			return !strings.HasSuffix(strings.ReplaceAll(weight, " ", ""), "q=0")
+			_, quality, given := strings.Cut(weight, "=")
+			q, err := strconv.ParseFloat(strings.TrimSpace(quality), 64)
+			return !given || err != nil || q > 0
 		}
 	}
 	return false

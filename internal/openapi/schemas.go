@@ -31,7 +31,7 @@ type Schemas struct {
 	opts   Options
 	prefix string // what a reference begins with, such as "#/components/schemas/"
 	made   map[string]*object
-	differ map[protoreflect.FullName]bool // whether requests and answers have different forms
+	differ map[protoreflect.MessageDescriptor]bool // whether requests and answers have different forms
 	names  map[protoreflect.FullName][]protoreflect.MessageDescriptor
 }
 
@@ -55,7 +55,7 @@ func NewSchemas(prefix string, opts Options) *Schemas {
 	return &Schemas{
 		opts: opts, prefix: prefix,
 		made:   make(map[string]*object),
-		differ: make(map[protoreflect.FullName]bool),
+		differ: make(map[protoreflect.MessageDescriptor]bool),
 		names:  make(map[protoreflect.FullName][]protoreflect.MessageDescriptor),
 	}
 }
@@ -249,13 +249,13 @@ func (s *Schemas) oneofs(o *object, md protoreflect.MessageDescriptor) {
 
 // requestsDiffer reports whether clients may send what they never get, anywhere in the message.
 func (s *Schemas) requestsDiffer(md protoreflect.MessageDescriptor) bool {
-	if known, ok := s.differ[md.FullName()]; ok {
+	if known, ok := s.differ[md]; ok {
 		return known
 	}
 	// A message that contains itself differs if anything else in it does. So the whole group is
 	// searched each time, and only a final answer is kept.
 	found := s.search(md, make(map[protoreflect.FullName]bool))
-	s.differ[md.FullName()] = found
+	s.differ[md] = found
 	return found
 }
 
