@@ -27,6 +27,14 @@ func TestErrors(t *testing.T) {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
 			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, negotiation, openapi, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
 		},
+		"document that is not JSON": {
+			":8080\ngrpc_gateway h:1 {\n\topenapi {\n\t\tpath /spec.yaml\n\t}\n}",
+			`openapi: path "/spec.yaml": expected a path that ends in .json, at Caddyfile:5`,
+		},
+		"page in the place of the descriptors": {
+			":8080\ngrpc_gateway h:1 {\n\topenapi {\n\t\tdocs /x\n\t\tdescriptors /x\n\t}\n}",
+			"openapi: path, docs and descriptors: expected different paths, at Caddyfile:6",
+		},
 		"option of a later version": {
 			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp\n}",
 			`unknown option "mcp" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, negotiation, openapi, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,

@@ -34,8 +34,8 @@ type descriptionFiles struct {
 	json, yaml, descriptors []byte
 	failed                  error // why they could not be made
 
-	// server is the base URL that sent is for: the first one that was asked under. A client can claim
-	// any, so only this one is kept, and compressed.
+	// server is the base URL that sent is for: the first one that was asked under. A client can
+	// claim any, so only this one is kept, and compressed.
 	server string
 	sent   map[string]sentFile
 }

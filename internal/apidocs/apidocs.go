@@ -122,8 +122,9 @@ func WriteFile(w http.ResponseWriter, r *http.Request, contentType, etag string,
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-cache") // Ask each time: the answer is 304 if nothing has changed.
-	h.Set("ETag", "W/"+etag)           // Both codings have it, so it is weak (RFC 9110, section 8.8.3.3).
+	// Ask each time: the answer is 304 if nothing has changed.
+	h.Set("Cache-Control", "no-cache")
+	h.Set("ETag", "W/"+etag) // Both codings have it, so it is weak (RFC 9110, section 8.8.3.3).
 	if packed != nil {
 		h.Add("Vary", "Accept-Encoding")
 	}

@@ -31,7 +31,8 @@ type Schemas struct {
 	opts   Options
 	prefix string // what a reference begins with, such as "#/components/schemas/"
 	made   map[string]*object
-	differ map[protoreflect.MessageDescriptor]bool // whether requests and answers have different forms
+	// differ says whether requests and answers have different forms.
+	differ map[protoreflect.MessageDescriptor]bool
 	names  map[protoreflect.FullName][]protoreflect.MessageDescriptor
 }
 
