@@ -55,7 +55,7 @@ func TestAdminUpstreams(t *testing.T) {
 	if v.Key != key {
 		t.Error("the key has changed with a timeout")
 	}
-	for path, status := range map[string]int{"/grpc_gateway/upstreams/nobody": 404, "/grpc_gateway/nothing": 404} {
+	for path, status := range map[string]int{"/grpc_gateway/upstreams/nobody": 404, "/grpc_gateway/nothing": 404, "/grpc_gateway/": 200} {
 		if got := s.admin0("GET", path); got.status != status {
 			t.Errorf("GET %s: %s", path, got)
 		}
