@@ -67,7 +67,7 @@ func TestSchemaThatChangesIsAnEvent(t *testing.T) {
 		t.Errorf("the first schema is a change: %q", noted("schema"))
 	}
 	protoset(t, file, func(fd *descriptorpb.FileDescriptorProto) {
-		for _, m := range fd.GetService()[0].GetMethod() {
+		for _, m := range fd.GetService()[1].GetMethod() {
 			if m.GetName() == "Unary" {
 				m.Name = new("Renamed")
 			}

@@ -43,7 +43,7 @@ func TestObserver(t *testing.T) {
 			func(_ *balancer, g *fakeGRPC) {
 				g.sub("a").become(connectivity.Ready, nil)
 				g.sub("a").become(connectivity.Idle, nil)
-				time.Sleep(2 * time.Second)
+				time.Sleep(outageAfter / 2)
 				g.sub("a").become(connectivity.Ready, nil)
 			},
 			[]string{"ready a", "lost a", "ready a"},
@@ -61,7 +61,7 @@ func TestObserver(t *testing.T) {
 				b.list("b")
 				time.Sleep(time.Minute)
 			},
-			[]string{"ready a", "down 1: no instance has connected yet"},
+			[]string{"ready a", "down 1: no instance is connected"},
 		},
 		"it is ejected, and back": {
 			func(b *balancer, g *fakeGRPC) {

@@ -51,7 +51,7 @@ func (b *balancer) beginOutage() {
 	if o.down || o.ignored || !b.synced || b.cc == nil {
 		return
 	}
-	o.down, o.why = true, "no instance has connected yet"
+	o.down, o.why = true, "no instance is connected"
 	if trouble := b.trouble(); trouble != nil {
 		o.why = trouble.operatorText()
 	}
