@@ -27,6 +27,10 @@ func TestErrors(t *testing.T) {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
 			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, negotiation, openapi, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
 		},
+		"status with an argument": {
+			":8080\ngrpc_gateway_status now",
+			"unexpected argument \"now\": expected no argument besides a matcher, at Caddyfile:2",
+		},
 		"health checks without a word": {
 			":8080\ngrpc_gateway h:1 {\n\thealth\n}",
 			"health: expected on, off or a block with the option path, at Caddyfile:3",

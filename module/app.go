@@ -19,6 +19,7 @@ func init() {
 	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(new(Handler))
 	caddy.RegisterModule(new(GRPCError))
+	caddy.RegisterModule(new(Status))
 	caddy.RegisterModule(new(MatchGRPCMethod))
 	caddy.RegisterModule(new(adminAPI))
 	caddy.RegisterModule(new(eventOrigin))

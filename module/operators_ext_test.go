@@ -314,3 +314,28 @@ func read(t *testing.T, path string) string {
 	}
 	return string(raw)
 }
+
+func TestStatus(t *testing.T) {
+	backend := testkit.StartBackend(t)
+	s := newSite(t)
+	s.load("grpc_gateway {\n upstream user {\n discover static "+backend.Addr()+"\n }\n }",
+		"handle_path /gateway/* {\n grpc_gateway_status\n respond nothing 418\n}\ngrpc_gateway user")
+	for path, want := range map[string]struct {
+		status int
+		body   string
+	}{
+		"/gateway/":                 {200, "<!doctype html>"},
+		"/gateway/upstreams":        {200, `"name":"user"`},
+		"/gateway/upstreams/user":   {200, `"name":"user"`},
+		"/gateway/upstreams/nobody": {404, ""},
+		"/gateway/routes":           {200, `"upstreams":["user"]`},
+		"/gateway/anything":         {418, "nothing"},
+	} {
+		if got := s.get(path); got.status != want.status || !strings.Contains(got.body, want.body) {
+			t.Errorf("GET %s: %s", path, got)
+		}
+	}
+	if got := s.do("POST", "/gateway/upstreams", "{}"); got.status != 405 || got.header.Get("Allow") != "GET, HEAD" {
+		t.Errorf("POST: %s", got)
+	}
+}
