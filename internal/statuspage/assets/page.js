@@ -69,7 +69,8 @@ function judge(u) {
 	else if (serving === 0 && total > 0) found.push(["bad", "not ready", "no instance takes calls"]);
 	if (u.registry.error) found.push([u.down ? "bad" : "warn", "registry", `the registry is in trouble, its last list stays in use: ${u.registry.error}`]);
 	else if (u.registry.snapshot) found.push(["warn", "snapshot", `the registry has not answered yet; the list on disk of ${ago(u.registry.snapshot)} ago is in use`]);
-	if (u.schema && u.schema.source && !u.schema.loaded) found.push(["bad", "no schema", "its methods are not known" + (u.schema.last_error ? ": " + u.schema.last_error : "")]);
+	if (u.down) { /* The schema cannot be read without an instance. */ }
+	else if (u.schema && u.schema.source && !u.schema.loaded) found.push(["bad", "no schema", "its methods are not known" + (u.schema.last_error ? ": " + u.schema.last_error : "")]);
 	else if (u.schema && u.schema.last_error) found.push(["warn", "old schema", "a newer schema cannot be read: " + u.schema.last_error]);
 	if (u.held) found.push(["warn", "held", `${number.format(u.held)} instances vanished from the registry at once and stay in use`]);
 	if (count.ejected) found.push(["warn", "ejected", `${number.format(count.ejected)} instances get no calls, because calls failed or hung there`]);
