@@ -114,9 +114,9 @@ func (b *builder) formQuery(bd *frontend.Binding) *object {
 	properties := newObject()
 	for _, parameter := range b.queryParameters(bd, bd.Method.Desc.Input()) {
 		p := parameter.(*object)
-		properties.set(p.values["name"].(string), p.values["schema"])
+		properties.set(p.get("name").(string), p.get("schema"))
 	}
-	if len(properties.keys) == 0 {
+	if len(properties.members) == 0 {
 		return nil
 	}
 	return newObject("description", "The parameters of the query, as a form.",
@@ -254,10 +254,10 @@ func (b *builder) errorResponse() *object {
 // its first message, the answer is the line that would have ended the stream.
 func (b *builder) streamErrorResponse() *object {
 	response := b.errorResponse()
-	content := response.values["content"].(*object)
+	content := response.get("content").(*object)
 	schema := b.errorLine()
-	if usual, ok := content.values[typeJSON].(*object); ok {
-		schema = newObject("anyOf", list{usual.values["schema"], schema})
+	if usual, ok := content.get(typeJSON).(*object); ok {
+		schema = newObject("anyOf", list{usual.get("schema"), schema})
 	}
 	content.set(typeJSON, newObject("schema", schema))
 	return response

@@ -162,9 +162,8 @@ func (b *builder) info() (*object, error) {
 		}
 	}
 	info := newObject("title", cmp.Or(b.cfg.Title, "API"), "version", "0")
-	inFile := b.fileInfo()
-	for _, key := range inFile.keys {
-		info.set(key, inFile.values[key])
+	for _, m := range b.fileInfo().members {
+		info.set(m.key, m.value)
 	}
 	for _, key := range sortedKeys(given) {
 		info.set(key, given[key])

@@ -57,7 +57,7 @@ func (s *Schemas) constrain(o *object, fd protoreflect.FieldDescriptor) {
 		valueRules(c, rules, fd)
 	}
 	mayBeZero := strings.HasPrefix(rules.choice("ignore"), "IGNORE_IF_")
-	if zero := zeroOf(fd); mayBeZero && zero != nil && len(c.keys) > 0 {
+	if zero := zeroOf(fd); mayBeZero && zero != nil && len(c.members) > 0 {
 		c = newObject("anyOf", list{zero, c})
 	}
 	merge(o, c)
@@ -70,10 +70,10 @@ func constrainPart(o *object, key string, rules option, fd protoreflect.FieldDes
 	}
 	c := newObject()
 	valueRules(c, rules, fd)
-	if len(c.keys) == 0 {
+	if len(c.members) == 0 {
 		return
 	}
-	if part, ok := o.values[key].(*object); ok {
+	if part, ok := o.get(key).(*object); ok {
 		merge(part, c)
 	} else {
 		o.set(key, c)
@@ -83,15 +83,15 @@ func constrainPart(o *object, key string, rules option, fd protoreflect.FieldDes
 // merge adds keywords to a schema. What the schema says already must hold as well.
 func merge(o, more *object) {
 	var beside list
-	for _, key := range more.keys {
-		if !o.has(key) {
-			o.set(key, more.values[key])
+	for _, m := range more.members {
+		if !o.has(m.key) {
+			o.set(m.key, m.value)
 			continue
 		}
-		beside = append(beside, newObject(key, more.values[key]))
+		beside = append(beside, newObject(m.key, m.value))
 	}
 	if len(beside) > 0 {
-		all, _ := o.values["allOf"].(list)
+		all, _ := o.get("allOf").(list)
 		o.set("allOf", slices.Concat(all, beside))
 	}
 }
@@ -148,7 +148,7 @@ func numberRules(c *object, r option) {
 	}
 	low := newObject().add("exclusiveMinimum", r.number("gt")).add("minimum", r.number("gte"))
 	high := newObject().add("exclusiveMaximum", r.number("lt")).add("maximum", r.number("lte"))
-	if len(low.keys) == 1 && len(high.keys) == 1 && above(low.values[low.keys[0]], high.values[high.keys[0]]) {
+	if len(low.members) == 1 && len(high.members) == 1 && above(low.members[0].value, high.members[0].value) {
 		c.set("anyOf", list{low, high}) // As protovalidate has it: outside of the range.
 		return
 	}

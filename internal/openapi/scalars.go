@@ -88,7 +88,7 @@ func (s *Schemas) parameter(fd protoreflect.FieldDescriptor) *object {
 		return s.field(fd, Request)
 	}
 	o := s.field(fd, Request)
-	if items, ok := o.values["items"].(*object); ok {
+	if items, ok := o.get("items").(*object); ok {
 		beLenient(items, fd)
 	} else {
 		beLenient(o, fd)
@@ -107,7 +107,7 @@ func beLenient(o *object, fd protoreflect.FieldDescriptor) {
 		o.set("type", list{"boolean", "string"}).
 			set("enum", list{true, false, "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"})
 	default:
-		if pattern, ok := o.values["pattern"]; ok && (pattern == signedPattern || pattern == unsignedPattern) {
+		if pattern := o.get("pattern"); pattern == signedPattern || pattern == unsignedPattern {
 			o.set("pattern", "^[+-]?[0-9]+$")
 		}
 	}

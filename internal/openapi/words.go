@@ -79,7 +79,7 @@ func (b *builder) wordsOf(md protoreflect.MethodDescriptor) operationWords {
 // tag notes the tag of a service, and returns its name.
 func (b *builder) tag(service protoreflect.ServiceDescriptor) string {
 	tag := b.tagOf(service)
-	name := tag.values["name"].(string)
+	name := tag.get("name").(string)
 	b.tags[name] = tag
 	return name
 }
@@ -97,7 +97,7 @@ func (b *builder) fileInfo() *object {
 		out.add("title", info.text("title")).add("version", info.text("version")).
 			add("summary", info.text("summary")).add("description", info.text("description")).
 			add("termsOfService", info.text("terms_of_service"))
-		if c := newObject("name", contact.text("name"), "url", contact.text("url"), "email", contact.text("email")); len(c.keys) > 0 {
+		if c := newObject("name", contact.text("name"), "url", contact.text("url"), "email", contact.text("email")); len(c.members) > 0 {
 			out.set("contact", c)
 		}
 		if license.text("name") != "" { // Without a name it would not be valid.
