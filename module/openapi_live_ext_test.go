@@ -449,11 +449,11 @@ func TestCommandOpenAPI(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
-	var views []module.UpstreamView
-	s.ask("/grpc_gateway/upstreams", &views)
-	if len(views) != 1 {
-		t.Errorf("the commands have left upstreams behind: %v", views)
-	}
+	eventually(t, "the commands have let go of their upstreams", func() bool {
+		var views []module.UpstreamView
+		s.ask("/grpc_gateway/upstreams", &views)
+		return len(views) == 1
+	})
 }
 
 // firstDifference is where two texts begin to differ.

@@ -127,12 +127,11 @@ func (b *builder) document() (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	doc := newObject("openapi", version, "info", info)
 	var servers list
 	for _, url := range b.cfg.Servers {
 		servers = append(servers, newObject("url", url))
 	}
-	doc.add("servers", servers)
+	doc := newObject("openapi", version, "servers", servers, "info", info)
 	doc.add("tags", b.tagList())
 	paths := newObject()
 	for _, path := range sortedKeys(b.paths) {

@@ -20,17 +20,16 @@ import (
 // testdata only, so the gateway knows them from the schema and from nowhere else.
 func shop(t *testing.T) []*frontend.Binding {
 	t.Helper()
+	return shopTable(t, false).Bindings
+}
+
+func shopTable(t *testing.T, wholeBody bool) *routes.Table {
+	t.Helper()
 	s, err := schema.ProtoFiles([]string{"testdata/options/shop.proto"}, []string{"testdata/options"}).Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, err := routes.Compile(&routes.Config{Annotations: true}, []routes.Member{
-		{Label: "shop", Schema: s, Codecs: transcode.NewCompiler(s.Types(), transcode.Options{}), FromFiles: true},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return table.Bindings
+	return compileTable(t, &routes.Config{Annotations: true, WholeBody: wholeBody}, s, transcode.Options{})
 }
 
 // TestGoldenOptions shows what becomes of the options of an author: field_behavior, field_info,
