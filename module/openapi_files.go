@@ -136,11 +136,11 @@ func (d *description) make(key fileKey) madeFile {
 	case typeDescriptors:
 		f.raw, f.err = descriptorSet(d.bindings(d.from.table), d.from.table)
 	case typeOpenAPIYAML:
-		if document := d.make(fileKey{typeOpenAPIJSON, key.service}); document.err != nil {
+		document := d.make(fileKey{typeOpenAPIJSON, key.service})
+		if document.err != nil {
 			return document
-		} else {
-			f.raw, f.err = openapi.YAML(document.raw)
 		}
+		f.raw, f.err = openapi.YAML(document.raw)
 	default:
 		f.raw, f.err = d.document(key.service)
 	}

@@ -100,7 +100,7 @@ func (b *builder) queryParameter(bd *frontend.Binding, fd protoreflect.FieldDesc
 	return p.set("schema", b.schemas.parameter(fd))
 }
 
-// mayBeInBody reports whether what the query says can also be in the body.
+// mayBeInBody reports whether what the query says can also be in the body that is described.
 func (b *builder) mayBeInBody(bd *frontend.Binding) bool {
-	return bd.BesideBody || b.takesFormQuery(bd)
+	return !isRead(bd) && (bd.BesideBody || b.takesFormQuery(bd))
 }
