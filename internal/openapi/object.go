@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
@@ -76,6 +77,11 @@ func (o *object) set(key string, value any) *object {
 		}
 	}
 	return o
+}
+
+// drop removes a member of a small object, if it is there.
+func (o *object) drop(key string) {
+	o.members = slices.DeleteFunc(o.members, func(m member) bool { return m.key == key })
 }
 
 func (o *object) find(key string) (int, bool) {

@@ -28,7 +28,12 @@ func (b *builder) queryParameters(bd *frontend.Binding, md protoreflect.MessageD
 		taken[pathKey(bd.Body.Path())] = true
 	}
 	var out list
-	b.addQuery(&out, bd, md, nil, taken)
+	b.addQuery(&out, md, nil, taken)
+	if b.mayBeInBody(bd) {
+		for _, p := range out {
+			p.(*object).drop("required")
+		}
+	}
 	if name := b.cfg.FieldsParameter; name != "" && md.Fields().ByJSONName(name) == nil && md.Fields().ByName(protoreflect.Name(name)) == nil {
 		out = append(out, newObject("name", name, "in", "query", "schema", newObject("type", "string"),
 			"description", "Paths of the fields that the answer shall have, separated by commas. Default: all."))
@@ -44,7 +49,7 @@ func pathKey(path []protoreflect.FieldDescriptor) string {
 	return key
 }
 
-func (b *builder) addQuery(out *list, bd *frontend.Binding, md protoreflect.MessageDescriptor, path []protoreflect.FieldDescriptor, taken map[string]bool) {
+func (b *builder) addQuery(out *list, md protoreflect.MessageDescriptor, path []protoreflect.FieldDescriptor, taken map[string]bool) {
 	for i := range md.Fields().Len() {
 		fd := md.Fields().Get(i)
 		at := slices.Concat(path, []protoreflect.FieldDescriptor{fd})
@@ -61,10 +66,10 @@ func (b *builder) addQuery(out *list, bd *frontend.Binding, md protoreflect.Mess
 			// A message in a list or a map has no form as parameters. It can be given as JSON.
 		case nested:
 			if len(at) < maxQueryDepth && !within(path, fd.Message()) {
-				b.addQuery(out, bd, fd.Message(), at, taken)
+				b.addQuery(out, fd.Message(), at, taken)
 			}
 		default:
-			*out = append(*out, b.queryParameter(bd, fd, at))
+			*out = append(*out, b.queryParameter(fd, at))
 		}
 	}
 }
@@ -79,7 +84,7 @@ func within(path []protoreflect.FieldDescriptor, md protoreflect.MessageDescript
 	return false
 }
 
-func (b *builder) queryParameter(bd *frontend.Binding, fd protoreflect.FieldDescriptor, path []protoreflect.FieldDescriptor) *object {
+func (b *builder) queryParameter(fd protoreflect.FieldDescriptor, path []protoreflect.FieldDescriptor) *object {
 	name := ""
 	for i, part := range path {
 		if i > 0 {
@@ -88,7 +93,7 @@ func (b *builder) queryParameter(bd *frontend.Binding, fd protoreflect.FieldDesc
 		name += b.schemas.fieldName(part)
 	}
 	p := newObject("name", name, "in", "query", "description", b.schemas.parameterNote(fd))
-	if len(path) == 1 && b.schemas.isRequired(fd, Request) && !b.mayBeInBody(bd) {
+	if len(path) == 1 && b.schemas.isRequired(fd, Request) {
 		p.set("required", true)
 	}
 	if isDeprecated(fd.Options()) {
