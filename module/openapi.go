@@ -132,14 +132,14 @@ func (h *Handler) describe(opts *frontend.Options) (*description, error) {
 	d := &description{log: h.log, options: options, yaml: strings.TrimSuffix(options.Path, ".json") + ".yaml"}
 	d.config = openapi.Config{
 		Version: options.Version, Info: options.Info, Title: h.title(), Servers: options.Servers,
-		Forms: isOn(h.Forms), Problem: opts.Errors == frontend.ProblemErrors,
+		Forms: isOn(h.Forms), Errors: opts.Errors, OwnErrors: h.Errors == errorsPass, ETag: opts.ETag,
 		Options: openapi.Options{JSON: h.json, OneOf: options.OneOf, Hidden: h.HideFields, Partial: opts.Fields != nil},
 	}
 	if opts.Fields != nil {
 		d.config.FieldsParameter = opts.Fields.Parameter
 	}
 	if a := opts.Answers; a != nil {
-		d.config.Envelope, d.config.EmptyStatus = a.Envelope, a.EmptyStatus
+		d.config.Envelope, d.config.EmptyStatus, d.config.StatusFrom = a.Envelope, a.EmptyStatus, a.StatusFrom != ""
 	}
 	if options.Docs == off {
 		return d, nil

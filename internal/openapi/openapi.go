@@ -39,8 +39,14 @@ type Config struct {
 	Servers []string
 	// Forms says that request bodies may be forms.
 	Forms bool
-	// Problem says that errors are documents of RFC 9457. Otherwise they are a google.rpc.Status.
-	Problem bool
+	// Errors is the form of errors.
+	Errors frontend.ErrorForm
+	// OwnErrors says that the site answers errors itself, in a form that is not known here.
+	OwnErrors bool
+	// ETag says that answers to GET have an ETag, and may be 304.
+	ETag bool
+	// StatusFrom says that services choose the status of a success.
+	StatusFrom bool
 	// FieldsParameter is the query parameter by which clients ask for parts of an answer. "": none.
 	FieldsParameter string
 	// Envelope, if set, is around each answer.
@@ -57,7 +63,7 @@ type Config struct {
 func Build(cfg Config, operations []*frontend.Binding) ([]byte, error) {
 	b := &builder{
 		cfg: cfg, schemas: NewSchemas("#/components/schemas/", cfg.Options),
-		paths: make(map[string]*object), ids: make(map[string]bool), tags: make(map[string]protoreflect.ServiceDescriptor),
+		paths: make(map[string]*object), shapes: make(map[string]shape), ids: make(map[string]bool), tags: make(map[string]protoreflect.ServiceDescriptor),
 	}
 	operations = slices.Clone(operations)
 	slices.SortStableFunc(operations, func(a, b *frontend.Binding) int {
@@ -92,6 +98,7 @@ type builder struct {
 	cfg     Config
 	schemas *Schemas
 	paths   map[string]*object
+	shapes  map[string]shape // by the path without the names of its parameters
 	ids     map[string]bool
 	tags    map[string]protoreflect.ServiceDescriptor
 }
@@ -168,6 +175,7 @@ func (b *builder) add(bd *frontend.Binding) {
 	path, parameters := bd.Method.Path, []pathParameter(nil)
 	if bd.Template != nil {
 		path, parameters = describePath(bd)
+		path = b.sharedPath(path, parameters)
 	}
 	item, ok := b.paths[path]
 	if !ok {
