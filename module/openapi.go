@@ -162,14 +162,14 @@ func (h *Handler) describe(opts *frontend.Options) (*description, error) {
 	d.config = openapi.Config{
 		Version: options.Version, Info: options.Info, Title: h.title(), Servers: options.Servers,
 		Forms: opts.Forms, FormQuery: opts.FormsToQuery, ResultLines: opts.ResultLines,
-		Problem: opts.Errors == frontend.ProblemErrors, TextErrors: opts.Errors == frontend.TextErrors, SiteErrors: h.Errors == errorsPass,
+		Errors: opts.Errors, OwnErrors: h.Errors == errorsPass, ETag: opts.ETag,
 		Options: openapi.Options{JSON: h.json, OneOf: options.OneOf, Hidden: h.HideFields, Partial: opts.Fields != nil},
 	}
 	if opts.Fields != nil {
 		d.config.FieldsParameter = opts.Fields.Parameter
 	}
 	if a := opts.Answers; a != nil {
-		d.config.Envelope, d.config.EmptyStatus = a.Envelope, a.EmptyStatus
+		d.config.Envelope, d.config.EmptyStatus, d.config.StatusFrom = a.Envelope, a.EmptyStatus, a.StatusFrom != ""
 	}
 	if d.comments, err = options.Comments.open(h.log); err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ const (
 	typeEvents  = "text/event-stream"
 	typeProblem = "application/problem+json"
 	typeForm    = "application/x-www-form-urlencoded"
+	typeText    = "text/plain"
 )
 
 const httpBody = protoreflect.FullName("google.api.HttpBody")
@@ -153,11 +154,31 @@ func (b *builder) responses(bd *frontend.Binding) *object {
 	if b.mayBeEmpty(bd) {
 		out.set(itoa(b.cfg.EmptyStatus), newObject("description", "The answer is empty."))
 	}
-	if b.cfg.ResultLines && bd.Method.StreamDesc.ServerStreams && !raw && !b.cfg.SiteErrors {
+	if unary := !bd.Method.StreamDesc.ServerStreams && !bd.Method.StreamDesc.ClientStreams; unary {
+		b.addOtherStatuses(out, bd, status, schema, raw)
+	}
+	if b.cfg.ResultLines && bd.Method.StreamDesc.ServerStreams && !raw && !b.cfg.OwnErrors {
 		b.usesStreamError = true
 		return out.set("default", newObject("$ref", "#/components/responses/StreamError"))
 	}
 	return out.set("default", newObject("$ref", "#/components/responses/Error"))
+}
+
+// addOtherStatuses describes the statuses of a success that a client or a service brings about.
+func (b *builder) addOtherStatuses(out *object, bd *frontend.Binding, status int, schema *object, raw bool) {
+	if b.cfg.StatusFrom {
+		for _, empty := range []string{"204", "205"} {
+			if !out.has(empty) {
+				out.set(empty, newObject("description", "Success, without a body."))
+			}
+		}
+		out.set("2XX", b.success(bd, 0, schema, raw))
+		out.set("304", newObject("description", "Not modified."))
+		out.set("3XX", b.success(bd, 0, schema, raw).set("description", "A redirect."))
+	}
+	if b.cfg.ETag && status == 200 && bd.HTTPMethod == "GET" {
+		out.set("304", newObject("description", "Not modified: the client has this answer already, by `If-None-Match`."))
+	}
 }
 
 // answer is the schema of one message of the answer. md is nil if it is not a message.
@@ -177,6 +198,9 @@ func (b *builder) mayBeEmpty(bd *frontend.Binding) bool {
 
 func (b *builder) success(bd *frontend.Binding, status int, schema *object, raw bool) *object {
 	r := newObject("description", "Success.")
+	if b.cfg.ETag && status == 200 && bd.HTTPMethod == "GET" && !bd.Method.StreamDesc.ServerStreams {
+		r.set("headers", newObject("ETag", newObject("schema", newObject("type", "string"))))
+	}
 	switch {
 	case status == 204:
 		return r
@@ -185,9 +209,9 @@ func (b *builder) success(bd *frontend.Binding, status int, schema *object, raw 
 	case !bd.Method.StreamDesc.ServerStreams:
 		return r.set("content", newObject(typeJSON, newObject("schema", b.enveloped(schema))))
 	}
-	item := schema
+	item, last := schema, b.errorLine()
 	if e := b.cfg.Envelope; e != nil && e.Streams {
-		item = b.enveloped(schema)
+		item, last = b.enveloped(schema), b.errorSchema()
 	}
 	content := newObject()
 	if b.cfg.ResultLines {
@@ -196,10 +220,6 @@ func (b *builder) success(bd *frontend.Binding, status int, schema *object, raw 
 		}))
 		content.set(typeEvents, b.events(item))
 		return r.set("content", content)
-	}
-	last := b.errorLine()
-	if e := b.cfg.Envelope; e != nil && e.Streams {
-		last = b.errorSchema()
 	}
 	b.addStream(content, typeNDJSON, newObject("anyOf", list{item, last}))
 	content.set(typeEvents, b.events(item))
@@ -234,20 +254,23 @@ func (b *builder) errorLine() *object {
 	return newObject("type", "object", "required", list{"error"}, "properties", newObject("error", b.status()))
 }
 
-// errorResponse describes every answer that is an error.
+// errorResponse describes every answer that is an error. A client chooses among its types.
 func (b *builder) errorResponse() *object {
-	if b.cfg.SiteErrors {
+	if b.cfg.OwnErrors {
 		return newObject("description", "An error. The server chooses its form.")
 	}
 	content := newObject()
-	switch {
-	case b.cfg.TextErrors:
-		content.set("text/plain", newObject("schema", newObject("type", "string", "examples", list{"rpc error: code = NotFound desc = no such user"})))
-	case !b.cfg.Problem:
+	if b.cfg.Errors == frontend.TextErrors {
+		content.set(typeText, newObject("schema", newObject("type", "string", "examples", list{"rpc error: code = NotFound desc = no such user"})))
+	} else {
 		content.set(typeJSON, newObject("schema", b.errorSchema()))
 	}
 	content.set(typeProblem, newObject("schema", b.problem()))
-	return newObject("description", "An error. Clients that accept `application/problem+json` get that form.", "content", content)
+	note := "An error. Clients that accept `application/problem+json` get that form."
+	if b.cfg.Errors == frontend.ProblemErrors {
+		note = "An error. Clients that prefer `application/json` get that form."
+	}
+	return newObject("description", note, "content", content)
 }
 
 // streamErrorResponse is errorResponse for streams of lines with results. If the service fails before

@@ -120,10 +120,10 @@ func TestErrorForms(t *testing.T) {
 		want []string
 	}{
 		"status":                      {openapi.Config{}, []string{"application/json", "application/problem+json"}},
-		"problem":                     {openapi.Config{Problem: true}, []string{"application/problem+json"}},
-		"text":                        {openapi.Config{TextErrors: true}, []string{"application/problem+json", "text/plain"}},
-		"pass":                        {openapi.Config{SiteErrors: true}, nil},
-		"pass, with lines of results": {openapi.Config{SiteErrors: true, ResultLines: true}, nil},
+		"problem":                     {openapi.Config{Errors: frontend.ProblemErrors}, []string{"application/json", "application/problem+json"}},
+		"text":                        {openapi.Config{Errors: frontend.TextErrors}, []string{"application/problem+json", "text/plain"}},
+		"pass":                        {openapi.Config{OwnErrors: true}, nil},
+		"pass, with lines of results": {openapi.Config{OwnErrors: true, ResultLines: true}, nil},
 	} {
 		doc := described(t, tt.cfg, annotated())
 		if got := slices.Sorted(maps.Keys(doc.Components.Responses["Error"].Content)); !slices.Equal(got, tt.want) || len(doc.Components.Responses) != 1 {

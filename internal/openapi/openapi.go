@@ -45,16 +45,17 @@ type Config struct {
 	Forms bool
 	// FormQuery says that a request without a body may have its query as a form in the body.
 	FormQuery bool
-	// Problem says that errors are documents of RFC 9457. Without it and the next two they are a
-	// google.rpc.Status, or in the envelope.
-	Problem bool
-	// TextErrors says that errors are a line of text.
-	TextErrors bool
-	// SiteErrors says that the error routes of the site answer errors, in a form of their own.
-	SiteErrors bool
 	// ResultLines says that streams are lines {"result":<message>} of the type application/json,
 	// unless the client asks for events.
 	ResultLines bool
+	// Errors is the form of errors.
+	Errors frontend.ErrorForm
+	// OwnErrors says that the site answers errors itself, in a form that is not known here.
+	OwnErrors bool
+	// ETag says that answers to GET have an ETag, and may be 304.
+	ETag bool
+	// StatusFrom says that services choose the status of a success.
+	StatusFrom bool
 	// FieldsParameter is the query parameter by which clients ask for parts of an answer. "": none.
 	FieldsParameter string
 	// Envelope, if set, is around each answer.
@@ -71,7 +72,7 @@ type Config struct {
 func Build(cfg Config, operations []*frontend.Binding) ([]byte, error) {
 	b := &builder{
 		cfg: cfg, schemas: NewSchemas("#/components/schemas/", cfg.Options),
-		paths: make(map[string]*object), ids: make(map[string]bool), tags: make(map[string]*object),
+		paths: make(map[string]*object), shapes: make(map[string]shape), ids: make(map[string]bool), tags: make(map[string]*object),
 		services: make(map[string]protoreflect.ServiceDescriptor),
 	}
 	operations = slices.Clone(operations)
@@ -109,6 +110,7 @@ type builder struct {
 	cfg     Config
 	schemas *Schemas
 	paths   map[string]*object
+	shapes  map[string]shape // by the path without the names of its parameters
 	ids     map[string]bool
 	// tags are those that operations have, by name.
 	tags map[string]*object
@@ -196,6 +198,7 @@ func (b *builder) add(bd *frontend.Binding) {
 	path, parameters := bd.Method.Path, []pathParameter(nil)
 	if bd.Template != nil {
 		path, parameters = describePath(bd)
+		path = b.sharedPath(path, parameters)
 	}
 	item, ok := b.paths[path]
 	if !ok {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -122,7 +123,7 @@ func configs() map[string]openapi.Config {
 		"default":     {},
 		"3.2":         {Version: openapi.Version32},
 		"proto names": {Options: openapi.Options{JSON: transcode.Options{UseProtoNames: true, EmitDefaults: true, EnumsAsNumbers: true}}},
-		"one of":      {Options: openapi.Options{OneOf: true}, Forms: true, Problem: true},
+		"one of":      {Options: openapi.Options{OneOf: true}, Forms: true, Errors: frontend.ProblemErrors},
 		"envelope":    {Envelope: &frontend.Envelope{Code: "code", Message: "msg", Data: "data", Streams: true}, EmptyStatus: 204},
 	}
 }
@@ -141,8 +142,8 @@ func walk(v any, visit func(map[string]any)) {
 	}
 }
 
-// TestOperationsAreNamedOnce expects what code generators rely on: unique operation IDs, and every
-// parameter of a path declared.
+// TestOperationsAreNamedOnce expects what code generators rely on: unique operation IDs, every
+// parameter of a path declared, and no two paths that differ in the names of their parameters only.
 func TestOperationsAreNamedOnce(t *testing.T) {
 	var doc struct {
 		Paths map[string]map[string]struct {
@@ -153,8 +154,14 @@ func TestOperationsAreNamedOnce(t *testing.T) {
 	if err := json.Unmarshal(build(t, openapi.Config{}), &doc); err != nil {
 		t.Fatal(err)
 	}
-	ids := make(map[string]string)
+	ids, forms := make(map[string]string), make(map[string]string)
+	parameter := regexp.MustCompile(`\{[^}]*\}`)
 	for path, item := range doc.Paths {
+		form := parameter.ReplaceAllString(path, "{}")
+		if other, ok := forms[form]; ok {
+			t.Errorf("%s and %s are the same path", path, other)
+		}
+		forms[form] = path
 		for method, op := range item {
 			if other, ok := ids[op.OperationID]; ok || op.OperationID == "" {
 				t.Errorf("%s %s has the ID %q of %s", method, path, op.OperationID, other)

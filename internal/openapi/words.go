@@ -52,7 +52,8 @@ type operationWords struct {
 	deprecated           bool
 }
 
-// wordsOf takes each part from the options of the method, or else from its comment.
+// wordsOf takes each part from the options of the method, or else from its comment. Without either,
+// the summary is the name of the method.
 func (b *builder) wordsOf(md protoreflect.MethodDescriptor) operationWords {
 	options := b.schemas.option(md, v2Operation, v3Operation)
 	service := md.Parent().(protoreflect.ServiceDescriptor)
@@ -60,7 +61,7 @@ func (b *builder) wordsOf(md protoreflect.MethodDescriptor) operationWords {
 	w := operationWords{
 		tags:        options.texts("tags"),
 		id:          cmp.Or(options.text("operation_id"), strings.ReplaceAll(string(service.FullName()), ".", "_")+"_"+string(md.Name())),
-		summary:     cmp.Or(options.text("summary"), summary),
+		summary:     cmp.Or(options.text("summary"), summary, string(md.Name())),
 		description: cmp.Or(options.text("description"), text),
 		docs:        externalDocs(options),
 		deprecated:  options.flag("deprecated") || isDeprecated(md.Options()) || isDeprecated(service.Options()) || isDeprecated(md.ParentFile().Options()),
