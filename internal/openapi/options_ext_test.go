@@ -98,6 +98,9 @@ func TestAnswersHaveNoRules(t *testing.T) {
 					t.Errorf("answers: %s in %v", keyword, answer[field])
 				}
 			}
+			if all["shop.v1.Label"].Properties["text"]["maxLength"] != nil || all["shop.v1.Label-input"].Properties["text"]["maxLength"] == nil {
+				t.Errorf("a message whose only difference is a rule: %v, %v", all["shop.v1.Label"], all["shop.v1.Label-input"])
+			}
 		})
 	}
 }
