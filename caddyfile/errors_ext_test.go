@@ -51,6 +51,14 @@ func TestErrors(t *testing.T) {
 			":8080\ngrpc_gateway h:1 {\n\topenapi {\n\t\tdocs /x\n\t\tdescriptors /x\n\t}\n}",
 			"openapi: path, docs and descriptors: expected different paths, at Caddyfile:6",
 		},
+		"comments without a file": {
+			":8080\ngrpc_gateway h:1 {\n\topenapi {\n\t\tcomments protoset\n\t}\n}",
+			"comments protoset: expected at least one file, at Caddyfile:4",
+		},
+		"comments from a service": {
+			":8080\ngrpc_gateway h:1 {\n\topenapi {\n\t\tcomments reflection x\n\t}\n}",
+			`comments "reflection": expected protoset, at Caddyfile:4`,
+		},
 		"option of a later version": {
 			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp\n}",
 			`unknown option "mcp" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, negotiation, openapi, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,

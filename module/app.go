@@ -160,6 +160,7 @@ func (a *App) Start() error {
 	}
 	for _, h := range a.handlers {
 		h.routing.start()
+		h.description.start()
 	}
 	if err := a.waitReady(all); err != nil {
 		return err
@@ -187,6 +188,7 @@ func (a *App) Cleanup() error {
 	bus.end(a)
 	for _, h := range a.handlers {
 		h.routing.stop()
+		h.description.stop()
 	}
 	limit := exitGrace
 	for _, u := range a.all() {

@@ -172,6 +172,17 @@ func (r *routing) view() HandlerView {
 
 // routesOf provisions a config for the command line, without starting it, and returns its handlers.
 func routesOf(config *caddy.Config) ([]HandlerView, error) {
+	app, err := provisioned(config)
+	if err != nil {
+		return nil, err
+	}
+	views := app.handlerViews()
+	return views, app.Cleanup()
+}
+
+// provisioned makes the app of a config for the command line. It does not start. The caller must
+// clean it up.
+func provisioned(config *caddy.Config) (*App, error) {
 	ctx, err := caddy.ProvisionContext(config)
 	if err != nil {
 		return nil, err
@@ -180,6 +191,5 @@ func routesOf(config *caddy.Config) ([]HandlerView, error) {
 	if err != nil {
 		return nil, err
 	}
-	views := app.(*App).handlerViews()
-	return views, app.(*App).Cleanup()
+	return app.(*App), nil
 }

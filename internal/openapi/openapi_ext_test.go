@@ -5,13 +5,11 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
-	"google.golang.org/protobuf/reflect/protodesc"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/openapi"
@@ -23,33 +21,31 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// echo are the routes of the test service, and its methods by name.
-func echo(t *testing.T, opts transcode.Options) []*frontend.Binding {
+// compiled are the routes of the test services.
+func compiled(t *testing.T, cfg *routes.Config, opts transcode.Options) *routes.Table {
 	t.Helper()
-	set := &descriptorpb.FileDescriptorSet{}
-	seen := make(map[string]bool)
-	var add func(fd protoreflect.FileDescriptor)
-	add = func(fd protoreflect.FileDescriptor) {
-		if seen[fd.Path()] {
-			return
-		}
-		seen[fd.Path()] = true
-		for i := range fd.Imports().Len() {
-			add(fd.Imports().Get(i).FileDescriptor)
-		}
-		set.File = append(set.File, protodesc.ToFileDescriptorProto(fd))
-	}
-	add(testpb.File_internal_testkit_testpb_echo_proto)
-	s, err := schema.New(set)
+	s, err := schema.FromFiles(testpb.File_internal_testkit_testpb_echo_proto)
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, err := routes.Compile(&routes.Config{Annotations: true, RPC: true}, []routes.Member{
-		{Label: "echo", Schema: s, Codecs: transcode.NewCompiler(s.Types(), opts), FromFiles: true},
+	return compileTable(t, cfg, s, opts)
+}
+
+func compileTable(t *testing.T, cfg *routes.Config, s *schema.Schema, opts transcode.Options) *routes.Table {
+	t.Helper()
+	table, err := routes.Compile(cfg, []routes.Member{
+		{Label: "test", Schema: s, Codecs: transcode.NewCompiler(s.Types(), opts), FromFiles: true},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return table
+}
+
+// echo are the operations of the test services, those by name among them.
+func echo(t *testing.T, opts transcode.Options) []*frontend.Binding {
+	t.Helper()
+	table := compiled(t, &routes.Config{Annotations: true, RPC: true}, opts)
 	all := table.Bindings
 	for _, m := range table.Methods {
 		all = append(all, &frontend.Binding{Method: m, HTTPMethod: "POST", BodyAll: true})
@@ -127,7 +123,7 @@ func configs() map[string]openapi.Config {
 		"default":     {},
 		"3.2":         {Version: openapi.Version32},
 		"proto names": {Options: openapi.Options{JSON: transcode.Options{UseProtoNames: true, EmitDefaults: true, EnumsAsNumbers: true}}},
-		"one of":      {Options: openapi.Options{OneOf: true}, Forms: true, Problem: true},
+		"one of":      {Options: openapi.Options{OneOf: true}, Forms: true, Errors: frontend.ProblemErrors},
 		"envelope":    {Envelope: &frontend.Envelope{Code: "code", Message: "msg", Data: "data", Streams: true}, EmptyStatus: 204},
 	}
 }
@@ -146,8 +142,8 @@ func walk(v any, visit func(map[string]any)) {
 	}
 }
 
-// TestOperationsAreNamedOnce expects what code generators rely on: unique operation IDs, and every
-// parameter of a path declared.
+// TestOperationsAreNamedOnce expects what code generators rely on: unique operation IDs, every
+// parameter of a path declared, and no two paths that differ in the names of their parameters only.
 func TestOperationsAreNamedOnce(t *testing.T) {
 	var doc struct {
 		Paths map[string]map[string]struct {
@@ -158,8 +154,14 @@ func TestOperationsAreNamedOnce(t *testing.T) {
 	if err := json.Unmarshal(build(t, openapi.Config{}), &doc); err != nil {
 		t.Fatal(err)
 	}
-	ids := make(map[string]string)
+	ids, forms := make(map[string]string), make(map[string]string)
+	parameter := regexp.MustCompile(`\{[^}]*\}`)
 	for path, item := range doc.Paths {
+		form := parameter.ReplaceAllString(path, "{}")
+		if other, ok := forms[form]; ok {
+			t.Errorf("%s and %s are the same path", path, other)
+		}
+		forms[form] = path
 		for method, op := range item {
 			if other, ok := ids[op.OperationID]; ok || op.OperationID == "" {
 				t.Errorf("%s %s has the ID %q of %s", method, path, op.OperationID, other)

@@ -61,6 +61,36 @@ func describePath(b *frontend.Binding) (path string, parameters []pathParameter)
 	return out.String(), parameters
 }
 
+// shape is the first path of its form.
+type shape struct {
+	path  string
+	names []string // of its parameters
+}
+
+// sharedPath returns the path under which an operation is described. If an earlier path differs in
+// nothing but the names of its parameters, it is that one, and the parameters get its names. OpenAPI
+// takes two such paths for identical, and forbids that (3.1, "Path Templating").
+func (b *builder) sharedPath(path string, parameters []pathParameter) string {
+	form, names := path, make([]string, len(parameters))
+	for i, p := range parameters {
+		names[i] = p.name
+		form = strings.Replace(form, "{"+p.name+"}", "{}", 1)
+	}
+	first, ok := b.shapes[form]
+	if !ok {
+		b.shapes[form] = shape{path, names}
+		return path
+	}
+	for i := range parameters {
+		p := &parameters[i]
+		if p.name != first.names[i] && p.field != nil {
+			p.note = paragraphs("The field `"+p.name+"`.", p.note)
+		}
+		p.name = first.names[i]
+	}
+	return first.path
+}
+
 // unique returns a name that is not used yet, and marks it as used.
 func unique(used map[string]bool, name string) string {
 	next := name
