@@ -30,6 +30,7 @@ const Policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-
 
 // Links are what the page refers to, as paths that a browser can ask for.
 type Links struct {
+	Base           string // what paths of the API are relative to
 	Document, YAML string
 	Descriptors    string // "": there are none
 }
@@ -89,7 +90,7 @@ func (l Links) fill(page []byte) []byte {
 		hidden = " hidden"
 	}
 	return []byte(strings.NewReplacer(
-		"{{document}}", html.EscapeString(l.Document), "{{yaml}}", html.EscapeString(l.YAML),
+		"{{base}}", html.EscapeString(l.Base), "{{document}}", html.EscapeString(l.Document), "{{yaml}}", html.EscapeString(l.YAML),
 		"{{descriptors}}", html.EscapeString(l.Descriptors), "{{hidden}}", hidden,
 	).Replace(string(page)))
 }
