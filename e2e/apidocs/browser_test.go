@@ -15,6 +15,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
@@ -80,7 +81,7 @@ func (b *browser) open(t *testing.T, site, path string, l look) *tab {
 	ctx, closeTab := chromedp.NewContext(b.ctx)
 	tb := &tab{t: t, ctx: ctx, site: site, asked: make(map[string]int)}
 	t.Cleanup(func() {
-		tb.judge()
+		tb.judge(t)
 		closeTab()
 	})
 	if err := chromedp.Listen(ctx, tb.note); err != nil {
@@ -145,11 +146,12 @@ func (tb *tab) askedFor(address string) {
 }
 
 // judge fails the test for everything that a page may never do.
-func (tb *tab) judge() {
+func (tb *tab) judge(t *testing.T) {
+	t.Helper()
 	tb.mu.Lock()
 	defer tb.mu.Unlock()
 	for _, trouble := range tb.trouble {
-		tb.t.Errorf("the page: %s", trouble)
+		t.Errorf("the page: %s", trouble)
 	}
 	tb.trouble = nil
 }
@@ -194,8 +196,12 @@ func (tb *tab) click(selector string) {
 func (tb *tab) fill(selector, text string) {
 	tb.t.Helper()
 	tb.do("fill "+selector, chromedp.WaitVisible(chromedp.CSS(selector)))
-	tb.run(fmt.Sprintf(`document.querySelector(%q).select()`, selector))
-	tb.do("fill "+selector, chromedp.SendKeys(chromedp.CSS(selector), text))
+	tb.run(fmt.Sprintf(`(() => {
+		const field = document.querySelector(%q);
+		field.focus();
+		field.select();
+	})()`, selector))
+	tb.do("fill "+selector, command(input.InsertText, input.InsertTextParams{Text: text}))
 }
 
 // choose sets a select element.
@@ -208,10 +214,20 @@ func (tb *tab) choose(selector, value string) {
 	})()`, selector, value))
 }
 
-// text is what the first element that a selector finds shows. It is empty if there is none.
+// chosen is the text of what is chosen in a select element.
+func (tb *tab) chosen(selector string) string {
+	tb.t.Helper()
+	return js[string](tb, fmt.Sprintf(`document.querySelector(%q).selectedOptions[0].text`, selector))
+}
+
+// text is what the first element that a selector finds shows. It is empty if there is none, or if
+// it is hidden.
 func (tb *tab) text(selector string) string {
 	tb.t.Helper()
-	return js[string](tb, fmt.Sprintf(`document.querySelector(%q)?.innerText ?? ""`, selector))
+	return js[string](tb, fmt.Sprintf(`(() => {
+		const element = document.querySelector(%q);
+		return element?.checkVisibility() ? element.innerText : "";
+	})()`, selector))
 }
 
 // wait waits until an element shows all of the texts, and returns what it shows.
@@ -277,7 +293,7 @@ func (tb *tab) axe() []violation {
 		tb.t.Fatal(err)
 	}
 	tb.run(string(script))
-	raw := js[string](tb, `axe.run(document).then((r) => JSON.stringify(r.violations))`)
+	raw := js[string](tb, `axe.run(document, { resultTypes: ["violations"] }).then((r) => JSON.stringify(r.violations))`)
 	var found []violation
 	if err := json.Unmarshal([]byte(raw), &found); err != nil {
 		tb.t.Fatal(err)

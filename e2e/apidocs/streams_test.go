@@ -123,7 +123,7 @@ func TestStreamsAppear(t *testing.T) {
 		page.t = t
 		block := page.operation("POST", "/v1/stream")
 		page.click(block + " .watch")
-		if got := page.text("#stream-call option:checked"); got != "POST /v1/stream" {
+		if got := page.chosen("#stream-call"); got != "POST /v1/stream" {
 			t.Errorf("the panel has chosen %q", got)
 		}
 	})
@@ -133,7 +133,7 @@ func TestStreamsAppear(t *testing.T) {
 func TestWebSocketBothWays(t *testing.T) {
 	caddy, backend := startGateway(t, "%s")
 	p := startBrowser(t).open(t, caddy.URL(""), "/docs/", look{}).panel("POST", "/v1/chat", "")
-	if got := p.text("#stream-framing option:checked"); got != "WebSocket" {
+	if got := p.chosen("#stream-framing"); got != "WebSocket" {
 		t.Fatalf("the framing is %q, and a page can send a stream over a WebSocket only", got)
 	}
 	p.start("")

@@ -48,7 +48,7 @@ function showDocument(spec) {
   document.title = title;
   document.getElementById("title").textContent = title;
   if (spec["x-pending"]) notice(`Not known yet: ${spec["x-pending"].join(", ")}. Load the page again in a moment.`);
-  const plugins = [];
+  const plugins = [plainLinks];
   const streams = streamsOf(spec);
   if (streams.length > 0) plugins.push(streamButton(new StreamPanel(streams, new URL(spec.servers[0].url))));
   labelControls(document.getElementById("swagger-ui"));

@@ -36,12 +36,16 @@ class StreamPanel {
     this.calls = calls;
     this.base = base;
     this.running = null; // what runs: an object with a method stop
+    this.wanted = "application/x-ndjson"; // the framing that the reader has chosen
     for (const name of ["form", "call", "framing", "path", "parameters", "message", "start", "send", "end", "stop", "state", "log"]) {
       this[name] = document.getElementById("stream-" + name);
     }
     calls.forEach((c, i) => this.call.add(new Option(`${c.method} ${c.path}`, String(i))));
     this.call.addEventListener("change", () => this.choose());
-    this.framing.addEventListener("change", () => this.allow());
+    this.framing.addEventListener("change", () => {
+      this.wanted = this.framing.value;
+      this.allow();
+    });
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.begin();
@@ -49,6 +53,7 @@ class StreamPanel {
     this.send.addEventListener("click", () => this.sendMessage(this.message.value));
     this.end.addEventListener("click", () => this.sendMessage(""));
     this.stop.addEventListener("click", () => this.finish(`Stopped after ${this.messages()}.`));
+    this.call.value = String(Math.max(0, calls.findIndex((c) => c.kind === "server")));
     this.choose();
     document.getElementById("streams").hidden = false;
   }
@@ -78,7 +83,7 @@ class StreamPanel {
     const c = this.chosen();
     const onlySocket = c.kind !== "server"; // A page cannot stream what it sends in any other way.
     this.framing.querySelectorAll("option:not([value=websocket])").forEach((option) => (option.disabled = onlySocket));
-    if (onlySocket) this.framing.value = "websocket";
+    this.framing.value = onlySocket ? "websocket" : this.wanted;
     this.path.value = c.path;
     const query = (c.operation.parameters || []).filter((p) => p.in === "query").map((p) => p.name);
     const more = query.length > 12 ? ` and ${query.length - 12} more` : "";
