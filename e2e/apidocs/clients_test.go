@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/caddy-grpc/gateway/e2e/kit"
 )
@@ -28,6 +29,13 @@ var generated = map[string]string{
 		"query": {"text": "a/b", "list": ["x", "y"], "big": "-9007199254740993", "genres": ["NOVEL", "POETRY"], "numbers": [1, 2]},
 		"error": {"status": 404, "code": 5, "message": "no book \"no such book\""}
 	}`,
+	"orval": `{
+		"get": {"title": "Emma", "pages": "474"},
+		"post": {"created": "shelves/2/books/orval", "pages": "9007199254740993"},
+		"patch": {"title": "Persuasion, again", "pages": "250", "tags": ["a", "b"]},
+		"query": {"text": "grüße", "list": ["x", "y"], "big": "-9007199254740993"},
+		"error": {"status": 404, "code": 5, "message": "no book \"shelves/1/books/99\""}
+	}`,
 	"connect": `{
 		"get": {"title": "Emma", "pages": "474"},
 		"post": {"created": "shelves/2/books/connect", "pages": "9007199254740993"},
@@ -39,7 +47,7 @@ var generated = map[string]string{
 // TestGeneratedClients makes clients of what a running gateway says about itself, checks their
 // types together with the code that uses them, and has them call the gateway.
 func TestGeneratedClients(t *testing.T) {
-	caddy, _ := startGateway(t, "%s")
+	caddy, _ := startGateway(t, "%s", "route PATCH /books/{book.name} gateway.test.v1.Library/UpdateBook {\nbody book\n}")
 	modules := packages(t)
 	// Beside node_modules, where the tools look for what is imported.
 	dir, err := os.MkdirTemp(modules, "run-")
@@ -51,22 +59,23 @@ func TestGeneratedClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	download(t, caddy.URL("/openapi.json"), filepath.Join(dir, "openapi.json"))
-	download(t, caddy.URL("/descriptors.binpb"), filepath.Join(dir, "descriptors.binpb"))
 
 	run := func(tool string, args ...string) string {
 		t.Helper()
+		start := time.Now()
 		cmd := exec.Command(tool, args...)
 		cmd.Dir = dir
 		got := kit.Run(t, cmd, "")
 		if got.Code != 0 {
 			t.Fatalf("%v: %d\n%s%s", cmd.Args, got.Code, got.Stdout, got.Stderr)
 		}
+		t.Logf("%s: %v", filepath.Base(tool), time.Since(start).Round(100*time.Millisecond))
 		return got.Stdout
 	}
 	bin := func(name string) string { return filepath.Join(modules, "node_modules", ".bin", name) }
 	run(bin("openapi-typescript"), "openapi.json", "--output", "schema.d.ts")
-	run(bin("orval"), "--config", "orval.config.mjs")
-	run(bin("buf"), "generate", "descriptors.binpb")
+	run(bin("orval"), "--config", "orval.config.cjs")
+	run(bin("buf"), "generate", caddy.URL("/descriptors.binpb"))
 	run(bin("tsc"))
 	run(bin("esbuild"), "main.ts", "--bundle", "--platform=node", "--format=esm", "--outfile=main.mjs")
 

@@ -6,6 +6,7 @@ package apidocs
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,11 +21,12 @@ func TestMain(m *testing.M) {
 }
 
 // startGateway runs a backend, and Caddy with a gateway in front of it that describes itself. The
-// site has %s where the directive belongs.
-func startGateway(t *testing.T, site string) (*kit.Caddy, *testkit.Backend) {
+// site has %s where the directive belongs. The options are further ones of the directive.
+func startGateway(t *testing.T, site string, options ...string) (*kit.Caddy, *testkit.Backend) {
 	t.Helper()
 	backend := testkit.StartBackend(t)
-	directive := fmt.Sprintf("grpc_gateway %s {\n\topenapi {\n\t\tinfo {\n\t\t\ttitle \"Books and echoes\"\n\t\t}\n\t}\n}", backend.Addr())
+	directive := fmt.Sprintf("grpc_gateway %s {\n\topenapi {\n\t\tinfo {\n\t\t\ttitle \"Books and echoes\"\n\t\t}\n\t}\n%s\n}",
+		backend.Addr(), strings.Join(options, "\n"))
 	caddy := kit.StartCaddy(t, kit.Options{Site: fmt.Sprintf(site, directive)})
 	caddy.WaitReady(t, 30*time.Second, backend.Addr())
 	return caddy, backend

@@ -15,8 +15,8 @@ export async function useOpenAPIFetch(baseUrl: string) {
   });
   const created: string | undefined = post.data?.name;
 
-  const patch = await client.PATCH("/v1/shelves/{book.name_1}/books/{book.name_2}", {
-    params: { path: { "book.name_1": "2", "book.name_2": "openapi-fetch" } },
+  const patch = await client.PATCH("/books/{book_name}", {
+    params: { path: { book_name: "shelves/2/books/openapi-fetch" } },
     body: { title: "Persuasion, again", pages: 250 },
   });
 
