@@ -43,7 +43,8 @@ func TestPage(t *testing.T) {
 const widest = `(() => {
 	const width = document.documentElement.clientWidth;
 	if (document.documentElement.scrollWidth <= width) return "";
-	const wide = [...document.querySelectorAll("body *")].find((e) => e.getBoundingClientRect().right > width + 1);
+	const scrolls = (e) => e && (getComputedStyle(e).overflowX !== "visible" || scrolls(e.parentElement));
+	const wide = [...document.querySelectorAll("body *")].find((e) => e.getBoundingClientRect().right > width + 1 && !scrolls(e.parentElement));
 	return document.documentElement.scrollWidth + " > " + width + ": " + (wide ? wide.outerHTML.slice(0, 300) : "?");
 })()`
 

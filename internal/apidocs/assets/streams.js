@@ -53,7 +53,8 @@ class StreamPanel {
     this.send.addEventListener("click", () => this.sendMessage(this.message.value));
     this.end.addEventListener("click", () => this.sendMessage(""));
     this.stop.addEventListener("click", () => this.finish(`Stopped after ${this.messages()}.`));
-    this.call.value = String(Math.max(0, calls.findIndex((c) => c.kind === "server")));
+    // At first it is one that can be started at once.
+    this.call.value = String(Math.max(0, calls.findIndex((c) => c.kind === "server" && !c.path.includes("{"))));
     this.choose();
     document.getElementById("streams").hidden = false;
   }
