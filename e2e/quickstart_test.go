@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -99,6 +101,21 @@ func (d *demo) interrupt(t *testing.T) {
 	}
 }
 
+// tryPage asks for the first address that the demo prints: that of the page.
+func (d *demo) tryPage(t *testing.T) {
+	t.Helper()
+	address := regexp.MustCompile(`http://\S+`).FindString(d.text())
+	resp, err := http.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(page), `<div id="swagger-ui">`) {
+		t.Errorf("%s is not the page: %s, %v\n%s", address, resp.Status, err, page)
+	}
+}
+
 // tryDemo runs the commands that the demo prints, as they are printed.
 func (d *demo) tryDemo(t *testing.T) {
 	t.Helper()
@@ -122,6 +139,7 @@ func (d *demo) tryDemo(t *testing.T) {
 // TestQuickstart plays a new user: the printed calls, an instance more, an instance less, Ctrl-C.
 func TestQuickstart(t *testing.T) {
 	d := startDemo(t, "--listen-etcd", kit.FreeAddr(t))
+	d.tryPage(t)
 	d.tryDemo(t)
 	fmt.Fprintln(d.keys, "+")
 	d.waitFor(t, 20*time.Second, "registered itself")

@@ -177,7 +177,9 @@ func (h *Handler) describe(opts *frontend.Options) (*description, error) {
 	if options.Docs == off {
 		return d, nil
 	}
-	links := apidocs.Links{Document: fromPage(options.Docs, options.Path), YAML: fromPage(options.Docs, d.yaml)}
+	links := apidocs.Links{
+		Base: fromPage(options.Docs, "/"), Document: fromPage(options.Docs, options.Path), YAML: fromPage(options.Docs, d.yaml),
+	}
 	if options.Descriptors != off {
 		links.Descriptors = fromPage(options.Docs, options.Descriptors)
 	}

@@ -40,9 +40,13 @@ func describePath(b *frontend.Binding) (path string, parameters []pathParameter)
 			out.WriteString(url.PathEscape(part.Literal))
 			continue
 		}
-		p := pathParameter{name: unique(used, names[i])}
+		// Generators of code cope badly with a dot in the name.
+		p := pathParameter{name: unique(used, strings.ReplaceAll(names[i], ".", "_"))}
 		if part.Whole {
 			p.field = fields[part.Variable]
+			if p.name != part.Variable {
+				p.note = "The field `" + part.Variable + "`."
+			}
 		} else if part.Variable != "" {
 			p.note = "Part of the field `" + part.Variable + "`."
 		}
