@@ -1,0 +1,159 @@
+package protovalidate
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+func TestCost(t *testing.T) {
+	long := "this.a == '" + strings.Repeat("x", maxExpression) + "'"
+	for expr, want := range map[string]struct {
+		degree int
+		splits bool
+		err    string
+	}{
+		`this.a > 1 && this.b < 2`:                                         {degree: 0},
+		`size(this.a) > 1`:                                                 {degree: 1},
+		`this.email.isEmail()`:                                             {degree: 1},
+		`this.a.matches('^a+$')`:                                           {degree: 1},
+		`this.a.all(x, x.n > 1 && x.name.startsWith('a'))`:                 {degree: 1},
+		`this.a.filter(x, x.n > 1).map(x, x.n)`:                            {degree: 1},
+		`this.a.all(x, x in ['a', 'b'])`:                                   {degree: 1},
+		`this.a.all(x, x.kind == this.kind || this.kind == 7)`:             {degree: 2},
+		`this.a.all(x, this.kind == 7)`:                                    {degree: 1},
+		`this.a.all(x, this.a.filter(y, y.id == x.id).size() == 1)`:        {degree: 2},
+		`this.a.all(x, x in this.b)`:                                       {degree: 2},
+		`this.a.split(',').all(x, x != '')`:                                {degree: 1, splits: true},
+		`[1, 2, 3].all(x, this.a != x)`:                                    {degree: 1},
+		`[1, 2, 3].all(x, x > 1)`:                                          {degree: 0},
+		`this.a.replace('a', 'b') == ''`:                                   {degree: 1},
+		`this.a.replace('', this.a) == ''`:                                 {degree: 2},
+		`'x'.matches(this.a)`:                                              {degree: 2},
+		`this.a.all(x, this.a.all(y, this.a.all(z, x + y + z > 1)))`:       {err: "power 3"},
+		`this.a.map(x, this.a).all(y, y.all(z, this.a.exists(w, w == z)))`: {err: "power"},
+		`this.a.all(x, this.a.replace('', this.a) == x)`:                   {err: "power 3"},
+		`this.a.all(x, this.a.all(y, this.b.contains(x)))`:                 {err: "power 3"},
+		`this.a.all(x, x.matches(this.pattern))`:                           {err: "power 3"},
+		nested("[0,1,2,3,4,5,6,7,8,9]", 8):                                 {err: "steps, more than 10000"},
+		nested("this.a", 3):                                                {err: "power 3"},
+		long:                                                               {err: "more than 8192"},
+		`this is not CEL`:                                                  {degree: 0},
+	} {
+		c, err := expression{"test.v1.M", expr}.cost()
+		switch {
+		case want.err != "" && (err == nil || !strings.Contains(err.Error(), want.err)):
+			t.Errorf("%.80s: %+v, %v; want an error with %q", expr, c, err, want.err)
+		case want.err == "" && (err != nil || c.degree != want.degree || c.splits != want.splits):
+			t.Errorf("%s: %+v, %v; want degree %d, splits %v", expr, c, err, want.degree, want.splits)
+		}
+	}
+}
+
+// nested is a loop in a loop, and so on.
+func nested(list string, depth int) string {
+	if depth == 0 {
+		return "true"
+	}
+	return list + ".all(x" + strings.Repeat("x", depth) + ", " + nested(list, depth-1) + ")"
+}
+
+// TestHostileRules never get to the library, which would evaluate them for ever. Their messages
+// pass, and operators are told.
+func TestHostileRules(t *testing.T) {
+	r := compileWith(t, `
+extend buf.validate.StringRules {
+  optional bool hostile = 80048953 [(buf.validate.predefined).cel = { id: "x", expression: "`+nested("[0,1,2,3,4,5,6,7,8,9]", 9)+`" }];
+}`, `
+message Loops { repeated int32 a = 1 [(buf.validate.field).cel_expression = "this.all(x, this.all(y, this.all(z, x + y + z > 0)))"]; }
+message Constant { string a = 1 [(buf.validate.field).cel_expression = "`+nested("[0,1,2,3,4,5,6,7,8,9]", 9)+`"]; }
+message Around { Constant a = 1; string b = 2 [(buf.validate.field).string.min_len = 1]; }
+message Predefined { string a = 1 [(buf.validate.field).string.(test.v1.hostile) = true]; string b = 2 [(buf.validate.field).string.min_len = 1]; }
+`)
+	for message, want := range map[string]string{
+		"Loops": "power 3 of the message", "Constant": "steps, more than", "Around": "steps, more than",
+	} {
+		check, problems := r.method(t, message)
+		if check != nil || len(problems) != 1 || !strings.Contains(problems[0].Reason, want) || problems[0].Subject != "test.v1."+message {
+			t.Errorf("%s: check %v, problems %+v", message, check, problems)
+		}
+	}
+	_, problems := r.method(t, "Predefined")
+	if len(problems) != 2 || problems[0].Subject != "test.v1.hostile" || problems[1].Subject != "test.v1.Predefined.a" {
+		t.Errorf("a rule that the schema defines: %+v", problems)
+	}
+	if got := told(t, r.judge(t, "Predefined", nil)); got != "b string.min_len" {
+		t.Errorf("a good rule beside it: %q", got)
+	}
+}
+
+// TestHeavyRules bounds messages whose rules take time with the square of their size.
+func TestHeavyRules(t *testing.T) {
+	r := compileRules(t, `
+message Heavy { repeated int32 a = 1 [(buf.validate.field).cel_expression = "this.all(x, this.all(y, x + y >= 0))"]; }
+message Light { repeated int32 a = 1 [(buf.validate.field).cel_expression = "this.all(x, x >= 0)"]; }
+message Split { string a = 1 [(buf.validate.field).cel_expression = "this.split('').all(x, this.split('').all(y, x == y))"]; }
+`)
+	few, many := append([]byte{0x0a, 100}, make([]byte, 100)...), append([]byte{0x0a, 0x88, 0x27}, make([]byte, 5000)...)
+	const refused = "the request message has more parts than its rules can check"
+	for name, tt := range map[string]struct {
+		message string
+		wire    []byte
+		want    string
+	}{
+		"small":              {"Heavy", few, ""},
+		"large":              {"Heavy", many, refused},
+		"large, linear rule": {"Light", many, ""},
+		"text that is split": {"Split", many, refused},
+	} {
+		if got := told(t, r.judge(t, tt.message, tt.wire)); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+// TestManyViolations keeps a hostile message from becoming gigabytes of violations: each takes a
+// kilobyte.
+func TestManyViolations(t *testing.T) {
+	r := compileRules(t, `message Many { repeated int32 a = 1 [(buf.validate.field).repeated.items.int32.gt = 0]; }
+`)
+	wire := func(n int) []byte { return append(protowire.AppendVarint([]byte{0x0a}, uint64(n)), make([]byte, n)...) }
+	if got := strings.Count(told(t, r.judge(t, "Many", wire(500))), "\n"); got != 499 {
+		t.Errorf("of 500 violations, %d are told", got+1)
+	}
+	const size = 1 << 20
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if got := told(t, r.judge(t, "Many", wire(size))); got != "a[0] int32.gt" {
+		t.Errorf("of a million violations: %.100q", got)
+	}
+	runtime.ReadMemStats(&after)
+	if took := (after.TotalAlloc - before.TotalAlloc) / size; took > 200 {
+		t.Errorf("it took %d bytes of memory for each byte of the message", took)
+	}
+}
+
+func TestGate(t *testing.T) {
+	g := newGate()
+	leave, err := g.enter(t.Context(), 10*maxDecoding)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := g.enter(ctx, largeMessage); err == nil {
+		t.Error("there is room beside a message that takes all of it")
+	}
+	if _, err := g.enter(ctx, largeMessage-1); err != nil {
+		t.Errorf("a small message waits: %v", err)
+	}
+	leave()
+	leave, err = g.enter(t.Context(), largeMessage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave()
+}
