@@ -30,7 +30,7 @@ import (
 
 // A message that breaks five rules, with the violations that every client is told of.
 const (
-	wrongJSON       = `{"text":"much longer than sixteen","list":["a",""],"byNumber":{"7":{"value":"too long"}},"big":"2","otherName":"long"}`
+	wrongJSON       = `{"text":"much longer than sixteen","list":["a",""],"byNumber":{"7":{"value":"too long"}},"big":"2","otherName":"long","script":{"id":"wrong"}}`
 	wrongViolations = `text string.max_len must be at most 16 characters
 list[1] string.min_len must be at least 1 characters
 byNumber[7].value string.max_len must be at most 5 characters
@@ -48,7 +48,7 @@ renamed_field string.max_len
 func wrongRequest() *testpb.EchoRequest {
 	return &testpb.EchoRequest{
 		Text: "much longer than sixteen", List: []string{"a", ""}, ByNumber: map[int32]*testpb.Nested{7: {Value: "too long"}},
-		Big: 2, RenamedField: "long",
+		Big: 2, RenamedField: "long", Script: &testpb.Script{Id: "wrong"},
 	}
 }
 
@@ -82,10 +82,12 @@ func statusOf(t *testing.T, contentType string, resp *http.Response, body []byte
 	switch {
 	case strings.HasPrefix(contentType, "application/grpc-web"):
 		if strings.HasSuffix(contentType, "-text") {
-			var err error
-			if body, err = base64.StdEncoding.DecodeString(string(body)); err != nil {
-				t.Fatal(err)
+			var text []byte
+			for part := range strings.SplitAfterSeq(string(body), "=") { // Each flush may end in padding.
+				raw, _ := base64.RawStdEncoding.DecodeString(strings.TrimRight(part, "="))
+				text = append(text, raw...)
 			}
+			body = text
 		}
 		m := regexp.MustCompile(`grpc-status-details-bin: (\S+)\r\n`).FindSubmatch(body)
 		if m == nil {
@@ -264,7 +266,6 @@ func TestValidateInEveryProtocol(t *testing.T) {
 	s.want(s.get("/v1/echo/fine"), http.StatusOK)
 	for _, c := range wrongCalls() {
 		t.Run(c.name, func(t *testing.T) {
-			before := backend.Calls()
 			resp, body := c.send(t, s)
 			st := statusOf(t, c.contentType, resp, body)
 			want := wrongMessage
@@ -277,8 +278,8 @@ func TestValidateInEveryProtocol(t *testing.T) {
 			if got := violations(t, st); got != wrongViolations {
 				t.Errorf("violations:\n%swant:\n%s", got, wrongViolations)
 			}
-			if !c.streams && backend.Calls() != before {
-				t.Error("the service was called")
+			if n := backend.Executions("wrong"); n != 0 {
+				t.Errorf("the service has seen the message %d times", n)
 			}
 		})
 	}
@@ -374,23 +375,23 @@ func (s *site) logs(texts ...string) {
 	})
 }
 
-// TestValidateNamesFieldsAsTheClientDoes obeys the option of JSON.
+// TestValidateNamesFieldsAsTheClientDoes obeys the option of JSON. Values of the URL are checked, too.
 func TestValidateNamesFieldsAsTheClientDoes(t *testing.T) {
 	backend := testkit.StartBackend(t, testkit.WithRules())
-	s := newSite(t)
-	s.load("", "grpc_gateway "+backend.Addr()+" {\n\tvalidate on\n}")
-	got := s.want(s.get("/v1/echo/longer-than-sixteen?otherName=long&list=a&list="), http.StatusBadRequest)
-	for _, want := range []string{`"field":"text"`, `"field":"list[1]"`, `"field":"otherName"`} {
-		if !strings.Contains(got.body, want) {
-			t.Errorf("no %s in %s", want, got)
-		}
-	}
-	s.load("", "grpc_gateway "+backend.Addr()+" {\n\tvalidate on\n\tjson {\n\t\tuse_proto_names\n\t}\n}")
-	got = s.want(s.do("POST", "/v1/echo", `{"renamed_field":"long","by_number":{"1":{"value":"too long"}}}`), http.StatusBadRequest)
-	for _, want := range []string{`"field":"by_number[1].value"`, `"field":"renamed_field"`, "not valid: by_number[1].value: "} {
-		if !strings.Contains(got.body, want) {
-			t.Errorf("no %s in %s", want, got)
-		}
+	for option, wants := range map[string][]string{
+		"":                                 {`"field":"text"`, `"field":"list[1]"`, `"field":"otherName"`},
+		"json {\n\t\tuse_proto_names\n\t}": {`"field":"text"`, `"field":"list[1]"`, `"field":"renamed_field"`},
+	} {
+		t.Run(option, func(t *testing.T) {
+			s := newSite(t)
+			s.load("", "grpc_gateway "+backend.Addr()+" {\n\tvalidate on\n\t"+option+"\n}")
+			got := s.want(s.get("/v1/echo/longer-than-sixteen?otherName=long&list=a&list="), http.StatusBadRequest)
+			for _, want := range wants {
+				if !strings.Contains(got.body, want) {
+					t.Errorf("no %s in %s", want, got)
+				}
+			}
+		})
 	}
 }
 
