@@ -44,7 +44,7 @@ func (c *check) ShouldValidate(_ protoreflect.Message, d protoreflect.Descriptor
 
 // Message implements checks.Check.
 func (c *check) Message(ctx context.Context, wire []byte) error {
-	leave, err := c.gate.enter(ctx, len(wire))
+	leave, err := c.gate.enter(ctx, wire, c.message)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,14 @@
 package protovalidate
 
 import (
+	"bytes"
 	"context"
 	"runtime"
 	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/types/dynamicpb"
 )
 
 func TestCost(t *testing.T) {
@@ -136,24 +138,63 @@ func TestManyViolations(t *testing.T) {
 	}
 }
 
+// TestGate lets large messages wait for each other, and refuses those that would never fit.
 func TestGate(t *testing.T) {
+	r := compileRules(t, `message Many { repeated Many a = 1; repeated int32 b = 2 [(buf.validate.field).repeated.items.int32.gte = 0]; }
+`)
+	md := r.service.Methods().Get(0).Input()
+	empty := func(n int) []byte { return bytes.Repeat([]byte{0x0a, 0}, n) }
 	g := newGate()
-	leave, err := g.enter(t.Context(), 10*maxDecoding)
+	if _, err := g.enter(t.Context(), empty(1<<20), md); told(t, err) != "the request message has more parts than can be checked" {
+		t.Errorf("a million empty messages: %v", err)
+	}
+	leave, err := g.enter(t.Context(), empty(1<<19), md)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("half a million: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := g.enter(ctx, largeMessage); err == nil {
-		t.Error("there is room beside a message that takes all of it")
+	if _, err := g.enter(ctx, empty(1<<19), md); err == nil {
+		t.Error("there is room for two at a time")
 	}
-	if _, err := g.enter(ctx, largeMessage-1); err != nil {
+	if _, err := g.enter(ctx, empty(largeMessage/2-1), md); err != nil {
 		t.Errorf("a small message waits: %v", err)
 	}
 	leave()
-	leave, err = g.enter(t.Context(), largeMessage)
-	if err != nil {
+	if leave, err = g.enter(t.Context(), empty(1<<19), md); err != nil {
 		t.Fatal(err)
 	}
 	leave()
+}
+
+// TestDecodedSize compares the estimate with what decoding takes.
+func TestDecodedSize(t *testing.T) {
+	r := compileRules(t, `message Many { repeated Many a = 1; repeated int32 b = 2 [(buf.validate.field).repeated.items.int32.gte = 0]; repeated string c = 3; map<int32, string> d = 4; }
+`)
+	md := r.service.Methods().Get(0).Input()
+	packed := append(protowire.AppendVarint([]byte{0x12}, 100_000), make([]byte, 100_000)...)
+	for name, wire := range map[string][]byte{
+		"empty messages":   bytes.Repeat([]byte{0x0a, 0}, 20_000),
+		"messages":         bytes.Repeat([]byte{0x0a, 2, 0x10, 1}, 20_000),
+		"nested":           bytes.Repeat([]byte{0x0a, 4, 0x0a, 2, 0x0a, 0}, 20_000),
+		"packed":           packed,
+		"unpacked":         bytes.Repeat([]byte{0x10, 1}, 50_000),
+		"empty texts":      bytes.Repeat([]byte{0x1a, 0}, 50_000),
+		"entries of a map": bytes.Repeat([]byte{0x22, 0}, 50_000),
+	} {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		msg := dynamicpb.NewMessage(md)
+		if err := decoding().Unmarshal(wire, msg); err != nil {
+			t.Fatal(err)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		took := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+		if guess := decodedSize(wire, md, maxNesting); guess < took/2 {
+			t.Errorf("%s: %d bytes take %d, and the guess is %d", name, len(wire), took, guess)
+		}
+		runtime.KeepAlive(msg)
+	}
 }

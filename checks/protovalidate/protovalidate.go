@@ -16,8 +16,8 @@
 //     message, maxHeavy.
 //   - A message is judged up to its first violation. Only if it is small (maxCollected) are all
 //     its violations collected.
-//   - Of large messages (largeMessage), maxDecoding bytes are decoded at a time. So what the
-//     decoded form takes is bounded for the whole process.
+//   - What large messages (largeMessage) take when they are decoded is estimated first. They wait
+//     for one another, so that all of the process together take maxDecoded at most.
 package protovalidate
 
 import (
