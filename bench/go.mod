@@ -6,6 +6,7 @@ replace github.com/caddy-grpc/gateway => ../
 
 require (
 	buf.build/go/hyperpb v0.1.3
+	buf.build/go/protovalidate v1.4.0
 	connectrpc.com/vanguard v0.4.0
 	github.com/bytedance/sonic v1.15.5
 	github.com/caddy-grpc/gateway v0.0.0-00010101000000-000000000000
@@ -20,7 +21,6 @@ require (
 
 require (
 	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260825204119-511051f7f437.1 // indirect
-	buf.build/go/protovalidate v1.4.0 // indirect
 	cel.dev/cel-go v0.32.0 // indirect
 	cel.dev/expr v0.25.3 // indirect
 	cloud.google.com/go/auth v0.23.3 // indirect

@@ -4,7 +4,7 @@ go 1.26.0
 
 tool github.com/bufbuild/protovalidate/tools/protovalidate-conformance
 
-require github.com/bufbuild/protovalidate/tools v1.2.2
+require github.com/bufbuild/protovalidate/tools v1.2.2 // indirect
 
 require (
 	github.com/spf13/pflag v1.0.10 // indirect
