@@ -77,6 +77,9 @@ type Refusal struct {
 	// Violations are what is wrong. The client gets them as a google.rpc.BadRequest, up to the
 	// gateway's limits. It may be empty if there is a Message.
 	Violations []Violation
+	// Total is how many violations there are, if Violations has only the first of them. The gateway
+	// tells of 100 at most. Default: 0, Violations has all.
+	Total int
 	// Detail returns a further detail of the error with the first n violations, in a form that is
 	// the checker's own. Default: nil, there is none. It may return nil.
 	Detail func(n int) proto.Message

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	pv "buf.build/go/protovalidate"
@@ -23,6 +24,11 @@ const (
 	maxCollected = 2000
 	// maxHeavy is the largest weight of a message whose rules can take time with the square of it.
 	maxHeavy = 4096
+	// maxTold is how many violations are told.
+	maxTold = 100
+	// maxKey is how much of a map's key is in a path, in bytes. Each violation within the value has
+	// the key in its path.
+	maxKey = 256
 	// textUnit is how many bytes of text weigh as much as an element.
 	textUnit = 64
 )
@@ -98,8 +104,8 @@ var noTypes = new(protoregistry.Types)
 
 // refusal is the error of the violations.
 func (c *check) refusal(invalid *pv.ValidationError) *checks.Refusal {
-	r := &checks.Refusal{Violations: make([]checks.Violation, 0, len(invalid.Violations))}
-	for _, v := range invalid.Violations {
+	r := &checks.Refusal{Total: len(invalid.Violations)}
+	for _, v := range invalid.Violations[:min(maxTold, r.Total)] {
 		r.Violations = append(r.Violations, checks.Violation{
 			Field: c.path(v.Proto.GetField().GetElements()), Rule: v.Proto.GetRuleId(), Description: v.Proto.GetMessage(),
 		})
@@ -145,7 +151,11 @@ func subscript(e *validate.FieldPathElement) string {
 	case validate.FieldPathElement_UintKey_case:
 		return strconv.FormatUint(e.GetUintKey(), 10)
 	case validate.FieldPathElement_StringKey_case:
-		return strconv.Quote(e.GetStringKey())
+		key := e.GetStringKey()
+		if len(key) > maxKey {
+			key = strings.ToValidUTF8(key[:maxKey], "") + "…"
+		}
+		return strconv.Quote(key)
 	}
 	return ""
 }

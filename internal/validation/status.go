@@ -62,7 +62,7 @@ func (s *Settings) message(r *checks.Refusal) string {
 		text += shortened(path, maxMessage/4) + ": "
 	}
 	text += shortened(describe(first), maxMessage/4)
-	if more := len(r.Violations) - 1; more > 0 {
+	if more := max(len(r.Violations), r.Total) - 1; more > 0 {
 		text += fmt.Sprintf(" (and %d more)", more)
 	}
 	return text
