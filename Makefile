@@ -33,7 +33,7 @@ release: ## build Caddy with the plugin for all six platforms into .bin/release,
 	scripts/release $(BIN)/release
 
 .PHONY: test
-test: test-unit test-modules conformance-protobuf conformance-connect fuzz-codec test-e2e ## run all tests, installing what they need
+test: test-unit test-modules conformance-protobuf conformance-connect conformance-protovalidate fuzz-codec test-e2e ## run all tests, installing what they need
 
 .PHONY: test-unit
 test-unit: ## test the plugin's module, with the race detector; replays the fuzz corpora
@@ -73,6 +73,10 @@ conformance-protobuf: ## run the official protobuf JSON conformance suite agains
 conformance-connect: ## run the official Connect conformance suite (Connect, gRPC-Web, gRPC) against Caddy with the gateway, also inside of a policy
 	e2e/conformance/connect/run.sh
 	OPTIONS="$$(printf 'with * {\n}')" e2e/conformance/connect/run.sh
+
+.PHONY: conformance-protovalidate
+conformance-protovalidate: ## run the official conformance suite of protovalidate against the checks of request messages
+	e2e/conformance/protovalidate/run.sh
 
 .PHONY: fuzz-codec
 fuzz-codec: ## fuzz the transcoder against protojson for a minute

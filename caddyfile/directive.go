@@ -66,6 +66,7 @@ import (
 //		forms    on | off
 //		form_query on | off
 //		fully_decode_reserved_expansion on | off
+//		validate on | warn | off { check <kind> ... }
 //	}
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	d := h.Dispenser
@@ -123,6 +124,7 @@ func (p *directive) options() options {
 		"hide_fields":      hiddenFields(&h.HideFields),
 		"forms":            onOff(&h.Forms),
 		"form_query":       onOff(&h.FormQuery),
+		"validate":         p.validate,
 
 		"fully_decode_reserved_expansion": toggle(&h.FullyDecodeReserved),
 	}

@@ -25,7 +25,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
-			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, negotiation, openapi, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
+			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, negotiation, openapi, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, validate, with, at Caddyfile:3`,
 		},
 		"status with an argument": {
 			":8080\ngrpc_gateway_status now",
@@ -61,7 +61,35 @@ func TestErrors(t *testing.T) {
 		},
 		"option of a later version": {
 			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp\n}",
-			`unknown option "mcp" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, negotiation, openapi, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
+			`unknown option "mcp" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, negotiation, openapi, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, validate, with, at Caddyfile:3`,
+		},
+		"validate without a mode": {
+			":8080\ngrpc_gateway h:1 {\n\tvalidate\n}",
+			"validate: expected on or warn or off, at Caddyfile:3",
+		},
+		"validate in a mode that does not exist": {
+			":8080\ngrpc_gateway h:1 {\n\tvalidate strict\n}",
+			`validate "strict": expected on or warn or off, at Caddyfile:3`,
+		},
+		"validate twice": {
+			":8080\ngrpc_gateway h:1 {\n\tvalidate on\n\tvalidate warn\n}",
+			`option "validate" comes twice in grpc_gateway: the first is in line 3, at Caddyfile:4`,
+		},
+		"validate off with checks": {
+			":8080\ngrpc_gateway h:1 {\n\tvalidate off {\n\t\tcheck protovalidate\n\t}\n}",
+			"validate off takes no block, at Caddyfile:4",
+		},
+		"check without a kind": {
+			":8080\ngrpc_gateway h:1 {\n\tvalidate on {\n\t\tcheck\n\t}\n}",
+			"check: expected a kind of check, such as protovalidate, at Caddyfile:4",
+		},
+		"check that does not exist": {
+			":8080\ngrpc_gateway h:1 {\n\tvalidate on {\n\t\tcheck spelling\n\t}\n}",
+			"check spelling: there is no such check: expected one of protovalidate, at Caddyfile:4",
+		},
+		"check with an argument": {
+			":8080\ngrpc_gateway h:1 {\n\tvalidate on {\n\t\tcheck protovalidate fast\n\t}\n}",
+			`check protovalidate: expected no argument, found "fast", at Caddyfile:4`,
 		},
 		"policy without a pattern": {
 			":8080\ngrpc_gateway h:1 {\n\twith {\n\t\theader X-A b\n\t}\n}",

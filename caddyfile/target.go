@@ -48,7 +48,7 @@ func (p *directive) addTarget(d *dispenser, target string) error {
 	kind, _, _ := strings.Cut(t.Scheme, "+")
 	info, err := caddy.GetModule(discoveryNamespace + kind)
 	if err != nil {
-		return d.Errf("target %s: there is no source %q: expected one of %s", target, kind, guestNames())
+		return d.Errf("target %s: there is no source %q: expected one of %s", target, kind, guestNames(discoveryNamespace))
 	}
 	guest := info.New()
 	tu, ok := guest.(discovery.TargetUnmarshaler)

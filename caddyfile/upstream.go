@@ -90,7 +90,7 @@ func parseDiscover(d *dispenser, u *module.Upstream) error {
 	}
 	kind, _, _ := strings.Cut(word, "+")
 	if _, err := caddy.GetModule(discoveryNamespace + kind); err != nil {
-		return d.Errf("discover %s: there is no such source: expected one of %s", kind, guestNames())
+		return d.Errf("discover %s: there is no such source: expected one of %s", kind, guestNames(discoveryNamespace))
 	}
 	guest, err := caddyfile.UnmarshalModule(d, discoveryNamespace+kind)
 	if err != nil {
@@ -98,15 +98,6 @@ func parseDiscover(d *dispenser, u *module.Upstream) error {
 	}
 	u.DiscoverRaw = caddyconfig.JSONModuleObject(guest, "source", kind, nil)
 	return nil
-}
-
-func guestNames() string {
-	mods := caddy.GetModules(strings.TrimSuffix(discoveryNamespace, "."))
-	names := make([]string, len(mods))
-	for i, m := range mods {
-		names[i] = m.ID.Name()
-	}
-	return strings.Join(names, ", ")
 }
 
 func parseConnections(d *dispenser, u *module.Upstream) error {

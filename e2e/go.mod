@@ -5,6 +5,7 @@ go 1.26.0
 replace github.com/caddy-grpc/gateway => ../
 
 require (
+	buf.build/go/protovalidate v1.4.0
 	github.com/caddy-grpc/gateway v0.0.0-00010101000000-000000000000
 	github.com/caddyserver/caddy/v2 v2.11.9
 	github.com/cloudwego/kitex v0.16.1
@@ -28,6 +29,7 @@ require (
 )
 
 require (
+	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260825204119-511051f7f437.1 // indirect
 	cel.dev/cel-go v0.32.0 // indirect
 	cel.dev/expr v0.25.3 // indirect
 	cloud.google.com/go/auth v0.23.3 // indirect

@@ -181,6 +181,9 @@ type Handler struct {
 	// reported. Default: none.
 	HideFields []string `json:"hide_fields,omitempty"`
 
+	// Whether request messages are checked before they are sent, and how. Default: they are not.
+	Validate *Validate `json:"validate,omitempty"`
+
 	// Whether request bodies may be multipart/form-data and application/x-www-form-urlencoded.
 	// Otherwise they get 415. A form on a page of another site can send both without a preflight.
 	// Such a request is refused, unless `cors` has its origin or `cross_site` is `allow`. Default:
@@ -205,6 +208,7 @@ type Handler struct {
 	policies  policies
 	routing   routing
 	json      transcode.Options
+	checking  *checking
 	// description answers for the paths of OpenAPI. Nil without the option.
 	description *description
 	// replaced says that another config has taken over. Clients on old connections may not know.
@@ -334,6 +338,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	if h.checking, err = h.Validate.compile(ctx, h.json.UseProtoNames); err != nil {
+		return fmt.Errorf("validate: %w", err)
+	}
 	table, err := h.compileRoutes()
 	if err != nil {
 		return err
@@ -357,7 +364,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := h.routing.provision(h.log, table, h.json, upstreams); err != nil {
+	if err := h.routing.provision(h.log, table, h.json, h.checking, upstreams); err != nil {
 		return err
 	}
 	h.app.handlers = append(h.app.handlers, h)

@@ -31,6 +31,7 @@ type routing struct {
 	log       *zap.Logger
 	cfg       *routes.Config
 	json      transcode.Options
+	checking  *checking
 	upstreams []*upstream
 	deadline  time.Time // when requests no longer wait for schemas
 
@@ -63,8 +64,8 @@ type member struct {
 }
 
 // provision makes the first table. If that is known to be wrong already, it returns an error.
-func (r *routing) provision(log *zap.Logger, cfg *routes.Config, json transcode.Options, upstreams []*upstream) error {
-	r.log, r.cfg, r.json, r.upstreams = log, cfg, json, upstreams
+func (r *routing) provision(log *zap.Logger, cfg *routes.Config, json transcode.Options, c *checking, upstreams []*upstream) error {
+	r.log, r.cfg, r.json, r.checking, r.upstreams = log, cfg, json, c, upstreams
 	r.deadline = time.Now().Add(settleTime + readTime)
 	r.reported = make(map[routes.Problem]bool)
 	r.refresh()
@@ -151,6 +152,7 @@ func (r *routing) compile(members []member) (*table, error) {
 		}
 		if m.schema != nil {
 			in[i].Codecs = m.upstream.schema.compiler(m.schema, r.json)
+			in[i].Check = r.checking.member(m.upstream.schema, m.schema)
 			in[i].Answers = m.upstream.schema.compiler(m.schema, hiding(r.json, r.cfg.HideFields))
 		}
 	}

@@ -47,6 +47,7 @@ type sharedSchema struct {
 	stopReady func()
 
 	codecs sync.Map // codecKey -> *transcode.Compiler, for the newest schema
+	checks sync.Map // checksKey -> checks.SchemaChecks, for the newest schema
 
 	notify      sync.Mutex // held while subscribers are called
 	isSettled   bool

@@ -73,7 +73,7 @@ func (b *builder) newMethod(m *Member, sm *schema.Method) (*frontend.Method, err
 	if err != nil {
 		return nil, fmt.Errorf("compile response message %s: %w", sm.Desc.Output().FullName(), err)
 	}
-	return &frontend.Method{
+	fm := &frontend.Method{
 		Name:       sm.Name,
 		Path:       "/" + sm.Name,
 		Upstream:   m.Label,
@@ -96,7 +96,36 @@ func (b *builder) newMethod(m *Member, sm *schema.Method) (*frontend.Method, err
 		Timed:  b.cfg.Timed,
 
 		Departed: b.cfg.departed(m.Label, sm.Name),
-	}, nil
+	}
+	b.addCheck(m, fm)
+	return fm, nil
+}
+
+// maxCheckProblems is how many problems with checks a table has. A schema may have a bad rule in
+// each of its messages.
+const maxCheckProblems = 100
+
+// addCheck adds the check of request messages. Methods whose messages have parts in common have
+// problems in common, so a problem is that of the upstream and is reported once.
+func (b *builder) addCheck(m *Member, fm *frontend.Method) {
+	if m.Check == nil {
+		return
+	}
+	var problems []string
+	fm.Check, problems = m.Check(fm)
+	for _, reason := range problems {
+		p := Problem{Upstream: m.Label, Reason: reason}
+		switch n := len(b.checkProblems); {
+		case b.checkProblems[p] || n > maxCheckProblems:
+			continue
+		case n == maxCheckProblems:
+			p = Problem{Reason: "there are more problems with the checks of request messages, which are not shown"}
+		case n == 0:
+			b.checkProblems = make(map[Problem]bool)
+		}
+		b.checkProblems[p] = true
+		b.problem(p)
+	}
 }
 
 // wholeBody binds the whole request message to the body.

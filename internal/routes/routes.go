@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"context"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -71,12 +72,18 @@ type Member struct {
 	Codecs *transcode.Compiler
 	// Answers compiles the messages that are written to clients. Nil: Codecs does.
 	Answers *transcode.Compiler
+	// Check makes frontend.Method.Check for a method of Schema, and says what of the schema cannot
+	// be used for it. Nil: there are no checks.
+	Check func(m *frontend.Method) (check MessageCheck, problems []string)
 	// Conn is where calls go.
 	Conn grpc.ClientConnInterface
 	// Timeout is the deadline of unary calls. 0 means that of Config. A negative one is no
 	// deadline.
 	Timeout time.Duration
 }
+
+// MessageCheck is frontend.Method.Check.
+type MessageCheck = func(ctx context.Context, wire []byte) *frontend.Error
 
 // Table is a frontend.Table with what operators want to know about it. It is immutable.
 type Table struct {
@@ -158,6 +165,9 @@ type builder struct {
 	views   map[*frontend.Binding]int // index in out.Views
 	// bindings are those of views, in order.
 	bindings []*frontend.Binding
+
+	// checkProblems are those of Member.Check that were reported.
+	checkProblems map[Problem]bool
 
 	pending bool // a schema is missing
 	// missing are the routes of the config whose method is in no known schema.

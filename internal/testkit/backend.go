@@ -33,6 +33,7 @@ type options struct {
 	addr        string
 	tls         *tls.Config
 	v1, v1alpha bool
+	rules       bool
 	noServices  bool
 	server      []grpc.ServerOption
 	register    []func(grpc.ServiceRegistrar)
@@ -158,11 +159,15 @@ func (b *Backend) newServer() (*grpc.Server, *health.Server) {
 	for _, fn := range b.opts.register {
 		fn(s)
 	}
+	described := reflection.ServerOptions{Services: s}
+	if b.opts.rules {
+		described.DescriptorResolver = ruled{}
+	}
 	if b.opts.v1 {
-		reflectionv1.RegisterServerReflectionServer(s, reflection.NewServerV1(reflection.ServerOptions{Services: s}))
+		reflectionv1.RegisterServerReflectionServer(s, reflection.NewServerV1(described))
 	}
 	if b.opts.v1alpha {
-		reflectionv1alpha.RegisterServerReflectionServer(s, reflection.NewServer(reflection.ServerOptions{Services: s}))
+		reflectionv1alpha.RegisterServerReflectionServer(s, reflection.NewServer(described))
 	}
 	return s, hs
 }
