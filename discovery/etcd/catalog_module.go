@@ -74,7 +74,7 @@ func (c *Catalog) Provision(ctx caddy.Context) error {
 }
 
 // ID implements discovery.Source.
-func (c *Catalog) ID() string { return "catalog+" + c.source.ID() }
+func (c *Catalog) ID() string { return c.source.ID() }
 
 // Watch implements discovery.Source. The client belongs to the watch, which may outlive the config.
 func (c *Catalog) Watch(ctx context.Context, publish func(discovery.State)) {
