@@ -12,15 +12,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"google.golang.org/genproto/googleapis/api/annotations"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/reflection"
-	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protodesc"
-	"google.golang.org/protobuf/reflect/protoregistry"
-	"google.golang.org/protobuf/types/descriptorpb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/testkit"
@@ -96,66 +87,11 @@ func (f *fleet) remove(service string) {
 
 const siteOfFleet = "grpc_gateway catalog:fleet {\n expose *\n }"
 
-// startService starts a gRPC service with one method Get, which answers with a name. A rule is an
-// HTTP method and a path template.
+// startService starts a gRPC service whose method Get answers with a name.
 func startService(t *testing.T, grpcService, name string, rules ...string) (addr string) {
 	t.Helper()
-	pkg, short := "", grpcService
-	if dot := strings.LastIndexByte(grpcService, '.'); dot >= 0 {
-		pkg, short = grpcService[:dot], grpcService[dot+1:]
-	}
-	method := &descriptorpb.MethodDescriptorProto{
-		Name: proto.String("Get"), InputType: proto.String(".google.protobuf.StringValue"), OutputType: proto.String(".google.protobuf.StringValue"),
-	}
-	if len(rules) > 0 {
-		verb, path, _ := strings.Cut(rules[0], " ")
-		rule := &annotations.HttpRule{Pattern: &annotations.HttpRule_Custom{Custom: &annotations.CustomHttpPattern{Kind: verb, Path: path}}}
-		method.Options = &descriptorpb.MethodOptions{}
-		proto.SetExtension(method.Options, annotations.E_Http, rule)
-	}
-	file := &descriptorpb.FileDescriptorProto{
-		Syntax: proto.String("proto3"), Name: proto.String(grpcService + ".proto"), Package: proto.String(pkg),
-		Dependency: []string{"google/protobuf/wrappers.proto", "google/api/annotations.proto"},
-		Service:    []*descriptorpb.ServiceDescriptorProto{{Name: proto.String(short), Method: []*descriptorpb.MethodDescriptorProto{method}}},
-	}
-	files := new(protoregistry.Files)
-	built, err := protodesc.NewFile(file, protoregistry.GlobalFiles)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := files.RegisterFile(built); err != nil {
-		t.Fatal(err)
-	}
-	server := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
-		if err := stream.RecvMsg(new(wrapperspb.StringValue)); err != nil {
-			return err
-		}
-		return stream.SendMsg(wrapperspb.String(name))
-	}))
-	reflectionv1.RegisterServerReflectionServer(server, reflection.NewServerV1(reflection.ServerOptions{
-		Services: named{grpcService}, DescriptorResolver: resolver{files},
-	}))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = server.Serve(l) }()
-	t.Cleanup(server.Stop)
-	return l.Addr().String()
+	return testkit.StartNamed(t, grpcService, name, rules...).Addr()
 }
-
-type named []string
-
-func (n named) GetServiceInfo() map[string]grpc.ServiceInfo {
-	all := make(map[string]grpc.ServiceInfo)
-	for _, name := range n {
-		all[name] = grpc.ServiceInfo{}
-	}
-	return all
-}
-
-// resolver finds the file of a service, and the files that it imports.
-type resolver struct{ *protoregistry.Files }
 
 func (s *site) catalog() (v module.CatalogView) {
 	s.t.Helper()
