@@ -12,13 +12,10 @@ import (
 	kratosregistry "github.com/go-kratos/kratos/v2/registry"
 	"github.com/zeromicro/go-zero/core/discov"
 	"github.com/zeromicro/go-zero/core/logx"
-	"github.com/zeromicro/go-zero/core/service"
-	"github.com/zeromicro/go-zero/zrpc"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/naming/endpoints"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/reflection"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/caddy-grpc/gateway/e2e/kit"
@@ -51,35 +48,23 @@ func newcomers() []newcomer {
 	}
 }
 
-// joinAsGoZero runs go-zero's own server, which registers itself and takes itself out when it
-// stops.
+// joinAsGoZero registers with go-zero's own publisher, which takes the registration out as it does
+// when a server of go-zero ends.
 func joinAsGoZero(t *testing.T, etcd *kit.Etcd) (leave func()) {
 	t.Helper()
 	logx.Disable()
-	addr := kit.FreeAddr(t)
-	server, err := zrpc.NewServer(zrpc.RpcServerConf{
-		ServiceConf: service.ServiceConf{Name: "user.rpc", Mode: service.TestMode},
-		ListenOn:    addr,
-		Etcd:        discov.EtcdConf{Hosts: []string{etcd.Addr}, Key: "user.rpc"},
-		Timeout:     2000,
-	}, func(s *grpc.Server) {
-		testpb.RegisterEchoServer(s, &echoServer{addr: addr})
-		reflection.Register(s)
-	})
-	if err != nil {
+	backend := testkit.NewBackend(testkit.WithoutServices(), testkit.WithRegister(func(s grpc.ServiceRegistrar) {
+		testpb.RegisterEchoServer(s, &echoServer{})
+	}))
+	if err := backend.Start(); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
-	go func() { defer close(done); server.Start() }()
-	client := etcd.Client(t)
-	t.Cleanup(func() { client.Close() })
-	return func() {
-		server.Stop()
-		// Its key lives as long as its process, which is this one.
-		if _, err := client.Delete(context.Background(), "user.rpc/", clientv3.WithPrefix()); err != nil {
-			t.Error(err)
-		}
+	t.Cleanup(backend.Stop)
+	publisher := discov.NewPublisher([]string{etcd.Addr}, "user.rpc", backend.Addr())
+	if err := publisher.KeepAlive(); err != nil {
+		t.Fatal(err)
 	}
+	return publisher.Stop
 }
 
 // joinAsKratos writes what kratos' etcd registry writes.

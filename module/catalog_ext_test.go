@@ -52,6 +52,7 @@ type fleet struct {
 
 // newFleet makes a registry named after the test. It has answered, with no service.
 func newFleet(t *testing.T) *fleet {
+	module.ResetDigests()
 	f := &fleet{t: t, source: testkit.NewSource("manual:" + t.Name())}
 	manualStates[t.Name()] = f.source
 	f.source.Set()
