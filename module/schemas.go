@@ -160,7 +160,7 @@ func (s *sharedSchema) start() {
 	if s.live != nil || s.closed {
 		return
 	}
-	opts := schema.LiveOptions{Refresh: s.refresh, OnReload: s.reloaded, Early: notKnownYet, Log: s.log}
+	opts := schema.LiveOptions{Refresh: s.refresh, OnReload: s.reloaded, OnChange: s.changed, Early: notKnownYet, Log: s.log}
 	if s.channel != nil && s.channel.feed.whole != nil {
 		// A catalog may have many services that are not meant to be called.
 		opts.BackoffMax = max(s.refresh, 10*time.Second)
@@ -285,6 +285,17 @@ func (s *sharedSchema) reloaded(result schema.Result) {
 	for fn := range s.subscribers {
 		(*fn)()
 	}
+}
+
+// changed posts an event about a schema that takes the place of another.
+func (s *sharedSchema) changed(before, now *schema.Schema) {
+	if !bus.any() {
+		return
+	}
+	d := now.Since(before)
+	bus.post(occurrence{eventSchemaChanged, s, map[string]any{
+		"added": schema.Listed(d.Added), "removed": schema.Listed(d.Removed), "methods": len(now.Methods()),
+	}})
 }
 
 // subscribe makes fn be called after each attempt to read, one call at a time. stop waits for a
