@@ -25,7 +25,8 @@ import (
 //
 // A service exists while it has an endpoint. Whether it speaks gRPC, and which services are opened,
 // is decided by the gateway and not by the catalog. The names of services are whatever the registry
-// says. They are shown to operators and matched with their patterns, and never sent to clients.
+// says. They are shown to operators and matched with their patterns, and never sent to clients. The
+// page docs/catalog.md describes what the gateway does with a catalog.
 type Catalog interface {
 	Source
 }

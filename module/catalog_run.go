@@ -33,7 +33,7 @@ type catalog struct {
 	opened      time.Time
 	limit       int
 	idle        time.Duration
-	filter      filter
+	filter      *filter
 	settings    pool.Settings // of each upstream, with the three fields below
 	tlsID       string
 	networks    *netpolicy.Policy
@@ -88,7 +88,7 @@ func openCatalog(ctx caddy.Context, name string, config *Catalog) (*catalog, err
 		opened:      time.Now(),
 		limit:       cmp.Or(config.Limit, defaultLimit),
 		idle:        time.Duration(config.Idle),
-		filter:      filter{config.Include, config.Exclude, config.Require},
+		filter:      &filter{config.Include, config.Exclude, config.Require},
 		settings:    settings,
 		tlsID:       tlsID,
 		networks:    u.Networks.compile(source),

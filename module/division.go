@@ -180,7 +180,7 @@ func (d *division) of(service string, f *filter) discovery.State {
 type part struct {
 	whole   *sharedFeed
 	service string
-	filter  *filter
+	filter  *filter // It outlives the config, so it refers to nothing else of it.
 }
 
 // ID implements discovery.Source.

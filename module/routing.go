@@ -132,6 +132,9 @@ func (r *routing) stop() {
 func (r *routing) refresh() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.stopped && len(r.catalogs) > 0 {
+		return // The catalogs have given back their services, which late requests still call.
+	}
 	members := make([]member, len(r.upstreams))
 	for i, u := range r.upstreams {
 		members[i] = member{upstream: u, label: u.label(), schema: u.schema.current()}

@@ -46,7 +46,7 @@ func (c *catalog) open(l *listed) (*service, error) {
 	u.unique.Store(&label)
 	s.upstream = u
 	log := quiet(lastingLog().With(zap.String("upstream", label)))
-	u.feed = acquirePart(&part{c.feed, l.name, &c.filter})
+	u.feed = acquirePart(&part{c.feed, l.name, c.filter})
 	s.releases = append(s.releases, u.feed.release)
 	u.channel = acquireChannel(label, c.settings, c.tlsID, c.networks, u.feed, log)
 	s.releases = append(s.releases, u.channel.release)

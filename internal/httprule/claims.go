@@ -16,6 +16,9 @@ type Claims[T any] struct {
 type claim[T any] struct {
 	literals map[string]*claim[T]
 	single   *claim[T]
+	// children are those in literals, in the order in which they came. So of several losers it is
+	// always the same one that is found.
+	children []*claim[T]
 	// routes end at this node, or go on with `**`.
 	routes []Route[T]
 }
@@ -52,6 +55,7 @@ func (n *claim[T]) next(s segment) *claim[T] {
 	}
 	if n.literals[s.text] == nil {
 		n.literals[s.text] = new(claim[T])
+		n.children = append(n.children, n.literals[s.text])
 	}
 	return n.literals[s.text]
 }
@@ -125,7 +129,7 @@ func (n *claim[T]) visit(segments []segment, found func(Route[T]) bool) bool {
 	if s.kind == literalSegment {
 		return n.literals[s.text].visit(rest, found)
 	}
-	for _, child := range n.literals {
+	for _, child := range n.children {
 		if child.visit(rest, found) {
 			return true
 		}

@@ -16,7 +16,12 @@ import (
 type guard struct {
 	claims httprule.Claims[claim]
 	ranks  map[string]int // the listed members by their label, in order
+	routes map[string]int // how many routes they have
 }
+
+// maxListedRoutes is the maximum number of routes from the annotations of one listed member. Each
+// is compared with those before it.
+const maxListedRoutes = 1000
 
 // claim is a route with its owner.
 type claim struct {
@@ -31,7 +36,7 @@ func newGuard(members []Member) *guard {
 			continue
 		}
 		if g == nil {
-			g = &guard{ranks: make(map[string]int)}
+			g = &guard{ranks: make(map[string]int), routes: make(map[string]int)}
 		}
 		g.ranks[members[i].Label] = i
 	}
@@ -65,6 +70,9 @@ func (g *guard) refuses(bd *frontend.Binding) string {
 	before := g.before(bd.Method.Upstream)
 	if before == nil {
 		return ""
+	}
+	if g.routes[bd.Method.Upstream]++; g.routes[bd.Method.Upstream] > maxListedRoutes {
+		return fmt.Sprintf("a service of a catalog can have %d routes; the route is left out", maxListedRoutes)
 	}
 	loser, ok := g.claims.Loser(bd.HTTPMethod, bd.Template, before)
 	if !ok {

@@ -5,11 +5,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// TestAges publishes lists one after the other. A list is written as service/id@created.
+// TestAges publishes lists one after the other, a second apart. A list is written as
+// service/id@created. "later" is a list that comes two minutes later.
 func TestAges(t *testing.T) {
 	for name, tt := range map[string]struct {
 		disk  string
@@ -30,7 +32,11 @@ func TestAges(t *testing.T) {
 		},
 		"gone and back": {
 			lists: []string{"user/1@7", "", "user/1@20"},
-			want:  []string{"user/1@7", "", "user/1@20"},
+			want:  []string{"user/1@7", "", "user/1@7"},
+		},
+		"gone for long and back": {
+			lists: []string{"user/1@7", "", "later", "user/1@20"},
+			want:  []string{"user/1@7", "", "", "user/1@20"},
 		},
 		"an older one is believed": {
 			lists: []string{"user/1@7", "user/1@7 user/2@3"},
@@ -43,7 +49,7 @@ func TestAges(t *testing.T) {
 		},
 		"a registry that cannot tell": {
 			lists: []string{"b/1@0", "a/1@0 b/1@0"},
-			want:  []string{"b/1@1001", "a/1@1002 b/1@1001"},
+			want:  []string{"b/1@1000000001", "a/1@2000000002 b/1@1000000001"},
 		},
 		"not a catalog": {
 			lists: []string{"/1@0 /2@5"},
@@ -52,10 +58,14 @@ func TestAges(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAges()
-			clock := int64(1000)
-			a.now = func() int64 { clock++; return clock }
+			clock := time.Unix(0, 0)
+			a.now = func() time.Time { return clock }
 			a.recall(endpointsOf(t, tt.disk))
 			for i, text := range tt.lists {
+				clock = clock.Add(time.Second + 1)
+				if text == "later" {
+					text, clock = "", clock.Add(2*time.Minute)
+				}
 				list := endpointsOf(t, text)
 				before := slices.Clone(list)
 				if got := textOf(a.apply(list)); got != tt.want[i] {

@@ -135,7 +135,7 @@ func (w *watch) take(s discovery.State) {
 // aged returns the list of a catalog with the ages of its services. The first list waits for the
 // file, because who is older must not change a moment later.
 func (w *watch) aged(list []discovery.Endpoint) []discovery.Endpoint {
-	if len(list) == 0 || list[0].Service == "" {
+	if len(list) == 0 && !w.recalled || len(list) > 0 && list[0].Service == "" {
 		return list
 	}
 	if !w.recalled {
