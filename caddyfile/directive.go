@@ -78,7 +78,10 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	if err := p.options().parse(d, "grpc_gateway", "upstream", "to", "route", "expose", "hide", "hide_fields", "with", "cors"); err != nil {
 		return nil, err
 	}
-	if len(p.handler.Upstreams) == 0 {
+	if len(p.handler.Catalogs) > 0 && len(p.handler.Expose) == 0 {
+		return nil, d.Errf("grpc_gateway with a catalog: %w", module.ErrNoExpose)
+	}
+	if len(p.handler.Upstreams)+len(p.handler.Catalogs) == 0 {
 		return nil, d.Err("grpc_gateway has nothing to call: expected a target, such as etcd://127.0.0.1:2379/user.rpc, or an upstream block")
 	}
 	return &p.handler, nil

@@ -521,7 +521,7 @@ func TestErrors(t *testing.T) {
 		},
 		"global option unknown": {
 			"{\n\tgrpc_gateway {\n\t\tconsul {\n\t\t}\n\t}\n}\n:8080",
-			`unknown option "consul" in the global option grpc_gateway: expected one of etcd, upstream, at Caddyfile:3`,
+			`unknown option "consul" in the global option grpc_gateway: expected one of catalog, etcd, upstream, at Caddyfile:3`,
 		},
 		"global upstream twice": {
 			"{\n\tgrpc_gateway {\n\t\tupstream a {\n\t\t\tdiscover static h:1\n\t\t}\n\t}\n\tgrpc_gateway {\n\t\tupstream a {\n\t\t\tdiscover static h:1\n\t\t}\n\t}\n}\n:8080",
@@ -538,6 +538,82 @@ func TestErrors(t *testing.T) {
 		"etcd user without a password": {
 			"{\n\tgrpc_gateway {\n\t\tetcd {\n\t\t\tuser root\n\t\t}\n\t}\n}\n:8080",
 			"user: expected <name> <password>, at Caddyfile:4",
+		},
+		"catalog without a kind": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet\n\t}\n}\n:8080",
+			"catalog fleet: expected the kind of registry, such as etcd, at Caddyfile:3",
+		},
+		"catalog with a bad name": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog a:b etcd /\n\t}\n}\n:8080",
+			`catalog "a:b": expected a name without colons, slashes and spaces, at Caddyfile:3`,
+		},
+		"catalog of an unknown kind": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet consul\n\t}\n}\n:8080",
+			"catalog consul: there is no such registry: expected one of etcd, at Caddyfile:3",
+		},
+		"catalog without a prefix": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd\n\t}\n}\n:8080",
+			"expected one prefix, as in: catalog fleet etcd /microservices, at Caddyfile:3",
+		},
+		"catalog twice": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd /\n\t\tcatalog fleet etcd /\n\t}\n}\n:8080",
+			`catalog "fleet" is defined twice in the global option grpc_gateway, at Caddyfile:4`,
+		},
+		"catalog with an unknown option": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tcolour red\n\t\t}\n\t}\n}\n:8080",
+			`unknown option "colour" of catalog etcd: expected cluster, endpoints, hold or layout, or an option of every catalog, at Caddyfile:4`,
+		},
+		"catalog with an unknown layout": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tlayout nacos\n\t\t}\n\t}\n}\n:8080",
+			`unknown etcd layout "nacos": expected auto, gozero, etcd, kratos, kitex, micro or plain, at Caddyfile:4`,
+		},
+		"catalog with two kinds of cluster": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tcluster a\n\t\t\tendpoints h:1\n\t\t}\n\t}\n}\n:8080",
+			"catalog etcd: expected either cluster or endpoints, found both, at Caddyfile:6",
+		},
+		"catalog limit twice": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tlimit 5\n\t\t\tlimit 6\n\t\t}\n\t}\n}\n:8080",
+			`option "limit" comes twice in catalog: the first is in line 4, at Caddyfile:5`,
+		},
+		"catalog layout twice": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tlayout auto\n\t\t\tlayout auto\n\t\t}\n\t}\n}\n:8080",
+			"option layout of catalog etcd is given twice, at Caddyfile:5",
+		},
+		"catalog limit too high": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tlimit 100000\n\t\t}\n\t}\n}\n:8080",
+			`catalog "fleet": limit 100000: expected a number from 1 to 10000, at Caddyfile:3`,
+		},
+		"catalog idle too short": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tidle 10ms\n\t\t}\n\t}\n}\n:8080",
+			`catalog "fleet": idle: expected at least 1s, at Caddyfile:3`,
+		},
+		"catalog require without a value": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\trequire gateway\n\t\t}\n\t}\n}\n:8080",
+			"require gateway: expected <name>=<value>, at Caddyfile:4",
+		},
+		"catalog require twice": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\trequire a=b a=c\n\t\t}\n\t}\n}\n:8080",
+			"require: a comes twice, at Caddyfile:4",
+		},
+		"catalog upstream with a name": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tupstream user {\n\t\t\t}\n\t\t}\n\t}\n}\n:8080",
+			"upstream: expected a block, without a name, at Caddyfile:4",
+		},
+		"catalog upstream with discover": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tupstream {\n\t\t\t\tdiscover static h:1\n\t\t\t}\n\t\t}\n\t}\n}\n:8080",
+			`catalog "fleet": upstream: discover cannot be set, because the catalog finds the instances, at Caddyfile:3`,
+		},
+		"catalog without expose": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd /\n\t}\n}\n:8080\ngrpc_gateway catalog:fleet",
+			"grpc_gateway with a catalog: expose is required with a catalog, because whoever may write to the registry can publish methods there; `expose *` allows all of them, at Caddyfile:7",
+		},
+		"catalog that is not defined": {
+			":8080\ngrpc_gateway catalog:fleet {\n\texpose *\n}",
+			`target catalog:fleet: the global option grpc_gateway defines no catalog "fleet", at Caddyfile:2`,
+		},
+		"catalog as a target twice": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd /\n\t}\n}\n:8080\ngrpc_gateway catalog:fleet catalog:fleet {\n\texpose *\n}",
+			"target catalog:fleet comes twice in grpc_gateway, at Caddyfile:7",
 		},
 	}
 	for name, tt := range tests {

@@ -2,6 +2,7 @@ package caddyfile
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -16,6 +17,9 @@ import (
 // they look like the instances of one service, and each would be a service.
 func (p *directive) addTargets(d *dispenser, targets []string) error {
 	for _, t := range targets {
+		if isCatalog(t) {
+			continue
+		}
 		if isAddress(t) && !slices.Contains(p.addresses, t) {
 			p.addresses = append(p.addresses, t)
 		}
@@ -32,8 +36,12 @@ func (p *directive) addTargets(d *dispenser, targets []string) error {
 	return nil
 }
 
-// addTarget adds an upstream for a target: the name of an upstream, a URL or a host:port.
+// addTarget adds an upstream for a target: the name of an upstream, a URL or a host:port. A target
+// `catalog:<name>` adds all services of a catalog.
 func (p *directive) addTarget(d *dispenser, target string) error {
+	if isCatalog(target) {
+		return p.addCatalog(d, strings.TrimPrefix(target, catalogTarget))
+	}
 	if !isURL(target) && !isAddress(target) {
 		if !definedUpstream(p.helper, target) {
 			return d.Errf("target %q: expected a URL such as etcd://127.0.0.1:2379/user.rpc, a host:port, or the name of an upstream that the "+
@@ -64,6 +72,16 @@ func (p *directive) addTarget(d *dispenser, target string) error {
 		u.TLS = new(reverseproxy.TLSConfig)
 	}
 	return p.add(d, u)
+}
+
+func isCatalog(s string) bool {
+	return strings.HasPrefix(s, catalogTarget) && !isPort(s[len(catalogTarget):])
+}
+
+// isPort reports whether a text is a number. A host may have the name `catalog`.
+func isPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
 }
 
 func isURL(s string) bool { return strings.Contains(s, "://") }

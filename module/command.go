@@ -20,7 +20,7 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "grpc-gateway",
-		Usage: "routes | upstreams | call | openapi",
+		Usage: "routes | upstreams | catalog | call | openapi",
 		Short: "Shows and describes what the gRPC gateway does, and calls through it",
 		Long: `
 Shows the routes and upstreams of the gRPC gateway, of a running server or of a config file, and makes calls through
@@ -30,7 +30,7 @@ a running one. Prints the OpenAPI document of a config file.`,
 }
 
 func addCommands(cmd *cobra.Command) {
-	cmd.AddCommand(routesCommand(), upstreamsCommand(), callCommand(), openAPICommand())
+	cmd.AddCommand(routesCommand(), upstreamsCommand(), catalogCommand(), callCommand(), openAPICommand())
 }
 
 func routesCommand() *cobra.Command {
@@ -73,6 +73,23 @@ func upstreamsCommand() *cobra.Command {
 			return err
 		}
 		return show(cmd, upstreams, func(w io.Writer) error { return printUpstreams(w, upstreams, time.Now()) })
+	})
+	return cmd
+}
+
+func catalogCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "catalog [--address <admin>] [--json]",
+		Short: "Prints the catalogs of a running server, their services, and why some of these cannot be called",
+		Args:  cobra.NoArgs,
+	}
+	addCommonFlags(cmd)
+	cmd.RunE = exits(func(cmd *cobra.Command, _ []string) error {
+		var catalogs []CatalogView
+		if err := askAdmin(adminAddress(cmd, nil), catalogPath, &catalogs); err != nil {
+			return err
+		}
+		return show(cmd, catalogs, func(w io.Writer) error { return printCatalogs(w, catalogs, time.Now()) })
 	})
 	return cmd
 }

@@ -41,6 +41,25 @@ func (b *eventBus) any() bool { return b.wanted.Load() > 0 }
 
 // begin adds an app that is about to start. What happens to its upstreams waits until it is ready.
 func (b *eventBus) begin(a *App) {
+	labels := a.labels()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.audiences = append(b.audiences, &audience{app: a, labels: labels, counts: true})
+	b.wanted.Add(1)
+}
+
+// relabel takes over the upstreams that an app has now.
+func (b *eventBus) relabel(a *App) {
+	labels := a.labels()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if i := b.find(a); i >= 0 {
+		b.audiences[i].labels = labels
+	}
+}
+
+// labels returns the labels of the upstreams that use a *sharedChannel or *sharedFeed.
+func (a *App) labels() map[any][]string {
 	labels := make(map[any][]string)
 	for _, u := range a.all() {
 		for _, of := range []any{u.channel, u.feed, u.schema} {
@@ -49,10 +68,11 @@ func (b *eventBus) begin(a *App) {
 			}
 		}
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.audiences = append(b.audiences, &audience{app: a, labels: labels, counts: true})
-	b.wanted.Add(1)
+	for _, c := range a.catalogs {
+		labels[c.feed] = append(labels[c.feed], c.label())
+		labels[c] = []string{c.label()}
+	}
+	return labels
 }
 
 // ready is called when the config of the app runs.

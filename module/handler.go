@@ -44,8 +44,15 @@ import (
 type Handler struct {
 	// The services behind this handler. A call goes to the upstream whose schema has the method. If
 	// two upstreams have the same method and both schemas are files, the config is refused.
-	// Otherwise the first upstream keeps the method, and the conflict is reported. Required.
+	// Otherwise the first upstream keeps the method, and the conflict is reported. Required, unless there are
+	// `catalogs`.
 	Upstreams []HandlerUpstream `json:"upstreams,omitempty"`
+
+	// Catalogs of the app, by name. All their services are behind this handler, after `upstreams`.
+	// `expose` is required then, because whoever may write to the registry can publish methods. If
+	// two services of a catalog have the same method, the older one keeps it. A route of a service
+	// is left out if it would take requests from an older one. Default: none.
+	Catalogs []string `json:"catalogs,omitempty"`
 
 	// REST routes in addition to those of the schema. They win over the schema's. Default: none.
 	Routes []Route `json:"routes,omitempty"`
@@ -364,7 +371,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := h.routing.provision(h.log, table, h.json, h.checking, upstreams); err != nil {
+	catalogs, err := h.findCatalogs()
+	if err != nil {
+		return err
+	}
+	if err := h.routing.provision(h.log, table, h.json, h.checking, upstreams, catalogs); err != nil {
 		return err
 	}
 	h.app.handlers = append(h.app.handlers, h)
@@ -372,8 +383,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 }
 
 func (h *Handler) validate() error {
-	if len(h.Upstreams) == 0 {
+	if len(h.Upstreams)+len(h.Catalogs) == 0 {
 		return errors.New("it has no upstream to call")
+	}
+	if err := h.validateCatalogs(); err != nil {
+		return err
 	}
 	for i := range h.Routes {
 		if err := h.Routes[i].Validate(); err != nil {

@@ -193,6 +193,7 @@ func (h *Handler) title() string {
 	for i := range h.Upstreams {
 		names[i] = h.Upstreams[i].Name
 	}
+	names = append(names, h.Catalogs...)
 	return strings.Join(names, ", ")
 }
 

@@ -109,6 +109,9 @@ func (s *sharedSchema) prepare(ctx context.Context, d Descriptors, channel *shar
 	default:
 		s.channel = channel
 		s.loader = schema.Reflection(pool.Uncounted(channel), schema.ReflectionOptions{})
+		if channel.feed.whole != nil {
+			s.loader = gatedLoader{s.loader, channel, schemaGate}
+		}
 		s.seed = knownSchema(channel.feed)
 		return nil
 	}
@@ -158,7 +161,12 @@ func (s *sharedSchema) start() {
 	if s.live != nil || s.closed {
 		return
 	}
-	s.live = schema.NewLive(s.loader, schema.LiveOptions{Refresh: s.refresh, OnReload: s.reloaded, OnChange: s.changed, Early: notKnownYet, Log: s.log})
+	opts := schema.LiveOptions{Refresh: s.refresh, OnReload: s.reloaded, OnChange: s.changed, Early: notKnownYet, Log: s.log}
+	if s.channel != nil && s.channel.feed.whole != nil {
+		// A catalog may have many services that are not meant to be called.
+		opts.BackoffMax = max(s.refresh, 10*time.Second)
+	}
+	s.live = schema.NewLive(s.loader, opts)
 	if s.channel != nil {
 		live := s.live
 		s.stopReady = s.channel.onEndpointReady(func(string) { live.Trigger() })

@@ -163,9 +163,15 @@ const (
 
 // Validate says what is wrong with the upstream on its own. It uses neither files nor the network.
 func (u *Upstream) Validate() error {
-	switch {
-	case len(u.DiscoverRaw) == 0:
+	if len(u.DiscoverRaw) == 0 {
 		return errors.New(`it has no source of instances: "discover" is required`)
+	}
+	return u.validateSettings()
+}
+
+// validateSettings is Validate without the source of instances.
+func (u *Upstream) validateSettings() error {
+	switch {
 	case u.Connections < 0 || u.MaxConnections < 0:
 		return errors.New("connections: expected a number above 0")
 	case u.MaxConnections > 0 && u.MaxConnections < max(u.Connections, 1):

@@ -26,6 +26,7 @@ type upstream struct {
 	starting context.Context
 	hashKey  string // with placeholders; "" if the balance is not hash
 	snapshot bool   // the instances are kept on disk
+	touches  bool   // calls are noted, because the channel may rest without them
 	feed     *sharedFeed
 	channel  *sharedChannel
 	schema   *sharedSchema

@@ -87,12 +87,17 @@ func (u *upstream) view() UpstreamView {
 	if !ok || snapshot.Endpoints == nil {
 		snapshot.Endpoints = []pool.EndpointSnapshot{}
 	}
+	registry := u.feed.state()
+	if u.feed.whole != nil { // It is not told when nothing but this changes.
+		whole := u.feed.whole.state()
+		registry.LastContact, registry.Revision = whole.LastContact, whole.Revision
+	}
 	return UpstreamView{
 		Name:        u.label(),
 		Target:      u.feed.key,
 		Key:         hash(u.channel.key)[:16],
 		Generations: generations,
-		Registry:    registryView(u.feed.state()),
+		Registry:    registryView(registry),
 		Refused:     u.channel.admission.views(),
 		Schema:      u.schema.view(),
 		Snapshot:    snapshot,
@@ -163,6 +168,10 @@ func (r *routing) view() HandlerView {
 	}
 	for _, m := range t.members {
 		v.Upstreams = append(v.Upstreams, m.label)
+		if m.catalog != nil {
+			v.PendingUpstreams = append(v.PendingUpstreams, PendingView{Upstream: m.label, Since: m.catalog.opened, Reason: m.catalog.trouble()})
+			continue
+		}
 		if m.schema == nil {
 			v.PendingUpstreams = append(v.PendingUpstreams, m.upstream.schema.pendingView(m.label))
 		}

@@ -264,6 +264,11 @@ func (s *Source) hold() time.Duration { return max(0, orDefault(s.Hold, defaultH
 
 // Watch implements discovery.Source. The client belongs to the watch, which may outlive the config.
 func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
+	s.watch(ctx, publish, func(*table) {})
+}
+
+// watch watches with a table that setUp has changed.
+func (s *Source) watch(ctx context.Context, publish func(discovery.State), setUp func(*table)) {
 	log := lasting(caddy.Log).Named("http.grpc_gateway.discovery.etcd")
 	key := s.settings.fingerprint
 	shared, _, err := clients.LoadOrNew(key, func() (caddy.Destructor, error) { return newClient(s.settings, log), nil })
@@ -275,8 +280,12 @@ func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
 	c := shared.(*client)
 	w := newWatcher(&session{client: c}, s.prefix, s.layout, c.outages)
 	w.state.Hold = s.hold()
+	setUp(w.table)
 	w.run(ctx, publish)
 }
+
+// LogsTrouble implements discovery.LogsTrouble.
+func (*Source) LogsTrouble() {}
 
 // UnmarshalTarget implements discovery.TargetUnmarshaler:
 //
@@ -380,6 +389,7 @@ var (
 	_ caddy.Provisioner           = (*Source)(nil)
 	_ caddy.Validator             = (*Source)(nil)
 	_ caddyfile.Unmarshaler       = (*Source)(nil)
+	_ discovery.LogsTrouble       = (*Source)(nil)
 	_ discovery.Source            = (*Source)(nil)
 	_ discovery.TargetUnmarshaler = (*Source)(nil)
 )

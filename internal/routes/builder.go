@@ -139,7 +139,7 @@ func (b *builder) addRoute(r *Route) {
 		if b.pending {
 			b.noteMissing(r)
 		} else {
-			b.problem(Problem{Route: r.String(), RPC: r.RPC, Reason: "no upstream has this method", Fatal: true})
+			b.problem(Problem{Route: r.String(), RPC: r.RPC, Reason: "no upstream has this method", Fatal: !b.cfg.Open})
 		}
 		return
 	}
@@ -183,6 +183,10 @@ func (b *builder) addRules(sm *schema.Method) {
 			b.problem(Problem{Route: method + " " + template, RPC: sm.Name, Upstream: m.Upstream, Reason: err.Error()})
 			continue
 		}
+		if reason := b.guard.refuses(bd); reason != "" {
+			b.problem(Problem{Route: method + " " + template, RPC: sm.Name, Upstream: m.Upstream, Reason: reason})
+			continue
+		}
 		bd.Source = SourceAnnotation
 		bd.BesideBody = b.cfg.WholeBody
 		b.add(bd, body, responseBody)
@@ -191,6 +195,7 @@ func (b *builder) addRules(sm *schema.Method) {
 
 func (b *builder) add(bd *frontend.Binding, body, responseBody string) {
 	b.router.Add(bd.HTTPMethod, bd.Template, bd)
+	b.guard.claim(bd)
 	b.views[bd] = len(b.out.Views)
 	b.bindings = append(b.bindings, bd)
 	b.out.Views = append(b.out.Views, View{
@@ -210,6 +215,10 @@ func (b *builder) addPaths() {
 	b.out.Methods = make(map[string]*frontend.Method, len(b.methods))
 	for _, sm := range b.rules {
 		m := b.methods[sm.Name]
+		if reason := b.guard.refusesPath(m); reason != "" {
+			b.problem(Problem{Route: "POST " + m.Path, RPC: m.Name, Upstream: m.Upstream, Reason: reason})
+			continue
+		}
 		b.out.Methods[m.Path] = m
 		b.out.Views = append(b.out.Views, View{
 			Method: "POST", Template: m.Path, RPC: m.Name, Upstream: m.Upstream, Source: SourceRPC, Body: "*", Streams: streams(m.Desc),
