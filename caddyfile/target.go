@@ -32,12 +32,13 @@ func (p *directive) addTargets(d *dispenser, targets []string) error {
 	return nil
 }
 
-// addTarget adds an upstream for a target: the name of an upstream, a URL or a host:port.
+// addTarget adds an upstream for a target: the name of an upstream, a URL, a host:port or a Unix
+// socket.
 func (p *directive) addTarget(d *dispenser, target string) error {
 	if !isURL(target) && !isAddress(target) {
 		if !definedUpstream(p.helper, target) {
-			return d.Errf("target %q: expected a URL such as etcd://127.0.0.1:2379/user.rpc, a host:port, or the name of an upstream that the "+
-				"global option grpc_gateway defines", target)
+			return d.Errf("target %q: expected a URL such as etcd://127.0.0.1:2379/user.rpc, a host:port, a Unix socket such as "+
+				"unix//run/user.sock, or the name of an upstream that the global option grpc_gateway defines", target)
 		}
 		return p.add(d, module.HandlerUpstream{Name: target})
 	}
@@ -58,7 +59,7 @@ func (p *directive) addTarget(d *dispenser, target string) error {
 	if err := tu.UnmarshalTarget(t); err != nil {
 		return d.Errf("target %s: %w", target, err)
 	}
-	u := module.HandlerUpstream{Name: targetName(t)}
+	u := module.HandlerUpstream{Name: targetName(t)} // applyBeside adds options.
 	u.DiscoverRaw = caddyconfig.JSONModuleObject(guest, "source", kind, nil)
 	if t.TLS {
 		u.TLS = new(reverseproxy.TLSConfig)
@@ -68,8 +69,10 @@ func (p *directive) addTarget(d *dispenser, target string) error {
 
 func isURL(s string) bool { return strings.Contains(s, "://") }
 
-// isAddress reports whether a target is a bare host:port.
-func isAddress(s string) bool { return !isURL(s) && strings.Contains(s, ":") }
+// isAddress reports whether a target is a bare host:port or Unix socket.
+func isAddress(s string) bool {
+	return discovery.IsUnix(s) || !isURL(s) && strings.Contains(s, ":")
+}
 
 // targetName returns the name of an upstream that is given only by a target: the name of the
 // service in it.
