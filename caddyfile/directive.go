@@ -15,6 +15,7 @@ import (
 //	grpc_gateway [<matcher>] [<target>...] {
 //		upstream <name> { ... }
 //		to       <target>...
+//		<option of an upstream> ... // beside a single target, see beside.go
 //		route    <METHOD> <template> <package.Service/Method> { ... }
 //		expose   <glob>...
 //		hide     <glob>...
@@ -75,7 +76,9 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	if err := p.addTargets(d, d.RemainingArgs()); err != nil {
 		return nil, err
 	}
-	if err := p.options().parse(d, "grpc_gateway", "upstream", "to", "route", "expose", "hide", "hide_fields", "with", "cors"); err != nil {
+	opts := p.options()
+	p.addBeside(opts)
+	if err := opts.parse(d, "grpc_gateway", "upstream", "to", "route", "expose", "hide", "hide_fields", "with", "cors"); err != nil {
 		return nil, err
 	}
 	if len(p.handler.Catalogs) > 0 && len(p.handler.Expose) == 0 {
@@ -83,6 +86,9 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	}
 	if len(p.handler.Upstreams)+len(p.handler.Catalogs) == 0 {
 		return nil, d.Err("grpc_gateway has nothing to call: expected a target, such as etcd://127.0.0.1:2379/user.rpc, or an upstream block")
+	}
+	if err := p.applyBeside(); err != nil {
+		return nil, err
 	}
 	return &p.handler, nil
 }
@@ -92,6 +98,8 @@ type directive struct {
 	helper    httpcaddyfile.Helper
 	handler   module.Handler
 	addresses []string // the targets that are bare addresses
+	hasBlock  bool     // there is an upstream block
+	beside    beside
 }
 
 func (p *directive) options() options {
@@ -146,6 +154,7 @@ func (p *directive) upstream(d *dispenser) error {
 	if err != nil {
 		return err
 	}
+	p.hasBlock = true
 	return p.add(d, module.HandlerUpstream{Name: name, Upstream: *u})
 }
 

@@ -25,7 +25,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
-			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, negotiation, openapi, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, validate, with, at Caddyfile:3`,
+			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, validate, with, at Caddyfile:3`,
 		},
 		"status with an argument": {
 			":8080\ngrpc_gateway_status now",
@@ -61,7 +61,7 @@ func TestErrors(t *testing.T) {
 		},
 		"option of a later version": {
 			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp\n}",
-			`unknown option "mcp" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, negotiation, openapi, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, validate, with, at Caddyfile:3`,
+			`unknown option "mcp" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, validate, with, at Caddyfile:3`,
 		},
 		"validate without a mode": {
 			":8080\ngrpc_gateway h:1 {\n\tvalidate\n}",
@@ -257,7 +257,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown target": {
 			":8080\ngrpc_gateway user",
-			`target "user": expected a URL such as etcd://127.0.0.1:2379/user.rpc, a host:port, or the name of an upstream that the global option grpc_gateway defines, at Caddyfile:2`,
+			`target "user": expected a URL such as etcd://127.0.0.1:2379/user.rpc, a host:port, a Unix socket such as unix//run/user.sock, or the name of an upstream that the global option grpc_gateway defines, at Caddyfile:2`,
 		},
 		"unknown scheme": {
 			":8080\ngrpc_gateway consul://127.0.0.1:8500/user",
@@ -270,6 +270,50 @@ func TestErrors(t *testing.T) {
 		"bad address": {
 			":8080\ngrpc_gateway 127.0.0.1:port",
 			`target "127.0.0.1:port" is neither a URL (scheme://host:port/name) nor an address: expected a port from 1 to 65535 in "127.0.0.1:port", at Caddyfile:2`,
+		},
+		"socket by a relative path": {
+			":8080\ngrpc_gateway unix/run/user.sock",
+			`target "unix/run/user.sock": expected an absolute path or @ and a name, as in unix//run/user.sock or unix/@user, in "unix/run/user.sock", at Caddyfile:2`,
+		},
+		"socket with a path that is too long": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover static unix//" + strings.Repeat("x", 107) + "\n\t}\n}",
+			`discover static: expected a path of at most 107 bytes, which is the limit of this system, found 108 in "unix//` + strings.Repeat("x", 58) + `"…, at Caddyfile:4`,
+		},
+		"sockets that look like instances": {
+			":8080\ngrpc_gateway unix//run/a unix//run/b",
+			"grpc_gateway has several addresses: instances of one service are one target, static:///unix//run/a,unix//run/b; services of their own are static:///unix//run/a static:///unix//run/b, at Caddyfile:2",
+		},
+		"option beside two targets": {
+			":8080\ngrpc_gateway etcd://h:1/a etcd://h:1/b {\n\ttimeout 5s\n\tdescriptors protoset a.binpb\n\ttls\n}",
+			`option "descriptors" is for a single target, and grpc_gateway has 2: give each an upstream block with discover, at Caddyfile:4`,
+		},
+		"option before a second target": {
+			":8080\ngrpc_gateway h:1 {\n\ttls\n\tto etcd://h:1/b\n}",
+			`option "tls" is for a single target, and grpc_gateway has 2: give each an upstream block with discover, at Caddyfile:3`,
+		},
+		"option beside a block": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover static h:1\n\t}\n\tsnapshot off\n}",
+			`option "snapshot": expected it in the block of the upstream "a", at Caddyfile:6`,
+		},
+		"option beside the name of an upstream": {
+			"{\n\tgrpc_gateway {\n\t\tupstream a {\n\t\t\tdiscover static h:1\n\t\t}\n\t}\n}\n:8080\ngrpc_gateway a {\n\ttls\n}",
+			`option "tls": the global option grpc_gateway defines the upstream "a": expected the option there, at Caddyfile:10`,
+		},
+		"option beside a target that contradicts another": {
+			":8080\ngrpc_gateway h:1 {\n\tbackoff 1s 2s\n\tauthority a/b\n}",
+			`target h:1: authority: "a/b": expected a host or host:port, such as api.internal, at Caddyfile:3`,
+		},
+		"source beside a target": {
+			":8080\ngrpc_gateway h:1 {\n\tdiscover static h:2\n}",
+			`unknown option "discover" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, with, at Caddyfile:3`,
+		},
+		"authority that is a URL": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover static h:1\n\t\tauthority https://api.internal\n\t}\n}",
+			`upstream "a": authority: "https://api.internal": expected a host or host:port, such as api.internal, at Caddyfile:3`,
+		},
+		"two authorities": {
+			":8080\ngrpc_gateway h:1 {\n\tauthority a b\n}",
+			"authority: expected a host or host:port, at Caddyfile:3",
 		},
 		"target twice": {
 			":8080\ngrpc_gateway h:1 {\n\tto h:1\n}",
@@ -433,7 +477,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option of an upstream": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tfoo 3\n\t}\n}",
-			`unknown option "foo" in upstream: expected one of backoff, balance, connect_timeout, connections, descriptors, discover, drain_timeout, eject, health_check, keepalive, max_receive_size, networks, require_ready, retry, snapshot, subset, timeout, tls, at Caddyfile:4`,
+			`unknown option "foo" in upstream: expected one of authority, backoff, balance, connect_timeout, connections, descriptors, discover, drain_timeout, eject, health_check, keepalive, max_receive_size, networks, require_ready, retry, snapshot, subset, timeout, tls, at Caddyfile:4`,
 		},
 		"unknown source": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover consul user\n\t}\n}",
@@ -473,7 +517,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option of a source": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover etcd user {\n\t\t\tholt 60s\n\t\t}\n\t}\n}",
-			`unknown option "holt" of discover etcd: expected cluster, hold or layout, at Caddyfile:5`,
+			`unknown option "holt" of discover etcd: expected cluster, hold or layout, or one of a cluster: dial_timeout, endpoints, keepalive, tls, user, at Caddyfile:5`,
 		},
 		"hold without a unit": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover etcd user {\n\t\t\thold 60\n\t\t}\n\t}\n}",
@@ -513,7 +557,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option of tls": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\ttls {\n\t\t\tverify off\n\t\t}\n\t}\n}",
-			`unknown option "verify" in tls: expected one of client_auth, curves, insecure_skip_verify, renegotiation, server_name, tls_client_auth, tls_curves, tls_insecure_skip_verify, tls_renegotiation, tls_server_name, tls_trust_pool, trust_pool, at Caddyfile:5`,
+			`unknown option "verify" in tls: expected one of client_auth, curves, insecure_skip_verify, renegotiation, server_name, trust_pool, at Caddyfile:5`,
 		},
 		"wrong argument in tls": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\ttls {\n\t\t\trenegotiation maybe\n\t\t}\n\t}\n}",

@@ -36,16 +36,16 @@ func (p *directive) addTargets(d *dispenser, targets []string) error {
 	return nil
 }
 
-// addTarget adds an upstream for a target: the name of an upstream, a URL or a host:port. A target
-// `catalog:<name>` adds all services of a catalog.
+// addTarget adds an upstream for a target: the name of an upstream, a URL, a host:port or a Unix
+// socket. A target `catalog:<name>` adds all services of a catalog.
 func (p *directive) addTarget(d *dispenser, target string) error {
 	if isCatalog(target) {
 		return p.addCatalog(d, strings.TrimPrefix(target, catalogTarget))
 	}
 	if !isURL(target) && !isAddress(target) {
 		if !definedUpstream(p.helper, target) {
-			return d.Errf("target %q: expected a URL such as etcd://127.0.0.1:2379/user.rpc, a host:port, or the name of an upstream that the "+
-				"global option grpc_gateway defines", target)
+			return d.Errf("target %q: expected a URL such as etcd://127.0.0.1:2379/user.rpc, a host:port, a Unix socket such as "+
+				"unix//run/user.sock, or the name of an upstream that the global option grpc_gateway defines", target)
 		}
 		return p.add(d, module.HandlerUpstream{Name: target})
 	}
@@ -66,7 +66,7 @@ func (p *directive) addTarget(d *dispenser, target string) error {
 	if err := tu.UnmarshalTarget(t); err != nil {
 		return d.Errf("target %s: %w", target, err)
 	}
-	u := module.HandlerUpstream{Name: targetName(t)}
+	u := module.HandlerUpstream{Name: targetName(t)} // applyBeside adds options.
 	u.DiscoverRaw = caddyconfig.JSONModuleObject(guest, "source", kind, nil)
 	if t.TLS {
 		u.TLS = new(reverseproxy.TLSConfig)
@@ -86,8 +86,10 @@ func isPort(s string) bool {
 
 func isURL(s string) bool { return strings.Contains(s, "://") }
 
-// isAddress reports whether a target is a bare host:port.
-func isAddress(s string) bool { return !isURL(s) && strings.Contains(s, ":") }
+// isAddress reports whether a target is a bare host:port or Unix socket.
+func isAddress(s string) bool {
+	return discovery.IsUnix(s) || !isURL(s) && strings.Contains(s, ":")
+}
 
 // targetName returns the name of an upstream that is given only by a target: the name of the
 // service in it.

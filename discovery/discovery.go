@@ -14,7 +14,8 @@ type Endpoint struct {
 	// address if there is no registry. A changed value under the same ID replaces the endpoint.
 	ID string
 	// Addr is the address to dial, host:port. Two registrations may have the same address. They are
-	// one endpoint until both are gone.
+	// one endpoint until both are gone. A source that is Fixed may also name Unix sockets, as
+	// ParseUnix returns them. From any other source they are refused.
 	Addr string
 	// Weight is the share of calls relative to the other endpoints of the source. 0 means that the
 	// registry gives no weight, which counts as the mean of the others.

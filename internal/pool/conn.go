@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/resolver"
 
+	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
@@ -143,11 +144,11 @@ func (b *balancer) subscribe(c *conn) bool {
 	}
 	addr := resolver.Address{
 		Addr:       c.endpoint.addr,
-		ServerName: b.settings.ServerName,
+		ServerName: b.settings.Authority, // Grpc sends it as the :authority.
 		Attributes: wire.Attributes(c),
 	}
 	if addr.ServerName == "" {
-		addr.ServerName = c.endpoint.addr
+		addr.ServerName = c.ServerName()
 	}
 	//nolint:staticcheck // only a SubConn with several addresses is deprecated
 	sub, err := b.cc.NewSubConn([]resolver.Address{addr}, grpcbalancer.NewSubConnOptions{
@@ -166,6 +167,14 @@ func (c *conn) Wires() *wire.Set { return &c.endpoint.wires }
 
 // Reads implements wire.Owner.
 func (c *conn) Reads() *atomic.Uint64 { return &c.endpoint.reads }
+
+// ServerName implements wire.Owner. A Unix socket is localhost, as for other gRPC clients.
+func (c *conn) ServerName() string {
+	if _, ok := discovery.UnixPath(c.endpoint.addr); ok {
+		return "localhost"
+	}
+	return c.endpoint.addr
+}
 
 // StreamLimit implements wire.Owner.
 func (c *conn) StreamLimit() *atomic.Uint32 { return &c.limit }

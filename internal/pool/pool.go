@@ -126,7 +126,11 @@ func dialOptions(s Settings, b *balancer) []grpc.DialOption {
 		grpc.WithIdleTimeout(0),
 		grpc.WithTransportCredentials(security),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
-			return guarded(dialer, s.Guard, addr).DialContext(ctx, "tcp", addr)
+			d := guarded(dialer, s.Guard, addr)
+			if path, ok := discovery.UnixPath(addr); ok {
+				return d.DialContext(ctx, "unix", path)
+			}
+			return d.DialContext(ctx, "tcp", addr)
 		}),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),

@@ -22,6 +22,7 @@ import (
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 
+	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/freeport"
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
@@ -64,7 +65,7 @@ func WithRegister(fn func(grpc.ServiceRegistrar)) Option {
 	return func(o *options) { o.register = append(o.register, fn) }
 }
 
-// Backend is a real gRPC server on a real TCP socket with the services of testpb and
+// Backend is a real gRPC server on a real TCP or Unix socket with the services of testpb and
 // grpc.health.v1. It can be stopped and started again at the same address; its counters go on. Safe
 // for concurrent use.
 type Backend struct {
@@ -120,11 +121,18 @@ func (b *Backend) Start() error {
 			return fmt.Errorf("start backend: %w", err)
 		}
 	}
-	l, err := net.Listen("tcp", addr)
+	path, isUnix := discovery.UnixPath(addr)
+	network, at := "tcp", addr
+	if isUnix {
+		network, at = "unix", path
+	}
+	l, err := net.Listen(network, at)
 	if err != nil {
 		return fmt.Errorf("start backend: %w", err)
 	}
-	b.addr = l.Addr().String()
+	if b.addr = addr; !isUnix {
+		b.addr = l.Addr().String()
+	}
 	b.server, b.health = b.newServer()
 	b.served = make(chan struct{})
 	go func(s *grpc.Server, served chan struct{}) {
