@@ -41,15 +41,36 @@ func (b *builder) requestBody(bd *frontend.Binding) *object {
 	} else {
 		content.set(typeJSON, newObject("schema", schema))
 	}
-	if b.cfg.Forms && md != nil && !bd.Method.StreamDesc.ClientStreams {
-		content.set("application/x-www-form-urlencoded", newObject("schema", schema))
-		content.set("multipart/form-data", newObject("schema", schema))
+	if b.cfg.Forms && md != nil && b.schemas.wellKnown(md, Request) == nil && !bd.Method.StreamDesc.ClientStreams {
+		form := b.form(md)
+		content.set("application/x-www-form-urlencoded", form)
+		content.set("multipart/form-data", form)
 	}
 	body := newObject("content", content)
 	if required {
 		body.set("required", true)
 	}
 	return body
+}
+
+// form describes a form. Its parts are named and written as the parameters of a query are.
+func (b *builder) form(md protoreflect.MessageDescriptor) *object {
+	var parts list
+	b.addQuery(&parts, md, nil, nil)
+	properties, encoding := newObject(), newObject()
+	for _, part := range parts {
+		p := part.(*object)
+		name := p.values["name"].(string)
+		properties.set(name, p.values["schema"])
+		if p.has("style") {
+			encoding.set(name, newObject("style", p.values["style"], "explode", true))
+		}
+	}
+	form := newObject("schema", newObject("type", "object", "properties", properties))
+	if len(encoding.keys) > 0 {
+		form.set("encoding", encoding)
+	}
+	return form
 }
 
 // addStream describes a media type that holds items one after the other. Version 3.2 has a keyword
