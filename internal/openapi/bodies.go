@@ -51,9 +51,10 @@ func (b *builder) requestBody(bd *frontend.Binding) *object {
 	} else {
 		content.set(typeJSON, newObject("schema", schema))
 	}
-	if b.cfg.Forms && md != nil && !bd.Method.StreamDesc.ClientStreams {
-		content.set(typeForm, newObject("schema", schema))
-		content.set("multipart/form-data", newObject("schema", schema))
+	if b.cfg.Forms && md != nil && b.schemas.wellKnown(md, Request) == nil && !bd.Method.StreamDesc.ClientStreams {
+		form := b.form(md)
+		content.set(typeForm, form)
+		content.set("multipart/form-data", form)
 	}
 	body := newObject("content", content)
 	if required {
@@ -112,16 +113,11 @@ func (b *builder) takesFormQuery(bd *frontend.Binding) bool {
 
 // formQuery is a body that has the parameters of the query.
 func (b *builder) formQuery(bd *frontend.Binding) *object {
-	properties := newObject()
-	for _, parameter := range b.queryParameters(bd, bd.Method.Desc.Input()) {
-		p := parameter.(*object)
-		properties.set(p.get("name").(string), p.get("schema"))
-	}
-	if len(properties.members) == 0 {
+	parts := b.queryParameters(bd, bd.Method.Desc.Input())
+	if len(parts) == 0 {
 		return nil
 	}
-	return newObject("description", "The parameters of the query, as a form.",
-		"content", newObject(typeForm, newObject("schema", newObject("type", "object", "properties", properties))))
+	return newObject("description", "The parameters of the query, as a form.", "content", newObject(typeForm, formSchema(parts)))
 }
 
 // formNote says how a GET is made if its query is too long for a URL.
@@ -130,6 +126,31 @@ func (b *builder) formNote(bd *frontend.Binding) string {
 		return ""
 	}
 	return "The query can also be the body of a POST to the same path, of the type `" + typeForm + "`, unless that path has a POST of its own."
+}
+
+// form describes a form. Its parts are named and written as the parameters of a query are.
+func (b *builder) form(md protoreflect.MessageDescriptor) *object {
+	var parts list
+	b.addQuery(&parts, md, nil, nil)
+	return formSchema(parts)
+}
+
+// formSchema describes a form that has these parameters of a query as parts.
+func formSchema(parts list) *object {
+	properties, encoding := newObject(), newObject()
+	for _, part := range parts {
+		p := part.(*object)
+		name := p.get("name").(string)
+		properties.set(name, p.get("schema"))
+		if p.has("style") {
+			encoding.set(name, newObject("style", p.get("style"), "explode", true))
+		}
+	}
+	form := newObject("schema", newObject("type", "object", "properties", properties))
+	if len(encoding.members) > 0 {
+		form.set("encoding", encoding)
+	}
+	return form
 }
 
 // addStream describes a media type that holds items one after the other. Version 3.2 has a keyword
