@@ -90,8 +90,8 @@ func loadConfig(cmd *cobra.Command) (*caddy.Config, error) {
 	return decodeConfig(raw)
 }
 
-// handlerToDescribe returns the handler with the number, which counts from 1. If it is 0, there must
-// be only one, or only one with the option openapi.
+// handlerToDescribe returns the handler with the number, which counts from 1. If it is 0, there
+// must be only one, or only one with the option openapi.
 func (a *App) handlerToDescribe(number int) (*Handler, error) {
 	if len(a.handlers) == 0 {
 		return nil, errors.New("the config has no grpc_gateway handler")

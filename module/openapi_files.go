@@ -30,8 +30,8 @@ const (
 	typeDescriptors = "application/x-protobuf"
 )
 
-// keptForServices is how many bytes of documents about single services are kept. More are made again
-// for each request.
+// keptForServices is how many bytes of documents about single services are kept. More are made
+// again for each request.
 const keptForServices = openapi.MaxSize
 
 // descriptionFiles are what describes a table. Each is made when it is first asked for.

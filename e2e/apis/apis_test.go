@@ -35,7 +35,7 @@ var publicAPIs = map[string]struct {
 	// operations is the least number of operations that the document must have.
 	operations int
 }{
-	"pubsub": {[]protoreflect.FileDescriptor{pubsubpb.File_google_pubsub_v1_pubsub_proto, pubsubpb.File_google_pubsub_v1_schema_proto}, 40},
+	"pubsub": {[]protoreflect.FileDescriptor{pubsubpb.File_google_pubsub_v1_pubsub_proto, pubsubpb.File_google_pubsub_v1_schema_proto}, 30},
 	"spanner": {[]protoreflect.FileDescriptor{
 		spannerpb.File_google_spanner_v1_spanner_proto, databasepb.File_google_spanner_admin_database_v1_spanner_database_admin_proto,
 	}, 40},

@@ -18,8 +18,8 @@ import (
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
 
-// largeAPI is an API of services with 100 methods each. Each method has two messages of its own with
-// six fields, and one route.
+// largeAPI is an API of services with 100 methods each. Each method has one route, and two messages
+// of its own with six fields.
 func largeAPI(tb testing.TB, services int) []*frontend.Binding {
 	tb.Helper()
 	set := new(descriptorpb.FileDescriptorSet)
@@ -90,7 +90,7 @@ func largeMessage(pkg, name string) *descriptorpb.DescriptorProto {
 	}}
 }
 
-// BenchmarkBuild10000 makes the documents of 10,000 methods. docs/openapi.md quotes what it reports:
+// BenchmarkBuild10000 makes the documents of 10,000 methods. docs/openapi.md quotes what it says:
 // go test -run '^$' -bench Build10000 -benchtime 3x ./internal/openapi
 func BenchmarkBuild10000(b *testing.B) {
 	operations := largeAPI(b, 100)

@@ -25,7 +25,7 @@ const httpBody = protoreflect.FullName("google.api.HttpBody")
 func (b *builder) requestBody(bd *frontend.Binding) *object {
 	switch {
 	case bd.BesideBody && isRead(bd):
-		return nil // Browsers, and most other clients, send no body with these. The query says it all.
+		return nil // Browsers send no body with these. The query says it all.
 	case bd.BodyAll || bd.Body != nil:
 	case b.takesFormQuery(bd) && !isRead(bd):
 		return b.formQuery(bd)
@@ -294,8 +294,8 @@ func (b *builder) errorResponse() *object {
 	return newObject("description", note, "content", content)
 }
 
-// streamErrorResponse is errorResponse for streams of lines with results. If the service fails before
-// its first message, the answer is the line that would have ended the stream.
+// streamErrorResponse is errorResponse for streams of lines with results. If the service fails
+// before its first message, the answer is the line that would have ended the stream.
 func (b *builder) streamErrorResponse() *object {
 	response := b.errorResponse()
 	content := response.get("content").(*object)

@@ -94,7 +94,7 @@ func decodeOption(unknown []byte, xd protoreflect.ExtensionDescriptor) protorefl
 		}
 		if number == xd.Number() && kind == protowire.BytesType {
 			value, _ := protowire.ConsumeBytes(unknown[n:])
-			raw, found = append(raw, value...), true // Messages in pieces are merged, as in protobuf.
+			raw, found = append(raw, value...), true // Pieces of a message are merged.
 		}
 		unknown = unknown[n+size:]
 	}

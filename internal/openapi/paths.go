@@ -72,8 +72,8 @@ type shape struct {
 }
 
 // sharedPath returns the path under which an operation is described. If an earlier path differs in
-// nothing but the names of its parameters, it is that one, and the parameters get its names. OpenAPI
-// takes two such paths for identical, and forbids that (3.1, "Path Templating").
+// nothing but the names of its parameters, it is that one, and the parameters get its names.
+// OpenAPI takes two such paths for identical, and forbids that (3.1, "Path Templating").
 func (b *builder) sharedPath(path string, parameters []pathParameter) string {
 	form, names := path, make([]string, len(parameters))
 	for i, p := range parameters {

@@ -116,8 +116,8 @@ func numbered(name string, i int) string {
 	return name + "-" + itoa(i+1)
 }
 
-// describe makes the schema of a message as an object. The fields that are given elsewhere are never
-// required.
+// describe makes the schema of a message as an object. The fields that are given elsewhere are
+// never required.
 func (s *Schemas) describe(o *object, md protoreflect.MessageDescriptor, dir Direction, given givenFields) {
 	outer, words := s.schemaWords(md)
 	note := cmp.Or(words.text("description"), s.comment(md))

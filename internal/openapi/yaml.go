@@ -31,8 +31,8 @@ type yamlWriter struct {
 	out []byte
 }
 
-// value writes the next value, after the name of a member or the dash of an element. The lines of an
-// object or a list have the indentation. If they follow a dash, the first one is on its line.
+// value writes the next value, after the name of a member or the dash of an element. The lines of
+// an object or a list have the indentation. If they follow a dash, the first one is on its line.
 func (w *yamlWriter) value(indent int, afterDash bool) error {
 	token, err := w.in.Token()
 	if err != nil {
@@ -131,8 +131,8 @@ var plainText = regexp.MustCompile(`^[A-Za-z/_][A-Za-z0-9_/.$+-]*( [A-Za-z0-9_/.
 // otherScalars are what YAML 1.1 or 1.2 reads as something else than text.
 var otherScalars = regexp.MustCompile(`(?i)^(y|n|yes|no|on|off|true|false|null)$`)
 
-// text writes a text on one line. A string of JSON is one of YAML, but for the control characters of
-// Unicode's second page, which JSON leaves as they are.
+// text writes a text on one line. A string of JSON is one of YAML, but for the characters above
+// ASCII that cannot be printed, which JSON leaves as they are.
 func (w *yamlWriter) text(text string) {
 	if plainText.MatchString(text) && !otherScalars.MatchString(text) {
 		w.out = append(w.out, text...)
