@@ -26,7 +26,7 @@ import (
 )
 
 // patience is how long something on a page may take before the test gives up.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // browser is a headless Chromium.
 type browser struct {

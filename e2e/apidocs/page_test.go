@@ -28,6 +28,9 @@ func TestPage(t *testing.T) {
 			p.fill(block+` textarea`, `{"text": "by clicking", "big": "9007199254740993"}`)
 			p.click(block + " .execute")
 			p.wait(block+" .live-responses-table", "200", `"by clicking"`, "9007199254740993")
+			if at := p.location(); !strings.Contains(at, "#/gateway.test.v1.Echo/") {
+				t.Errorf("the address %s does not lead to the open call", at)
+			}
 			p.shoot("page-" + name)
 			if wide := js[string](p, widest); wide != "" {
 				t.Errorf("the page is wider than the window: %s", wide)

@@ -16,26 +16,26 @@ function labelControls(element) {
   }).observe(element, { childList: true, subtree: true });
 }
 
-function name(text) {
+function named(text) {
   return (element) => element.setAttribute("aria-label", text);
 }
 
 function region(text) {
   return (element) => {
     element.setAttribute("role", "region");
-    name(text)(element);
+    named(text)(element);
   };
 }
 
 // repairs are selectors, and what each element that they find needs.
 const repairs = [
-  ["#servers:not([aria-label])", name("Server")],
-  [".opblock-body textarea:not([aria-label])", name("Body of the request")],
+  ["#servers:not([aria-label])", named("Server")],
+  [".opblock-body textarea:not([aria-label])", named("Body of the request")],
   // The controls of a parameter are called what the parameter is.
-  ["[data-param-name] :is(input, select, textarea):not([aria-label])", (control) => name(control.closest("[data-param-name]").dataset.paramName)(control)],
+  ["[data-param-name] :is(input, select, textarea):not([aria-label])", (control) => named(control.closest("[data-param-name]").dataset.paramName)(control)],
   // What scrolls has to be reached by the keyboard.
   ["pre.microlight:not([tabindex])", (text) => (text.tabIndex = 0)],
-  ["button.json-schema-2020-12-accordion:not([aria-label])", (button) => button.textContent === "" && name("Show or hide the schema")(button)],
+  ["button.json-schema-2020-12-accordion:not([aria-label])", (button) => button.textContent === "" && named("Show or hide the schema")(button)],
   // Swagger UI has only the calls in its main part.
   [".information-container:not([role])", region("About the API")],
   [".scheme-container:not([role])", region("Where the API is")],
