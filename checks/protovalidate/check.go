@@ -59,7 +59,7 @@ func (c *check) Message(ctx context.Context, wire []byte) error {
 	if err := decoding().Unmarshal(wire, msg); err != nil {
 		return &checks.Refusal{Message: fmt.Sprintf("the request message is not a valid %s", c.message.FullName())}
 	}
-	if c.cost.degree >= heavyDegree && weigh(msg, c.textUnit(), maxHeavy) > maxHeavy {
+	if c.cost.degree >= heavyDegree && (scale{textUnit: c.textUnit()}).weigh(msg, maxHeavy) > maxHeavy {
 		return &checks.Refusal{Message: "the request message has more parts than its rules can check"}
 	}
 	err = c.validate(msg, pv.WithFailFast())
@@ -70,7 +70,7 @@ func (c *check) Message(ctx context.Context, wire []byte) error {
 	case !errors.As(err, &invalid):
 		return fmt.Errorf("check %s: %w", c.message.FullName(), err)
 	}
-	if weigh(msg, textUnit, maxCollected) <= maxCollected {
+	if (scale{textUnit: textUnit, fields: true}).weigh(msg, maxCollected) <= maxCollected {
 		var all *pv.ValidationError
 		if errors.As(c.validate(msg), &all) {
 			invalid = all
@@ -160,39 +160,51 @@ func subscript(e *validate.FieldPathElement) string {
 	return ""
 }
 
-// weigh counts the parts of a message: the fields of its type and of the messages within it,
-// elements of lists, entries of maps, and texts by their length. It stops above most.
-func weigh(m protoreflect.Message, textUnit, most int) int {
-	n := 1 + m.Descriptor().Fields().Len()
+// scale says what counts as a part of a message: elements of lists, entries of maps, and texts by
+// their length.
+type scale struct {
+	// textUnit is how many bytes of text count as one part.
+	textUnit int
+	// fields says that each field of each message counts, too, even if it is not set. Each may be
+	// a violation.
+	fields bool
+}
+
+// weigh counts the parts of a message. It stops above most.
+func (s scale) weigh(m protoreflect.Message, most int) int {
+	n := 0
+	if s.fields {
+		n = m.Descriptor().Fields().Len()
+	}
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
 		case fd.IsList():
 			n += v.List().Len()
 			for i := 0; i < v.List().Len() && n <= most; i++ {
-				n += weighValue(fd, v.List().Get(i), textUnit, most-n)
+				n += s.weighValue(fd, v.List().Get(i), most-n)
 			}
 		case fd.IsMap():
 			n += v.Map().Len()
 			v.Map().Range(func(key protoreflect.MapKey, value protoreflect.Value) bool {
-				n += weighValue(fd.MapKey(), key.Value(), textUnit, most-n) + weighValue(fd.MapValue(), value, textUnit, most-n)
+				n += s.weighValue(fd.MapKey(), key.Value(), most-n) + s.weighValue(fd.MapValue(), value, most-n)
 				return n <= most
 			})
 		default:
-			n += weighValue(fd, v, textUnit, most-n)
+			n += s.weighValue(fd, v, most-n)
 		}
 		return n <= most
 	})
 	return n
 }
 
-func weighValue(fd protoreflect.FieldDescriptor, v protoreflect.Value, textUnit, most int) int {
+func (s scale) weighValue(fd protoreflect.FieldDescriptor, v protoreflect.Value, most int) int {
 	switch fd.Kind() {
 	case protoreflect.MessageKind, protoreflect.GroupKind:
-		return weigh(v.Message(), textUnit, most)
+		return s.weigh(v.Message(), most)
 	case protoreflect.StringKind:
-		return len(v.String()) / textUnit
+		return len(v.String()) / s.textUnit
 	case protoreflect.BytesKind:
-		return len(v.Bytes()) / textUnit
+		return len(v.Bytes()) / s.textUnit
 	}
 	return 0
 }

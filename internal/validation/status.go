@@ -87,12 +87,23 @@ func (s *Settings) details(r *checks.Refusal, n int) []*anypb.Any {
 		})
 	}
 	details := appendDetail(nil, bad)
-	if r.Detail != nil {
-		if own := r.Detail(n); own != nil {
-			details = appendDetail(details, own)
-		}
+	if own := ownDetail(r, n); own != nil {
+		details = appendDetail(details, own)
 	}
 	return details
+}
+
+// ownDetail is the detail of the checker. A checker that panics must not cost the answer.
+func ownDetail(r *checks.Refusal, n int) (own proto.Message) {
+	defer func() {
+		if recover() != nil {
+			own = nil
+		}
+	}()
+	if r.Detail == nil {
+		return nil
+	}
+	return r.Detail(n)
 }
 
 // appendDetail adds a detail. One that cannot be encoded is left out, because the others are worth

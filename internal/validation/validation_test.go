@@ -87,6 +87,11 @@ func codeName(c codes.Code) string {
 	return map[codes.Code]string{codes.InvalidArgument: "INVALID_ARGUMENT"}[c]
 }
 
+func panicking(r *checks.Refusal) *checks.Refusal {
+	r.Detail = func(int) proto.Message { panic("a checker with a bug") }
+	return r
+}
+
 // TestLimits keeps the error within what header fields may have, whatever a client has sent.
 func TestLimits(t *testing.T) {
 	list := func(n int, path string) *checks.Refusal {
@@ -110,6 +115,7 @@ func TestLimits(t *testing.T) {
 		"many":            {refusal: list(10_000, "x"), low: 100, high: 100, details: 2},
 		"long":            {refusal: list(100, strings.Repeat("x", 200)), low: 15, high: 25, details: 2},
 		"one is too long": {refusal: list(2, strings.Repeat("x", 1<<20)), low: 1, high: 1, details: 1, longPath: true},
+		"panic":           {refusal: panicking(list(1, "x")), low: 1, high: 1, details: 1},
 		"not UTF-8":       {refusal: list(1, "\xff"), low: 1, high: 1, details: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
