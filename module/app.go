@@ -39,8 +39,8 @@ type App struct {
 	// Default: none.
 	Upstreams map[string]*Upstream `json:"upstreams,omitempty"`
 
-	// The catalogs by name: registries whose services become upstreams by themselves. Handlers refer
-	// to them. Default: none.
+	// The catalogs by name: registries whose services become upstreams by themselves. Handlers
+	// refer to them. Default: none.
 	Catalogs map[string]*Catalog `json:"catalogs,omitempty"`
 
 	ctx       caddy.Context

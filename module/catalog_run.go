@@ -3,7 +3,6 @@ package module
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -21,6 +20,9 @@ const (
 	// goneFor is how long a service stays open after its last instance has gone. Clients of a
 	// service that restarts get 503 meanwhile, and not 404. `hold` may make it longer.
 	goneFor = 5 * time.Second
+	// openAtOnce is how many services are opened before their routes are made known. A start with
+	// hundreds of services does not make the first one wait for the last.
+	openAtOnce = 32
 	// lookEvery is how often services that have gone are looked at.
 	lookEvery = time.Second
 )
@@ -55,7 +57,7 @@ type catalog struct {
 	order    []*service // those of services, oldest first; a new slice at each change
 	waiting  []*listed  // beyond the limit
 	left     int        // services that the filter leaves out
-	known    bool       // the registry was listed once
+	known    bool       // the registry was listed once, and the services of that list are open
 	closed   bool
 	// first are the services of the first list whose schema is being read.
 	first []*service
@@ -103,7 +105,7 @@ func openCatalog(ctx caddy.Context, name string, config *Catalog) (*catalog, err
 		services:    make(map[string]*service),
 		settled:     make(chan struct{}),
 	}
-	c.sync(time.Now())
+	c.sync(time.Now(), c.limit)
 	return c, nil
 }
 
@@ -157,8 +159,11 @@ func (c *catalog) run(ctx context.Context) {
 
 // step brings the services up to date, and returns when to do so again if nothing happens.
 func (c *catalog) step(now time.Time) time.Duration {
-	change := c.sync(now)
+	change := c.sync(now, openAtOnce)
 	next := c.review(now)
+	if change.more {
+		next = time.Millisecond
+	}
 	c.rest(now)
 	if len(change.added)+len(change.removed) > 0 {
 		c.changed()
@@ -175,11 +180,14 @@ func (c *catalog) step(now time.Time) time.Duration {
 	return next
 }
 
-// change is what a sync has changed.
-type change struct{ added, removed []*service }
+// change is what a sync has changed. more says that there are further services to open.
+type change struct {
+	added, removed []*service
+	more           bool
+}
 
-// sync opens the services that the registry has and closes those that have gone.
-func (c *catalog) sync(now time.Time) (what change) {
+// sync opens the services that the registry has, up to a number, and closes those that have gone.
+func (c *catalog) sync(now time.Time, most int) (what change) {
 	all, state := c.feed.division.all()
 	if !state.Synced {
 		return what
@@ -203,14 +211,19 @@ func (c *catalog) sync(now time.Time) (what change) {
 		}
 	}
 	c.waiting = nil
+	older := false // the age of a service was corrected
 	for _, l := range wanted {
 		if s := c.services[l.name]; s != nil {
+			older = older || l.created < s.created
 			s.created = min(s.created, l.created)
 			continue
 		}
 		if len(c.services) >= c.limit {
 			c.waiting = append(c.waiting, l)
 			continue
+		}
+		if what.more = len(what.added) == most; what.more {
+			break
 		}
 		s, err := c.open(l)
 		if err != nil { // Only files can be wrong, and there are none.
@@ -223,13 +236,13 @@ func (c *catalog) sync(now time.Time) (what change) {
 			s.start(func() { signal(c.wake) })
 		}
 	}
-	if len(what.added)+len(what.removed) > 0 {
+	if older || len(what.added)+len(what.removed) > 0 {
 		c.reorder()
 	}
 	for _, s := range what.removed {
 		s.close()
 	}
-	if !c.known {
+	if !c.known && !what.more {
 		c.known, c.first = true, c.order
 	}
 	return what
@@ -368,15 +381,16 @@ func (c *catalog) count() map[string]int {
 // label names the catalog where an upstream has its label.
 func (c *catalog) label() string { return "catalog:" + c.name }
 
-// errNotListed is why no service of a catalog is known.
-var errNotListed = errors.New("the registry has not answered yet")
-
 // trouble says why no service is known, in words for operators.
 func (c *catalog) trouble() string {
-	if err := c.feed.state().Err; err != nil {
-		return err.Error()
+	switch state := c.feed.state(); {
+	case state.Err != nil:
+		return state.Err.Error()
+	case state.Synced:
+		return "its services are being opened"
+	default:
+		return "the registry has not answered yet"
 	}
-	return errNotListed.Error()
 }
 
 // members returns what the catalog adds to a table: the services whose methods are known, and what
@@ -403,7 +417,7 @@ func (c *catalog) members() []member {
 		all = append(all, m)
 	}
 	if !c.known && !c.closed {
-		all = append(all, member{catalog: c, label: c.label(), pending: "the services are not known yet: " + errNotListed.Error(), listed: true})
+		all = append(all, member{catalog: c, label: c.label(), pending: "the services are not known yet", listed: true})
 	}
 	return all
 }

@@ -143,16 +143,16 @@ func (b *eventBus) start() {
 // tell works on the queue until it is empty.
 func (b *eventBus) tell() {
 	for {
-		o, l, ok := b.next()
+		o, app, labels, ok := b.next()
 		if !ok {
 			return
 		}
-		l.app.emit(&o, l.labels[o.of])
+		app.emit(&o, labels)
 	}
 }
 
 // next returns the next occurrence, and whom to tell.
-func (b *eventBus) next() (occurrence, *audience, bool) {
+func (b *eventBus) next() (o occurrence, app *App, labels []string, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for len(b.queue) > 0 {
@@ -162,13 +162,13 @@ func (b *eventBus) next() (occurrence, *audience, bool) {
 		case l == nil: // No upstream uses it any more.
 		case l.ready:
 			b.reportDropped(l.app)
-			return o, l, true
+			return o, l.app, l.labels[o.of], true
 		default:
 			b.held = append(b.held, o)
 		}
 	}
 	b.queue, b.telling = nil, false
-	return occurrence{}, nil, false
+	return occurrence{}, nil, nil, false
 }
 
 // audience returns the newest app that uses a channel, a feed or a schema. It prefers one whose config runs.

@@ -44,8 +44,8 @@ import (
 type Handler struct {
 	// The services behind this handler. A call goes to the upstream whose schema has the method. If
 	// two upstreams have the same method and both schemas are files, the config is refused.
-	// Otherwise the first upstream keeps the method, and the conflict is reported. Required, unless there are
-	// `catalogs`.
+	// Otherwise the first upstream keeps the method, and the conflict is reported. Required, unless
+	// there are `catalogs`.
 	Upstreams []HandlerUpstream `json:"upstreams,omitempty"`
 
 	// Catalogs of the app, by name. All their services are behind this handler, after `upstreams`.

@@ -214,8 +214,9 @@ func (r *routing) report(t, old *table) {
 	}
 	if old != nil {
 		level := zap.InfoLevel
-		if len(t.Views) == len(old.Views) && t.Pending == old.Pending {
-			level = zap.DebugLevel // An attempt to read a schema has failed again, for example.
+		if len(r.catalogs) > 0 || len(t.Views) == len(old.Views) && t.Pending == old.Pending {
+			// Services of a catalog come and go, or an attempt to read a schema has failed again.
+			level = zap.DebugLevel
 		}
 		r.log.Log(level, "routes compiled from the current schemas", zap.Int("routes", len(t.Views)), zap.Int("problems", len(t.Problems)),
 			zap.Bool("pending", t.Pending != ""))
