@@ -92,9 +92,14 @@ func isAddress(s string) bool {
 }
 
 // targetName returns the name of an upstream that is given only by a target: the name of the
-// service in it.
+// service in it. For a Unix socket it is the path. Names are a part of paths in the admin API,
+// which has no two slashes in a row.
 func targetName(t discovery.Target) string {
-	if name := strings.Trim(t.Path, "/"); name != "" {
+	path := t.Path
+	if t.Scheme == "static" && discovery.IsUnix(path) {
+		path = strings.ReplaceAll(path, "unix/", "")
+	}
+	if name := strings.Trim(path, "/"); name != "" {
 		return name
 	}
 	return t.Authority

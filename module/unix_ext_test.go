@@ -2,6 +2,7 @@ package module_test
 
 import (
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -32,6 +33,11 @@ func TestUnixSocket(t *testing.T) {
 			s.ask("/grpc_gateway/upstreams", &v)
 			if len(v) != 1 || len(v[0].Endpoints) != 1 || v[0].Endpoints[0].Address != addr || len(v[0].Refused) > 0 {
 				t.Errorf("the view: %+v", v)
+			}
+			var one module.UpstreamView
+			s.ask((&url.URL{Path: "/grpc_gateway/upstreams/" + v[0].Name}).EscapedPath(), &one)
+			if one.Name != v[0].Name {
+				t.Errorf("the view of %s is that of %s", v[0].Name, one.Name)
 			}
 			out, _, err := run(t, "", "upstreams", "--address", s.admin)
 			if err != nil || !strings.Contains(out, addr) {

@@ -45,8 +45,8 @@ func TestWatch(t *testing.T) {
 		Token: "{env.CONSUL_TOKEN_OF_THE_TEST}",
 	})
 	until := watch(t, s)
-	if got := until("list", has("10.0.0.1:9001")); got.Hold != defaultHold {
-		t.Errorf("hold is %v, want %v", got.Hold, defaultHold)
+	if got := until("list", has("10.0.0.1:9001")); got.Hold != defaultHold || got.Stale {
+		t.Errorf("state %+v", got)
 	}
 	a.set(instance("1", "10.0.0.1:9001", "passing"), instance("2", "10.0.0.2:9001", "passing"))
 	until("new instance", has("10.0.0.1:9001", "10.0.0.2:9001"))
@@ -59,6 +59,8 @@ func TestWatch(t *testing.T) {
 	}
 	a.change(func() { a.status, a.entries = 0, nil })
 	until("empty list", has())
+	a.change(func() { a.leaderless = true })
+	until("list without a leader", func(s discovery.State) bool { return s.Stale && s.Err == nil })
 
 	for i, q := range a.questions() {
 		if q.Get("dc") != "dc2" || q.Get("ns") != "shop" || q.Get("partition") != "web" || !reflect.DeepEqual(q["tag"], []string{"grpc", "v2"}) || q.Has("passing") {

@@ -5,6 +5,7 @@
 package dns
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,8 @@ type poller struct {
 	resolver resolver
 	lookup   func(context.Context, resolver) (list, error)
 	refresh  time.Duration
+	// limit is the maximum time of one lookup. 0: lookupTimeout.
+	limit time.Duration
 
 	state   discovery.State
 	absent  int // answers in a row that there is no such name
@@ -78,7 +81,7 @@ func (p *poller) run(ctx context.Context, publish func(discovery.State)) {
 // poll asks once. An error keeps the last list. An answer that there is no such name does too,
 // unless it is repeated.
 func (p *poller) poll(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.limit, lookupTimeout))
 	defer cancel()
 	found, err := p.lookup(ctx, p.resolver)
 	p.state.Err = err

@@ -132,6 +132,7 @@ func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
 	own := len(s.servers) > 0
 	if own {
 		p.resolver, name = newResolver(s.servers, s.timeout()), rooted
+		p.limit = max(lookupTimeout, 3*s.timeout()) // so that another server can be asked
 	}
 	if s.SRV != "" {
 		p.lookup = lookupService(name(s.SRV), own)
