@@ -193,6 +193,7 @@ func (b *builder) operation(bd *frontend.Binding, parameters []pathParameter) *o
 	tag := string(service.FullName())
 	b.tags[tag] = service
 	summary, text := splitComment(b.schemas.comment(desc))
+	summary = cmp.Or(summary, string(desc.Name())) // Linters want one.
 	id := unique(b.ids, strings.ReplaceAll(tag, ".", "_")+"_"+string(desc.Name()))
 	op := newObject("tags", list{tag}, "operationId", id, "summary", summary, "description", paragraphs(text, b.streamNote(bd)))
 	if isDeprecated(desc.Options()) {
