@@ -216,7 +216,8 @@ func (b *builder) operation(bd *frontend.Binding, parameters []pathParameter) *o
 	for _, name := range words.tags {
 		tags = append(tags, name)
 	}
-	op := newObject("tags", tags, "operationId", unique(b.ids, words.id), "summary", words.summary,
+	summary := cmp.Or(words.summary, string(bd.Method.Desc.Name())) // Linters want one.
+	op := newObject("tags", tags, "operationId", unique(b.ids, words.id), "summary", summary,
 		"description", paragraphs(words.description, b.streamNote(bd), b.formNote(bd)), "externalDocs", words.docs)
 	if words.deprecated {
 		op.set("deprecated", true)

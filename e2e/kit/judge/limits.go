@@ -1,0 +1,28 @@
+package judge
+
+import "strings"
+
+// limit is something that a judge gets wrong.
+type limit struct {
+	// judge and about name it.
+	judge, about string
+	side         Side
+	// says is a part of the complaint.
+	says string
+	// in reports whether a call has what the judge gets wrong.
+	in func(c *Call) bool
+}
+
+// limits are the known mistakes of the judges, each with its reason.
+var limits = []limit{}
+
+// excuses reports whether a complaint is a known mistake of the judge.
+func (res *Results) excuses(j Judge, c *Call, side Side, err error) bool {
+	for _, l := range limits {
+		if l.judge == j.Name() && l.side == side && strings.Contains(err.Error(), l.says) && (l.in == nil || l.in(c)) {
+			res.count(excused+l.judge+": "+l.about, 1)
+			return true
+		}
+	}
+	return false
+}
