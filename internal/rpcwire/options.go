@@ -47,7 +47,8 @@ type Options struct {
 	Events Events
 }
 
-// Buffers is a pool of buffers. mem.BufferPool of grpc-go implements it.
+// Buffers is a pool of buffers. mem.BufferPool of grpc-go implements it. Its methods are called with
+// the connection's lock held. They must not block, and must not call the connection.
 type Buffers interface {
 	// Get returns a buffer of the given length.
 	Get(length int) *[]byte
@@ -55,8 +56,8 @@ type Buffers interface {
 	Put(buf *[]byte)
 }
 
-// Events is told what happens to a connection. The methods are called by the reading goroutine, one
-// at a time, without a lock. They must not block. They may call every method of Conn and Call that
+// Events is told what happens to a connection. The methods are called by the goroutines of the
+// connection, one at a time. They must not block. They may call every method of Conn and Call that
 // does not wait.
 type Events interface {
 	// StreamLimit is called when the peer changes the maximum number of concurrent streams.
