@@ -242,5 +242,11 @@ func (c *Conn) onPriority(h frameHeader) *ConnError {
 	if h.stream == 0 {
 		return violation(h, http2.ErrCodeProtocol, "the frame needs a stream")
 	}
-	return c.junk(h)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if call := c.streams[h.stream]; call != nil && h.length != 5 {
+		c.resetLocked(call, http2.ErrCodeFrameSize, notGRPC("a PRIORITY frame has %d bytes, expected 5", h.length))
+		return nil
+	}
+	return c.junkLocked(h)
 }
