@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -106,6 +107,53 @@ func BenchmarkStream(b *testing.B) {
 	})
 }
 
+// freeList is a pool of buffers for one goroutine at a time.
+type freeList struct {
+	mu   sync.Mutex
+	free []*[]byte
+}
+
+func (l *freeList) Get(n int) *[]byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, buf := range l.free {
+		if cap(*buf) >= n && cap(*buf) <= 4*n {
+			l.free = slices.Delete(l.free, i, i+1)
+			*buf = (*buf)[:n]
+			return buf
+		}
+	}
+	buf := make([]byte, n)
+	return &buf
+}
+
+func (l *freeList) Put(buf *[]byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.free = append(l.free, buf)
+}
+
+// A unary call allocates nothing, neither here nor in the goroutines of the connection.
+func TestUnaryCallAllocatesNothing(t *testing.T) {
+	c := dial(t, startCanned(t), Options{Buffers: &freeList{}})
+	call, bodies := new(Call), [][]byte{make([]byte, 100)}
+	metadata := []Field{{"x-constant", "value"}}
+	once := func() {
+		r := Request{Method: methodEcho, Unary: true, Body: bodies, Deadline: time.Now().Add(time.Minute), Metadata: metadata}
+		if err := c.Start(call, &r); err != nil {
+			t.Fatal(err)
+		}
+		m, err := call.Wait(context.Background())
+		if err != nil || len(*m.Buf) == 0 {
+			t.Fatal(m, err)
+		}
+		c.putBack(m)
+	}
+	if n := testing.AllocsPerRun(500, once); n > 0 {
+		t.Errorf("a call allocates %v times", n)
+	}
+}
+
 // concurrently makes b.N calls from a number of goroutines.
 func concurrently(b *testing.B, callers int, call func(context.Context) error) {
 	b.Helper()
@@ -138,7 +186,7 @@ func cpuTime() time.Duration {
 
 // startCanned starts a server that answers every call with the same bytes. It knows of HTTP/2 only
 // what it needs for that.
-func startCanned(b *testing.B) string {
+func startCanned(b testing.TB) string {
 	b.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

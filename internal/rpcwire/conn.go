@@ -114,6 +114,7 @@ type peerSettings struct {
 func New(ctx context.Context, nc net.Conn, opts Options) (*Conn, error) {
 	c := newConn(nc, opts)
 	if err := c.handshake(ctx); err != nil {
+		c.reader.release()
 		_ = nc.Close()
 		return nil, err
 	}
@@ -133,7 +134,7 @@ func newConn(nc net.Conn, opts Options) *Conn {
 		sendWindow: defaultWindow, receiveWindow: opts.ConnWindow,
 		encoder: newEncoder(opts.Scheme, opts.UserAgent),
 	}
-	c.reader = frameReader{from: nc, onRead: c.onRead}
+	c.reader = frameReader{from: nc, buffers: opts.Buffers, idle: c.idle, onRead: c.onRead}
 	c.decoder = hpack.NewDecoder(tableMax, c.onField)
 	c.wheel.start, c.wheel.fire = c.began, c.onWheel
 	return c
@@ -343,6 +344,13 @@ func (c *Conn) onRead() {
 	if c.opts.KeepaliveTime > 0 {
 		c.lastRead.Store(int64(time.Since(c.began)))
 	}
+}
+
+// idle reports whether the connection has no calls.
+func (c *Conn) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.streams) == 0
 }
 
 // onWheel is called by the timer of the wheel.

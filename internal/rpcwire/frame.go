@@ -14,7 +14,9 @@ const (
 	// SETTINGS_MAX_FRAME_SIZE, and also the least that every peer accepts.
 	maxFrame = 16384
 	// readBufferSize has room for the largest frame, and for what usually comes with it.
-	readBufferSize = 2 * (maxFrame + frameHeaderSize)
+	readBufferSize = 32 << 10
+	// idleBufferSize has room for the frames of an idle connection, and for a small answer.
+	idleBufferSize = 512
 )
 
 // frameHeader is the header of a frame (RFC 9113, section 4.1).
@@ -70,12 +72,22 @@ func appendGoAway(dst []byte, code http2.ErrCode, debug string) []byte {
 
 // frameReader reads frames. Only the reading goroutine uses it.
 type frameReader struct {
-	from io.Reader
-	buf  []byte
-	// from start to end the buffer has bytes that were read and not parsed.
-	start, end int
+	from    io.Reader
+	buffers Buffers
+	// idle reports whether the connection has no calls. Then it waits with a small buffer.
+	idle func() bool
 	// onRead is called after each read that brought something.
 	onRead func()
+
+	// buf is small, or what large refers to. From start to end it has bytes that were read and not
+	// parsed.
+	buf        []byte
+	start, end int
+	small      [idleBufferSize]byte
+	// large is a buffer of readBufferSize. Nil: buf is small.
+	large *[]byte
+	// filled is true if the last read has filled the buffer.
+	filled bool
 }
 
 // next returns the next frame. The payload is valid until the next call. A frame that is too long
@@ -98,19 +110,11 @@ func (r *frameReader) next() (frameHeader, []byte, error) {
 
 // fill reads until the buffer has n unparsed bytes.
 func (r *frameReader) fill(n int) error {
-	if r.buf == nil {
-		r.buf = make([]byte, readBufferSize)
-	}
 	for r.end-r.start < n {
-		if r.start == r.end {
-			r.start, r.end = 0, 0
-		}
-		if r.start+n > len(r.buf) {
-			r.end = copy(r.buf, r.buf[r.start:r.end])
-			r.start = 0
-		}
+		r.makeRoom(n)
 		read, err := r.from.Read(r.buf[r.end:])
 		r.end += read
+		r.filled = r.end == len(r.buf)
 		if read > 0 {
 			r.onRead()
 		}
@@ -122,6 +126,37 @@ func (r *frameReader) fill(n int) error {
 		}
 	}
 	return nil
+}
+
+// makeRoom makes the buffer have room for n unparsed bytes. It uses the large buffer while there is
+// much to read.
+func (r *frameReader) makeRoom(n int) {
+	if r.start == r.end {
+		r.start, r.end = 0, 0
+		if r.large != nil && !r.filled && r.idle() {
+			r.release()
+		}
+	}
+	if r.large == nil && (r.filled || n > len(r.small)) {
+		r.large = r.buffers.Get(readBufferSize)
+		r.end = copy(*r.large, r.buf[r.start:r.end])
+		r.start, r.buf = 0, *r.large
+	}
+	if r.buf == nil {
+		r.buf = r.small[:]
+	}
+	if r.start+n > len(r.buf) {
+		r.end = copy(r.buf, r.buf[r.start:r.end])
+		r.start = 0
+	}
+}
+
+// release gives the large buffer back.
+func (r *frameReader) release() {
+	if r.large != nil {
+		r.buffers.Put(r.large)
+		r.large, r.buf, r.start, r.end = nil, nil, 0, 0
+	}
 }
 
 // unpad returns the payload of a DATA or HEADERS frame without its padding. ok is false if the

@@ -48,7 +48,8 @@ type Options struct {
 }
 
 // Buffers is a pool of buffers. mem.BufferPool of grpc-go implements it. Its methods are called with
-// the connection's lock held. They must not block, and must not call the connection.
+// the connection's lock held. They must not block, and must not call the connection. All buffers of
+// the connection itself come from here as well.
 type Buffers interface {
 	// Get returns a buffer of the given length.
 	Get(length int) *[]byte

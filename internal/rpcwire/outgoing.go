@@ -23,8 +23,9 @@ type outgoing struct {
 	prefix [prefixSize]byte
 	// prefixLeft is how many bytes of the prefix were not taken yet.
 	prefixLeft int
-	parts      [][]byte
-	partsLeft  int
+	// parts are the borrowed parts, of which those before part were taken. partsLeft is what is left.
+	parts           [][]byte
+	part, partsLeft int
 
 	// closed is true if no message follows. ended is true if END_STREAM was written.
 	closed, ended bool
@@ -64,7 +65,7 @@ func (o *outgoing) add(framed bool, parts [][]byte, mayCopy bool) int {
 	if !framed {
 		o.prefix, o.prefixLeft = prefix, prefixSize
 	}
-	o.parts, o.partsLeft = append(o.parts[:0], parts...), n
+	o.parts, o.part, o.partsLeft = append(o.parts[:0], parts...), 0, n
 	return size
 }
 
@@ -82,16 +83,16 @@ func (o *outgoing) take(dst []byte, n int) []byte {
 		n -= c
 	}
 	for n > 0 {
-		part := o.parts[0]
+		part := o.parts[o.part]
 		c := min(n, len(part))
 		dst = append(dst, part[:c]...)
 		o.partsLeft -= c
 		n -= c
 		if c == len(part) {
-			o.parts[0] = nil
-			o.parts = o.parts[1:]
+			o.parts[o.part] = nil
+			o.part++
 		} else {
-			o.parts[0] = part[c:]
+			o.parts[o.part] = part[c:]
 		}
 	}
 	return dst
@@ -101,7 +102,7 @@ func (o *outgoing) take(dst []byte, n int) []byte {
 func (o *outgoing) drop() {
 	o.copied, o.off, o.prefixLeft, o.partsLeft = o.copied[:0], 0, 0, 0
 	clear(o.parts)
-	o.parts = o.parts[:0]
+	o.parts, o.part = o.parts[:0], 0
 }
 
 // reset makes room for another call. It keeps memory of a usual size.

@@ -43,6 +43,7 @@ func (c *Conn) readLoop() {
 			err = c.onFrame(h, p)
 		}
 	}
+	c.reader.release()
 	c.mu.Lock()
 	c.closeLocked(err)
 	err = c.err
