@@ -61,6 +61,8 @@ type Conn struct {
 	state connState
 	// err says why the connection was closed.
 	err *ConnError
+	// writeErr is why writing failed, if it did before the connection was closed.
+	writeErr error
 	// goAway is the last one that came.
 	goAway *GoAway
 
@@ -136,6 +138,7 @@ func newConn(nc net.Conn, opts Options) *Conn {
 	}
 	c.reader = frameReader{from: nc, buffers: opts.Buffers, idle: c.idle, onRead: c.onRead}
 	c.decoder = hpack.NewDecoder(tableMax, c.onField)
+	c.head.reset()
 	c.wheel.start, c.wheel.fire = c.began, c.onWheel
 	return c
 }

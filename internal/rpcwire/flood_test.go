@@ -92,13 +92,32 @@ func TestUsefulFramesAreNoFlood(t *testing.T) {
 		ch := begin(t, c, Request{Body: [][]byte{make([]byte, 200_000)}})
 		s.send(ok(1))
 		for range 3 * junkMax / 100 {
-			s.send(times(50, windowUpdate(0, 1)), times(50, windowUpdate(1, 1)))
+			s.send(times(50, windowUpdate(0, 10)), times(50, windowUpdate(1, 10)))
 		}
 		s.send(windowUpdate(0, 1<<20), windowUpdate(1, 1<<20))
 		s.send(message(1, "done"), trailer(1, "0"))
 		if r := end(t, ch); r.err != nil || r.text != "done" {
 			t.Error(r.text, r.err)
 		}
+		stop(t, c)
+	})
+}
+
+// A peer that allows one byte at a time makes the client send a frame for each.
+func TestWindowsOfOneByte(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c, s, events := start(t, Options{}, initialWindow(0))
+		ch := begin(t, c, Request{Body: [][]byte{make([]byte, 1<<20)}})
+		for range 3 * junkMax {
+			s.send(windowUpdate(1, 1))
+			if events.closedWith() != nil {
+				break
+			}
+		}
+		if code := s.goAwayCode(); code != "ENHANCE_YOUR_CALM" {
+			t.Errorf("the client's GOAWAY has the code %q", code)
+		}
+		end(t, ch)
 		stop(t, c)
 	})
 }

@@ -102,9 +102,7 @@ func (in *incoming) abandonPart(c *Conn) {
 }
 
 func (in *incoming) reset() {
-	clear(in.header)
-	clear(in.trailer)
-	*in = incoming{header: in.header[:0], trailer: in.trailer[:0], messages: in.messages[:0]}
+	*in = incoming{header: emptied(in.header), trailer: emptied(in.trailer), messages: in.messages[:0]}
 }
 
 func (c *Conn) putBack(m Message) {

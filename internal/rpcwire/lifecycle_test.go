@@ -182,7 +182,9 @@ func TestWriteFailsAndThePeerIsSilent(t *testing.T) {
 		ch := begin(t, c, Request{})
 		running(t, ch)
 		time.Sleep(2 * closeTimeout)
-		wantError(t, end(t, ch).err, KindLost, codes.Unavailable, false)
+		if e := wantError(t, end(t, ch).err, KindLost, codes.Unavailable, false); !errors.Is(e, io.ErrClosedPipe) {
+			t.Errorf("the error is %v, want the one of writing", e)
+		}
 		<-c.Done()
 	})
 }

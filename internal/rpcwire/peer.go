@@ -15,6 +15,9 @@ const (
 	controlMax = 1024
 	// junkMax is how many frames that do nothing the peer may send in a second.
 	junkMax = 2000
+	// progressMin is how much of a request must be sent at once to count as progress. A peer that
+	// allows one byte at a time makes work.
+	progressMin = 128
 	// junkTime is that second.
 	junkTime = time.Second
 )

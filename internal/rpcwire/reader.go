@@ -45,6 +45,9 @@ func (c *Conn) readLoop() {
 	}
 	c.reader.release()
 	c.mu.Lock()
+	if c.writeErr != nil && err.Reason == ReasonPeer {
+		err.Cause = c.writeErr // it came first
+	}
 	c.closeLocked(err)
 	err = c.err
 	c.mu.Unlock()
@@ -197,7 +200,6 @@ func (c *Conn) onContinuation(h frameHeader, p []byte) *ConnError {
 func (c *Conn) onBlock(h frameHeader, block []byte) *ConnError {
 	stream, end := c.block.stream, c.block.end
 	c.block.stream = 0
-	c.head.reset()
 	c.decoder.SetEmitEnabled(true)
 	if _, err := c.decoder.Write(block); err != nil {
 		return violation(h, http2.ErrCodeCompression, "%v", err)
@@ -205,6 +207,7 @@ func (c *Conn) onBlock(h frameHeader, block []byte) *ConnError {
 	if err := c.decoder.Close(); err != nil {
 		return violation(h, http2.ErrCodeCompression, "%v", err)
 	}
+	defer c.head.reset()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	call := c.streams[stream]

@@ -41,7 +41,20 @@ type head struct {
 	fields []Field
 }
 
-func (h *head) reset() { *h = head{fields: h.fields[:0], code: codes.Unknown} }
+// keptFields is how many fields there is room for while nothing uses it.
+const keptFields = 64
+
+// reset makes room for the next block, and forgets this one.
+func (h *head) reset() { *h = head{fields: emptied(h.fields), code: codes.Unknown} }
+
+// emptied returns an empty slice. It has the memory of the given one, if that is not too large.
+func emptied(fields []Field) []Field {
+	if cap(fields) > keptFields {
+		return nil
+	}
+	clear(fields)
+	return fields[:0]
+}
 
 // add takes a field. It returns false if the following fields need not be decoded.
 func (h *head) add(f hpack.HeaderField, limit int) bool {

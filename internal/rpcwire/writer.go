@@ -70,7 +70,7 @@ func (c *Conn) writeLoop() {
 			c.tellDraining(GoAway{LastStream: maxStreamID, Debug: StreamIDsExhausted})
 		}
 		if _, err := c.nc.Write(buf); err != nil {
-			c.writeFailed()
+			c.writeFailed(err)
 			return
 		}
 	}
@@ -78,11 +78,16 @@ func (c *Conn) writeLoop() {
 
 // writeFailed lets the reader read what has come, and what the peer still sends within a moment. It
 // may say which calls were processed. Then the reader closes the connection.
-func (c *Conn) writeFailed() {
+func (c *Conn) writeFailed(err error) {
 	c.mu.Lock()
-	c.drainLocked()
 	if c.state != connClosed {
-		_ = c.nc.SetReadDeadline(time.Now().Add(closeTimeout))
+		c.writeErr = err
+		if len(c.streams) == 0 {
+			c.closeLocked(lost(err))
+		} else {
+			c.drainLocked()
+			_ = c.nc.SetReadDeadline(time.Now().Add(closeTimeout))
+		}
 	}
 	c.mu.Unlock()
 	<-c.readerDone
@@ -196,7 +201,9 @@ func (c *Conn) sendLocked(buf []byte, call *Call) []byte {
 	o.window -= int64(n)
 	c.sendWindow -= int64(n)
 	c.backlogLocked(-n)
-	c.flood.progress()
+	if n >= progressMin || o.left() == 0 {
+		c.flood.progress()
+	}
 	if o.sleeping && !o.blocked() {
 		wake(call.sendWake)
 	}
