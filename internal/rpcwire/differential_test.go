@@ -58,14 +58,14 @@ func plan(c *choices) (steps []step) {
 		steps = append(steps, step{name: name, frames: f})
 	}
 	headed, left := false, 50_000
-	for range 1 + c.below(8) {
+	for range 2 + c.below(12) {
 		switch c.below(20) {
 		case 0, 1, 2, 3:
 			if headed && c.below(8) > 0 {
 				continue // usually there is one header
 			}
 			headed = true
-			fields := append([]string{":status", pick(c, "200", "200", "200", "503"), "content-type", pick(c, "application/grpc", "application/grpc", "application/grpc+proto", "text/html", "application/grpcx")}, planFields(c)...)
+			fields := append([]string{":status", pick(c, "200", "200", "200", "503"), "content-type", pick(c, "application/grpc", "application/grpc", "application/grpc", "application/grpc", "application/grpc", "application/grpc+proto", "application/grpc;x", "text/html", "application/grpcx")}, planFields(c)...)
 			add(fmt.Sprint("HEADERS ", fields), planHeaders(c, fields, false))
 		case 4, 5, 6, 7, 8:
 			if !headed {
@@ -77,11 +77,11 @@ func plan(c *choices) (steps []step) {
 			}
 			planMessage(c, add, n)
 		case 9, 10, 11:
-			fields := []string{"grpc-status", pick(c, "0", "0", "0", "5", "14", "16", "99", "x", "-1", "")}
+			fields := []string{"grpc-status", pick(c, "0", "0", "0", "0", "0", "0", "0", "0", "5", "14", "16", "99", "x", "-1", "")}
 			if c.below(3) == 0 {
 				fields = append(fields, "grpc-message", pick(c, "text", "50%25", "%C3%BC", "%", "%zz%", "a%2"))
 			}
-			if c.below(10) == 0 {
+			if c.below(20) == 0 {
 				fields = fields[2:]
 			}
 			fields = append(fields, planFields(c)...)
@@ -113,8 +113,13 @@ func plan(c *choices) (steps []step) {
 				})
 			}
 		case 18:
-			planViolation(c, add)
+			if c.below(3) == 0 {
+				planViolation(c, add)
+			}
 		case 19:
+			if c.below(3) > 0 {
+				continue
+			}
 			steps = append(steps, step{name: "hang up", hangUp: true})
 			return steps
 		}
@@ -158,7 +163,7 @@ func planHeaders(c *choices, fields []string, end bool) func(*http2.Framer, func
 // planMessage writes a message, which may be wrong, in any number of DATA frames.
 func planMessage(c *choices, add func(string, func(*http2.Framer, func(...string) []byte)), n int) {
 	p := framed(strings.Repeat("m", n))
-	switch c.below(16) {
+	switch c.below(40) {
 	case 0:
 		p = p[:c.below(len(p))]
 	case 1:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -339,34 +340,36 @@ func TestBuffersGrowWithTheMessage(t *testing.T) {
 		c, s, _ := start(t, Options{Buffers: buffers})
 		ch := begin(t, c, Request{})
 		s.send(ok(1), data(1, false, []byte{0, 0, 0x40, 0, 0})) // 4 MiB
-		if buffers.held != firstPart {
-			t.Errorf("%d bytes are held for a prefix", buffers.held)
+		if buffers.held() != firstPart {
+			t.Errorf("%d bytes are held for a prefix", buffers.held())
 		}
 		for range 5 {
 			s.send(data(1, false, make([]byte, maxFrame)))
 		}
-		if want := growBy*firstPart + readBufferSize; buffers.held != want {
-			t.Errorf("%d bytes are held for 80 KiB, want %d", buffers.held, want)
+		if want := growBy*firstPart + readBufferSize; buffers.held() != want {
+			t.Errorf("%d bytes are held for 80 KiB, want %d", buffers.held(), want)
 		}
 		s.send(rst(1, 0))
 		end(t, ch)
-		if buffers.held != 0 { // an idle connection needs no large buffer
-			t.Errorf("%d bytes are held after the call", buffers.held)
+		if buffers.held() != 0 { // an idle connection needs no large buffer
+			t.Errorf("%d bytes are held after the call", buffers.held())
 		}
 		stop(t, c)
 	})
 }
 
 // countingBuffers counts what was not given back.
-type countingBuffers struct{ held int }
+type countingBuffers struct{ n atomic.Int64 }
+
+func (b *countingBuffers) held() int { return int(b.n.Load()) }
 
 func (b *countingBuffers) Get(n int) *[]byte {
-	b.held += n
+	b.n.Add(int64(n))
 	buf := make([]byte, n)
 	return &buf
 }
 
-func (b *countingBuffers) Put(buf *[]byte) { b.held -= len(*buf) }
+func (b *countingBuffers) Put(buf *[]byte) { b.n.Add(-int64(len(*buf))) }
 
 // Buffers go back however a stream ends.
 func TestBuffersGoBack(t *testing.T) {
@@ -402,8 +405,8 @@ func TestBuffersGoBack(t *testing.T) {
 				synctest.Wait()
 				// Starting it again gives back what nobody received.
 				_ = c.Start(call, &Request{Method: "bad"})
-				if buffers.held != 0 {
-					t.Errorf("%d bytes are held", buffers.held)
+				if buffers.held() != 0 {
+					t.Errorf("%d bytes are held", buffers.held())
 				}
 				stop(t, c)
 			})

@@ -81,8 +81,8 @@ func runModel(t *testing.T, data []byte) {
 		}
 		_ = m.c.Start(call.call, &Request{}) // gives back what nobody received
 	}
-	if buffers.held != 0 {
-		t.Errorf("%d bytes of buffers are held after the end", buffers.held)
+	if buffers.held() != 0 {
+		t.Errorf("%d bytes of buffers are held after the end", buffers.held())
 	}
 	if t.Failed() {
 		t.Fatalf("after these steps: %q", m.log)

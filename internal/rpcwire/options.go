@@ -47,9 +47,9 @@ type Options struct {
 	Events Events
 }
 
-// Buffers is a pool of buffers. mem.BufferPool of grpc-go implements it. Its methods are called with
-// the connection's lock held. They must not block, and must not call the connection. All buffers of
-// the connection itself come from here as well.
+// Buffers is a pool of buffers. mem.BufferPool of grpc-go implements it. Its methods are called by
+// several goroutines, some of them with the connection's lock held. They must not block, and must not
+// call the connection. The connection's own read buffer comes from here as well.
 type Buffers interface {
 	// Get returns a buffer of the given length.
 	Get(length int) *[]byte
