@@ -19,8 +19,8 @@ type admitted struct {
 // Admit waits until a request of about n bytes may be made, or until ctx is done, and reserves the
 // room. The caller then makes the request, starts the call, and calls release once. So hundreds of
 // large requests for a slow peer are not made in advance. A request that is larger than the whole
-// room may be made when nothing else waits. A connection that drains or is closed admits everything,
-// because Start fails at once.
+// room may be made when nothing else waits. A connection that drains or is closed admits
+// everything, because Start fails at once.
 func (c *Conn) Admit(ctx context.Context, n int) (release func(), err error) {
 	c.mu.Lock()
 	if c.state != connOpen || len(c.admission.waiting) == 0 && c.fitsLocked(n) {

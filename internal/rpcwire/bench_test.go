@@ -23,10 +23,10 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// BenchmarkUnary compares a call with one of grpc.ClientConn.Invoke with a raw codec, in one run. The
-// server is in the same process. It does as little as it can, but its share is in both numbers, so
-// the ratio understates the difference. Besides ns/op it reports the CPU time per call, which counts
-// on a machine that is not idle.
+// BenchmarkUnary compares a call with one of grpc.ClientConn.Invoke with a raw codec, in one run.
+// The server is in the same process. It does as little as it can, but its share is in both numbers,
+// so the ratio understates the difference. Besides ns/op it reports the CPU time per call, which
+// counts on a machine that is not idle.
 func BenchmarkUnary(b *testing.B) {
 	addr := startCanned(b)
 	body := make([]byte, 100)
@@ -212,7 +212,8 @@ func serveCanned(nc net.Conn) {
 	if _, err := in.Discard(len(http2.ClientPreface)); err != nil {
 		return
 	}
-	// As from grpc-go, the first answer puts its fields into the table, and the others have indices.
+	// As from grpc-go, the first answer puts its fields into the table, and the others have
+	// indices.
 	var hbuf bytes.Buffer
 	henc := hpack.NewEncoder(&hbuf)
 	block := func(fields ...string) []byte {

@@ -142,10 +142,10 @@ func (call *Call) sleepLocked(ctx context.Context) {
 	call.in.sleeping = false
 }
 
-// Send sends a message of a stream. If framed is true, the parts begin with gRPC's prefix, and there
-// may be several messages. The parts belong to the caller again when Send returns. Small messages
-// are copied, and Send does not wait until they are written. The end of ctx cancels the call. The
-// error is io.EOF if the call has ended. Recv then says how.
+// Send sends a message of a stream. If framed is true, the parts begin with gRPC's prefix, and
+// there may be several messages. The parts belong to the caller again when Send returns. Small
+// messages are copied, and Send does not wait until they are written. The end of ctx cancels the
+// call. The error is io.EOF if the call has ended. Recv then says how.
 func (call *Call) Send(ctx context.Context, framed bool, parts ...[]byte) error {
 	c := call.conn
 	c.mu.Lock()
@@ -229,7 +229,8 @@ func (call *Call) Status() Status { return call.status }
 // ended.
 func (call *Call) Written() bool { return call.id != 0 }
 
-// Answered reports whether a header block came from the peer. It is called after the call has ended.
+// Answered reports whether a header block came from the peer. It is called after the call has
+// ended.
 func (call *Call) Answered() bool { return call.in.answered }
 
 // reset makes the call ready to start.

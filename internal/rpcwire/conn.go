@@ -191,17 +191,17 @@ func (c *Conn) preface() []byte {
 	return b
 }
 
-// StreamLimit returns how many concurrent streams the peer allows. math.MaxUint32 means that it sets
-// no limit. Calls beyond the limit wait.
+// StreamLimit returns how many concurrent streams the peer allows. math.MaxUint32 means that it
+// sets no limit. Calls beyond the limit wait.
 func (c *Conn) StreamLimit() uint32 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.peer.maxStreams
 }
 
-// Start starts a call. It does not wait: the call is written in the background. A call that finds no
-// free stream waits for one until its deadline. If Start returns an error, which is an *Error, the
-// call has ended with that error.
+// Start starts a call. It does not wait: the call is written in the background. A call that finds
+// no free stream waits for one until its deadline. If Start returns an error, which is an *Error,
+// the call has ended with that error.
 func (c *Conn) Start(call *Call, r *Request) error {
 	call.reset(c, r)
 	q := &call.req

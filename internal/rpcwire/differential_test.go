@@ -331,8 +331,9 @@ func (p *planned) run(nc net.Conn, fr *http2.Framer, block func(...string) []byt
 	flush()
 }
 
-// awaitResend gives the client a moment to send the call again before the connection is lost, if the
-// server has said that it may. Otherwise grpc-go's second attempt could be lost with the connection.
+// awaitResend gives the client a moment to send the call again before the connection is lost, if
+// the server has said that it may. Otherwise grpc-go's second attempt could be lost with the
+// connection.
 func (p *planned) awaitResend() {
 	refused := func(s step) bool {
 		return strings.Contains(s.name, "REFUSED_STREAM") || strings.HasPrefix(s.name, "GOAWAY 0 ")
@@ -487,8 +488,8 @@ func compare(t *testing.T, seed []byte) (resent bool, code string) {
 	want := withGRPC(t, p, isUnary)
 	got, local, answered := withOurs(t, server(), isUnary)
 	if want.resent && !got.resent && answered {
-		// Deliberate: a call that was answered in part counts as processed, even if the peer then says
-		// that it was not. grpc-go makes it again if no message has come.
+		// Deliberate: a call that was answered in part counts as processed, even if the peer then
+		// says that it was not. grpc-go makes it again if no message has come.
 		return false, "deliberate"
 	}
 	if want.resent && got.resent {
@@ -512,8 +513,8 @@ func compare(t *testing.T, seed []byte) (resent bool, code string) {
 }
 
 // TestAgainstGRPC lets random servers, whose frames are cut anywhere, talk to grpc-go's client and
-// to this one. Both must see the same status, message, metadata and messages, and must agree whether
-// the call may be made again.
+// to this one. Both must see the same status, message, metadata and messages, and must agree
+// whether the call may be made again.
 func TestAgainstGRPC(t *testing.T) {
 	n := 1500
 	if testing.Short() {

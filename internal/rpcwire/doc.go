@@ -21,20 +21,20 @@
 // # Lock
 //
 // Conn.mu guards everything that changes after [New], in the connection and in its calls. There is
-// no other lock. Methods whose names end in Locked need it. Nobody does a system call that may block,
-// waits, or calls the user while holding it. Header blocks are decoded outside of the lock, because
-// only the reader decodes. They are encoded under it, because their order on the connection must be
-// the order of the stream identifiers.
+// no other lock. Methods whose names end in Locked need it. Nobody does a system call that may
+// block, waits, or calls the user while holding it. Header blocks are decoded outside of the lock,
+// because only the reader decodes. They are encoded under it, because their order on the connection
+// must be the order of the stream identifiers.
 //
 // # Ownership
 //
 // A [Call] belongs to its caller before Start and after it has ended. Between the two it is in the
-// lists of its connection. It leaves all of them in one step, under the lock, when it ends. So after
-// the end nothing in the connection refers to the call, and the caller can start it again.
+// lists of its connection. It leaves all of them in one step, under the lock, when it ends. So
+// after the end nothing in the connection refers to the call, and the caller can start it again.
 //
 // The header fields and the messages of a request are borrowed. The writer copies them to its own
-// buffer under the lock. They belong to the caller again when the call has ended, or, for [Call.Send],
-// when Send has returned.
+// buffer under the lock. They belong to the caller again when the call has ended, or, for
+// [Call.Send], when Send has returned.
 //
 // A received message is a buffer of [Options.Buffers]. It belongs to the caller that received it.
 // Buffers that nobody received go back when the call ends or is started again.

@@ -60,8 +60,8 @@ func newEncoder(scheme, userAgent string) *encoder {
 	}
 }
 
-// setLimit takes the peer's SETTINGS_HEADER_TABLE_SIZE. The table starts again, because entries that
-// the peer must evict would change what an index means.
+// setLimit takes the peer's SETTINGS_HEADER_TABLE_SIZE. The table starts again, because entries
+// that the peer must evict would change what an index means.
 func (e *encoder) setLimit(limit uint32) {
 	limit = min(limit, tableMax)
 	if limit == e.max {

@@ -26,7 +26,8 @@ func decodeAll(t testing.TB, d *hpack.Decoder, block []byte) string {
 	return strings.Join(list, "; ")
 }
 
-// Random requests, and a table whose size the peer changes, are decoded by x/net to the same fields.
+// Random requests, and a table whose size the peer changes, are decoded by x/net to the same
+// fields.
 func TestEncoderAgainstXNet(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 3))

@@ -16,8 +16,8 @@ const (
 	growBy = 8
 )
 
-// incoming is what came from the peer for a call. The connection's lock guards it until the call has
-// ended.
+// incoming is what came from the peer for a call. The connection's lock guards it until the call
+// has ended.
 type incoming struct {
 	// answered is true once a header block has come.
 	answered bool

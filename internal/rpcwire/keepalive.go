@@ -7,7 +7,8 @@ import "time"
 type keepalive struct {
 	// timer is nil if there are no pings.
 	timer *time.Timer
-	// pinged is when the ping was queued that nobody has answered. Anything that comes is an answer.
+	// pinged is when the ping was queued that nobody has answered. Anything that comes is an
+	// answer.
 	pinged time.Duration
 	// waiting is true while there is such a ping.
 	waiting bool

@@ -44,7 +44,8 @@ type modelCall struct {
 	requested, got []byte
 	// ended is true once either side has ended the stream.
 	headed, ended bool
-	// answer is what the server has sent of its messages. left is what is to come of the current one.
+	// answer is what the server has sent of its messages. left is what is to come of the current
+	// one.
 	answered [][]byte
 	left     int
 	// received is the number of messages that the caller got.

@@ -18,7 +18,8 @@ type Options struct {
 	// caller. It is widened for a larger message that a caller waits for. Default: 64 KiB.
 	StreamWindow int
 	// ConnWindow is how many bytes the peer may send before this client has read them from the
-	// connection, in bytes. At least 65,535, which is where every connection starts. Default: 8 MiB.
+	// connection, in bytes. At least 65,535, which is where every connection starts. Default: 8
+	// MiB.
 	ConnWindow int
 	// MaxMessage is the maximum size of a received message, in bytes. Default: 4 MiB.
 	MaxMessage int
@@ -48,8 +49,8 @@ type Options struct {
 }
 
 // Buffers is a pool of buffers. mem.BufferPool of grpc-go implements it. Its methods are called by
-// several goroutines, some of them with the connection's lock held. They must not block, and must not
-// call the connection. The connection's own read buffer comes from here as well.
+// several goroutines, some of them with the connection's lock held. They must not block, and must
+// not call the connection. The connection's own read buffer comes from here as well.
 type Buffers interface {
 	// Get returns a buffer of the given length.
 	Get(length int) *[]byte

@@ -23,7 +23,8 @@ type outgoing struct {
 	prefix [prefixSize]byte
 	// prefixLeft is how many bytes of the prefix were not taken yet.
 	prefixLeft int
-	// parts are the borrowed parts, of which those before part were taken. partsLeft is what is left.
+	// parts are the borrowed parts, of which those before part were taken. partsLeft is what is
+	// left.
 	parts           [][]byte
 	part, partsLeft int
 

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// controlMax is how many answers to PING or to SETTINGS may wait to be written. A peer that does
-	// not read what it asks for is closed.
+	// controlMax is how many answers to PING or to SETTINGS may wait to be written. A peer that
+	// does not read what it asks for is closed.
 	controlMax = 1024
 	// junkMax is how many frames that do nothing the peer may send in a second.
 	junkMax = 2000

@@ -36,8 +36,8 @@ type Request struct {
 
 // Message is a received message.
 type Message struct {
-	// Buf has the message without its prefix. It is a buffer of Options.Buffers. Whoever receives it
-	// puts it back.
+	// Buf has the message without its prefix. It is a buffer of Options.Buffers. Whoever receives
+	// it puts it back.
 	Buf *[]byte
 	// Compressed is the flag in the prefix. The algorithm is the header's "grpc-encoding".
 	Compressed bool

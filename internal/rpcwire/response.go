@@ -15,7 +15,8 @@ import (
 
 // head is what a header block of the peer says. It is used again for the next block.
 type head struct {
-	// malformed says how the block violates HTTP/2 (RFC 9113, section 8.2 and 8.3). "": it does not.
+	// malformed says how the block violates HTTP/2 (RFC 9113, section 8.2 and 8.3). "": it does
+	// not.
 	malformed string
 	// tooLarge is true if the list is above the limit. The other fields are not complete then.
 	tooLarge bool

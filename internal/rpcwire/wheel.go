@@ -36,8 +36,8 @@ type wheelEntry struct {
 	tick int64
 }
 
-// tickAfter returns the first tick that is not before a time. Sub returns its maximum for times that
-// are too far away.
+// tickAfter returns the first tick that is not before a time. Sub returns its maximum for times
+// that are too far away.
 func (w *wheel) tickAfter(t time.Time) int64 {
 	d := t.Sub(w.start)
 	tick := int64(d / wheelTick)
