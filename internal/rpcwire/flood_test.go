@@ -177,6 +177,9 @@ func TestHeaderBlocksAreBounded(t *testing.T) {
 			block = append(block, []byte(strings.Repeat("\xbe", 12000))...)
 			s.send(rawFrame(http2.FrameHeaders, http2.FlagHeadersEndHeaders, 1, block...))
 		}, "header list has more than"},
+		{"a list of many binary values", func(s *script) {
+			s.send(headers(1, false, ":status", "200", "a-bin", strings.Repeat(",", 2000)))
+		}, "header list has more than"},
 		{"many small fields", func(s *script) {
 			s.send(rawFrame(http2.FrameHeaders, http2.FlagHeadersEndHeaders, 1, []byte(strings.Repeat("\x90", 2000))...))
 		}, "header list has more than"},

@@ -91,9 +91,9 @@ func (h *head) add(f hpack.HeaderField, limit int) bool {
 		h.encoding = f.Value
 	case "grpc-message-type", "grpc-timeout", "te":
 	default:
-		h.metadata(f)
+		h.metadata(f, limit)
 	}
-	return true
+	return !h.tooLarge
 }
 
 func (h *head) pseudo(f hpack.HeaderField) {
@@ -114,10 +114,15 @@ func (h *head) pseudo(f hpack.HeaderField) {
 	}
 }
 
-// metadata takes a field that gRPC passes on.
-func (h *head) metadata(f hpack.HeaderField) {
+// metadata takes a field that gRPC passes on. Each value of a list counts as a field of its own.
+func (h *head) metadata(f hpack.HeaderField, limit int) {
 	if !strings.HasSuffix(f.Name, "-bin") {
 		h.fields = append(h.fields, Field{f.Name, f.Value})
+		return
+	}
+	h.size += strings.Count(f.Value, ",") * (len(f.Name) + fieldOverhead)
+	if h.size > limit {
+		h.tooLarge = true
 		return
 	}
 	// "Implementations must split binary headers on commas before decoding."
