@@ -52,12 +52,13 @@ type step struct {
 }
 
 // plan makes the steps of a server. Its frames stay within the windows of a client that does not
-// read. They avoid what this package is known to refuse and grpc-go accepts: see deliberate.
+// read. They avoid what this package refuses and grpc-go accepts. They also do not refuse a stream
+// that has ended: for a moment grpc-go still takes that into account.
 func plan(c *choices) (steps []step) {
 	add := func(name string, f func(fr *http2.Framer, block func(...string) []byte)) {
 		steps = append(steps, step{name: name, frames: f})
 	}
-	headed, left := false, 50_000
+	headed, ended, left := false, false, 50_000
 	for range 2 + c.below(12) {
 		switch c.below(20) {
 		case 0, 1, 2, 3:
@@ -88,13 +89,21 @@ func plan(c *choices) (steps []step) {
 			if !headed {
 				fields = append([]string{":status", pick(c, "200", "200", "404"), "content-type", pick(c, "application/grpc", "application/grpc", "text/plain")}, fields...)
 			}
-			headed = true
+			headed, ended = true, true
 			add(fmt.Sprint("HEADERS that end the stream ", fields), planHeaders(c, fields, true))
 		case 12:
 			code := http2.ErrCode(c.below(16))
+			if ended {
+				continue
+			}
+			ended = true
 			add("RST_STREAM "+code.String(), func(fr *http2.Framer, _ func(...string) []byte) { _ = fr.WriteRSTStream(1, code) })
 		case 13:
 			last, code := pick(c, uint32(0), 1, 1, 1<<31-1), pick(c, http2.ErrCodeNo, http2.ErrCodeNo, http2.ErrCodeInternal, http2.ErrCodeEnhanceYourCalm)
+			if ended && last == 0 {
+				continue
+			}
+			ended = ended || last == 0
 			add(fmt.Sprintf("GOAWAY %d %s", last, code), func(fr *http2.Framer, _ func(...string) []byte) { _ = fr.WriteGoAway(last, code, nil) })
 		case 14:
 			add("PING", func(fr *http2.Framer, _ func(...string) []byte) { _ = fr.WritePing(false, [8]byte{1}) })
@@ -104,6 +113,7 @@ func plan(c *choices) (steps []step) {
 			})
 		case 16:
 			if headed {
+				ended = true
 				add("DATA that ends the stream", func(fr *http2.Framer, _ func(...string) []byte) { _ = fr.WriteData(1, true, nil) })
 			}
 		case 17:
@@ -114,6 +124,7 @@ func plan(c *choices) (steps []step) {
 			}
 		case 18:
 			if c.below(3) == 0 {
+				ended = true
 				planViolation(c, add)
 			}
 		case 19:

@@ -23,7 +23,7 @@ func TestWheel(t *testing.T) {
 			ended[call] = time.Now()
 		}
 		time.Sleep(time.Duration(random.Int64N(int64(time.Hour))))
-		for range 3000 {
+		for range 1000 {
 			switch random.IntN(4) {
 			case 0:
 				time.Sleep(time.Duration(random.IntN(30)) * time.Millisecond)
