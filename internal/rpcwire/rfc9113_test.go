@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"golang.org/x/net/http2"
-	"google.golang.org/grpc/codes"
 )
 
 // outcome is what a client must do about the frames of a server.
@@ -158,7 +157,7 @@ func TestRFC9113(t *testing.T) {
 		// 8.1: message framing.
 		{"8.1 a complete answer", answer(ok(1), message(1, "a"), trailer(1, "0")), endsOK},
 		{"8.1 an informational response before the answer", answer(headers(1, false, ":status", "103", "link", "x"), ok(1), message(1, "a"), trailer(1, "0")), endsOK},
-		{"8.1 an informational response that ends the stream", answer(headers(1, true, ":status", "103")), streamErrorAfterEnd(protocol)},
+		{"8.1 an informational response that ends the stream", answer(headers(1, true, ":status", "103")), streamError(protocol)},
 		{"8.1 a second header block that does not end the stream", answer(ok(1), ok(1)), streamError(protocol)},
 		{"8.1 DATA before the header", answer(message(1, "a")), streamError(protocol)},
 		{"8.1 the stream ends without a trailer", answer(ok(1), data(1, true, framed("a"))), outcome{code: "Internal", kind: KindNotGRPC}},
@@ -174,7 +173,7 @@ func TestRFC9113(t *testing.T) {
 		{"8.3 :status after other fields", answer(headers(1, false, "content-type", "application/grpc", ":status", "200")), streamError(protocol)},
 		{"8.3 an unknown pseudo-header", answer(headers(1, false, ":status", "200", ":nope", "x", "content-type", "application/grpc")), streamError(protocol)},
 		{"8.3 a pseudo-header of requests", answer(headers(1, false, ":status", "200", ":path", "/", "content-type", "application/grpc")), streamError(protocol)},
-		{"8.3 a pseudo-header in the trailer", answer(ok(1), headers(1, true, ":status", "200", "grpc-status", "0")), streamErrorAfterEnd(protocol)},
+		{"8.3 a pseudo-header in the trailer", answer(ok(1), headers(1, true, ":status", "200", "grpc-status", "0")), streamError(protocol)},
 		{"8.3.2 no :status", answer(headers(1, false, "content-type", "application/grpc")), streamError(protocol)},
 		{"8.3.2 two :status", answer(headers(1, false, ":status", "200", ":status", "200", "content-type", "application/grpc")), streamError(protocol)},
 		{"8.3.2 :status is not a number", answer(headers(1, false, ":status", "2x0", "content-type", "application/grpc")), streamError(protocol)},
@@ -196,10 +195,6 @@ func TestRFC9113(t *testing.T) {
 		})
 	}
 }
-
-// streamErrorAfterEnd is a stream error for a stream that the peer has ended. The client still says
-// what it thinks of it.
-func streamErrorAfterEnd(code http2.ErrCode) outcome { return streamError(code) }
 
 // checkOutcome checks what the client did.
 func checkOutcome(t *testing.T, s *script, ch <-chan result, want outcome) {
@@ -312,5 +307,3 @@ func wantErrorType(t testing.TB, err error) *Error {
 	}
 	return e
 }
-
-var _ = codes.OK
