@@ -403,6 +403,14 @@ func TestBuffersGoBack(t *testing.T) {
 				s.send(ok(1), times(3, message(1, "abc")), data(1, false, framed("half of a message")[:10]))
 				finish(c, s, call)
 				synctest.Wait()
+				if name == "cancelled" || name == "deadline" { // the caller does not want them
+					if n := buffers.held(); n != 0 {
+						t.Errorf("%d bytes are held", n)
+					}
+					if _, err := call.Recv(t.Context()); wantErrorType(t, err).Kind == KindLost {
+						t.Error(err)
+					}
+				}
 				// Starting it again gives back what nobody received.
 				_ = c.Start(call, &Request{Method: "bad"})
 				if buffers.held() != 0 {
