@@ -102,8 +102,8 @@ func TestEncoderIsCompact(t *testing.T) {
 	}
 }
 
-// A changed size of the table is told once, at the beginning of the next block. The size 0 before it
-// makes the peer forget the entries, as the encoder does (RFC 7541, section 4.2).
+// A changed size of the table is told once, at the beginning of the next block. The size 0 before
+// it makes the peer forget the entries, as the encoder does (RFC 7541, section 4.2).
 func TestEncoderTellsTheSizeOfItsTable(t *testing.T) {
 	e := newEncoder("http", "")
 	for _, tt := range []struct {
