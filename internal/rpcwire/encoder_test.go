@@ -102,6 +102,27 @@ func TestEncoderIsCompact(t *testing.T) {
 	}
 }
 
+// A changed size of the table is told once, at the beginning of the next block. The size 0 before
+// it makes the peer forget the entries, as the encoder does (RFC 7541, section 4.2).
+func TestEncoderTellsTheSizeOfItsTable(t *testing.T) {
+	e := newEncoder("http", "")
+	for _, tt := range []struct {
+		limit uint32
+		want  string
+	}{{4096, ""}, {100, "203f45"}, {100, ""}, {0, "20"}, {1 << 20, "203fe11f"}, {8192, ""}} {
+		e.setLimit(tt.limit)
+		for _, want := range []string{tt.want, ""} {
+			if got := fmt.Sprintf("%x", e.begin(nil)); got != want {
+				t.Errorf("after the limit %d a block begins with %q, want %q", tt.limit, got, want)
+			}
+		}
+		if tt.want != "" && (e.inserted != 0 || len(e.entries) != 0 || len(e.blocks) != 0) {
+			t.Error("the encoder remembers entries")
+		}
+		e.fixed(nil, blockKey{"/a/b", "host", "application/grpc"})
+	}
+}
+
 // Secrets are never in a table, and say so to proxies.
 func TestEncoderKeepsSecretsOutOfTheTable(t *testing.T) {
 	e := newEncoder("http", "")
