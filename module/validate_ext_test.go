@@ -83,7 +83,8 @@ func statusOf(t *testing.T, contentType string, resp *http.Response, body []byte
 	case strings.HasPrefix(contentType, "application/grpc-web"):
 		if strings.HasSuffix(contentType, "-text") {
 			var text []byte
-			for part := range strings.SplitAfterSeq(string(body), "=") { // Each flush may end in padding.
+			// Each flush may end in padding.
+			for part := range strings.SplitAfterSeq(string(body), "=") {
 				raw, _ := base64.RawStdEncoding.DecodeString(strings.TrimRight(part, "="))
 				text = append(text, raw...)
 			}
@@ -375,7 +376,8 @@ func (s *site) logs(texts ...string) {
 	})
 }
 
-// TestValidateNamesFieldsAsTheClientDoes obeys the option of JSON. Values of the URL are checked, too.
+// TestValidateNamesFieldsAsTheClientDoes obeys the option of JSON. Values of the URL are checked,
+// too.
 func TestValidateNamesFieldsAsTheClientDoes(t *testing.T) {
 	backend := testkit.StartBackend(t, testkit.WithRules())
 	for option, wants := range map[string][]string{
