@@ -24,7 +24,7 @@ type polled struct{ resolver *fakeResolver }
 func (polled) ID() string { return "dns+srv:///_grpc._tcp.user.internal" }
 
 func (p polled) Watch(ctx context.Context, publish func(discovery.State)) {
-	poller := poller{resolver: p.resolver, lookup: lookupService("_grpc._tcp.user.internal"), refresh: 20 * time.Millisecond}
+	poller := poller{resolver: p.resolver, lookup: lookupService("_grpc._tcp.user.internal", false), refresh: 20 * time.Millisecond}
 	poller.run(ctx, publish)
 }
 
