@@ -118,7 +118,10 @@ func (w *wholeCall) invoke(ctx context.Context, l *lease, method string, args, r
 	// This is the lease that l.end returns. The channel cannot be closed, because the caller of
 	// invoke holds another lease.
 	w.channel.leases.Add(1)
-	err := w.channel.conn.Invoke(l, method, args, reply, w.options...)
+	p, err := w.channel.balancer.claim(l)
+	if err == nil {
+		err = p.conn.link.invoke(l, p, method, args, reply, w.options)
+	}
 	if l.own != nil {
 		err = l.releaseContext(err)
 	}

@@ -30,6 +30,8 @@ type lease struct {
 	attempts *attempts
 	ended    atomic.Bool
 	unary    bool
+	// claim is what grpcPicker gives to grpc. Nil: grpc has it, or there is none.
+	claim *pick
 	// uncounted is true for the gateway's own calls. See Uncounted.
 	uncounted bool
 	// caller is the context of the whole stream call. Nil: no other attempt may follow.

@@ -75,6 +75,7 @@ func open(name string, s Settings, feed Feed, log *zap.Logger, random func() uin
 	if err != nil {
 		return nil, fmt.Errorf("opening the channel to %s: %w", name, err)
 	}
+	b.clientConn = conn
 	c := &Channel{balancer: b, conn: conn, done: make(chan struct{}), options: callOptions(s)}
 	conn.Connect() // builds the policy, dials nothing yet
 	if s := feed.State(); s.Synced || len(s.Endpoints) > 0 {
@@ -189,8 +190,12 @@ func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method s
 	if a != nil && a.mayFollow() {
 		s.lease.makeCancellable()
 	}
-	options := append(append(append(s.options[:0], c.options...), opts...), grpc.OnFinish(s.lease.end))
-	cs, err := c.conn.NewStream(&s.lease, desc, method, options...)
+	options := append(append(s.options[:0], c.options...), opts...)
+	var cs grpc.ClientStream
+	p, err := c.balancer.claim(&s.lease)
+	if err == nil {
+		cs, err = p.conn.link.newStream(&s.lease, p, desc, method, options)
+	}
 	if err != nil {
 		s.lease.end(err)
 		return nil, &s.lease, s.lease.explain(err, func() bool { return false })

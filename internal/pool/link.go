@@ -1,0 +1,121 @@
+package pool
+
+import (
+	"google.golang.org/grpc"
+	grpcbalancer "google.golang.org/grpc/balancer"
+)
+
+// link is what makes one connection to an instance and moves calls over it. The balancer decides
+// when it connects and which calls it gets. How the bytes travel is the link's own affair. See
+// docs/decisions/0007-link.md.
+//
+// A link reports its state to balancer.onConnState, in the order of a SubConn of grpc:
+//
+//	IDLE -> CONNECTING -> READY -> IDLE                 (the connection was lost)
+//	        CONNECTING -> TRANSIENT_FAILURE -> IDLE     (the backoff lies between the last two)
+//
+// It never calls the balancer from within one of these methods, because the balancer may hold its
+// lock.
+type link interface {
+	// connect begins an attempt to connect. It does not block. The link must be IDLE.
+	connect()
+	// shutdown gives up the connection for good. Calls in flight may finish before it closes. It
+	// may block until the peer reads. No state is reported afterwards.
+	shutdown()
+	// invoke makes the whole call that has the claim p. It takes over the claim, and returns it
+	// when the call has ended.
+	//
+	// Called on the call path; takes no lock of the balancer.
+	invoke(l *lease, p *pick, method string, args, reply any, opts []grpc.CallOption) error
+	// newStream begins the stream that has the claim p. It takes over the claim, and returns it
+	// when the stream has ended. If there is no error, it calls l.end then.
+	//
+	// Called on the call path; takes no lock of the balancer.
+	newStream(l *lease, p *pick, desc *grpc.StreamDesc, method string, opts []grpc.CallOption) (grpc.ClientStream, error)
+	// calls makes calls that have no claim, such as health checks. They fail if the link is not
+	// READY. It returns nil if the link cannot make any.
+	calls() grpc.ClientConnInterface
+}
+
+// grpcLink is a link of grpc-go. Calls go through the channel's grpc.ClientConn. It asks its picker
+// for a connection, and grpcPicker gives it the one that the call has claimed.
+type grpcLink struct {
+	sub        grpcbalancer.SubConn
+	clientConn *grpc.ClientConn
+}
+
+func (k grpcLink) connect() { k.sub.Connect() }
+
+func (k grpcLink) shutdown() { k.sub.Shutdown() }
+
+func (k grpcLink) invoke(l *lease, p *pick, method string, args, reply any, opts []grpc.CallOption) error {
+	l.claim = p
+	err := k.clientConn.Invoke(l, method, args, reply, opts...)
+	l.dropClaim()
+	return err
+}
+
+func (k grpcLink) newStream(l *lease, p *pick, desc *grpc.StreamDesc, method string, opts []grpc.CallOption) (grpc.ClientStream, error) {
+	l.claim = p
+	cs, err := k.clientConn.NewStream(l, desc, method, append(opts, grpc.OnFinish(l.end))...)
+	l.dropClaim()
+	return cs, err
+}
+
+func (k grpcLink) calls() grpc.ClientConnInterface {
+	made, release := k.sub.GetOrBuildProducer(connOfSubConn{})
+	defer release()
+	on, _ := made.(grpc.ClientConnInterface)
+	return on
+}
+
+// connOfSubConn builds nothing. It returns what grpc gives it to build with, which is a
+// grpc.ClientConnInterface to the SubConn.
+type connOfSubConn struct{}
+
+// Build is called by grpc.
+func (connOfSubConn) Build(cc any) (grpcbalancer.Producer, func()) { return cc, func() {} }
+
+// takeClaim returns the claim that grpc has not been given yet, and nil if there is none.
+//
+// Called on the call path; takes no lock of the balancer.
+func (l *lease) takeClaim() *pick {
+	if l == nil || l.claim == nil {
+		return nil
+	}
+	p := l.claim
+	l.claim = nil
+	return p
+}
+
+// dropClaim returns the claim if grpc has failed before it asked for it.
+//
+// Called on the call path; takes no lock of the balancer.
+func (l *lease) dropClaim() {
+	if p := l.takeClaim(); p != nil {
+		p.end(grpcbalancer.DoneInfo{})
+	}
+}
+
+// grpcPicker is a picker as grpc sees it.
+type grpcPicker struct{ picker picker }
+
+// Pick is called by grpc for each attempt of a call. The first attempt has a claim. Grpc makes
+// another one if the first was certainly not processed, and if the connection was lost before it.
+//
+// Called on the call path; takes no lock of the balancer.
+func (g grpcPicker) Pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
+	l := leaseFrom(info.Ctx)
+	p := l.takeClaim()
+	if p == nil {
+		var err error
+		if p, err = g.picker.choose(info.Ctx, l); err != nil {
+			return grpcbalancer.PickResult{}, err
+		}
+		if p == nil {
+			return grpcbalancer.PickResult{}, grpcbalancer.ErrNoSubConnAvailable
+		}
+	}
+	p.begin()
+	return grpcbalancer.PickResult{SubConn: p.conn.sub, Done: p.done}, nil
+}
