@@ -3,6 +3,8 @@ package pool
 import (
 	"google.golang.org/grpc"
 	grpcbalancer "google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // link is what makes one connection to an instance and moves calls over it. The balancer decides
@@ -22,13 +24,18 @@ type link interface {
 	// shutdown gives up the connection for good. Calls in flight may finish before it closes. It
 	// may block until the peer reads. No state is reported afterwards.
 	shutdown()
-	// invoke makes the whole call that has the claim p. It takes over the claim, and returns it
-	// when the call has ended.
+	// invoke makes the whole call that has the claim p. It calls p.begin when the attempt begins,
+	// and p.end, exactly once, when it is over. If the call was certainly not processed, it calls
+	// l.notProcessed after that, and fails.
 	//
 	// Called on the call path; takes no lock of the balancer.
 	invoke(l *lease, p *pick, method string, args, reply any, opts []grpc.CallOption) error
-	// newStream begins the stream that has the claim p. It takes over the claim, and returns it
-	// when the stream has ended. If there is no error, it calls l.end then.
+	// newStream begins the stream that has the claim p. The claim is treated as by invoke. If the
+	// call was certainly not processed, newStream or the stream calls l.notProcessed and fails. If
+	// an attempt is over for another reason, the stream calls l.end.
+	//
+	// After the method Context of the stream was called, and if l.refused is true, the stream does
+	// not call l.notProcessed any more. It fails with the reason.
 	//
 	// Called on the call path; takes no lock of the balancer.
 	newStream(l *lease, p *pick, desc *grpc.StreamDesc, method string, opts []grpc.CallOption) (grpc.ClientStream, error)
@@ -49,17 +56,33 @@ func (k grpcLink) connect() { k.sub.Connect() }
 func (k grpcLink) shutdown() { k.sub.Shutdown() }
 
 func (k grpcLink) invoke(l *lease, p *pick, method string, args, reply any, opts []grpc.CallOption) error {
-	l.claim = p
+	if l.refused {
+		// Without the message, grpc can make no other attempt, and passes the reason on.
+		opts = append(opts[:len(opts):len(opts)], grpc.MaxRetryRPCBufferSize(0))
+	}
+	l.claim, l.claimed = p, true
 	err := k.clientConn.Invoke(l, method, args, reply, opts...)
 	l.dropClaim()
 	return err
 }
 
 func (k grpcLink) newStream(l *lease, p *pick, desc *grpc.StreamDesc, method string, opts []grpc.CallOption) (grpc.ClientStream, error) {
-	l.claim = p
-	cs, err := k.clientConn.NewStream(l, desc, method, append(opts, grpc.OnFinish(l.end))...)
+	l.claim, l.claimed = p, true
+	cs, err := k.clientConn.NewStream(l, desc, method, append(opts, grpc.OnFinish(l.attemptEnded))...)
 	l.dropClaim()
+	if err == nil && l.refused {
+		_ = cs.Context() // gRPC documents that this ends retries
+	}
 	return cs, err
+}
+
+// attemptEnded is called by grpc when a stream is over.
+//
+// Called on the call path; takes no lock of the balancer.
+func (l *lease) attemptEnded(err error) {
+	if err != errNotProcessed { //nolint:errorlint // grpc passes the picker's own error on unwrapped
+		l.end(err)
+	}
 }
 
 func (k grpcLink) calls() grpc.ClientConnInterface {
@@ -97,16 +120,50 @@ func (l *lease) dropClaim() {
 	}
 }
 
+// errNotProcessed ends an attempt that was certainly not processed. It has a status, so grpc passes
+// it on unchanged. Nobody outside sees it, unless two instances have refused the call.
+var errNotProcessed = status.Error(codes.Unavailable, "the instance refused the call")
+
+// notProcessed notes that the attempt was certainly not processed: nothing of it was written, or
+// the instance refused it unread (REFUSED_STREAM, or a GOAWAY with a smaller stream ID).
+//
+// Called on the call path; takes no lock of the balancer.
+func (l *lease) notProcessed() { l.unprocessed.Store(true) }
+
+// mayGoElsewhere reports whether the attempt that has ended may be made on another connection,
+// whatever the call does. It may if it was certainly not processed: whenever nothing was written,
+// and once if an instance has refused it (gRPC's proposal A6).
+//
+// Called on the call path; takes no lock of the balancer.
+func (l *lease) mayGoElsewhere() bool {
+	switch {
+	case !l.unprocessed.Swap(false):
+		return false
+	case !l.evidence.started:
+		return true
+	}
+	again := !l.refused
+	l.refused = true
+	return again
+}
+
 // grpcPicker is a picker as grpc sees it.
 type grpcPicker struct{ picker picker }
 
-// Pick is called by grpc for each attempt of a call. The first attempt has a claim. Grpc makes
-// another one if the first was certainly not processed, and if the connection was lost before it.
+// Pick is called by grpc for each attempt of a call. The first attempt has a claim. If grpc asks
+// for another one, the first was certainly not processed. Then the channel makes the other attempt,
+// because it may go to a link that is not grpc's.
+//
+// A call that did not come through the channel has no claim, and gets a connection here.
 //
 // Called on the call path; takes no lock of the balancer.
 func (g grpcPicker) Pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
 	l := leaseFrom(info.Ctx)
 	p := l.takeClaim()
+	if p == nil && l != nil && l.claimed {
+		l.notProcessed()
+		return grpcbalancer.PickResult{}, errNotProcessed
+	}
 	if p == nil {
 		var err error
 		if p, err = g.picker.choose(info.Ctx, l); err != nil {

@@ -42,38 +42,77 @@ func TestClaimsThatGrpcDoesNotAskForAreReturned(t *testing.T) {
 	}
 }
 
-// A connection can be lost after a call has claimed it, and grpc's picker can be newer than the
-// claim. Nothing was written, so the call goes to another instance. It must not wait for a picker
-// that nothing causes.
-func TestConnectionsThatAreLostAfterTheClaim(t *testing.T) {
-	lost, other := startBackend(t, ""), startBackend(t, "")
-	f := oneInstance(lost.addr)
-	c := openChannel(t, Settings{}, f)
-	ready(t, c)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	c.acquire()
-	l := &lease{Context: ctx, channel: c, unary: true}
-	p, err := c.balancer.claim(l)
-	if err != nil {
-		t.Fatal(err)
+func TestMayGoElsewhere(t *testing.T) {
+	written, unwritten := evidence{started: true}, evidence{}
+	l := new(lease)
+	for i, step := range []struct {
+		notProcessed bool
+		evidence     evidence
+		want         bool
+	}{
+		{notProcessed: false, evidence: unwritten, want: false},
+		{notProcessed: true, evidence: unwritten, want: true},
+		{notProcessed: false, evidence: unwritten, want: false},
+		{notProcessed: true, evidence: unwritten, want: true}, // as often as it takes
+		{notProcessed: true, evidence: written, want: true},
+		{notProcessed: true, evidence: unwritten, want: true},
+		{notProcessed: true, evidence: written, want: false}, // a second instance refuses it
+	} {
+		l.evidence = step.evidence
+		if step.notProcessed {
+			l.notProcessed()
+		}
+		if got := l.mayGoElsewhere(); got != step.want {
+			t.Errorf("step %d: %v, want %v", i, got, step.want)
+		}
 	}
-	f.list(lost.addr, other.addr)
-	eventually(t, "both are connected", func() bool { return readyEndpoints(c) == 2 })
-	lost.kill()
-	eventually(t, "one has failed", func() bool { return stateOf(c, lost.addr) == "TRANSIENT_FAILURE" })
-	time.Sleep(flushMax) // until the last picker is in use
+	err := (&lease{Context: t.Context(), channel: &Channel{balancer: &balancer{service: "user.rpc"}}}).explain(errNotProcessed, nil)
+	if originOf(err) == "" || status.Convert(err).Message() != "the upstream ended the call without a status" {
+		t.Errorf("error is %v", err)
+	}
+}
 
-	var reply mem.BufferSlice
-	if err := p.conn.link.invoke(l, p, methodEcho, raw("hello"), &reply, c.options); err != nil {
-		t.Fatal(err)
-	}
-	defer reply.Free()
-	l.end(nil)
-	if l.address() != other.addr {
-		t.Errorf("it went to %s, want %s", l.address(), other.addr)
-	}
-	if s := c.Snapshot(); s.Leases != 0 || s.Picks != 1 {
-		t.Errorf("%d leases, %d picks; want one pick", s.Leases, s.Picks)
+// A connection can be lost after a call has claimed it, and grpc's picker can be newer than the
+// claim. Nothing was written, so the call may go elsewhere. It must not wait for a picker that
+// nothing causes.
+func TestConnectionsThatAreLostAfterTheClaim(t *testing.T) {
+	for name, begin := range map[string]func(l *lease, p *pick) error{
+		"whole call": func(l *lease, p *pick) error {
+			var reply mem.BufferSlice
+			return p.conn.link.invoke(l, p, methodEcho, raw("hello"), &reply, l.channel.options)
+		},
+		"stream": func(l *lease, p *pick) error {
+			_, err := p.conn.link.newStream(l, p, bidi, methodEcho, l.channel.options)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lost, other := startBackend(t, ""), startBackend(t, "")
+			f := oneInstance(lost.addr)
+			c := openChannel(t, Settings{}, f)
+			ready(t, c)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			c.acquire()
+			l := &lease{Context: ctx, channel: c, unary: true}
+			p, err := c.balancer.claim(l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.list(lost.addr, other.addr)
+			eventually(t, "both are connected", func() bool { return readyEndpoints(c) == 2 })
+			lost.kill()
+			eventually(t, "one has failed", func() bool { return stateOf(c, lost.addr) == "TRANSIENT_FAILURE" })
+			time.Sleep(flushMax) // until the last picker is in use
+
+			err = begin(l, p)
+			if !l.mayGoElsewhere() {
+				t.Fatalf("the call may not go elsewhere: %v", err)
+			}
+			l.end(err)
+			if s := c.Snapshot(); s.Leases != 0 || s.Picks != 0 {
+				t.Errorf("%d leases, %d picks; want none", s.Leases, s.Picks)
+			}
+		})
 	}
 }

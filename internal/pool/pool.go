@@ -99,17 +99,6 @@ const (
 	connWindow   = 8 << 20
 )
 
-// replayBytes and replayMessages limit what gRPC keeps of a stream for a second attempt at another
-// instance. It keeps this until the instance answers. The second attempt is made if the first one
-// was not processed (GOAWAY, REFUSED_STREAM). The first message of a call is kept at any size.
-//
-// gRPC's own limit is 256 KiB. With it a call with a larger message would be lost, and 52,000 empty
-// messages would take 15 MiB.
-const (
-	replayBytes    = 64 << 10
-	replayMessages = 64
-)
-
 // dialOptions define how connections are made and kept.
 func dialOptions(s Settings, b *balancer) []grpc.DialOption {
 	security := wire.Credentials{TransportCredentials: insecure.NewCredentials()}
@@ -121,8 +110,8 @@ func dialOptions(s Settings, b *balancer) []grpc.DialOption {
 		grpc.WithResolvers(balancerResolver{b}),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDisableServiceConfig(),
-		// This turns off retries of calls that may have been executed. Grpc still sends again what
-		// was never sent.
+		// This turns off retries of calls that may have been executed. For a call that was not, grpc
+		// still asks for another connection. See grpcPicker.
 		grpc.WithDisableRetry(),
 		grpc.WithIdleTimeout(0),
 		grpc.WithTransportCredentials(security),
@@ -146,7 +135,7 @@ func dialOptions(s Settings, b *balancer) []grpc.DialOption {
 func callOptions(s Settings) []grpc.CallOption {
 	return []grpc.CallOption{
 		grpc.ForceCodecV2(newCodec()), grpc.MaxCallRecvMsgSize(s.MaxReceiveSize),
-		grpc.MaxRetryRPCBufferSize(math.MaxInt), // stream.SendMsg has the limit.
+		grpc.MaxRetryRPCBufferSize(math.MaxInt), // stream.keep has the limit.
 	}
 }
 
@@ -183,24 +172,24 @@ func (c *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method s
 //
 // Called on the call path; takes no lock of the balancer.
 func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method string, a *attempts, opts []grpc.CallOption) (*stream, *lease, error) {
-	s := &stream{lease: lease{Context: ctx, channel: c, attempts: a, unary: !desc.ClientStreams && !desc.ServerStreams, uncounted: isUncounted(opts)}}
+	s := &stream{
+		lease: lease{Context: ctx, channel: c, attempts: a, unary: !desc.ClientStreams && !desc.ServerStreams, uncounted: isUncounted(opts)},
+		desc:  desc, method: method,
+	}
+	s.lease.stream = s
 	if !c.acquire() {
 		return nil, &s.lease, c.closedError()
 	}
 	if a != nil && a.mayFollow() {
 		s.lease.makeCancellable()
 	}
-	options := append(append(s.options[:0], c.options...), opts...)
-	var cs grpc.ClientStream
-	p, err := c.balancer.claim(&s.lease)
-	if err == nil {
-		cs, err = p.conn.link.newStream(&s.lease, p, desc, method, options)
-	}
+	s.options = append(append(s.room[:0], c.options...), opts...)
+	cs, err := s.begin()
 	if err != nil {
 		s.lease.end(err)
 		return nil, &s.lease, s.lease.explain(err, func() bool { return false })
 	}
-	s.ClientStream = cs
+	s.current = cs
 	return s, &s.lease, nil
 }
 
