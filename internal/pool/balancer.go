@@ -452,7 +452,7 @@ func (b *balancer) flush() {
 	b.flushCost = time.Since(began)
 	b.flushed = began
 	b.dirty, b.urgent = false, false
-	// The calls' own picker comes first. So it is never older than grpc's. See replaceFor.
+	// The calls' own picker comes first. So it is never older than grpc's. See replaceAfter.
 	b.current.replace(p)
 	b.cc.UpdateState(grpcbalancer.State{ConnectivityState: state, Picker: grpcPicker{p}})
 }

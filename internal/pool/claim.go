@@ -16,12 +16,20 @@ type currentPicker struct {
 // pickerTerm is a picker's time in use.
 type pickerTerm struct {
 	picker picker
+	// number counts the terms, from 1.
+	number uint64
 	// over is closed when another picker has taken its place.
 	over chan struct{}
 }
 
+// replace begins the next term. Only one goroutine may call it at a time.
 func (c *currentPicker) replace(p picker) {
-	old := c.term.Swap(&pickerTerm{picker: p, over: make(chan struct{})})
+	next := &pickerTerm{picker: p, number: 1, over: make(chan struct{})}
+	old := c.term.Load()
+	if old != nil {
+		next.number = old.number + 1
+	}
+	c.term.Store(next)
 	if old != nil {
 		close(old.over)
 	}
@@ -35,8 +43,12 @@ func (b *balancer) claim(l *lease) (*pick, error) {
 	for {
 		term := b.current.term.Load()
 		p, err := term.picker.choose(l, l)
-		if p != nil || err != nil {
-			return p, err
+		switch {
+		case err != nil:
+			return nil, err
+		case p != nil:
+			p.term = term.number
+			return p, nil
 		}
 		select {
 		case <-term.over:
@@ -47,13 +59,13 @@ func (b *balancer) claim(l *lease) (*pick, error) {
 	}
 }
 
-// replaceFor is told that the connection of a claim was lost before the call began. Grpc then waits
-// for a picker that is newer than the one it has. If the claim is older than that one, the loss may
-// be no news, and there would be no newer picker.
+// replaceAfter is told that the connection of a claim was lost before the call began, and in which
+// term the claim was made. Grpc then waits for a picker that is newer than the one it has. If the
+// claim is older than that one, the loss may be no news, and there would be no newer picker.
 //
 // Called on the call path; takes no lock of the balancer.
-func (b *balancer) replaceFor(from picker) {
-	if b.current.term.Load().picker != from {
+func (b *balancer) replaceAfter(term uint64) {
+	if b.current.term.Load().number != term {
 		b.mustAsk(func() { b.changed(true) })
 	}
 }

@@ -136,10 +136,11 @@ func (l *lease) notProcessed() { l.unprocessed.Store(true) }
 //
 // Called on the call path; takes no lock of the balancer.
 func (l *lease) mayGoElsewhere() bool {
-	switch {
-	case !l.unprocessed.Swap(false):
+	if !l.unprocessed.Load() {
 		return false
-	case !l.evidence.started:
+	}
+	l.unprocessed.Store(false)
+	if !l.evidence.started {
 		return true
 	}
 	again := !l.refused

@@ -94,11 +94,7 @@ func (p *policyPicker) choose(ctx context.Context, l *lease) (*pick, error) {
 	if p.keyed {
 		call.Key, call.HasKey = ctx.Value(hashKey{}).(uint64)
 	}
-	claim := p.take(p.policy.Choose(call), l, call.Now)
-	if claim != nil {
-		claim.picker = p
-	}
-	return claim, nil
+	return p.take(p.policy.Choose(call), l, call.Now), nil
 }
 
 // take gives the call to the chosen endpoint, or to the next one that is fit for it. An endpoint is
@@ -147,8 +143,9 @@ type pick struct {
 	balancer *balancer
 	endpoint *endpoint
 	conn     *conn
-	// picker is the picker that made the claim.
-	picker picker
+	// term is the number of the term in which the claim was made. The picker itself would stay in
+	// memory for as long as the call. 0: it is not known.
+	term uint64
 	// lease is nil for a call without a lease.
 	lease *lease
 	// at is the time of the pick, on the balancer's clock.
@@ -177,7 +174,7 @@ func (b *balancer) take(ep *endpoint, c *conn, l *lease, now int64, must bool) *
 		p = &pick{balancer: b}
 		p.done = p.end
 	}
-	p.endpoint, p.conn, p.lease, p.at = ep, c, l, now
+	p.endpoint, p.conn, p.lease, p.at, p.term = ep, c, l, now, 0
 	ep.InFlight.Add(1)
 	ep.calls.add(p)
 	if !b.looking.Load() {
@@ -211,8 +208,8 @@ func (p *pick) end(info grpcbalancer.DoneInfo) {
 	if p.lease != nil {
 		p.lease.evidence = evidence{started: info.BytesSent, received: info.BytesReceived, trailer: info.Trailer}
 	}
-	from := p.picker
-	p.endpoint, p.conn, p.lease, p.picker = nil, nil, nil, nil
+	term := p.term
+	p.endpoint, p.conn, p.lease = nil, nil, nil
 	b.picks.Put(p)
 
 	if info.Err == nil && !info.BytesSent {
@@ -221,7 +218,7 @@ func (p *pick) end(info grpcbalancer.DoneInfo) {
 		if counts {
 			ep.picks.Add(^uint64(0))
 		}
-		b.replaceFor(from)
+		b.replaceAfter(term)
 	}
 	c.inFlight.Add(-1)
 	if ep.InFlight.Add(-1) == 0 && ep.draining.Load() {
