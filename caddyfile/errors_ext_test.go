@@ -29,7 +29,7 @@ func TestErrors(t *testing.T) {
 		},
 		"status with an argument": {
 			":8080\ngrpc_gateway_status now",
-			"unexpected argument \"now\": expected no argument besides a matcher, at Caddyfile:2",
+			"parsing caddyfile tokens for 'grpc_gateway_status': grpc_gateway_status: expected no argument besides a matcher, at Caddyfile:2",
 		},
 		"health checks without a word": {
 			":8080\ngrpc_gateway h:1 {\n\thealth\n}",
@@ -305,7 +305,7 @@ func TestErrors(t *testing.T) {
 		},
 		"source beside a target": {
 			":8080\ngrpc_gateway h:1 {\n\tdiscover static h:2\n}",
-			`unknown option "discover" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, with, at Caddyfile:3`,
+			`unknown option "discover" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, validate, with, at Caddyfile:3`,
 		},
 		"authority that is a URL": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover static h:1\n\t\tauthority https://api.internal\n\t}\n}",
