@@ -125,7 +125,7 @@ func TestPageWithoutDocument(t *testing.T) {
 	b := startBrowser(t)
 	b.open(t, caddy.URL(""), "/docs/", look{}).wait("#notice", "cannot be shown", "500", "the description is broken")
 
-	site := fmt.Sprintf("grpc_gateway static:///%s static:///%s {\n\topenapi\n}", backend.Addr(), kit.FreeAddr(t))
+	site := "grpc_gateway static:///" + backend.Addr() + " static:///" + kit.FreeAddr(t) + " {\n\topenapi\n}"
 	if err := caddy.Reload(kit.Options{Site: site}); err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func TestJudgesComplain(t *testing.T) {
 		"a member of the request has another type":  {calls: []call{create}, at: schemas + "Book-input/properties/title/type", to: "integer", wrong: "request"},
 		"a member of the request is missing":        {calls: []call{create}, at: schemas + "Book-input/properties/tags", wrong: "request"},
 		"a parameter has another type":              {calls: []call{list}, at: "paths/~1v1~1shelves~1{parent_1}~1books/get/parameters/2/schema", to: map[string]any{"type": "boolean"}, wrong: "request"},
-		"a parameter is required":                   {calls: []call{call{"GET /v1/shelves/1/books", "", list.answer}}, at: "paths/~1v1~1shelves~1{parent_1}~1books/get/parameters/2/required", to: true, wrong: "request"},
+		"a parameter is required":                   {calls: []call{{"GET /v1/shelves/1/books", "", list.answer}}, at: "paths/~1v1~1shelves~1{parent_1}~1books/get/parameters/2/required", to: true, wrong: "request"},
 		"an answer has another type of body":        {calls: []call{book}, at: "paths/~1v1~1books~1{name}/get/responses/200/content", to: map[string]any{"application/xml": map[string]any{}}, wrong: "answer"},
 		"a request has another type of body":        {calls: []call{create}, at: "paths/~1v1~1shelves~1{parent_1}~1books/post/requestBody/content", to: map[string]any{"application/xml": map[string]any{}}, wrong: "request"},
 		"a status is missing":                       {calls: []call{book}, at: "paths/~1v1~1books~1{name}/get/responses/200", wrong: "answer"},

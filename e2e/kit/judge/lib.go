@@ -104,7 +104,7 @@ func (l *lib) Answer(c *Call) error {
 		}
 		return nil
 	}
-	_, errs := l.validator.GetResponseBodyValidator().ValidateResponseBodyWithPathItem(r, l.answer(c), item, c.Operation.Path)
+	_, errs := l.validator.GetResponseBodyValidator().ValidateResponseBodyWithPathItem(r, l.answer(c), item, c.Operation.Path) //nolint:bodyclose // It is in memory.
 	return joined(errs)
 }
 
@@ -151,7 +151,8 @@ func (l *lib) item(c *Call, r *http.Request, side Side, schema *base.Schema, val
 		})
 	} else {
 		_, errs = responses.ValidateResponseSchema(&responses.ValidateResponseSchemaInput{
-			Request: r, Response: l.answer(c), Schema: schema, Version: version, Options: options,
+			Request: r, Response: l.answer(c), //nolint:bodyclose // It is in memory.
+			Schema: schema, Version: version, Options: options,
 			DecodedValue: value, ValueDecoded: true, RawBody: raw,
 		})
 	}

@@ -125,7 +125,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 func (t *transport) judge(x *exchange) {
 	document, err := t.document(x.request)
 	if err != nil {
-		t.results.note("%s: no document: %v", x, err)
+		t.results.notef("%s: no document: %v", x, err)
 		return
 	}
 	t.results.judge(document, x)

@@ -65,8 +65,8 @@ func (res *Results) String() string {
 	return b.String()
 }
 
-// note keeps a disagreement.
-func (res *Results) note(format string, args ...any) {
+// notef keeps a disagreement.
+func (res *Results) notef(format string, args ...any) {
 	res.mu.Lock()
 	defer res.mu.Unlock()
 	res.wrong = append(res.wrong, fmt.Sprintf(format, args...))
@@ -104,7 +104,7 @@ func (res *Results) judge(d *Document, x *exchange) {
 	c, err := read(op, params, x)
 	if err != nil {
 		if x.status < http.StatusBadRequest {
-			res.note("%s: it was accepted: %v", x, err)
+			res.notef("%s: it was accepted: %v", x, err)
 		}
 		res.count(notDescribed+"a request that cannot be unpacked", 1)
 		return
@@ -132,7 +132,7 @@ func (res *Results) undescribed(x *exchange, others []string) {
 	}
 	res.count(notDescribed+kind, 1)
 	if !fine {
-		res.note("%s: it is served, but not described (%s)", x, kind)
+		res.notef("%s: it is served, but not described (%s)", x, kind)
 	}
 }
 
@@ -198,7 +198,7 @@ func (res *Results) request(d *Document, c *Call, x *exchange) {
 			wrong++
 		case res.excuses(j, c, SideRequest, err):
 		default:
-			res.note("%s: %s finds the request wrong: %v", x, j.Name(), err)
+			res.notef("%s: %s finds the request wrong: %v", x, j.Name(), err)
 		}
 	}
 	switch {
@@ -224,7 +224,7 @@ func (res *Results) answer(d *Document, c *Call, x *exchange) {
 			err = j.Items(c, SideAnswer, typeNDJSON, c.AnswerItems)
 		}
 		if err != nil && !res.excuses(j, c, SideAnswer, err) {
-			res.note("%s: %s finds the answer wrong: %v", x, j.Name(), err)
+			res.notef("%s: %s finds the answer wrong: %v", x, j.Name(), err)
 		}
 	}
 	res.count(Answers, 1)
