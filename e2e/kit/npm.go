@@ -47,10 +47,14 @@ func installNPM(dir, from string) error {
 	if was, err := os.ReadFile(installed); err == nil && bytes.Equal(was, wanted) {
 		return nil
 	}
-	// All versions are exact, also of what these packages need themselves, so there is nothing to
-	// lock. No package's own script has to run: the binaries of buf and esbuild are packages of
-	// their own.
-	cmd := exec.Command("npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund")
+	// Few packages are named in package.json in exact versions, also those that they need
+	// themselves, so there is nothing to lock. Many are in package-lock.json. No package's own script
+	// has to run: the binaries of buf and esbuild are packages of their own.
+	args := []string{"install", "--no-package-lock"}
+	if _, err := os.Stat(filepath.Join(dir, "package-lock.json")); err == nil {
+		args = []string{"ci"}
+	}
+	cmd := exec.Command("npm", append(args, "--ignore-scripts", "--no-audit", "--no-fund")...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%v (scripts/need npm installs npm): %w\n%s", cmd.Args, err, out)
