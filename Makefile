@@ -46,7 +46,7 @@ test-modules: ## test the modules beside it that are not end-to-end
 
 .PHONY: test-e2e
 test-e2e: ## test against real etcd servers, registries, clients, xcaddy and Caddy processes
-	scripts/need etcd npm chromium curl ip tc
+	scripts/need etcd npm chromium curl ip tc prometheus
 	cd e2e && go vet ./... && go test -race -p 1 -timeout 45m ./...
 
 .PHONY: test-http

@@ -6,6 +6,7 @@
 //
 //	grpc_gateway                          the app: upstreams, shared by handlers
 //	http.handlers.grpc_gateway            the handler, and the Caddyfile directive
+//	http.handlers.grpc_gateway_status     shows operators the state of the gateway in a browser
 //	http.grpc_gateway.discovery.etcd      finds instances in etcd
 //	http.grpc_gateway.discovery.static    takes instances from the config
 //	http.grpc_gateway.discovery.dns       finds instances in the DNS

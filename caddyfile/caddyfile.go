@@ -20,4 +20,6 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder(optionName, httpcaddyfile.Before, "reverse_proxy")
 	httpcaddyfile.RegisterHandlerDirective(errorDirective, parseErrorDirective)
 	httpcaddyfile.RegisterDirectiveOrder(errorDirective, httpcaddyfile.Before, "respond")
+	httpcaddyfile.RegisterHandlerDirective(statusDirective, parseStatusDirective)
+	httpcaddyfile.RegisterDirectiveOrder(statusDirective, httpcaddyfile.Before, "respond")
 }

@@ -56,7 +56,7 @@ import (
 //		cors       <origin>...
 //		cross_site refuse | allow
 //		reflection on | off
-//		health     on | off
+//		health     on | off | { path <path> }
 //		errors   status | problem | pass
 //		openapi  { ... }
 //		stream   { ... }
@@ -114,7 +114,7 @@ func (p *directive) options() options {
 		"cors":             origins(&h.CORS),
 		"cross_site":       choice(&h.CrossSite, "refuse", "allow"),
 		"reflection":       onOff(&h.Reflection),
-		"health":           onOff(&h.Health),
+		"health":           p.health,
 		"errors":           choice(&h.Errors, "status", "problem", "text", "pass"),
 		"openapi":          p.openapi,
 		"stream":           p.stream,

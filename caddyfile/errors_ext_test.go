@@ -27,6 +27,22 @@ func TestErrors(t *testing.T) {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
 			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, negotiation, openapi, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
 		},
+		"status with an argument": {
+			":8080\ngrpc_gateway_status now",
+			"unexpected argument \"now\": expected no argument besides a matcher, at Caddyfile:2",
+		},
+		"health checks without a word": {
+			":8080\ngrpc_gateway h:1 {\n\thealth\n}",
+			"health: expected on, off or a block with the option path, at Caddyfile:3",
+		},
+		"health checks at no path": {
+			":8080\ngrpc_gateway h:1 {\n\thealth {\n\t\tpath healthz\n\t}\n}",
+			`health: path "healthz": expected a path, such as /healthz, at Caddyfile:5`,
+		},
+		"health checks off at a path": {
+			":8080\ngrpc_gateway h:1 {\n\thealth off {\n\t\tpath /healthz\n\t}\n}",
+			"health: path: expected health to be on, at Caddyfile:5",
+		},
 		"document that is not JSON": {
 			":8080\ngrpc_gateway h:1 {\n\topenapi {\n\t\tpath /spec.yaml\n\t}\n}",
 			`openapi: path "/spec.yaml": expected a path that ends in .json, at Caddyfile:5`,

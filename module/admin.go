@@ -10,10 +10,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-grpc/gateway/internal/statuspage"
 )
 
 // adminAPI shows operators what the gateway does:
 //
+//	GET /grpc_gateway/                   a page with all of this
 //	GET /grpc_gateway/upstreams          all upstreams of the config in force
 //	GET /grpc_gateway/upstreams/<name>   one of them
 //	GET /grpc_gateway/routes             the route tables of its handlers
@@ -25,6 +28,7 @@ import (
 type adminAPI struct{}
 
 const (
+	pagePath      = "/grpc_gateway/"
 	upstreamsPath = "/grpc_gateway/upstreams"
 	routesPath    = "/grpc_gateway/routes"
 )
@@ -39,19 +43,47 @@ func (*adminAPI) CaddyModule() caddy.ModuleInfo {
 
 // Routes implements caddy.AdminRouter.
 func (a *adminAPI) Routes() []caddy.AdminRoute {
+	page := statuspage.New()
 	return []caddy.AdminRoute{
+		{Pattern: pagePath, Handler: caddy.AdminHandlerFunc(func(w http.ResponseWriter, r *http.Request) error { return servePage(w, r, page) })},
 		{Pattern: upstreamsPath, Handler: get(a.upstreams)},
 		{Pattern: upstreamsPath + "/", Handler: get(a.upstream)},
 		{Pattern: routesPath, Handler: get(a.routes)},
 	}
 }
 
+// servePage answers GET and HEAD with the page.
+func servePage(w http.ResponseWriter, r *http.Request, page statuspage.Page) error {
+	if r.URL.Path != pagePath {
+		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is nothing at %s", r.URL.Path)}
+	}
+	if err := onlyGet(w, r); err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", page.Policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cache-Control", "no-cache")
+	_, err := w.Write(page.HTML)
+	return err
+}
+
+// onlyGet refuses other methods than GET and HEAD.
+func onlyGet(w http.ResponseWriter, r *http.Request) error {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return nil
+	}
+	w.Header().Set("Allow", "GET, HEAD")
+	return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method %s is not allowed: expected GET", r.Method)}
+}
+
 // get answers GET and HEAD with what show returns, in JSON.
 func get(show func(app *App, r *http.Request) (any, error)) caddy.AdminHandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method %s is not allowed: expected GET", r.Method)}
+		if err := onlyGet(w, r); err != nil {
+			return err
 		}
 		app := running.newest()
 		if app == nil {

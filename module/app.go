@@ -19,6 +19,7 @@ func init() {
 	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(new(Handler))
 	caddy.RegisterModule(new(GRPCError))
+	caddy.RegisterModule(new(Status))
 	caddy.RegisterModule(new(MatchGRPCMethod))
 	caddy.RegisterModule(new(adminAPI))
 	caddy.RegisterModule(new(eventOrigin))
@@ -115,7 +116,8 @@ func (a *App) provisionEtcd(ctx caddy.Context) error {
 func (a *App) EtcdCluster(name string) (*etcd.Cluster, error) {
 	c, ok := a.Etcd[name]
 	if !ok {
-		return nil, fmt.Errorf("there is no etcd cluster named %q in the app grpc_gateway", name)
+		return nil, fmt.Errorf("there is no etcd cluster named %[1]q: define it with the global option grpc_gateway { etcd %[1]s { endpoints ... } }, "+
+			"in JSON apps/grpc_gateway/etcd/%[1]s", name)
 	}
 	return c, nil
 }

@@ -83,6 +83,9 @@ func printUpstreams(w io.Writer, upstreams []UpstreamView, now time.Time) error 
 
 func printUpstream(w io.Writer, u *UpstreamView, now time.Time) error {
 	sayf(w, "%s  (%s)\n", u.Name, u.Target)
+	if u.Down != "" {
+		sayf(w, "  ! out for %s: %s\n", ago(u.DownSince, now), u.Down)
+	}
 	sayf(w, "  registry: %s\n", describeRegistry(&u.Registry, now))
 	for _, s := range u.Registry.Skipped {
 		sayf(w, "  ! skipped %s: %s\n", s.ID, s.Reason)

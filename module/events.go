@@ -22,6 +22,10 @@ const (
 	eventEndpointUnreachable = "grpc_gateway.endpoint_unreachable"
 	eventEndpointEjected     = "grpc_gateway.endpoint_ejected"
 	eventEndpointReadmitted  = "grpc_gateway.endpoint_readmitted"
+	eventEndpointHeld        = "grpc_gateway.endpoint_held"
+	eventUpstreamDown        = "grpc_gateway.upstream_down"
+	eventUpstreamUp          = "grpc_gateway.upstream_up"
+	eventSchemaChanged       = "grpc_gateway.schema_changed"
 	eventRegistryLost        = "grpc_gateway.registry_lost"
 	eventRegistryRestored    = "grpc_gateway.registry_restored"
 	eventSnapshotUsed        = "grpc_gateway.snapshot_used"
@@ -30,7 +34,8 @@ const (
 // eventNames are all of them.
 var eventNames = [...]string{
 	eventEndpointAdded, eventEndpointRemoved, eventEndpointReady, eventEndpointLost, eventEndpointUnreachable, eventEndpointEjected,
-	eventEndpointReadmitted, eventRegistryLost, eventRegistryRestored, eventSnapshotUsed,
+	eventEndpointReadmitted, eventEndpointHeld, eventUpstreamDown, eventUpstreamUp, eventSchemaChanged, eventRegistryLost,
+	eventRegistryRestored, eventSnapshotUsed,
 }
 
 // followEvents loads Caddy's events app and subscribes to the start of the config. Before that, the
@@ -55,11 +60,11 @@ func (h startHandler) Handle(context.Context, caddy.Event) error {
 	return nil
 }
 
-// occurrence is something that happened to a pool or a registry. It becomes an event for each
+// occurrence is something that happened to a pool, a registry or a schema. It becomes an event for each
 // upstream that uses it.
 type occurrence struct {
 	event string
-	of    any            // *sharedChannel or *sharedFeed
+	of    any            // *sharedChannel, *sharedFeed or *sharedSchema
 	data  map[string]any // of the event, but for the upstream
 }
 
@@ -68,8 +73,17 @@ func (c *sharedChannel) Observe(e pool.Event) {
 	if !bus.any() {
 		return
 	}
-	o := occurrence{of: c, data: map[string]any{"instance": e.Instance}}
+	o := occurrence{of: c, data: make(map[string]any)}
+	if e.Instance != "" {
+		o.data["instance"] = e.Instance
+	}
 	switch e.Kind {
+	case pool.EventDown:
+		o.event, o.data["error"], o.data["instances"] = eventUpstreamDown, e.Error, e.Instances
+	case pool.EventUp:
+		o.event, o.data["seconds"] = eventUpstreamUp, e.For.Seconds()
+	case pool.EventHeld:
+		o.event = eventEndpointHeld
 	case pool.EventReady:
 		o.event = eventEndpointReady
 	case pool.EventLost:

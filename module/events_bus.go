@@ -31,7 +31,7 @@ type eventBus struct {
 // audience is an app that may emit events.
 type audience struct {
 	app    *App
-	labels map[any][]string // of the upstreams that use a *sharedChannel or *sharedFeed
+	labels map[any][]string // of the upstreams that use a *sharedChannel, *sharedFeed or *sharedSchema
 	ready  bool             // its config runs, so that its subscriptions are complete
 	counts bool             // in wanted
 }
@@ -43,7 +43,7 @@ func (b *eventBus) any() bool { return b.wanted.Load() > 0 }
 func (b *eventBus) begin(a *App) {
 	labels := make(map[any][]string)
 	for _, u := range a.all() {
-		for _, of := range []any{u.channel, u.feed} {
+		for _, of := range []any{u.channel, u.feed, u.schema} {
 			if !slices.Contains(labels[of], u.label()) {
 				labels[of] = append(labels[of], u.label())
 			}
@@ -151,7 +151,7 @@ func (b *eventBus) next() (occurrence, *audience, bool) {
 	return occurrence{}, nil, false
 }
 
-// audience returns the newest app that uses a channel or a feed. It prefers one whose config runs.
+// audience returns the newest app that uses a channel, a feed or a schema. It prefers one whose config runs.
 func (b *eventBus) audience(of any) (best *audience) {
 	for _, l := range slices.Backward(b.audiences) {
 		if len(l.labels[of]) == 0 {

@@ -84,7 +84,7 @@ func subscription(name string) string {
 	b.WriteString("events {\n")
 	for _, event := range []string{
 		"endpoint_added", "endpoint_removed", "endpoint_ready", "endpoint_lost", "endpoint_unreachable", "endpoint_ejected",
-		"endpoint_readmitted", "registry_lost", "registry_restored", "snapshot_used",
+		"endpoint_readmitted", "endpoint_held", "upstream_down", "upstream_up", "schema_changed", "registry_lost", "registry_restored", "snapshot_used",
 	} {
 		fmt.Fprintf(&b, "on grpc_gateway.%s notebook %s\n", event, name)
 	}

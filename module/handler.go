@@ -142,6 +142,11 @@ type Handler struct {
 	// ready instance. Default: false.
 	Health *bool `json:"health,omitempty"`
 
+	// The path at which load balancers can ask for the same over plain HTTP, such as `/healthz`.
+	// GET is answered with 200 (SERVING) or 503 (NOT_SERVING). The query parameter `service` names a
+	// service, and an unknown one is 404. This path wins over a route of the API. Default: none.
+	HealthPath string `json:"health_path,omitempty"`
+
 	// The form of REST errors, and who answers them. `status` (default) answers with a
 	// google.rpc.Status in JSON, or in the `envelope` of `answers`. `problem` answers with problem
 	// details, `application/problem+json` (RFC 9457), and excludes an envelope. With both, a client
@@ -387,6 +392,9 @@ func (h *Handler) validate() error {
 	case h.CrossSite != "" && h.CrossSite != crossSiteRefuse && h.CrossSite != crossSiteAllow:
 		return fmt.Errorf("cross_site %q: expected refuse or allow", h.CrossSite)
 	}
+	if err := h.ValidateHealth(); err != nil {
+		return fmt.Errorf("health: %w", err)
+	}
 	if err := h.checkErrors(); err != nil {
 		return err
 	}
@@ -456,6 +464,9 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request) error {
 		// Over HTTP/2 this becomes a GOAWAY. A connection that was accepted while the server shut
 		// down got none, and would keep the old config for as long as its requests keep coming.
 		w.Header().Set("Connection", "close")
+	}
+	if h.serveHealth(w, r) {
+		return nil // It is no call either.
 	}
 	if h.description != nil && h.description.serve(w, r, h.routing.whole) {
 		return nil // It is no call, so the access log has no grpc_code.

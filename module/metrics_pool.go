@@ -15,6 +15,7 @@ var pools = &poolCollector{
 	endpoints:   newGauge("endpoints", "Instances by state, as in the admin API.", "upstream", "state"),
 	connections: newGauge("connections", "Connections by state.", "upstream", "state"),
 	lastContact: newGauge("registry_last_contact_seconds", "Time since the registry last answered.", "upstream"),
+	down:        newGauge("upstream_down", "1 while no instance takes calls, else 0.", "upstream"),
 	stale:       newGauge("registry_stale", "1 while the list of instances may be out of date, else 0.", "upstream"),
 
 	connects:  newCounter("connects_total", "Connections made to instances.", "upstream"),
@@ -30,8 +31,8 @@ var pools = &poolCollector{
 // share a pool each show it. Channels come and go with configs, while counts belong to names. So
 // Collect adds what a channel has counted since the last time.
 type poolCollector struct {
-	inFlight, endpoints, connections, lastContact, stale *prometheus.Desc
-	connects, retries, ejections, refusals, events       *prometheus.CounterVec
+	inFlight, endpoints, connections, down, lastContact, stale *prometheus.Desc
+	connects, retries, ejections, refusals, events             *prometheus.CounterVec
 
 	mu      sync.Mutex
 	carried map[carryKey]uint64 // the counts that have been added
@@ -54,7 +55,7 @@ func (p *poolCollector) counters() []*prometheus.CounterVec {
 
 // Describe implements prometheus.Collector.
 func (p *poolCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{p.inFlight, p.endpoints, p.connections, p.lastContact, p.stale} {
+	for _, d := range []*prometheus.Desc{p.inFlight, p.endpoints, p.connections, p.down, p.lastContact, p.stale} {
 		ch <- d
 	}
 	for _, c := range p.counters() {
@@ -115,6 +116,11 @@ func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *up
 		return
 	}
 	gauge(p.inFlight, float64(s.Leases))
+	down := 0.
+	if s.Down != "" {
+		down = 1
+	}
+	gauge(p.down, down)
 	states := make(map[pool.State]int, len(metricStates))
 	for _, state := range metricStates {
 		states[state] = 0

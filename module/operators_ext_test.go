@@ -55,7 +55,7 @@ func TestAdminUpstreams(t *testing.T) {
 	if v.Key != key {
 		t.Error("the key has changed with a timeout")
 	}
-	for path, status := range map[string]int{"/grpc_gateway/upstreams/nobody": 404, "/grpc_gateway/nothing": 404} {
+	for path, status := range map[string]int{"/grpc_gateway/upstreams/nobody": 404, "/grpc_gateway/nothing": 404, "/grpc_gateway/": 200} {
 		if got := s.admin0("GET", path); got.status != status {
 			t.Errorf("GET %s: %s", path, got)
 		}
@@ -313,4 +313,29 @@ func read(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(raw)
+}
+
+func TestStatus(t *testing.T) {
+	backend := testkit.StartBackend(t)
+	s := newSite(t)
+	s.load("grpc_gateway {\n upstream user {\n discover static "+backend.Addr()+"\n }\n }",
+		"handle_path /gateway/* {\n grpc_gateway_status\n respond nothing 418\n}\ngrpc_gateway user")
+	for path, want := range map[string]struct {
+		status int
+		body   string
+	}{
+		"/gateway/":                 {200, "<!doctype html>"},
+		"/gateway/upstreams":        {200, `"name":"user"`},
+		"/gateway/upstreams/user":   {200, `"name":"user"`},
+		"/gateway/upstreams/nobody": {404, ""},
+		"/gateway/routes":           {200, `"upstreams":["user"]`},
+		"/gateway/anything":         {418, "nothing"},
+	} {
+		if got := s.get(path); got.status != want.status || !strings.Contains(got.body, want.body) {
+			t.Errorf("GET %s: %s", path, got)
+		}
+	}
+	if got := s.do("POST", "/gateway/upstreams", "{}"); got.status != 405 || got.header.Get("Allow") != "GET, HEAD" {
+		t.Errorf("POST: %s", got)
+	}
 }

@@ -43,7 +43,7 @@ func (p *protocols) provision(h *Handler, opts frontend.Options, table *routes.C
 		reflection.Register(services, h.routing.last)
 	}
 	if h.Health != nil && *h.Health {
-		health.Register(services, health.Config{Table: h.routing.last, Ready: h.routing.ready, Drain: exitDrain})
+		health.Register(services, h.healthConfig())
 	}
 	methods, err := services.Methods(h.json)
 	if err != nil {

@@ -157,7 +157,7 @@ func (s *sharedSchema) start() {
 	if s.live != nil || s.closed {
 		return
 	}
-	s.live = schema.NewLive(s.loader, schema.LiveOptions{Refresh: s.refresh, OnReload: s.reloaded, Early: notKnownYet, Log: s.log})
+	s.live = schema.NewLive(s.loader, schema.LiveOptions{Refresh: s.refresh, OnReload: s.reloaded, OnChange: s.changed, Early: notKnownYet, Log: s.log})
 	if s.channel != nil {
 		live := s.live
 		s.stopReady = s.channel.onEndpointReady(func(string) { live.Trigger() })
@@ -277,6 +277,17 @@ func (s *sharedSchema) reloaded(result schema.Result) {
 	for fn := range s.subscribers {
 		(*fn)()
 	}
+}
+
+// changed posts an event about a schema that takes the place of another.
+func (s *sharedSchema) changed(before, now *schema.Schema) {
+	if !bus.any() {
+		return
+	}
+	d := now.Since(before)
+	bus.post(occurrence{eventSchemaChanged, s, map[string]any{
+		"added": schema.Listed(d.Added), "removed": schema.Listed(d.Removed), "methods": len(now.Methods()),
+	}})
 }
 
 // subscribe makes fn be called after each attempt to read, one call at a time. stop waits for a

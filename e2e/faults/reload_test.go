@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -43,6 +44,7 @@ func TestReloads(t *testing.T) {
 			w := startWorld(t, startCluster(t, 1), 3, site, instanceConfig{})
 			before := w.accepted(t)
 			load := w.load(75)
+			witness := load.witness(t, 5*time.Second)
 			beside := w.besides(75)
 			time.Sleep(time.Second)
 			heap, goroutines := w.Memory(t).Used(), w.Goroutines(t)
@@ -65,6 +67,7 @@ func TestReloads(t *testing.T) {
 			})
 			used := w.settled(t, heap+heap/2+(8<<20))
 			h := load.stop(t)
+			witness()
 			theirs := beside()
 			reset := h.setReset(t)
 			h.want(t, 0)
@@ -92,8 +95,10 @@ func TestReloads(t *testing.T) {
 
 // TestReloadsMigrated is TestReloads in a network namespace with net.ipv4.tcp_migrate_req=1: no
 // connection is reset there. The whole test runs in it, in a process of its own.
+//
+// It is not parallel. Its three worlds are load enough for two processors, and with three more tests
+// beside them calls come faster than they are answered. Then connections stall in any server.
 func TestReloadsMigrated(t *testing.T) {
-	t.Parallel()
 	if migrates() {
 		t.Skip("this is it")
 	}
@@ -154,12 +159,40 @@ func (h *history) setReset(t testing.TB) int {
 				kept = append(kept, r)
 				continue
 			}
-			t.Logf("reset: %v", r)
+			t.Logf("reset: %v; executed %d times", r, h.executions["safe-"+r.ID]+h.executions["unsafe-"+r.ID])
 			reset++
 		}
 		*failed = kept
 	}
 	return reset
+}
+
+// witness watches for calls that have no answer for so long. Of the first it sees, it writes down
+// which connections exist and what Caddy does. The calls of one connection then tell whether Caddy
+// has ever accepted it. stop waits for the end of the watch, and shows what it wrote.
+func (l *loads) witness(t testing.TB, age time.Duration) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	seen := make(chan string, 1)
+	go func() {
+		defer close(seen)
+		for ctx.Err() == nil {
+			time.Sleep(time.Second)
+			waiting := append(l.safe.Waiting(age), l.unsafe.Waiting(age)...)
+			if len(waiting) == 0 {
+				continue
+			}
+			sockets, err := exec.Command("ss", "-tanpoi").CombinedOutput()
+			stacks, stackErr := l.w.Stacks()
+			seen <- fmt.Sprintf("without an answer for %v: %v\nsockets (%v):\n%s\ngoroutines of Caddy (%v):\n%s", age, waiting, err, sockets, stackErr, stacks)
+			return
+		}
+	}()
+	return func() {
+		cancel()
+		if text, ok := <-seen; ok {
+			t.Log(text)
+		}
+	}
 }
 
 // changing is a handler beside the one under load, whose pool is another one for each n.

@@ -43,6 +43,7 @@ type Load struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
 	mu      sync.Mutex
+	started map[string]time.Time // of the requests without an answer, by ID
 	results []Result
 }
 
@@ -53,7 +54,7 @@ type Request func(ctx context.Context, id string) (*http.Request, error)
 // most). check looks at the body of a 200 answer.
 func StartLoad(client *http.Client, rate int, request Request, check func(id string, body []byte) error) *Load {
 	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Hour)
-	load := &Load{cancel: cancel, done: make(chan struct{})}
+	load := &Load{cancel: cancel, done: make(chan struct{}), started: map[string]time.Time{}}
 	go func() {
 		defer close(load.done)
 		var inFlight sync.WaitGroup
@@ -75,9 +76,13 @@ func StartLoad(client *http.Client, rate int, request Request, check func(id str
 
 func (l *Load) one(client *http.Client, request Request, check func(string, []byte) error, id string) {
 	result := Result{ID: id, Start: time.Now()}
+	l.mu.Lock()
+	l.started[id] = result.Start
+	l.mu.Unlock()
 	defer func() {
 		result.Latency = time.Since(result.Start)
 		l.mu.Lock()
+		delete(l.started, id)
 		l.results = append(l.results, result)
 		l.mu.Unlock()
 	}()
@@ -103,6 +108,20 @@ func (l *Load) one(client *http.Client, request Request, check func(string, []by
 	case check != nil:
 		result.Err = check(id, body)
 	}
+}
+
+// Waiting returns the IDs of the requests that began at least age ago and have no answer.
+func (l *Load) Waiting(age time.Duration) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var ids []string
+	for id, start := range l.started {
+		if time.Since(start) >= age {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // Stop ends the load, waits for the requests in flight, and returns all results in the order of

@@ -66,6 +66,9 @@ func (c *Caddy) Goroutines(t testing.TB) int {
 	return n
 }
 
+// Stacks is what every goroutine of Caddy does right now.
+func (c *Caddy) Stacks() ([]byte, error) { return c.get("/debug/pprof/goroutine?debug=2") }
+
 // Metric is the sum of a metric's series that have all these labels, each as name="value".
 func (c *Caddy) Metric(name string, labels ...string) (float64, error) {
 	text, err := c.get("/metrics")

@@ -80,6 +80,7 @@ type balancer struct {
 	// registered is the number of endpoints with a registration.
 	registered int
 	hold       holding
+	outage     outage
 	subset     subset
 	// failing is the number of endpoints in use that are failing.
 	failing     int
@@ -394,6 +395,7 @@ func (b *balancer) count(ep *endpoint, ready, failing bool) {
 		b.ready = append(b.ready, ep)
 		if len(b.ready) == 1 {
 			close(b.readiness)
+			b.endOutage()
 		}
 		b.joinCold(ep)
 		b.changed(false)
@@ -407,6 +409,7 @@ func (b *balancer) count(ep *endpoint, ready, failing bool) {
 		b.leaveCold(ep)
 		if last == 0 {
 			b.readiness = make(chan struct{})
+			b.watchOutage(outageAfter)
 			b.unejectAll()
 		}
 		b.changed(false)

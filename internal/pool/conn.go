@@ -154,7 +154,7 @@ func (b *balancer) subscribe(c *conn) bool {
 		StateListener: func(s grpcbalancer.SubConnState) { b.onConnState(c, s) },
 	})
 	if err != nil {
-		b.events.notConnected(c.endpoint.addr, err)
+		b.events.notConnected(c.endpoint.addr, err, false)
 		return false
 	}
 	c.sub = sub
@@ -245,6 +245,7 @@ func (b *balancer) failed(c *conn, err error) {
 	if err == nil {
 		return
 	}
+	err = explainConnect(err, b.settings.TLS != nil)
 	c.endpoint.noteError(err)
 	b.lastError = err
 	if c.endpoint.failing {
@@ -256,7 +257,7 @@ func (b *balancer) failed(c *conn, err error) {
 	ep.failedAt = now
 	b.at(now.Add(warnAfter), func() {
 		if ep.failing && ep.failedAt.Equal(now) {
-			b.events.notConnected(ep.addr, err)
+			b.events.notConnected(ep.addr, err, len(b.ready) == 0)
 		}
 	})
 }

@@ -45,10 +45,15 @@ type UnavailableError struct {
 }
 
 func (e *UnavailableError) Error() string {
+	return "service " + e.Service + ": " + e.operatorText()
+}
+
+// operatorText is Error without the name of the service.
+func (e *UnavailableError) operatorText() string {
 	if e.Cause != nil {
-		return fmt.Sprintf("service %s: %s: %v", e.Service, e.message(), e.Cause)
+		return e.message() + ": " + e.Cause.Error()
 	}
-	return fmt.Sprintf("service %s: %s", e.Service, e.message())
+	return e.message()
 }
 
 // Unwrap returns the Cause.

@@ -48,11 +48,30 @@ func (e *events) connected(addr string) {
 	e.limited(e.log.Info, "instance connected", zap.String("instance", addr))
 }
 
-func (e *events) notConnected(addr string, err error) {
+// notConnected is no warning if the whole service is out, because that is one.
+func (e *events) notConnected(addr string, err error, out bool) {
 	e.tell(Event{Kind: EventUnreachable, Instance: addr, Error: err.Error()})
-	e.limited(e.log.Warn, "cannot connect to instance; retrying with backoff",
+	write := e.log.Warn
+	if out {
+		write = e.log.Info
+	}
+	e.limited(write, "cannot connect to instance; retrying with backoff",
 		zap.String("instance", addr), zap.Error(err))
 }
+
+// down is not limited, because it is told once for a whole service.
+func (e *events) down(service string, instances int, why string) {
+	e.tell(Event{Kind: EventDown, Error: why, Instances: instances})
+	e.log.Warn("the service is out: no instance takes calls",
+		zap.String("service", service), zap.Int("instances", instances), zap.String("reason", why))
+}
+
+func (e *events) up(service string, after time.Duration) {
+	e.tell(Event{Kind: EventUp, For: after})
+	e.log.Info("the service is back", zap.String("service", service), zap.Duration("out_for", after))
+}
+
+func (e *events) held(addr string) { e.tell(Event{Kind: EventHeld, Instance: addr}) }
 
 func (e *events) cut(addr string, calls int64, after time.Duration) {
 	e.limited(e.log.Warn, "calls to a removed instance ended at its drain timeout",

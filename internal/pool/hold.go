@@ -180,6 +180,7 @@ func (b *balancer) keep(ep *endpoint, now time.Time) {
 	ep.since = now
 	ep.heldUntil = b.hold.clock.at(now) + b.hold.time
 	b.hold.queue = append(b.hold.queue, heldEntry{ep.addr, ep.heldUntil})
+	b.events.held(ep.addr)
 	b.dropUnready(ep)
 	b.refresh(ep)
 }

@@ -19,16 +19,27 @@ const (
 	EventEjected
 	// EventReadmitted means that the instance gets calls again.
 	EventReadmitted
+	// EventHeld means that the instance vanished from the registry in a suspicious way and stays in
+	// use.
+	EventHeld
+	// EventDown means that no instance of the service has taken calls for a second, or for three
+	// seconds at the start.
+	EventDown
+	// EventUp means that an instance takes calls again after EventDown.
+	EventUp
 )
 
-// Event is something that has happened to an instance.
+// Event is something that has happened to an instance, or to the whole service.
 type Event struct {
 	Kind EventKind
-	// Instance is the address of the instance.
+	// Instance is the address of the instance. "": the event is about the whole service.
 	Instance string
+	// Instances is the number of instances in use at EventDown.
+	Instances int
 	// Error is the reason, if it is known.
 	Error string
-	// For is the minimum time of an ejection.
+	// For is the minimum time of an ejection, or the time since the last instance took calls at
+	// EventUp.
 	For time.Duration
 }
 

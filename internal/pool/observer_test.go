@@ -14,14 +14,17 @@ import (
 // record is an Observer that keeps all events.
 type record struct{ events []string }
 
-var kindNames = [...]string{"ready", "lost", "unreachable", "ejected", "readmitted"}
+var kindNames = [...]string{"ready", "lost", "unreachable", "ejected", "readmitted", "held", "down", "up"}
 
 func (r *record) Observe(e Event) {
 	s := kindNames[e.Kind] + " " + e.Instance
+	if e.Kind == EventDown {
+		s += fmt.Sprint(e.Instances)
+	}
 	if e.Error != "" {
 		s += ": " + e.Error
 	}
-	if e.For > 0 {
+	if e.For > 0 && e.Kind != EventUp {
 		s += fmt.Sprint(" for ", e.For)
 	}
 	r.events = append(r.events, s)
@@ -40,7 +43,7 @@ func TestObserver(t *testing.T) {
 			func(_ *balancer, g *fakeGRPC) {
 				g.sub("a").become(connectivity.Ready, nil)
 				g.sub("a").become(connectivity.Idle, nil)
-				time.Sleep(2 * time.Second)
+				time.Sleep(outageAfter / 2)
 				g.sub("a").become(connectivity.Ready, nil)
 			},
 			[]string{"ready a", "lost a", "ready a"},
@@ -58,7 +61,7 @@ func TestObserver(t *testing.T) {
 				b.list("b")
 				time.Sleep(time.Minute)
 			},
-			[]string{"ready a"},
+			[]string{"ready a", "down 1: no instance is connected"},
 		},
 		"it is ejected, and back": {
 			func(b *balancer, g *fakeGRPC) {

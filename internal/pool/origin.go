@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -194,6 +195,21 @@ func (k failure) message() string {
 		return "the upstream did not answer with exactly one message"
 	default:
 		return "the call failed in the gateway"
+	}
+}
+
+// prefaceText is in the error of a connection on which nothing came that begins HTTP/2.
+const prefaceText = "error reading server preface"
+
+// explainConnect adds to an error of connecting what operators may have to change.
+func explainConnect(err error, withTLS bool) error {
+	switch text := err.Error(); {
+	case !withTLS && strings.Contains(text, prefaceText):
+		return fmt.Errorf("%w; the instance may expect TLS (option tls), or may not speak HTTP/2", err)
+	case withTLS && strings.Contains(text, "first record does not look like a TLS handshake"):
+		return fmt.Errorf("%w; the instance may expect no TLS", err)
+	default:
+		return err
 	}
 }
 

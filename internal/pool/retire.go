@@ -97,6 +97,7 @@ func (c *Channel) retire(linger time.Duration) {
 	defer b.publishAndUnlock()
 	now := time.Now()
 	if !c.retiring.Swap(true) {
+		b.ignoreOutage()
 		b.at(now.Add(max(linger, b.settings.DrainTimeout)), c.closeNow)
 	}
 	if !b.closing {

@@ -25,6 +25,11 @@ type Snapshot struct {
 	Retries uint64 `json:"retries"`
 	// Ejections counts the ejections since the start.
 	Ejections uint64 `json:"ejections"`
+	// Down says why no instance takes calls. It is absent while one does, and in the first moments
+	// without one.
+	Down string `json:"down,omitempty"`
+	// DownSince is when the last instance was lost, or when the first was expected.
+	DownSince time.Time `json:"down_since,omitzero"`
 	// Held is the number of instances in use that vanished from the registry in a suspicious way.
 	Held int `json:"held,omitempty"`
 	// Subset is nil if every instance is used.
@@ -87,6 +92,9 @@ func (b *balancer) snapshot() Snapshot {
 	}
 	if b.lastError != nil && b.failing > 0 {
 		s.LastError = b.lastError.Error()
+	}
+	if b.outage.down {
+		s.Down, s.DownSince = b.outage.why, b.outage.watched
 	}
 	if b.settings.Subset > 0 {
 		s.Subset = &SubsetSnapshot{Known: b.registered, InUse: b.active}

@@ -40,6 +40,10 @@ func (b *balancer) apply() {
 	if s.Synced && !b.synced {
 		b.synced = true
 		b.changed(true)
+		if len(b.ready) == 0 {
+			b.outage.watched = time.Time{}
+			b.watchOutage(outageAtStart)
+		}
 	}
 	b.hold.time = s.Hold
 	b.hold.clock.set(s.Synced && s.Err == nil && !s.Stale, b.applied)

@@ -26,6 +26,8 @@ type LiveOptions struct {
 	BackoffBase, BackoffMax time.Duration
 	// OnReload is called after each load, for metrics. It must not block.
 	OnReload func(Result)
+	// OnChange is called with each schema that takes the place of another. It must not block.
+	OnChange func(before, now *Schema)
 	// Early reports whether an error only says that it is too early to read the schema. Such errors
 	// are logged at DEBUG, because whatever keeps the service from being known has a log line of
 	// its own. Default: no error is.
@@ -266,8 +268,12 @@ func (l *Live) load(ctx context.Context) (s *Schema, err error) {
 func (l *Live) publish(s *Schema) {
 	l.notify.Lock()
 	defer l.notify.Unlock()
-	if l.current.Swap(s) == nil {
+	before := l.current.Swap(s)
+	switch {
+	case before == nil:
 		close(l.ready)
+	case l.opts.OnChange != nil:
+		l.opts.OnChange(before, s)
 	}
 	for fn := range l.subscribers {
 		(*fn)(s)

@@ -64,8 +64,7 @@ func (l *Live) record(result Result, s *Schema, err error) {
 	if result == Changed {
 		st.Loaded, st.Since = true, now
 		st.Fingerprint, st.Services, st.Methods = s.Fingerprint(), s.Services(), len(s.Methods())
-		l.log.Info("schema loaded", zap.String("fingerprint", st.Fingerprint),
-			zap.Strings("services", st.Services), zap.Int("methods", st.Methods))
+		l.recordChange(s)
 	}
 	// Problems may change while the fingerprint stays the same.
 	if !slices.Equal(st.Problems, s.Problems()) {
@@ -74,6 +73,18 @@ func (l *Live) record(result Result, s *Schema, err error) {
 			l.log.Warn("part of the schema cannot be used", zap.String("subject", p.Subject), zap.String("reason", p.Reason))
 		}
 	}
+}
+
+// recordChange logs a new schema. If it takes the place of another, the line says what came and went.
+func (l *Live) recordChange(s *Schema) {
+	fields := []zap.Field{zap.String("fingerprint", s.Fingerprint()), zap.Strings("services", s.Services()), zap.Int("methods", len(s.Methods()))}
+	before := l.current.Load()
+	if before == nil {
+		l.log.Info("schema loaded", fields...)
+		return
+	}
+	d := s.Since(before)
+	l.log.Info("schema changed", append(fields, zap.String("added", Listed(d.Added)), zap.String("removed", Listed(d.Removed)))...)
 }
 
 // recordFailure logs an error once, and not each time that it occurs again.
