@@ -14,7 +14,13 @@ type limit struct {
 }
 
 // limits are the known mistakes of the judges, each with its reason.
-var limits = []limit{}
+var limits = []limit{
+	// It decodes a list in a form only if its items have one simple type, and refuses every form of
+	// a message that has another list. Enums are names or numbers.
+	{"kin-openapi", "forms with lists of enums", SideRequest, "unsupported schema of request body's property", nil},
+	// It needs a decoder for the type of each file in a form.
+	{"kin-openapi", "files in forms", SideRequest, `unsupported content type "image/`, nil},
+}
 
 // excuses reports whether a complaint is a known mistake of the judge.
 func (res *Results) excuses(j Judge, c *Call, side Side, err error) bool {
