@@ -219,8 +219,9 @@ func (b *builder) status() *object {
 	return newObject("$ref", b.schemas.prefix+name)
 }
 
+// detail describes a detail of an error. One without a type is written as {}.
 func (b *builder) detail() *object {
-	return newObject("type", "object", "required", list{"@type"}, "properties", newObject("@type", newObject("type", "string")))
+	return newObject("type", "object", "properties", newObject("@type", newObject("type", "string")))
 }
 
 // problem describes a problem document (RFC 9457).
