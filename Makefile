@@ -7,8 +7,10 @@ SHELL := /bin/bash
 
 BIN := $(CURDIR)/.bin
 GOLANGCI_LINT_VERSION := v2.15.0
-# The modules of this repository. The first is the plugin. The others have heavy test dependencies.
-MODULES := . examples/quickstart e2e e2e/policy/caddy bench
+# Sources of instances that are plugins of their own, so that their clients are not in every build.
+PLUGINS := discovery/consul discovery/kubernetes
+# The modules of this repository. The first is the plugin. The last have heavy test dependencies.
+MODULES := . $(PLUGINS) examples/quickstart e2e e2e/apis e2e/policy/caddy bench
 # Arguments of `make demo` and `make bench`, for example ARGS="--etcd 10.0.0.1:2379".
 ARGS ?=
 # Seconds for each fuzz target of `make fuzz`.
@@ -33,7 +35,7 @@ release: ## build Caddy with the plugin for all six platforms into .bin/release,
 	scripts/release $(BIN)/release
 
 .PHONY: test
-test: test-unit test-modules conformance-protobuf conformance-connect fuzz-codec test-e2e ## run all tests, installing what they need
+test: test-unit test-modules conformance-protobuf conformance-connect conformance-protovalidate fuzz-codec test-e2e ## run all tests, installing what they need
 
 .PHONY: test-unit
 test-unit: ## test the plugin's module, with the race detector; replays the fuzz corpora
@@ -42,7 +44,7 @@ test-unit: ## test the plugin's module, with the race detector; replays the fuzz
 
 .PHONY: test-modules
 test-modules: ## test the modules beside it that are not end-to-end
-	for module in examples/quickstart bench; do (cd $$module && go vet ./... && go test -race -timeout 10m ./...); done
+	for module in $(PLUGINS) examples/quickstart e2e/apis bench; do (cd $$module && go vet ./... && go test -race -timeout 10m ./...); done
 
 .PHONY: test-e2e
 test-e2e: ## test against real etcd servers, registries, clients, xcaddy and Caddy processes
@@ -73,6 +75,10 @@ conformance-protobuf: ## run the official protobuf JSON conformance suite agains
 conformance-connect: ## run the official Connect conformance suite (Connect, gRPC-Web, gRPC) against Caddy with the gateway, also inside of a policy
 	e2e/conformance/connect/run.sh
 	OPTIONS="$$(printf 'with * {\n}')" e2e/conformance/connect/run.sh
+
+.PHONY: conformance-protovalidate
+conformance-protovalidate: ## run the official conformance suite of protovalidate against the checks of request messages
+	e2e/conformance/protovalidate/run.sh
 
 .PHONY: fuzz-codec
 fuzz-codec: ## fuzz the transcoder against protojson for a minute

@@ -6,6 +6,7 @@ replace github.com/caddy-grpc/gateway => ../
 
 require (
 	buf.build/go/hyperpb v0.1.3
+	buf.build/go/protovalidate v1.4.0
 	connectrpc.com/vanguard v0.4.0
 	github.com/bytedance/sonic v1.15.5
 	github.com/caddy-grpc/gateway v0.0.0-00010101000000-000000000000
@@ -19,6 +20,7 @@ require (
 )
 
 require (
+	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260825204119-511051f7f437.1 // indirect
 	cel.dev/cel-go v0.32.0 // indirect
 	cel.dev/expr v0.25.3 // indirect
 	cloud.google.com/go/auth v0.23.3 // indirect
@@ -173,7 +175,7 @@ require (
 	github.com/stretchr/testify v1.12.1 // indirect
 	github.com/tailscale/go-winio v0.0.0-20231025203758-c4f33415bf55 // indirect
 	github.com/tailscale/tscert v0.0.0-20251216020129-aea342f6d747 // indirect
-	github.com/timandy/routine v1.1.5 // indirect
+	github.com/timandy/routine v1.1.6 // indirect
 	github.com/titanous/json5 v1.0.0 // indirect
 	github.com/twitchyliquid64/golang-asm v0.15.1 // indirect
 	github.com/urfave/cli v1.22.17 // indirect

@@ -15,6 +15,7 @@ import (
 //	grpc_gateway [<matcher>] [<target>...] {
 //		upstream <name> { ... }
 //		to       <target>...
+//		<option of an upstream> ... // beside a single target, see beside.go
 //		route    <METHOD> <template> <package.Service/Method> { ... }
 //		expose   <glob>...
 //		hide     <glob>...
@@ -66,6 +67,7 @@ import (
 //		forms    on | off
 //		form_query on | off
 //		fully_decode_reserved_expansion on | off
+//		validate on | warn | off { check <kind> ... }
 //	}
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	d := h.Dispenser
@@ -74,11 +76,19 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	if err := p.addTargets(d, d.RemainingArgs()); err != nil {
 		return nil, err
 	}
-	if err := p.options().parse(d, "grpc_gateway", "upstream", "to", "route", "expose", "hide", "hide_fields", "with", "cors"); err != nil {
+	opts := p.options()
+	p.addBeside(opts)
+	if err := opts.parse(d, "grpc_gateway", "upstream", "to", "route", "expose", "hide", "hide_fields", "with", "cors"); err != nil {
 		return nil, err
 	}
-	if len(p.handler.Upstreams) == 0 {
+	if len(p.handler.Catalogs) > 0 && len(p.handler.Expose) == 0 {
+		return nil, d.Errf("grpc_gateway with a catalog: %w", module.ErrNoExpose)
+	}
+	if len(p.handler.Upstreams)+len(p.handler.Catalogs) == 0 {
 		return nil, d.Err("grpc_gateway has nothing to call: expected a target, such as etcd://127.0.0.1:2379/user.rpc, or an upstream block")
+	}
+	if err := p.applyBeside(); err != nil {
+		return nil, err
 	}
 	return &p.handler, nil
 }
@@ -88,6 +98,8 @@ type directive struct {
 	helper    httpcaddyfile.Helper
 	handler   module.Handler
 	addresses []string // the targets that are bare addresses
+	hasBlock  bool     // there is an upstream block
+	beside    beside
 }
 
 func (p *directive) options() options {
@@ -123,6 +135,7 @@ func (p *directive) options() options {
 		"hide_fields":      hiddenFields(&h.HideFields),
 		"forms":            onOff(&h.Forms),
 		"form_query":       onOff(&h.FormQuery),
+		"validate":         p.validate,
 
 		"fully_decode_reserved_expansion": toggle(&h.FullyDecodeReserved),
 	}
@@ -141,6 +154,7 @@ func (p *directive) upstream(d *dispenser) error {
 	if err != nil {
 		return err
 	}
+	p.hasBlock = true
 	return p.add(d, module.HandlerUpstream{Name: name, Upstream: *u})
 }
 

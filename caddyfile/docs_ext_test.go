@@ -53,7 +53,7 @@ func TestCaddyfilesOfTheReference(t *testing.T) {
 // TestReferenceIsComplete looks for the JSON name of each field of the config.
 func TestReferenceIsComplete(t *testing.T) {
 	names := make(map[string]string)
-	for _, v := range []any{module.App{}, module.Handler{}, etcd.Source{}, static.Source{}, dns.Source{}} {
+	for _, v := range []any{module.App{}, module.Handler{}, etcd.Source{}, etcd.Catalog{}, static.Source{}, dns.Source{}} {
 		jsonNames(reflect.TypeOf(v), names)
 	}
 	if len(names) < 60 {

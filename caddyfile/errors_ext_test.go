@@ -25,11 +25,11 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
-			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, negotiation, openapi, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
+			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, validate, with, at Caddyfile:3`,
 		},
 		"status with an argument": {
 			":8080\ngrpc_gateway_status now",
-			"unexpected argument \"now\": expected no argument besides a matcher, at Caddyfile:2",
+			"parsing caddyfile tokens for 'grpc_gateway_status': grpc_gateway_status: expected no argument besides a matcher, at Caddyfile:2",
 		},
 		"health checks without a word": {
 			":8080\ngrpc_gateway h:1 {\n\thealth\n}",
@@ -51,9 +51,45 @@ func TestErrors(t *testing.T) {
 			":8080\ngrpc_gateway h:1 {\n\topenapi {\n\t\tdocs /x\n\t\tdescriptors /x\n\t}\n}",
 			"openapi: path, docs and descriptors: expected different paths, at Caddyfile:6",
 		},
+		"comments without a file": {
+			":8080\ngrpc_gateway h:1 {\n\topenapi {\n\t\tcomments protoset\n\t}\n}",
+			"comments protoset: expected at least one file, at Caddyfile:4",
+		},
+		"comments from a service": {
+			":8080\ngrpc_gateway h:1 {\n\topenapi {\n\t\tcomments reflection x\n\t}\n}",
+			`comments "reflection": expected protoset, at Caddyfile:4`,
+		},
 		"option of a later version": {
 			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp\n}",
-			`unknown option "mcp" in grpc_gateway: expected one of annotations, answers, client_timeout, compat, cors, cross_site, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, hide, hide_fields, json, max_request_size, metadata, negotiation, openapi, query, reflection, request_body, route, rpc, stream, timeout, to, upstream, with, at Caddyfile:3`,
+			`unknown option "mcp" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, validate, with, at Caddyfile:3`,
+		},
+		"validate without a mode": {
+			":8080\ngrpc_gateway h:1 {\n\tvalidate\n}",
+			"validate: expected on or warn or off, at Caddyfile:3",
+		},
+		"validate in a mode that does not exist": {
+			":8080\ngrpc_gateway h:1 {\n\tvalidate strict\n}",
+			`validate "strict": expected on or warn or off, at Caddyfile:3`,
+		},
+		"validate twice": {
+			":8080\ngrpc_gateway h:1 {\n\tvalidate on\n\tvalidate warn\n}",
+			`option "validate" comes twice in grpc_gateway: the first is in line 3, at Caddyfile:4`,
+		},
+		"validate off with checks": {
+			":8080\ngrpc_gateway h:1 {\n\tvalidate off {\n\t\tcheck protovalidate\n\t}\n}",
+			"validate off takes no block, at Caddyfile:4",
+		},
+		"check without a kind": {
+			":8080\ngrpc_gateway h:1 {\n\tvalidate on {\n\t\tcheck\n\t}\n}",
+			"check: expected a kind of check, such as protovalidate, at Caddyfile:4",
+		},
+		"check that does not exist": {
+			":8080\ngrpc_gateway h:1 {\n\tvalidate on {\n\t\tcheck spelling\n\t}\n}",
+			"check spelling: there is no such check: expected one of protovalidate, at Caddyfile:4",
+		},
+		"check with an argument": {
+			":8080\ngrpc_gateway h:1 {\n\tvalidate on {\n\t\tcheck protovalidate fast\n\t}\n}",
+			`check protovalidate: expected no argument, found "fast", at Caddyfile:4`,
 		},
 		"policy without a pattern": {
 			":8080\ngrpc_gateway h:1 {\n\twith {\n\t\theader X-A b\n\t}\n}",
@@ -221,7 +257,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown target": {
 			":8080\ngrpc_gateway user",
-			`target "user": expected a URL such as etcd://127.0.0.1:2379/user.rpc, a host:port, or the name of an upstream that the global option grpc_gateway defines, at Caddyfile:2`,
+			`target "user": expected a URL such as etcd://127.0.0.1:2379/user.rpc, a host:port, a Unix socket such as unix//run/user.sock, or the name of an upstream that the global option grpc_gateway defines, at Caddyfile:2`,
 		},
 		"unknown scheme": {
 			":8080\ngrpc_gateway consul://127.0.0.1:8500/user",
@@ -234,6 +270,50 @@ func TestErrors(t *testing.T) {
 		"bad address": {
 			":8080\ngrpc_gateway 127.0.0.1:port",
 			`target "127.0.0.1:port" is neither a URL (scheme://host:port/name) nor an address: expected a port from 1 to 65535 in "127.0.0.1:port", at Caddyfile:2`,
+		},
+		"socket by a relative path": {
+			":8080\ngrpc_gateway unix/run/user.sock",
+			`target "unix/run/user.sock": expected an absolute path or @ and a name, as in unix//run/user.sock or unix/@user, in "unix/run/user.sock", at Caddyfile:2`,
+		},
+		"socket with a path that is too long": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover static unix//" + strings.Repeat("x", 107) + "\n\t}\n}",
+			`discover static: expected a path of at most 107 bytes, which is the limit of this system, found 108 in "unix//` + strings.Repeat("x", 58) + `"…, at Caddyfile:4`,
+		},
+		"sockets that look like instances": {
+			":8080\ngrpc_gateway unix//run/a unix//run/b",
+			"grpc_gateway has several addresses: instances of one service are one target, static:///unix//run/a,unix//run/b; services of their own are static:///unix//run/a static:///unix//run/b, at Caddyfile:2",
+		},
+		"option beside two targets": {
+			":8080\ngrpc_gateway etcd://h:1/a etcd://h:1/b {\n\ttimeout 5s\n\tdescriptors protoset a.binpb\n\ttls\n}",
+			`option "descriptors" is for a single target, and grpc_gateway has 2: give each an upstream block with discover, at Caddyfile:4`,
+		},
+		"option before a second target": {
+			":8080\ngrpc_gateway h:1 {\n\ttls\n\tto etcd://h:1/b\n}",
+			`option "tls" is for a single target, and grpc_gateway has 2: give each an upstream block with discover, at Caddyfile:3`,
+		},
+		"option beside a block": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover static h:1\n\t}\n\tsnapshot off\n}",
+			`option "snapshot": expected it in the block of the upstream "a", at Caddyfile:6`,
+		},
+		"option beside the name of an upstream": {
+			"{\n\tgrpc_gateway {\n\t\tupstream a {\n\t\t\tdiscover static h:1\n\t\t}\n\t}\n}\n:8080\ngrpc_gateway a {\n\ttls\n}",
+			`option "tls": the global option grpc_gateway defines the upstream "a": expected the option there, at Caddyfile:10`,
+		},
+		"option beside a target that contradicts another": {
+			":8080\ngrpc_gateway h:1 {\n\tbackoff 1s 2s\n\tauthority a/b\n}",
+			`target h:1: authority: "a/b": expected a host or host:port, such as api.internal, at Caddyfile:3`,
+		},
+		"source beside a target": {
+			":8080\ngrpc_gateway h:1 {\n\tdiscover static h:2\n}",
+			`unknown option "discover" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, validate, with, at Caddyfile:3`,
+		},
+		"authority that is a URL": {
+			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover static h:1\n\t\tauthority https://api.internal\n\t}\n}",
+			`upstream "a": authority: "https://api.internal": expected a host or host:port, such as api.internal, at Caddyfile:3`,
+		},
+		"two authorities": {
+			":8080\ngrpc_gateway h:1 {\n\tauthority a b\n}",
+			"authority: expected a host or host:port, at Caddyfile:3",
 		},
 		"target twice": {
 			":8080\ngrpc_gateway h:1 {\n\tto h:1\n}",
@@ -397,7 +477,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option of an upstream": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tfoo 3\n\t}\n}",
-			`unknown option "foo" in upstream: expected one of backoff, balance, connect_timeout, connections, descriptors, discover, drain_timeout, eject, health_check, keepalive, max_receive_size, networks, require_ready, retry, snapshot, subset, timeout, tls, at Caddyfile:4`,
+			`unknown option "foo" in upstream: expected one of authority, backoff, balance, connect_timeout, connections, descriptors, discover, drain_timeout, eject, health_check, keepalive, max_receive_size, networks, require_ready, retry, snapshot, subset, timeout, tls, at Caddyfile:4`,
 		},
 		"unknown source": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover consul user\n\t}\n}",
@@ -437,7 +517,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option of a source": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover etcd user {\n\t\t\tholt 60s\n\t\t}\n\t}\n}",
-			`unknown option "holt" of discover etcd: expected cluster, hold or layout, at Caddyfile:5`,
+			`unknown option "holt" of discover etcd: expected cluster, hold or layout, or one of a cluster: dial_timeout, endpoints, keepalive, tls, user, at Caddyfile:5`,
 		},
 		"hold without a unit": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover etcd user {\n\t\t\thold 60\n\t\t}\n\t}\n}",
@@ -477,7 +557,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option of tls": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\ttls {\n\t\t\tverify off\n\t\t}\n\t}\n}",
-			`unknown option "verify" in tls: expected one of client_auth, curves, insecure_skip_verify, renegotiation, server_name, tls_client_auth, tls_curves, tls_insecure_skip_verify, tls_renegotiation, tls_server_name, tls_trust_pool, trust_pool, at Caddyfile:5`,
+			`unknown option "verify" in tls: expected one of client_auth, curves, insecure_skip_verify, renegotiation, server_name, trust_pool, at Caddyfile:5`,
 		},
 		"wrong argument in tls": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\ttls {\n\t\t\trenegotiation maybe\n\t\t}\n\t}\n}",
@@ -485,7 +565,7 @@ func TestErrors(t *testing.T) {
 		},
 		"global option unknown": {
 			"{\n\tgrpc_gateway {\n\t\tconsul {\n\t\t}\n\t}\n}\n:8080",
-			`unknown option "consul" in the global option grpc_gateway: expected one of etcd, upstream, at Caddyfile:3`,
+			`unknown option "consul" in the global option grpc_gateway: expected one of catalog, etcd, upstream, at Caddyfile:3`,
 		},
 		"global upstream twice": {
 			"{\n\tgrpc_gateway {\n\t\tupstream a {\n\t\t\tdiscover static h:1\n\t\t}\n\t}\n\tgrpc_gateway {\n\t\tupstream a {\n\t\t\tdiscover static h:1\n\t\t}\n\t}\n}\n:8080",
@@ -502,6 +582,82 @@ func TestErrors(t *testing.T) {
 		"etcd user without a password": {
 			"{\n\tgrpc_gateway {\n\t\tetcd {\n\t\t\tuser root\n\t\t}\n\t}\n}\n:8080",
 			"user: expected <name> <password>, at Caddyfile:4",
+		},
+		"catalog without a kind": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet\n\t}\n}\n:8080",
+			"catalog fleet: expected the kind of registry, such as etcd, at Caddyfile:3",
+		},
+		"catalog with a bad name": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog a:b etcd /\n\t}\n}\n:8080",
+			`catalog "a:b": expected a name without colons, slashes and spaces, at Caddyfile:3`,
+		},
+		"catalog of an unknown kind": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet consul\n\t}\n}\n:8080",
+			"catalog consul: there is no such registry: expected one of etcd, at Caddyfile:3",
+		},
+		"catalog without a prefix": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd\n\t}\n}\n:8080",
+			"expected one prefix, as in: catalog fleet etcd /microservices, at Caddyfile:3",
+		},
+		"catalog twice": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd /\n\t\tcatalog fleet etcd /\n\t}\n}\n:8080",
+			`catalog "fleet" is defined twice in the global option grpc_gateway, at Caddyfile:4`,
+		},
+		"catalog with an unknown option": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tcolour red\n\t\t}\n\t}\n}\n:8080",
+			`unknown option "colour" of catalog etcd: expected cluster, endpoints, hold or layout, or an option of every catalog, at Caddyfile:4`,
+		},
+		"catalog with an unknown layout": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tlayout nacos\n\t\t}\n\t}\n}\n:8080",
+			`unknown etcd layout "nacos": expected auto, gozero, etcd, kratos, kitex, micro or plain, at Caddyfile:4`,
+		},
+		"catalog with two kinds of cluster": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tcluster a\n\t\t\tendpoints h:1\n\t\t}\n\t}\n}\n:8080",
+			"catalog etcd: expected either cluster or endpoints, found both, at Caddyfile:6",
+		},
+		"catalog limit twice": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tlimit 5\n\t\t\tlimit 6\n\t\t}\n\t}\n}\n:8080",
+			`option "limit" comes twice in catalog: the first is in line 4, at Caddyfile:5`,
+		},
+		"catalog layout twice": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tlayout auto\n\t\t\tlayout auto\n\t\t}\n\t}\n}\n:8080",
+			"option layout of catalog etcd is given twice, at Caddyfile:5",
+		},
+		"catalog limit too high": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tlimit 100000\n\t\t}\n\t}\n}\n:8080",
+			`catalog "fleet": limit 100000: expected a number from 1 to 10000, at Caddyfile:3`,
+		},
+		"catalog idle too short": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tidle 10ms\n\t\t}\n\t}\n}\n:8080",
+			`catalog "fleet": idle: expected at least 1s, at Caddyfile:3`,
+		},
+		"catalog require without a value": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\trequire gateway\n\t\t}\n\t}\n}\n:8080",
+			"require gateway: expected <name>=<value>, at Caddyfile:4",
+		},
+		"catalog require twice": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\trequire a=b a=c\n\t\t}\n\t}\n}\n:8080",
+			"require: a comes twice, at Caddyfile:4",
+		},
+		"catalog upstream with a name": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tupstream user {\n\t\t\t}\n\t\t}\n\t}\n}\n:8080",
+			"upstream: expected a block, without a name, at Caddyfile:4",
+		},
+		"catalog upstream with discover": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tupstream {\n\t\t\t\tdiscover static h:1\n\t\t\t}\n\t\t}\n\t}\n}\n:8080",
+			`catalog "fleet": upstream: discover cannot be set, because the catalog finds the instances, at Caddyfile:3`,
+		},
+		"catalog without expose": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd /\n\t}\n}\n:8080\ngrpc_gateway catalog:fleet",
+			"grpc_gateway with a catalog: expose is required with a catalog, because whoever may write to the registry can publish methods there; `expose *` allows all of them, at Caddyfile:7",
+		},
+		"catalog that is not defined": {
+			":8080\ngrpc_gateway catalog:fleet {\n\texpose *\n}",
+			`target catalog:fleet: the global option grpc_gateway defines no catalog "fleet", at Caddyfile:2`,
+		},
+		"catalog as a target twice": {
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd /\n\t}\n}\n:8080\ngrpc_gateway catalog:fleet catalog:fleet {\n\texpose *\n}",
+			"target catalog:fleet comes twice in grpc_gateway, at Caddyfile:7",
 		},
 	}
 	for name, tt := range tests {

@@ -14,6 +14,7 @@ import (
 //	grpc_gateway {
 //		etcd [<name>]   { ... }
 //		upstream <name> { ... }
+//		catalog  <name> <kind> <argument>... { ... }
 //	}
 func parseGlobalOption(d *dispenser, existing any) (any, error) {
 	app := new(module.App)
@@ -29,7 +30,8 @@ func parseGlobalOption(d *dispenser, existing any) (any, error) {
 	err := options{
 		"etcd":     func(d *dispenser) error { return parseEtcd(d, app) },
 		"upstream": func(d *dispenser) error { return addUpstream(d, app) },
-	}.parse(d, "the global option grpc_gateway", "etcd", "upstream")
+		"catalog":  func(d *dispenser) error { return parseCatalog(d, app) },
+	}.parse(d, "the global option grpc_gateway", "etcd", "upstream", "catalog")
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 //		}
 //		server      <url>...
 //		one_of
+//		comments    protoset <file>...
 //	}
 func (p *directive) openapi(d *dispenser) error {
 	if _, err := args(d, 0, 0, "a block, or nothing"); err != nil {
@@ -35,6 +36,7 @@ func (p *directive) openapi(d *dispenser) error {
 		"info":        apiInfo(&o.Info),
 		"server":      servers(&o.Servers),
 		"one_of":      flag(&o.OneOf),
+		"comments":    apiComments(&o.Comments),
 	}.parse(d, "openapi", "server")
 	if err != nil {
 		return err
@@ -70,6 +72,21 @@ func apiInfo(to *json.RawMessage) option {
 		}
 		*to = raw
 		return nil
+	}
+}
+
+// apiComments is an option with the kind of a source and its files.
+func apiComments(to **module.APIComments) option {
+	return func(d *dispenser) error {
+		got, err := args(d, 1, anyNumber, "protoset <file>...")
+		if err != nil {
+			return err
+		}
+		*to = &module.APIComments{Source: got[0], Files: got[1:]}
+		if err := (*to).Validate(); err != nil {
+			return d.Errf("%w", err)
+		}
+		return noBlock(d, "comments protoset")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/caddy-grpc/gateway/discovery/clienttls"
 	"github.com/caddy-grpc/gateway/module"
 )
 
@@ -29,6 +30,7 @@ import (
 //		timeout          <duration> | off
 //		max_receive_size <size>
 //		tls              { ... }
+//		authority        <host[:port]>
 //		drain_timeout    <duration>
 //		require_ready    <duration>
 //		snapshot         on | off
@@ -69,6 +71,7 @@ func upstreamOptions(u *module.Upstream) options {
 		"timeout":          timeout(&u.Timeout),
 		"max_receive_size": size(&u.MaxReceiveSize),
 		"tls":              func(d *dispenser) error { return parseTLS(d, &u.TLS) },
+		"authority":        text(&u.Authority, "a host or host:port"),
 		"drain_timeout":    duration(&u.DrainTimeout),
 		"require_ready":    duration(&u.RequireReady),
 		"snapshot":         onOff(&u.Snapshot),
@@ -90,7 +93,7 @@ func parseDiscover(d *dispenser, u *module.Upstream) error {
 	}
 	kind, _, _ := strings.Cut(word, "+")
 	if _, err := caddy.GetModule(discoveryNamespace + kind); err != nil {
-		return d.Errf("discover %s: there is no such source: expected one of %s", kind, guestNames())
+		return d.Errf("discover %s: there is no such source: expected one of %s", kind, guestNames(discoveryNamespace))
 	}
 	guest, err := caddyfile.UnmarshalModule(d, discoveryNamespace+kind)
 	if err != nil {
@@ -98,15 +101,6 @@ func parseDiscover(d *dispenser, u *module.Upstream) error {
 	}
 	u.DiscoverRaw = caddyconfig.JSONModuleObject(guest, "source", kind, nil)
 	return nil
-}
-
-func guestNames() string {
-	mods := caddy.GetModules(strings.TrimSuffix(discoveryNamespace, "."))
-	names := make([]string, len(mods))
-	for i, m := range mods {
-		names[i] = m.ID.Name()
-	}
-	return strings.Join(names, ", ")
 }
 
 func parseConnections(d *dispenser, u *module.Upstream) error {
@@ -220,46 +214,8 @@ func parseDescriptors(d *dispenser, u *module.Upstream) error {
 	return opts.parse(d, "descriptors "+desc.Source, "import_path")
 }
 
-// tlsOptions are the options of a tls block, with the names that reverse_proxy's http transport has
-// for them.
-var tlsOptions = map[string]string{
-	"client_auth":          "tls_client_auth",
-	"insecure_skip_verify": "tls_insecure_skip_verify",
-	"curves":               "tls_curves",
-	"server_name":          "tls_server_name",
-	"trust_pool":           "tls_trust_pool",
-	"renegotiation":        "tls_renegotiation",
-}
-
-// parseTLS parses a tls block. It has the TLS options of reverse_proxy's http transport, with or
-// without the prefix "tls_", and that transport's own parser parses them.
-func parseTLS(d *dispenser, to **reverseproxy.TLSConfig) error {
-	if _, err := args(d, 0, 0, "no argument, or a block"); err != nil {
-		return err
-	}
-	*to = new(reverseproxy.TLSConfig)
-	transport := &reverseproxy.HTTPTransport{TLS: *to}
-	opts := options{}
-	for short, long := range tlsOptions {
-		parse := func(d *dispenser) error { return parseTransportOption(d, transport, long) }
-		opts[short] = parse
-		opts[long] = parse
-	}
-	return opts.parse(d, "tls")
-}
-
-// parseTransportOption lets the transport of reverse_proxy parse one option, under its long name.
-func parseTransportOption(d *dispenser, transport *reverseproxy.HTTPTransport, long string) error {
-	segment := d.NextSegment()
-	name, last := segment[0], segment[len(segment)-1]
-	// The transport parses a block with this one option:
-	//
-	//	transport {
-	//		tls_...
-	//	}
-	opening, option, closing := name, name, last
-	opening.Text, option.Text, closing.Text = "{", long, "}"
-	closing.Line = last.Line + last.NumLineBreaks() + 1
-	tokens := append([]caddyfile.Token{name, opening, option}, segment[1:]...)
-	return transport.UnmarshalCaddyfile(caddyfile.NewDispenser(append(tokens, closing)))
+// parseTLS parses a tls block.
+func parseTLS(d *dispenser, to **reverseproxy.TLSConfig) (err error) {
+	*to, err = clienttls.Unmarshal(d)
+	return err
 }

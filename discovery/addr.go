@@ -15,8 +15,11 @@ const maxHostname = 253
 // CheckAddr returns an error if addr cannot be dialled as host:port. The host is an IP address
 // (IPv6 in brackets) or a host name. The port is a number from 1 to 65535. Unspecified addresses
 // such as 0.0.0.0 and [::] are refused: an instance that registers the address at which it listens
-// cannot be called there.
+// cannot be called there. Unix sockets are refused too, because only a config may name one.
 func CheckAddr(addr string) error {
+	if IsUnix(addr) {
+		return fmt.Errorf("expected host:port, found the Unix socket %s, which only a config may name", Excerpt(addr))
+	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return fmt.Errorf("expected host:port, found %s", Excerpt(addr))

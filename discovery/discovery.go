@@ -14,7 +14,8 @@ type Endpoint struct {
 	// address if there is no registry. A changed value under the same ID replaces the endpoint.
 	ID string
 	// Addr is the address to dial, host:port. Two registrations may have the same address. They are
-	// one endpoint until both are gone.
+	// one endpoint until both are gone. A source that is Fixed may also name Unix sockets, as
+	// ParseUnix returns them. From any other source they are refused.
 	Addr string
 	// Weight is the share of calls relative to the other endpoints of the source. 0 means that the
 	// registry gives no weight, which counts as the mean of the others.
@@ -23,6 +24,13 @@ type Endpoint struct {
 	// as restarted instances do. It does not change with heartbeats. 0 means that the source cannot
 	// tell.
 	Registration int64
+	// Created is the registry's revision, or another ever growing number, from the time at which
+	// the registration was made. A changed value under the same ID does not change it. 0 means that
+	// the source cannot tell. Only catalogs need it.
+	Created int64
+	// Service is the name of the service that this is an instance of. Catalogs set it. All other
+	// sources know one service only, and leave it empty.
+	Service string
 	// Metadata is what else the registry says. It is shown to operators and never trusted: TLS
 	// server names are not taken from it.
 	Metadata map[string]string

@@ -17,10 +17,13 @@ import (
 //	dns+srv:///_grpc._tcp.user.internal
 //	static:///10.0.0.1:9001,10.0.0.2:9001
 //	10.0.0.1:9001                           the same as static:///10.0.0.1:9001
+//	unix//run/user.sock                     a Unix socket: static:///unix//run/user.sock
+//	unix:///run/user.sock                   the same as gRPC writes it; unix+tls:// is with TLS
 //
 // In full (RFC 3986 in spirit, with a list where a URL has one authority):
 //
-//	target    = scheme "://" authority [ "/" path ] [ "?" query ]  |  host ":" port
+//	target    = scheme "://" authority [ "/" path ] [ "?" query ]  |  host ":" port  |  unix
+//	unix      = ( "unix" | "unix+h2c" ) "/" ( absolute path | "@" name )
 //	scheme    = word { "+" word }            ; lower case letters, digits, ".", "-"
 //	authority = [ host { "," host } ]        ; without user and password
 //
@@ -29,6 +32,13 @@ import (
 // etcd://h1:2379//microservices/user. Percent-encoding is resolved in authority, path and query.
 // Whether the scheme exists and its parts make sense is for the module that takes the target.
 func ParseTarget(s string) (Target, error) {
+	if IsUnix(s) {
+		addr, err := ParseUnix(s)
+		if err != nil {
+			return Target{}, fmt.Errorf("target %s: %w", Excerpt(s), err)
+		}
+		return Target{Scheme: "static", Path: addr}, nil
+	}
 	scheme, rest, isURL := strings.Cut(s, "://")
 	if !isURL {
 		if err := CheckAddr(s); err != nil {
@@ -53,6 +63,9 @@ func (t *Target) parse(scheme, rest string) error {
 	if strings.Contains(rest, "#") {
 		return errors.New("expected no fragment; write # as %23")
 	}
+	if t.Scheme == "unix" || t.Scheme == "unix+h2c" {
+		return t.parseUnix(rest)
+	}
 	rest, query, _ := strings.Cut(rest, "?")
 	authority, path, _ := strings.Cut(rest, "/")
 	if strings.Contains(authority, "@") {
@@ -74,6 +87,24 @@ func (t *Target) parse(scheme, rest string) error {
 	}
 	t.Query = values
 	return nil
+}
+
+// parseUnix parses what follows unix://, a path. It makes a target of the source static. A path may
+// have spaces, unlike what other targets name.
+func (t *Target) parseUnix(rest string) error {
+	switch {
+	case !strings.HasPrefix(rest, "/"):
+		return errors.New("expected three slashes before the path of a Unix socket, as in unix:///run/user.sock; an abstract one is unix/@name")
+	case strings.Contains(rest, "?"):
+		return errors.New("expected no parameters in the target of a Unix socket; write ? as %3F")
+	}
+	path, err := url.PathUnescape(rest)
+	if err != nil {
+		return fmt.Errorf("path: %w", err)
+	}
+	t.Scheme = "static"
+	t.Path, err = ParseUnix(unixPrefix + path)
+	return err
 }
 
 func isSchemeWord(s string) bool {

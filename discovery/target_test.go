@@ -27,6 +27,14 @@ func TestParseTarget(t *testing.T) {
 		"10.0.0.1:9001":                         {Scheme: "static", Path: "10.0.0.1:9001"},
 		"user.internal:9001":                    {Scheme: "static", Path: "user.internal:9001"},
 		"[::1]:9001":                            {Scheme: "static", Path: "[::1]:9001"},
+		"unix//run/user.sock":                   {Scheme: "static", Path: "unix//run/user.sock"},
+		"unix//run/a b://c.sock":                {Scheme: "static", Path: "unix//run/a b://c.sock"},
+		"unix+h2c//run/user.sock":               {Scheme: "static", Path: "unix//run/user.sock"},
+		"unix/@user":                            {Scheme: "static", Path: "unix/@user"},
+		"unix:///run/user.sock":                 {Scheme: "static", Path: "unix//run/user.sock"},
+		"unix:///run/my%20app/user.sock":        {Scheme: "static", Path: "unix//run/my app/user.sock"},
+		"unix+tls:///run/user.sock":             {Scheme: "static", TLS: true, Path: "unix//run/user.sock"},
+		"static:///unix//run/a,unix//run/b":     {Scheme: "static", Path: "unix//run/a,unix//run/b"},
 		"consul://dc1/user?tag=blue":            {Scheme: "consul", Authority: "dc1", Path: "user", Query: map[string][]string{"tag": {"blue"}}},
 	} {
 		t.Run(s, func(t *testing.T) {
@@ -63,6 +71,11 @@ func TestParseTargetRefuses(t *testing.T) {
 		"etcd://h1/us%ffer":        "expected UTF-8",
 		"etcd://h%zz/user":         "host list: invalid URL escape",
 		"etcd://h1/user?a=%zz":     "query",
+		"unix/run/user.sock":       "expected an absolute path",
+		"unix://run/user.sock":     "expected three slashes",
+		"unix:///run/x?mode=1":     "expected no parameters",
+		"unix:///run/x%zz":         "invalid URL escape",
+		"unix:///run/x%0a":         "expected printable characters",
 	} {
 		t.Run(s, func(t *testing.T) {
 			_, err := ParseTarget(s)

@@ -64,6 +64,37 @@ func TestXcaddyBuild(t *testing.T) {
 	}
 }
 
+// plugins are the sources of instances that are modules of their own. Each has an example.
+func plugins() []string { return []string{"consul", "kubernetes"} }
+
+// TestXcaddyBuildsPlugins builds Caddy with the gateway and with plugins for it, in the way
+// that users build those of third parties.
+func TestXcaddyBuildsPlugins(t *testing.T) {
+	root := kit.RootDir(t)
+	binary := filepath.Join(t.TempDir(), "caddy")
+	args := []string{"tool", "xcaddy", "build", "v2.11.9", "--with", "github.com/caddy-grpc/gateway@v0.0.0=" + root, "--output", binary}
+	for _, name := range plugins() {
+		args = append(args, "--with", "github.com/caddy-grpc/gateway/discovery/"+name+"@v0.0.0="+filepath.Join(root, "discovery", name))
+	}
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		t.Fatalf("xcaddy build: %v\n%s", err, out)
+	}
+	for _, name := range plugins() {
+		t.Run(name, func(t *testing.T) { checkExample(t, binary, filepath.Join(root, "examples", name)) })
+	}
+	for _, target := range []string{"consul://127.0.0.1:8500/user?tag=grpc", "kubernetes:///shop/user:grpc"} {
+		t.Run(target, func(t *testing.T) {
+			config := filepath.Join(t.TempDir(), "Caddyfile")
+			if err := os.WriteFile(config, []byte(":8080\ngrpc_gateway "+target+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := exec.Command(binary, "validate", "--config", config).CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
 // TestBuildsForOtherPlatforms compiles the plugin where it cannot be run: for one platform with the
 // build tags of Windows and for one with those of other Unix systems. `make release` builds all.
 func TestBuildsForOtherPlatforms(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 //	GET /grpc_gateway/upstreams          all upstreams of the config in force
 //	GET /grpc_gateway/upstreams/<name>   one of them
 //	GET /grpc_gateway/routes             the route tables of its handlers
+//	GET /grpc_gateway/catalog            the catalogs and their services
 //
 // It is read-only. What the gateway does is changed by its config, through Caddy's own API.
 //
@@ -31,6 +32,7 @@ const (
 	pagePath      = "/grpc_gateway/"
 	upstreamsPath = "/grpc_gateway/upstreams"
 	routesPath    = "/grpc_gateway/routes"
+	catalogPath   = "/grpc_gateway/catalog"
 )
 
 // CaddyModule returns the Caddy module information.
@@ -49,6 +51,7 @@ func (a *adminAPI) Routes() []caddy.AdminRoute {
 		{Pattern: upstreamsPath, Handler: get(a.upstreams)},
 		{Pattern: upstreamsPath + "/", Handler: get(a.upstream)},
 		{Pattern: routesPath, Handler: get(a.routes)},
+		{Pattern: catalogPath, Handler: get(a.catalogs)},
 	}
 }
 
@@ -149,6 +152,8 @@ func (*adminAPI) upstream(app *App, r *http.Request) (any, error) {
 	}
 	return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is no upstream named %q in the config in force", name)}
 }
+
+func (*adminAPI) catalogs(app *App, _ *http.Request) (any, error) { return app.catalogViews(), nil }
 
 func (*adminAPI) routes(app *App, _ *http.Request) (any, error) { return app.handlerViews(), nil }
 

@@ -39,8 +39,13 @@ type App struct {
 	// Default: none.
 	Upstreams map[string]*Upstream `json:"upstreams,omitempty"`
 
+	// The catalogs by name: registries whose services become upstreams by themselves. Handlers
+	// refer to them. Default: none.
+	Catalogs map[string]*Catalog `json:"catalogs,omitempty"`
+
 	ctx       caddy.Context
 	log       *zap.Logger
+	catalogs  []*catalog           // by name
 	upstreams map[string]*upstream // those of Upstreams
 	inline    []*upstream          // those that handlers define
 	handlers  []*Handler
@@ -95,6 +100,33 @@ func (a *App) Provision(ctx caddy.Context) error {
 		}
 		a.upstreams[name] = opened
 	}
+	return a.provisionCatalogs(ctx)
+}
+
+// provisionCatalogs makes the catalogs, without network I/O.
+func (a *App) provisionCatalogs(ctx caddy.Context) error {
+	for _, name := range sortedKeys(a.Catalogs) {
+		config := a.Catalogs[name]
+		if config == nil {
+			return fmt.Errorf("catalog %q: expected an object", name)
+		}
+		c, err := openCatalog(ctx, name, config)
+		if err != nil {
+			return fmt.Errorf("catalog %q: %w", name, err)
+		}
+		a.catalogs = append(a.catalogs, c)
+		a.releases = append(a.releases, c.close)
+	}
+	return nil
+}
+
+// catalog returns the catalog with this name, or nil.
+func (a *App) catalog(name string) *catalog {
+	for _, c := range a.catalogs {
+		if c.name == name {
+			return c
+		}
+	}
 	return nil
 }
 
@@ -137,13 +169,18 @@ func (a *App) open(ctx caddy.Context, name string, config *Upstream) (*upstream,
 	return u, nil
 }
 
-// all returns the upstreams of the app and its handlers: first the named ones, by name.
+// all returns the upstreams of the app and its handlers: first the named ones, by name. The last
+// ones are those that catalogs have now.
 func (a *App) all() []*upstream {
 	all := make([]*upstream, 0, len(a.upstreams)+len(a.inline))
 	for _, name := range sortedKeys(a.upstreams) {
 		all = append(all, a.upstreams[name])
 	}
-	return append(all, a.inline...)
+	all = append(all, a.inline...)
+	for _, c := range a.catalogs {
+		all = append(all, c.upstreams()...)
+	}
+	return all
 }
 
 // Start begins to watch, to connect and to read schemas, for what is new in this config. It returns
@@ -158,8 +195,12 @@ func (a *App) Start() error {
 	for _, u := range all {
 		u.start()
 	}
+	for _, c := range a.catalogs {
+		c.start(func() { bus.relabel(a) })
+	}
 	for _, h := range a.handlers {
 		h.routing.start()
+		h.description.start()
 	}
 	if err := a.waitReady(all); err != nil {
 		return err
@@ -187,6 +228,7 @@ func (a *App) Cleanup() error {
 	bus.end(a)
 	for _, h := range a.handlers {
 		h.routing.stop()
+		h.description.stop()
 	}
 	limit := exitGrace
 	for _, u := range a.all() {

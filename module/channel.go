@@ -30,8 +30,9 @@ type sharedChannel struct {
 	admission *admission
 	log       *zap.Logger
 
-	channel atomic.Pointer[pool.Channel] // nil before start
-	settled atomic.Bool                  // calls no longer wait for the first instance
+	channel  atomic.Pointer[pool.Channel] // nil before start
+	idleness idleness
+	settled  atomic.Bool // calls no longer wait for the first instance
 
 	mu      sync.Mutex // guards the fields below, and setting channel
 	closed  bool

@@ -20,17 +20,17 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "grpc-gateway",
-		Usage: "routes | upstreams | call",
-		Short: "Shows what the gRPC gateway does, and calls through it",
+		Usage: "routes | upstreams | catalog | call | openapi",
+		Short: "Shows and describes what the gRPC gateway does, and calls through it",
 		Long: `
 Shows the routes and upstreams of the gRPC gateway, of a running server or of a config file, and makes calls through
-a running one.`,
+a running one. Prints the OpenAPI document of a config file.`,
 		CobraFunc: addCommands,
 	})
 }
 
 func addCommands(cmd *cobra.Command) {
-	cmd.AddCommand(routesCommand(), upstreamsCommand(), callCommand())
+	cmd.AddCommand(routesCommand(), upstreamsCommand(), catalogCommand(), callCommand(), openAPICommand())
 }
 
 func routesCommand() *cobra.Command {
@@ -73,6 +73,23 @@ func upstreamsCommand() *cobra.Command {
 			return err
 		}
 		return show(cmd, upstreams, func(w io.Writer) error { return printUpstreams(w, upstreams, time.Now()) })
+	})
+	return cmd
+}
+
+func catalogCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "catalog [--address <admin>] [--json]",
+		Short: "Prints the catalogs of a running server, their services, and why some of these cannot be called",
+		Args:  cobra.NoArgs,
+	}
+	addCommonFlags(cmd)
+	cmd.RunE = exits(func(cmd *cobra.Command, _ []string) error {
+		var catalogs []CatalogView
+		if err := askAdmin(adminAddress(cmd, nil), catalogPath, &catalogs); err != nil {
+			return err
+		}
+		return show(cmd, catalogs, func(w io.Writer) error { return printCatalogs(w, catalogs, time.Now()) })
 	})
 	return cmd
 }
@@ -140,15 +157,23 @@ func findRoutes(cmd *cobra.Command) ([]HandlerView, error) {
 	if err != nil {
 		return nil, err
 	}
-	var config *caddy.Config
-	if err := caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(raw), &config); err != nil {
-		return nil, fmt.Errorf("decoding config: %w", err)
+	config, err := decodeConfig(raw)
+	if err != nil {
+		return nil, err
 	}
 	handlers, err := routesOf(config)
 	if err != nil {
 		return nil, err
 	}
 	return completeRoutes(cmd, handlers, raw), nil
+}
+
+func decodeConfig(raw []byte) (*caddy.Config, error) {
+	var config *caddy.Config
+	if err := caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(raw), &config); err != nil {
+		return nil, fmt.Errorf("decoding config: %w", err)
+	}
+	return config, nil
 }
 
 // completeRoutes asks the running server for the tables if the config file does not lead to all

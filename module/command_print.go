@@ -160,3 +160,49 @@ func ago(t, now time.Time) string {
 	}
 	return now.Sub(t).Round(time.Second).String()
 }
+
+// printCatalogs writes the catalogs for people.
+func printCatalogs(w io.Writer, catalogs []CatalogView, now time.Time) error {
+	if len(catalogs) == 0 {
+		_, err := fmt.Fprintln(w, "There is no catalog.")
+		return err
+	}
+	for i := range catalogs {
+		if err := printCatalog(w, &catalogs[i], now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printCatalog(w io.Writer, c *CatalogView, now time.Time) error {
+	sayf(w, "%s  (%s)\n", c.Name, c.Target)
+	sayf(w, "  registry: %s\n", describeRegistry(&c.Registry, now))
+	sayf(w, "  services: %d listed, %d left out by include, exclude and require, at most %d open\n", len(c.Services), c.LeftOut, c.Limit)
+	for _, s := range c.Registry.Skipped {
+		sayf(w, "  ! skipped %s: %s\n", s.ID, s.Reason)
+	}
+	if more := c.SkippedEntries - len(c.Registry.Skipped); more > 0 {
+		sayf(w, "  ! and %d more entries that cannot be used\n", more)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "  SERVICE\tSTATE\tINSTANCES\tMETHODS\tREASON")
+	for i := range c.Services {
+		s := &c.Services[i]
+		state := s.State
+		if s.Resting {
+			state += " (resting)"
+		}
+		sayf(t, "  %s\t%s\t%d\t%d\t%s\n", s.Name, state, s.Instances, s.Methods, s.Reason)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for i := range c.Services {
+		for _, p := range c.Services[i].Problems {
+			sayf(w, "  ! %s: %s\n", c.Services[i].Name, p)
+		}
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}

@@ -60,7 +60,13 @@ func TestPrintedTextsOfOthers(t *testing.T) {
 		lines int
 	}{
 		"upstreams": {func(w *bytes.Buffer) error { return printUpstreams(w, views, time.Unix(5, 0)) }, 10},
-		"routes":    {func(w *bytes.Buffer) error { return printRoutes(w, handlers) }, 6},
+		"catalogs": {func(w *bytes.Buffer) error {
+			return printCatalogs(w, []CatalogView{{
+				Name: hostile, Target: hostile, SkippedEntries: 3, Registry: RegistryView{Error: hostile, Skipped: []SkippedView{{ID: hostile, Reason: hostile}}},
+				Services: []ServiceView{{Name: hostile, State: serviceFailed, Reason: hostile, Problems: []string{hostile}}},
+			}}, time.Unix(5, 0))
+		}, 9},
+		"routes": {func(w *bytes.Buffer) error { return printRoutes(w, handlers) }, 6},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer

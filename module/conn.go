@@ -23,6 +23,9 @@ func (u *upstream) conn() grpc.ClientConnInterface {
 	if u.starting != nil {
 		conn = readyConn{u.channel, u.starting}
 	}
+	if u.touches {
+		conn = touchingConn{conn, u.channel}
+	}
 	if u.hashKey != "" {
 		conn = hashedConn{conn, u.hashKey}
 	}

@@ -49,6 +49,9 @@ func (d *digest) add(target string, fields ...zap.Field) {
 func (d *digest) flush() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.count == 0 {
+		return
+	}
 	fields := append(slices.Clone(d.fields), zap.Int("services", d.count), zap.Strings("targets", d.targets))
 	d.count, d.targets, d.fields, d.last = 0, nil, nil, time.Now()
 	d.write(lastingLog(), d.message, fields...)

@@ -29,13 +29,15 @@ const (
 	eventRegistryLost        = "grpc_gateway.registry_lost"
 	eventRegistryRestored    = "grpc_gateway.registry_restored"
 	eventSnapshotUsed        = "grpc_gateway.snapshot_used"
+	eventServiceAdded        = "grpc_gateway.service_added"
+	eventServiceRemoved      = "grpc_gateway.service_removed"
 )
 
 // eventNames are all of them.
 var eventNames = [...]string{
 	eventEndpointAdded, eventEndpointRemoved, eventEndpointReady, eventEndpointLost, eventEndpointUnreachable, eventEndpointEjected,
 	eventEndpointReadmitted, eventEndpointHeld, eventUpstreamDown, eventUpstreamUp, eventSchemaChanged, eventRegistryLost,
-	eventRegistryRestored, eventSnapshotUsed,
+	eventRegistryRestored, eventSnapshotUsed, eventServiceAdded, eventServiceRemoved,
 }
 
 // followEvents loads Caddy's events app and subscribes to the start of the config. Before that, the
@@ -64,8 +66,8 @@ func (h startHandler) Handle(context.Context, caddy.Event) error {
 // upstream that uses it.
 type occurrence struct {
 	event string
-	of    any            // *sharedChannel, *sharedFeed or *sharedSchema
-	data  map[string]any // of the event, but for the upstream
+	of    any            // *sharedChannel, *sharedFeed, *sharedSchema or *catalog
+	data  map[string]any // of the event, but for the upstream unless that is another one
 }
 
 // Observe implements pool.Observer.
@@ -106,6 +108,17 @@ func (f *sharedFeed) report(before, now discovery.State) {
 		data["target"] = f.key
 		bus.post(occurrence{event, f, data})
 	}
+	if f.whole == nil {
+		f.reportRegistry(before, now, post)
+	}
+	if f.division == nil {
+		eachNew(before.Endpoints, now.Endpoints, func(addr string) { post(eventEndpointAdded, map[string]any{"instance": addr}) })
+		eachNew(now.Endpoints, before.Endpoints, func(addr string) { post(eventEndpointRemoved, map[string]any{"instance": addr}) })
+	}
+}
+
+// reportRegistry posts what is new about the registry.
+func (f *sharedFeed) reportRegistry(before, now discovery.State, post func(event string, data map[string]any)) {
 	switch {
 	case now.Err != nil && before.Err == nil:
 		post(eventRegistryLost, map[string]any{"error": now.Err.Error(), "instances": len(now.Endpoints)})
@@ -115,8 +128,6 @@ func (f *sharedFeed) report(before, now discovery.State) {
 	if !now.Snapshot.IsZero() && before.Snapshot.IsZero() {
 		post(eventSnapshotUsed, map[string]any{"instances": len(now.Endpoints), "saved": now.Snapshot.Format(time.RFC3339)})
 	}
-	eachNew(before.Endpoints, now.Endpoints, func(addr string) { post(eventEndpointAdded, map[string]any{"instance": addr}) })
-	eachNew(now.Endpoints, before.Endpoints, func(addr string) { post(eventEndpointRemoved, map[string]any{"instance": addr}) })
 }
 
 // eachNew visits each address that only the list b has, once.
@@ -152,7 +163,9 @@ func (a *App) emit(o *occurrence, labels []string) {
 			}
 			data[k] = v
 		}
-		data["upstream"] = label
+		if _, named := data["upstream"]; !named {
+			data["upstream"] = label
+		}
 		a.events.Emit(a.origin, o.event, data)
 	}
 }

@@ -41,6 +41,25 @@ func (b *eventBus) any() bool { return b.wanted.Load() > 0 }
 
 // begin adds an app that is about to start. What happens to its upstreams waits until it is ready.
 func (b *eventBus) begin(a *App) {
+	labels := a.labels()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.audiences = append(b.audiences, &audience{app: a, labels: labels, counts: true})
+	b.wanted.Add(1)
+}
+
+// relabel takes over the upstreams that an app has now.
+func (b *eventBus) relabel(a *App) {
+	labels := a.labels()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if i := b.find(a); i >= 0 {
+		b.audiences[i].labels = labels
+	}
+}
+
+// labels returns the labels of the upstreams that use a *sharedChannel or *sharedFeed.
+func (a *App) labels() map[any][]string {
 	labels := make(map[any][]string)
 	for _, u := range a.all() {
 		for _, of := range []any{u.channel, u.feed, u.schema} {
@@ -49,10 +68,11 @@ func (b *eventBus) begin(a *App) {
 			}
 		}
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.audiences = append(b.audiences, &audience{app: a, labels: labels, counts: true})
-	b.wanted.Add(1)
+	for _, c := range a.catalogs {
+		labels[c.feed] = append(labels[c.feed], c.label())
+		labels[c] = []string{c.label()}
+	}
+	return labels
 }
 
 // ready is called when the config of the app runs.
@@ -123,16 +143,16 @@ func (b *eventBus) start() {
 // tell works on the queue until it is empty.
 func (b *eventBus) tell() {
 	for {
-		o, l, ok := b.next()
+		o, app, labels, ok := b.next()
 		if !ok {
 			return
 		}
-		l.app.emit(&o, l.labels[o.of])
+		app.emit(&o, labels)
 	}
 }
 
 // next returns the next occurrence, and whom to tell.
-func (b *eventBus) next() (occurrence, *audience, bool) {
+func (b *eventBus) next() (o occurrence, app *App, labels []string, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for len(b.queue) > 0 {
@@ -142,13 +162,13 @@ func (b *eventBus) next() (occurrence, *audience, bool) {
 		case l == nil: // No upstream uses it any more.
 		case l.ready:
 			b.reportDropped(l.app)
-			return o, l, true
+			return o, l.app, l.labels[o.of], true
 		default:
 			b.held = append(b.held, o)
 		}
 	}
 	b.queue, b.telling = nil, false
-	return occurrence{}, nil, false
+	return occurrence{}, nil, nil, false
 }
 
 // audience returns the newest app that uses a channel, a feed or a schema. It prefers one whose config runs.

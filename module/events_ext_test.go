@@ -85,6 +85,7 @@ func subscription(name string) string {
 	for _, event := range []string{
 		"endpoint_added", "endpoint_removed", "endpoint_ready", "endpoint_lost", "endpoint_unreachable", "endpoint_ejected",
 		"endpoint_readmitted", "endpoint_held", "upstream_down", "upstream_up", "schema_changed", "registry_lost", "registry_restored", "snapshot_used",
+		"service_added", "service_removed",
 	} {
 		fmt.Fprintf(&b, "on grpc_gateway.%s notebook %s\n", event, name)
 	}

@@ -60,3 +60,20 @@ func Command() *cobra.Command {
 	addCommands(cmd)
 	return cmd
 }
+
+// ResetDigests makes the next line of each digest come at once: there is one a minute at most.
+func ResetDigests() {
+	for _, d := range []*digest{
+		&registriesLost, &registriesBack, &entriesSkipped, &servicesAdded, &servicesRemoved, &unusable, &conflicts,
+	} {
+		d.mu.Lock()
+		pending := d.count > 0
+		d.mu.Unlock()
+		if pending {
+			d.flush()
+		}
+		d.mu.Lock()
+		d.last = time.Time{}
+		d.mu.Unlock()
+	}
+}

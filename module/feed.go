@@ -19,6 +19,12 @@ type sharedFeed struct {
 	source discovery.Source
 	// events counts the published states.
 	events atomic.Uint64
+	// losses and restores count how often the registry was lost, and was there again.
+	losses, restores atomic.Uint64
+	// division divides the list of a catalog among its services. It is nil for other sources.
+	division *division
+	// whole is the feed of the catalog, with a reference, if this one is of one of its services.
+	whole *sharedFeed
 	// snapshot says whether the list is kept on disk, see App.applySnapshots.
 	snapshot atomic.Bool
 
@@ -29,12 +35,33 @@ type sharedFeed struct {
 
 	// last is the state before the present one. It belongs to the subscription.
 	last discovery.State
+	// lost says that the log tells that the registry is in trouble. It belongs to the subscription.
+	lost bool
 }
 
 // acquireFeed takes a reference on the feed of the source.
 func acquireFeed(source discovery.Source) *sharedFeed {
 	key := source.ID()
 	f, _ := acquire(feeds, key, func() *sharedFeed { return &sharedFeed{key: key, source: source} })
+	return f
+}
+
+// acquireCatalogFeed is acquireFeed for all services of a registry.
+func acquireCatalogFeed(source registry) *sharedFeed {
+	key := source.ID()
+	f, _ := acquire(feeds, key, func() *sharedFeed { return &sharedFeed{key: key, source: source, division: newDivision()} })
+	return f
+}
+
+// acquirePart is acquireFeed for one service of a catalog. The feed of the catalog lives as long as
+// that of the service.
+func acquirePart(p *part) *sharedFeed {
+	key := p.ID()
+	p.whole.hold()
+	f, loaded := acquire(feeds, key, func() *sharedFeed { return &sharedFeed{key: key, source: p, whole: p.whole} })
+	if loaded {
+		p.whole.release()
+	}
 	return f
 }
 
@@ -50,6 +77,9 @@ func (f *sharedFeed) start() *discovery.Feed {
 	if f.feed == nil && !f.closed {
 		f.feed = discovery.NewFeed(f.kept())
 		f.feed.Subscribe(f.changed)
+		if f.whole != nil {
+			return f.feed // The feed of the catalog tells of trouble.
+		}
 		f.late = time.AfterFunc(answerTime, f.unanswered)
 	}
 	return f.feed
@@ -71,7 +101,13 @@ func (f *sharedFeed) changed(s discovery.State) {
 	f.events.Add(1)
 	before := f.last
 	f.last = s
-	f.logSnapshot(before, s)
+	if f.division != nil {
+		f.division.update(s)
+	}
+	if f.whole == nil {
+		f.logSnapshot(before, s)
+		f.noteTrouble(before, s)
+	}
 	if bus.any() {
 		f.report(before, s)
 	}
@@ -98,11 +134,19 @@ func (f *sharedFeed) Destruct() error {
 	if f.late != nil {
 		f.late.Stop()
 	}
-	if feed := f.feed; feed != nil {
-		leaving.run(func() {
-			feed.Close()
-			pools.forget(f)
-		})
+	feed := f.feed
+	if feed == nil {
+		if f.whole != nil {
+			f.whole.release()
+		}
+		return nil
 	}
+	leaving.run(func() {
+		feed.Close()
+		pools.forget(f)
+		if f.whole != nil {
+			f.whole.release()
+		}
+	})
 	return nil
 }

@@ -44,8 +44,15 @@ import (
 type Handler struct {
 	// The services behind this handler. A call goes to the upstream whose schema has the method. If
 	// two upstreams have the same method and both schemas are files, the config is refused.
-	// Otherwise the first upstream keeps the method, and the conflict is reported. Required.
+	// Otherwise the first upstream keeps the method, and the conflict is reported. Required, unless
+	// there are `catalogs`.
 	Upstreams []HandlerUpstream `json:"upstreams,omitempty"`
+
+	// Catalogs of the app, by name. All their services are behind this handler, after `upstreams`.
+	// `expose` is required then, because whoever may write to the registry can publish methods. If
+	// two services of a catalog have the same method, the older one keeps it. A route of a service
+	// is left out if it would take requests from an older one. Default: none.
+	Catalogs []string `json:"catalogs,omitempty"`
 
 	// REST routes in addition to those of the schema. They win over the schema's. Default: none.
 	Routes []Route `json:"routes,omitempty"`
@@ -181,6 +188,9 @@ type Handler struct {
 	// reported. Default: none.
 	HideFields []string `json:"hide_fields,omitempty"`
 
+	// Whether request messages are checked before they are sent, and how. Default: they are not.
+	Validate *Validate `json:"validate,omitempty"`
+
 	// Whether request bodies may be multipart/form-data and application/x-www-form-urlencoded.
 	// Otherwise they get 415. A form on a page of another site can send both without a preflight.
 	// Such a request is refused, unless `cors` has its origin or `cross_site` is `allow`. Default:
@@ -205,6 +215,7 @@ type Handler struct {
 	policies  policies
 	routing   routing
 	json      transcode.Options
+	checking  *checking
 	// description answers for the paths of OpenAPI. Nil without the option.
 	description *description
 	// replaced says that another config has taken over. Clients on old connections may not know.
@@ -334,6 +345,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	if h.checking, err = h.Validate.compile(ctx, h.json.UseProtoNames); err != nil {
+		return fmt.Errorf("validate: %w", err)
+	}
 	table, err := h.compileRoutes()
 	if err != nil {
 		return err
@@ -357,7 +371,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := h.routing.provision(h.log, table, h.json, upstreams); err != nil {
+	catalogs, err := h.findCatalogs()
+	if err != nil {
+		return err
+	}
+	if err := h.routing.provision(h.log, table, h.json, h.checking, upstreams, catalogs); err != nil {
 		return err
 	}
 	h.app.handlers = append(h.app.handlers, h)
@@ -365,8 +383,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 }
 
 func (h *Handler) validate() error {
-	if len(h.Upstreams) == 0 {
+	if len(h.Upstreams)+len(h.Catalogs) == 0 {
 		return errors.New("it has no upstream to call")
+	}
+	if err := h.validateCatalogs(); err != nil {
+		return err
 	}
 	for i := range h.Routes {
 		if err := h.Routes[i].Validate(); err != nil {

@@ -25,7 +25,10 @@ var (
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"upstream", "service", "method"})
 	streamMessages = newCounter("stream_messages_total", "Messages of streaming calls that have ended: sent to instances, or received from them.", "direction")
-	schemaReloads  = newCounter("schema_reloads_total", "Attempts to read a schema, by result: changed, unchanged or failed.", "result")
+	// validationTotal counts messages and not calls.
+	validationTotal = newCounter("validation_total", "Request messages by the result of their checks: valid, invalid, or failed if they could not be judged.",
+		"upstream", "service", "method", "result")
+	schemaReloads = newCounter("schema_reloads_total", "Attempts to read a schema, by result: changed, unchanged or failed.", "result")
 
 	transcodeDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: metricsNamespace, Subsystem: appName, Name: "transcode_duration_seconds",
@@ -54,7 +57,7 @@ func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
 // registerMetrics adds all collectors to the registry of a config. Each app of a config does so.
 // The first one counts.
 func registerMetrics(registry *prometheus.Registry) error {
-	for _, c := range []prometheus.Collector{requestsTotal, requestDuration, transcodeDuration, streamMessages, schemaReloads, pools} {
+	for _, c := range []prometheus.Collector{requestsTotal, requestDuration, transcodeDuration, streamMessages, validationTotal, schemaReloads, pools} {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
 			return err

@@ -24,6 +24,14 @@ var pools = &poolCollector{
 	ejections: newCounter("ejections_total", "Instances ejected because calls failed there or were not answered.", "upstream"),
 	events:    newCounter("registry_events_total", "Changes of the list of instances or of what is known about it.", "upstream"),
 
+	losses:   newCounter("registry_losses_total", "Times that trouble with the registry began.", "upstream"),
+	restores: newCounter("registry_restores_total", "Times that trouble with the registry ended.", "upstream"),
+	skipped:  newGauge("registry_skipped_entries", "Entries of the registry that cannot be used.", "upstream"),
+
+	services:        newGauge("catalog_services", "Services of a catalog by state, as in the admin API.", "catalog", "state"),
+	servicesAdded:   newCounter("catalog_services_added_total", "Services that a catalog has opened.", "catalog"),
+	servicesRemoved: newCounter("catalog_services_removed_total", "Services of a catalog that were retired.", "catalog"),
+
 	carried: make(map[carryKey]uint64),
 }
 
@@ -33,6 +41,8 @@ var pools = &poolCollector{
 type poolCollector struct {
 	inFlight, endpoints, connections, down, lastContact, stale *prometheus.Desc
 	connects, retries, ejections, refusals, events             *prometheus.CounterVec
+	losses, restores, servicesAdded, servicesRemoved           *prometheus.CounterVec
+	skipped, services                                          *prometheus.Desc
 
 	mu      sync.Mutex
 	carried map[carryKey]uint64 // the counts that have been added
@@ -50,12 +60,14 @@ func newGauge(name, help string, labels ...string) *prometheus.Desc {
 }
 
 func (p *poolCollector) counters() []*prometheus.CounterVec {
-	return []*prometheus.CounterVec{p.connects, p.retries, p.ejections, p.refusals, p.events}
+	return []*prometheus.CounterVec{
+		p.connects, p.retries, p.ejections, p.refusals, p.events, p.losses, p.restores, p.servicesAdded, p.servicesRemoved,
+	}
 }
 
 // Describe implements prometheus.Collector.
 func (p *poolCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{p.inFlight, p.endpoints, p.connections, p.down, p.lastContact, p.stale} {
+	for _, d := range []*prometheus.Desc{p.inFlight, p.endpoints, p.connections, p.down, p.lastContact, p.stale, p.skipped, p.services} {
 		ch <- d
 	}
 	for _, c := range p.counters() {
@@ -72,6 +84,9 @@ func (p *poolCollector) Collect(ch chan<- prometheus.Metric) {
 				seen[label] = true
 				p.collect(ch, label, u)
 			}
+		}
+		for _, c := range app.catalogs {
+			p.collectCatalog(ch, c)
 		}
 	}
 	for _, c := range draining.all() {
@@ -99,16 +114,8 @@ func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *up
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{label}, labels...)...)
 	}
-	registry := u.feed.state()
-	if last := registry.LastContact; !last.IsZero() {
-		gauge(p.lastContact, time.Since(last).Seconds())
-	}
-	if registry.Synced {
-		stale := 0.
-		if isStale(registry) {
-			stale = 1
-		}
-		gauge(p.stale, stale)
+	if u.feed.whole == nil { // For a catalog the registry is shown once.
+		p.collectRegistry(ch, label, u.feed)
 	}
 	p.add(p.events, label, u.feed, u.feed.events.Load())
 	s, ok := u.channel.snapshot()
@@ -139,6 +146,40 @@ func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *up
 	p.add(p.retries, label, u.channel, s.Retries)
 	p.add(p.ejections, label, u.channel, s.Ejections)
 	p.add(p.refusals, label, u.channel, u.channel.admission.count.Load())
+}
+
+// collectRegistry collects the metrics of a registry.
+func (p *poolCollector) collectRegistry(ch chan<- prometheus.Metric, label string, f *sharedFeed) {
+	gauge := func(d *prometheus.Desc, v float64) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, label)
+	}
+	registry := f.state()
+	if last := registry.LastContact; !last.IsZero() {
+		gauge(p.lastContact, time.Since(last).Seconds())
+	}
+	if registry.Synced {
+		stale := 0.
+		if isStale(registry) {
+			stale = 1
+		}
+		gauge(p.stale, stale)
+		skipped := len(registry.Skipped)
+		if f.division != nil {
+			skipped = len(f.division.skipped())
+		}
+		gauge(p.skipped, float64(skipped))
+	}
+	p.add(p.losses, label, f, f.losses.Load())
+	p.add(p.restores, label, f, f.restores.Load())
+}
+
+// collectCatalog collects the metrics of a catalog and its registry.
+func (p *poolCollector) collectCatalog(ch chan<- prometheus.Metric, c *catalog) {
+	p.collectRegistry(ch, c.label(), c.feed)
+	p.add(p.events, c.label(), c.feed, c.feed.events.Load())
+	for state, n := range c.count() {
+		ch <- prometheus.MustNewConstMetric(p.services, prometheus.GaugeValue, float64(n), c.name, state)
+	}
 }
 
 // add brings a counter up to what its source has counted.
@@ -177,8 +218,32 @@ func (p *poolCollector) forget(of any) {
 	for key := range p.carried {
 		if key.of == of {
 			delete(p.carried, key)
+			if isPart(of) {
+				forgetUpstream(key.label)
+			}
 		}
 	}
+}
+
+// isPart reports whether a channel or a feed is that of a service of a catalog. Their names come
+// from a registry, so what is counted under them must end with them.
+func isPart(of any) bool {
+	switch of := of.(type) {
+	case *sharedChannel:
+		return of.feed.whole != nil
+	case *sharedFeed:
+		return of.whole != nil
+	}
+	return false
+}
+
+// forgetUpstream removes what was counted for an upstream.
+func forgetUpstream(label string) {
+	match := prometheus.Labels{"upstream": label}
+	for _, c := range []*prometheus.CounterVec{pools.connects, pools.retries, pools.ejections, pools.refusals, pools.events, requestsTotal} {
+		c.DeletePartialMatch(match)
+	}
+	requestDuration.DeletePartialMatch(match)
 }
 
 // Interface guard.

@@ -79,8 +79,13 @@ type admission struct {
 	log    *zap.Logger
 	count  atomic.Uint64 // of refused instances and dials since the start
 
+	// publishing is held while subscribers are called.
+	publishing  sync.Mutex
+	subscribers map[*func(discovery.State)]struct{}
+
 	mu      sync.Mutex
 	refused []RefusedView
+	only    string // the one address that is used while the channel rests; "": all are
 }
 
 // State returns the state of the feed without refused instances.
@@ -88,7 +93,23 @@ func (a *admission) State() discovery.State { return a.admit(a.feed.State()) }
 
 // Subscribe passes on each state of the feed without refused instances.
 func (a *admission) Subscribe(fn func(discovery.State)) (cancel func()) {
-	return a.feed.Subscribe(func(s discovery.State) { fn(a.admit(s)) })
+	a.publishing.Lock()
+	if a.subscribers == nil {
+		a.subscribers = make(map[*func(discovery.State)]struct{})
+	}
+	a.subscribers[&fn] = struct{}{}
+	a.publishing.Unlock()
+	stop := a.feed.Subscribe(func(s discovery.State) {
+		a.publishing.Lock()
+		defer a.publishing.Unlock()
+		fn(a.admit(s))
+	})
+	return func() {
+		stop()
+		a.publishing.Lock()
+		defer a.publishing.Unlock()
+		delete(a.subscribers, &fn)
+	}
 }
 
 // admit returns the state without the instances that are refused.
@@ -106,8 +127,8 @@ func (a *admission) admit(s discovery.State) discovery.State {
 			admitted = append(admitted, e)
 		}
 	}
-	s.Endpoints = admitted
-	s.Withdrawn = withdrawn // An instance that is refused from now on must not be held.
+	// An instance that is refused from now on must not be held.
+	s.Endpoints, s.Withdrawn = a.rested(admitted, withdrawn)
 	a.note(refused)
 	return s
 }

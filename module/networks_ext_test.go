@@ -55,6 +55,7 @@ func TestAddressesOfARegistryThatAreRefused(t *testing.T) {
 		{ID: "good", Addr: "127.0.0.1:" + port},
 		{ID: "mapped", Addr: "[::ffff:169.254.169.254]:80"},
 		{ID: "metadata", Addr: "169.254.169.254:80"},
+		{ID: "socket", Addr: "unix//run/docker.sock"},
 		{ID: "unspecified", Addr: "0.0.0.0:" + port},
 	}
 	source := testkit.NewSource("manual:poisoned")
@@ -75,6 +76,7 @@ func TestAddressesOfARegistryThatAreRefused(t *testing.T) {
 		"gateway: " + s.addr + " is where this gateway itself listens",
 		"mapped: 169.254.169.254 is a link-local address",
 		"metadata: 169.254.169.254 is a link-local address",
+		"socket: unix//run/docker.sock is a Unix socket, which only the config may name",
 		"unspecified: 0.0.0.0 is an unspecified address",
 	} {
 		if i >= len(refused) || !strings.HasPrefix(refused[i], want) {
@@ -89,8 +91,8 @@ func TestAddressesOfARegistryThatAreRefused(t *testing.T) {
 	}
 	metrics := s.admin0("GET", "/metrics").body
 	for _, want := range []string{
-		`caddy_grpc_gateway_endpoints{state="refused",upstream="echo"} 6`,
-		`caddy_grpc_gateway_refusals_total{upstream="echo"} 6`,
+		`caddy_grpc_gateway_endpoints{state="refused",upstream="echo"} 7`,
+		`caddy_grpc_gateway_refusals_total{upstream="echo"} 7`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("no %s in the metrics", want)

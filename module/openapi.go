@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/openapi"
 	"github.com/caddy-grpc/gateway/internal/routes"
+	"github.com/caddy-grpc/gateway/internal/schema"
 )
 
 // OpenAPI makes the handler describe itself: as an OpenAPI document in JSON and YAML, as a page to
@@ -55,6 +56,10 @@ type OpenAPI struct {
 	// Whether oneofs are described by the keyword `oneOf`. Many code generators cannot read that.
 	// Otherwise they are described in words. Default: false.
 	OneOf bool `json:"one_of,omitempty"`
+
+	// Where the words are: comments for a schema that has none, such as one by server reflection.
+	// They describe what exists and change nothing else. Default: the comments of the schema.
+	Comments *APIComments `json:"comments,omitempty"`
 }
 
 const off = "off"
@@ -95,6 +100,9 @@ func (o *OpenAPI) withDefaults() (OpenAPI, error) {
 	case out.Docs == out.Path || out.Descriptors == out.Path || out.Docs == out.Descriptors && out.Docs != off:
 		return out, errors.New("path, docs and descriptors: expected different paths")
 	}
+	if err := out.Comments.Validate(); err != nil {
+		return out, err
+	}
 	if len(out.Info) > 0 {
 		var info map[string]json.RawMessage
 		if err := json.Unmarshal(out.Info, &info); err != nil || info == nil {
@@ -114,10 +122,31 @@ type description struct {
 	config  openapi.Config
 	yaml    string // the path of the document as YAML
 	page    *apidocs.Page
+	// comments are words from files. Nil without the option.
+	comments *followedComments
 
 	mu    sync.Mutex
-	table *routes.Table // what files was made from
+	from  descriptionSource // what files was made from
 	files descriptionFiles
+}
+
+// descriptionSource is what a description is made from, besides the config.
+type descriptionSource struct {
+	table *routes.Table
+	words *schema.Comments
+}
+
+// start follows the files that the description uses, until stop is called.
+func (d *description) start() {
+	if d != nil {
+		d.comments.start()
+	}
+}
+
+func (d *description) stop() {
+	if d != nil {
+		d.comments.stop()
+	}
 }
 
 // describe compiles the option. Without it, it returns nil.
@@ -132,7 +161,8 @@ func (h *Handler) describe(opts *frontend.Options) (*description, error) {
 	d := &description{log: h.log, options: options, yaml: strings.TrimSuffix(options.Path, ".json") + ".yaml"}
 	d.config = openapi.Config{
 		Version: options.Version, Info: options.Info, Title: h.title(), Servers: options.Servers,
-		Forms: isOn(h.Forms), Errors: opts.Errors, OwnErrors: h.Errors == errorsPass, ETag: opts.ETag,
+		Forms: opts.Forms, FormQuery: opts.FormsToQuery, ResultLines: opts.ResultLines,
+		Errors: opts.Errors, OwnErrors: h.Errors == errorsPass, ETag: opts.ETag,
 		Options: openapi.Options{JSON: h.json, OneOf: options.OneOf, Hidden: h.HideFields, Partial: opts.Fields != nil},
 	}
 	if opts.Fields != nil {
@@ -141,10 +171,15 @@ func (h *Handler) describe(opts *frontend.Options) (*description, error) {
 	if a := opts.Answers; a != nil {
 		d.config.Envelope, d.config.EmptyStatus, d.config.StatusFrom = a.Envelope, a.EmptyStatus, a.StatusFrom != ""
 	}
+	if d.comments, err = options.Comments.open(h.log); err != nil {
+		return nil, err
+	}
 	if options.Docs == off {
 		return d, nil
 	}
-	links := apidocs.Links{Document: fromPage(options.Docs, options.Path), YAML: fromPage(options.Docs, d.yaml)}
+	links := apidocs.Links{
+		Base: fromPage(options.Docs, "/"), Document: fromPage(options.Docs, options.Path), YAML: fromPage(options.Docs, d.yaml),
+	}
 	if options.Descriptors != off {
 		links.Descriptors = fromPage(options.Docs, options.Descriptors)
 	}
@@ -158,6 +193,7 @@ func (h *Handler) title() string {
 	for i := range h.Upstreams {
 		names[i] = h.Upstreams[i].Name
 	}
+	names = append(names, h.Catalogs...)
 	return strings.Join(names, ", ")
 }
 

@@ -186,6 +186,37 @@ func TestOpenAPIOptions(t *testing.T) {
 	}
 }
 
+// TestOpenAPIRoot: who asks for / is sent to the page only if it is a browser, and if / is nothing
+// else.
+func TestOpenAPIRoot(t *testing.T) {
+	backend := testkit.StartBackend(t)
+	const browser = "text/html,application/xhtml+xml,*/*;q=0.8"
+	for name, c := range map[string]struct {
+		options, method, accept string
+		status                  int
+		location                string
+	}{
+		"a browser":                   {"openapi", "GET", browser, http.StatusFound, "docs/"},
+		"a browser, before it loads":  {"openapi", "HEAD", browser, http.StatusFound, "docs/"},
+		"a browser, the page moved":   {"openapi {\ndocs /my/api\n}", "GET", browser, http.StatusFound, "my/api/"},
+		"a program":                   {"openapi", "GET", "*/*", http.StatusNotFound, ""},
+		"a form of a browser":         {"openapi", "POST", browser, http.StatusNotFound, ""},
+		"a browser, and no page":      {"openapi {\ndocs off\n}", "GET", browser, http.StatusNotFound, ""},
+		"a browser, without openapi":  {"", "GET", browser, http.StatusNotFound, ""},
+		"a browser, / is a route":     {"openapi\nroute GET / gateway.test.v1.Echo/Unary", "GET", browser, http.StatusOK, ""},
+		"a browser, / is for another": {"openapi\nroute POST / gateway.test.v1.Echo/Unary", "GET", browser, http.StatusMethodNotAllowed, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.load("", "grpc_gateway "+backend.Addr()+" {\n"+c.options+"\n}")
+			s.want(s.get("/v1/echo/x"), http.StatusOK)
+			if got := s.fetch(c.method, "/", "Accept", c.accept); !got.is(c.status) || got.Header.Get("Location") != c.location {
+				t.Errorf("got %s to %q", got.Status, got.Header.Get("Location"))
+			}
+		})
+	}
+}
+
 // fetched is an answer to the byte.
 type fetched struct {
 	*http.Response

@@ -3,6 +3,7 @@ package module
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -29,15 +30,29 @@ const (
 	typeDescriptors = "application/x-protobuf"
 )
 
-// descriptionFiles are what a table is described by. They are made once.
+// keptForServices is how many bytes of documents about single services are kept. More are made
+// again for each request.
+const keptForServices = openapi.MaxSize
+
+// descriptionFiles are what describes a table. Each is made when it is first asked for.
 type descriptionFiles struct {
-	json, yaml, descriptors []byte
-	failed                  error // why they could not be made
+	made map[fileKey]madeFile
+	// kept is the size of those in made that are about single services.
+	kept int
 
 	// server is the base URL that sent is for: the first one that was asked under. A client can
 	// claim any, so only this one is kept, and compressed.
 	server string
-	sent   map[string]sentFile
+	sent   map[fileKey]sentFile
+}
+
+// fileKey names a file: its content type, and the service that it is about. "": all services.
+type fileKey struct{ kind, service string }
+
+// madeFile is a file without a base URL, or why it could not be made.
+type madeFile struct {
+	raw []byte
+	err error
 }
 
 // sentFile is a file as it is sent.
@@ -48,15 +63,25 @@ type sentFile struct {
 
 // serveFile answers with the document or the descriptors.
 func (d *description) serveFile(w http.ResponseWriter, r *http.Request, t *routes.Table) {
-	kind := typeOpenAPIJSON
+	key := fileKey{kind: typeOpenAPIJSON}
 	switch r.URL.Path {
 	case d.yaml:
-		kind = typeOpenAPIYAML
+		key.kind = typeOpenAPIYAML
 	case d.options.Descriptors:
-		kind = typeDescriptors
+		key.kind = typeDescriptors
 	}
-	f, err := d.file(t, kind, serverURL(r))
-	if err != nil {
+	if key.kind != typeDescriptors && r.URL.RawQuery != "" {
+		key.service = r.URL.Query().Get("service")
+	}
+	f, err := d.file(descriptionSource{t, d.comments.get()}, key, serverURL(r))
+	switch {
+	case errors.Is(err, errNoService):
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	case errors.Is(err, openapi.ErrTooLarge):
+		http.Error(w, "the document has more than 16 MiB; ask for that of one service: ?service=<package.Service>", http.StatusInternalServerError)
+		return
+	case err != nil:
 		http.Error(w, "the description of the API could not be made; the log says why", http.StatusInternalServerError)
 		return
 	}
@@ -66,58 +91,88 @@ func (d *description) serveFile(w http.ResponseWriter, r *http.Request, t *route
 	apidocs.WriteFile(w, r, f.contentType, f.etag, f.plain, f.packed)
 }
 
-// file returns one of the files for a table, for clients that reach the API under a base URL.
-func (d *description) file(t *routes.Table, kind, server string) (sentFile, error) {
+// errNoService means that no operation belongs to the service that was asked for.
+var errNoService = errors.New("there is no such service")
+
+// file returns one of the files, for clients that reach the API under a base URL.
+func (d *description) file(from descriptionSource, key fileKey, server string) (sentFile, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.table != t {
-		d.table, d.files = t, d.make(t)
-		if d.files.failed != nil {
-			d.log.Error("the API cannot be described", zap.Error(d.files.failed))
-		}
-	}
-	if d.files.failed != nil {
-		return sentFile{}, d.files.failed
+	if d.from != from {
+		d.from, d.files = from, descriptionFiles{made: make(map[fileKey]madeFile)}
 	}
 	if len(d.options.Servers) > 0 {
 		server = ""
 	}
 	if d.files.sent == nil {
-		d.files.server, d.files.sent = server, make(map[string]sentFile)
+		d.files.server, d.files.sent = server, make(map[fileKey]sentFile)
 	}
-	if d.files.server != server {
-		return d.files.send(kind, server), nil
+	if f, ok := d.files.sent[key]; ok && d.files.server == server {
+		return f, nil
 	}
-	f, ok := d.files.sent[kind]
-	if !ok {
-		f = d.files.send(kind, server)
-		var err error
-		if f.packed, err = apidocs.Pack(f.plain); err != nil {
-			return sentFile{}, err
-		}
-		d.files.sent[kind] = f
+	file := d.make(key)
+	if file.err != nil {
+		return sentFile{}, file.err
 	}
+	f := send(file.raw, key.kind, server)
+	if _, kept := d.files.made[key]; !kept || d.files.server != server {
+		return f, nil
+	}
+	var err error
+	if f.packed, err = apidocs.Pack(f.plain); err != nil {
+		return sentFile{}, err
+	}
+	d.files.sent[key] = f
 	return f, nil
 }
 
-// make describes a table.
-func (d *description) make(t *routes.Table) descriptionFiles {
+// make returns a file as it is kept, or makes it. Caller must hold d.mu.
+func (d *description) make(key fileKey) madeFile {
+	if f, ok := d.files.made[key]; ok {
+		return f
+	}
+	var f madeFile
+	switch key.kind {
+	case typeDescriptors:
+		f.raw, f.err = descriptorSet(d.bindings(d.from.table), d.from.table)
+	case typeOpenAPIYAML:
+		document := d.make(fileKey{typeOpenAPIJSON, key.service})
+		if document.err != nil {
+			return document
+		}
+		f.raw, f.err = openapi.YAML(document.raw)
+	default:
+		f.raw, f.err = d.document(key.service)
+	}
+	switch {
+	case errors.Is(f.err, errNoService):
+		return f // Clients choose the name, so nothing is kept for it.
+	case f.err != nil:
+		d.log.Error("the API cannot be described", zap.String("service", key.service), zap.Error(f.err))
+	case key.service != "":
+		if d.files.kept += len(f.raw); d.files.kept > keptForServices {
+			d.files.kept -= len(f.raw)
+			return f
+		}
+	}
+	d.files.made[key] = f
+	return f
+}
+
+// document makes the document as JSON, of one service or of all. Caller must hold d.mu.
+func (d *description) document(service string) ([]byte, error) {
 	config := d.config
-	config.Pending = t.PendingUpstreams()
-	bindings := d.bindings(t)
-	document, err := openapi.Build(config, bindings)
-	if err != nil {
-		return descriptionFiles{failed: err}
+	config.Pending, config.Comments = d.from.table.PendingUpstreams(), d.from.words.Of
+	bindings := d.bindings(d.from.table)
+	if service != "" {
+		bindings = slices.DeleteFunc(bindings, func(b *frontend.Binding) bool {
+			return string(b.Method.Desc.Parent().FullName()) != service
+		})
+		if len(bindings) == 0 {
+			return nil, errNoService
+		}
 	}
-	text, err := openapi.YAML(document)
-	if err != nil {
-		return descriptionFiles{failed: err}
-	}
-	set, err := descriptorSet(bindings, t)
-	if err != nil {
-		return descriptionFiles{failed: err}
-	}
-	return descriptionFiles{json: document, yaml: text, descriptors: set}
+	return openapi.Build(config, bindings)
 }
 
 // bindings are the operations of the document.
@@ -169,15 +224,13 @@ func descriptorSet(bindings []*frontend.Binding, t *routes.Table) ([]byte, error
 }
 
 // send prepares a file for clients that reach the API under a base URL.
-func (f *descriptionFiles) send(kind, server string) sentFile {
-	out := sentFile{contentType: kind}
+func send(raw []byte, kind, server string) sentFile {
+	out := sentFile{contentType: kind, plain: raw}
 	switch kind {
 	case typeOpenAPIYAML:
-		out.plain = openapi.YAMLWithServer(f.yaml, server)
-	case typeDescriptors:
-		out.plain = f.descriptors
-	default:
-		out.plain = openapi.WithServer(f.json, server)
+		out.plain = openapi.YAMLWithServer(raw, server)
+	case typeOpenAPIJSON:
+		out.plain = openapi.WithServer(raw, server)
 	}
 	sum := sha256.Sum256(out.plain)
 	out.etag = `"` + hex.EncodeToString(sum[:8]) + `"`

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -31,7 +32,9 @@ type routing struct {
 	log       *zap.Logger
 	cfg       *routes.Config
 	json      transcode.Options
+	checking  *checking
 	upstreams []*upstream
+	catalogs  []*catalog
 	deadline  time.Time // when requests no longer wait for schemas
 
 	table atomic.Pointer[table]
@@ -40,6 +43,8 @@ type routing struct {
 	reported map[routes.Problem]bool
 	awaited  []string    // what reportPending has logged last
 	late     *time.Timer // reports pending upstreams at the deadline
+	soon     *time.Timer // refreshes the table, see refreshSoon; nil: nothing is due
+	took     time.Duration
 	stops    []func()
 	started  bool
 	stopped  bool
@@ -60,11 +65,17 @@ type member struct {
 	pending  string         // why it is not known, in words for a client
 
 	undescribed bool // the service offers no reflection
+
+	listed  bool     // a catalog has named the upstream
+	catalog *catalog // whose services are not known yet; then there is no upstream
 }
 
 // provision makes the first table. If that is known to be wrong already, it returns an error.
-func (r *routing) provision(log *zap.Logger, cfg *routes.Config, json transcode.Options, upstreams []*upstream) error {
-	r.log, r.cfg, r.json, r.upstreams = log, cfg, json, upstreams
+func (r *routing) provision(
+	log *zap.Logger, cfg *routes.Config, json transcode.Options, c *checking, upstreams []*upstream, catalogs []*catalog,
+) error {
+	r.log, r.cfg, r.json, r.checking, r.upstreams, r.catalogs = log, cfg, json, c, upstreams, catalogs
+	cfg.Open = len(catalogs) > 0
 	r.deadline = time.Now().Add(settleTime + readTime)
 	r.reported = make(map[routes.Problem]bool)
 	r.refresh()
@@ -85,6 +96,9 @@ func (r *routing) start() {
 	stops := make([]func(), len(r.upstreams))
 	for i, u := range r.upstreams {
 		stops[i] = u.schema.subscribe(r.refresh)
+	}
+	for _, c := range r.catalogs {
+		stops = append(stops, c.subscribe(r.refreshSoon))
 	}
 	r.mu.Lock()
 	r.stops = stops
@@ -108,6 +122,9 @@ func (r *routing) stop() {
 	if r.late != nil {
 		r.late.Stop()
 	}
+	if r.soon != nil {
+		r.soon.Stop()
+	}
 	r.mu.Unlock()
 	for _, stop := range stops {
 		stop()
@@ -118,6 +135,9 @@ func (r *routing) stop() {
 func (r *routing) refresh() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.stopped && len(r.catalogs) > 0 {
+		return // The catalogs have given back their services, which late requests still call.
+	}
 	members := make([]member, len(r.upstreams))
 	for i, u := range r.upstreams {
 		members[i] = member{upstream: u, label: u.label(), schema: u.schema.current()}
@@ -125,11 +145,16 @@ func (r *routing) refresh() {
 			members[i].pending, members[i].undescribed = u.schema.pending(), u.schema.undescribed()
 		}
 	}
+	for _, c := range r.catalogs {
+		members = append(members, c.members()...)
+	}
 	old := r.table.Load()
 	if old != nil && slices.Equal(members, old.members) {
 		return
 	}
+	began := time.Now()
 	t, err := r.compile(members)
+	r.took = time.Since(began)
 	if err != nil {
 		r.log.Error("the routes could not be compiled from the current schemas; the last ones stay", zap.Error(err))
 		if old != nil {
@@ -144,13 +169,18 @@ func (r *routing) refresh() {
 func (r *routing) compile(members []member) (*table, error) {
 	in := make([]routes.Member, len(members))
 	for i, m := range members {
+		in[i] = routes.Member{Label: m.label, Schema: m.schema, Pending: m.pending, Undescribed: m.undescribed, Listed: m.listed}
+		if m.upstream == nil {
+			continue
+		}
 		in[i] = routes.Member{
-			Label: m.label, Schema: m.schema, Pending: m.pending, Undescribed: m.undescribed,
+			Label: m.label, Schema: m.schema, Pending: m.pending, Undescribed: m.undescribed, Listed: m.listed,
 			FromFiles: m.upstream.schema.fromFiles(),
 			Conn:      m.upstream.conn(), Timeout: m.upstream.timeout,
 		}
 		if m.schema != nil {
 			in[i].Codecs = m.upstream.schema.compiler(m.schema, r.json)
+			in[i].Check = r.checking.member(m.upstream.schema, m.schema)
 			in[i].Answers = m.upstream.schema.compiler(m.schema, hiding(r.json, r.cfg.HideFields))
 		}
 	}
@@ -160,9 +190,20 @@ func (r *routing) compile(members []member) (*table, error) {
 
 // report logs each problem once, and that there is a new table. Caller must hold r.mu.
 func (r *routing) report(t, old *table) {
+	listed := make(map[string]bool)
+	for _, m := range t.members {
+		if m.listed {
+			listed[m.label] = true
+		}
+	}
+	r.forgetReported(t)
 	for _, p := range t.Problems {
 		if !r.reported[p] {
 			r.reported[p] = true
+			if listed[p.Upstream] { // Whoever writes to the registry must not fill the log.
+				conflicts.add(p.Upstream, zap.String("problem", p.String()))
+				continue
+			}
 			level := zap.WarnLevel
 			if p.Fatal && p.RPC+p.Upstream != "" { // A pattern that matches nothing breaks no call.
 				level = zap.ErrorLevel
@@ -173,8 +214,9 @@ func (r *routing) report(t, old *table) {
 	}
 	if old != nil {
 		level := zap.InfoLevel
-		if len(t.Views) == len(old.Views) && t.Pending == old.Pending {
-			level = zap.DebugLevel // An attempt to read a schema has failed again, for example.
+		if len(r.catalogs) > 0 || len(t.Views) == len(old.Views) && t.Pending == old.Pending {
+			// Services of a catalog come and go, or an attempt to read a schema has failed again.
+			level = zap.DebugLevel
 		}
 		r.log.Log(level, "routes compiled from the current schemas", zap.Int("routes", len(t.Views)), zap.Int("problems", len(t.Problems)),
 			zap.Bool("pending", t.Pending != ""))
@@ -183,6 +225,44 @@ func (r *routing) report(t, old *table) {
 		}
 	}
 }
+
+// forgetReported drops problems that are over, if services come and go. Caller must hold r.mu.
+func (r *routing) forgetReported(t *table) {
+	if len(r.catalogs) == 0 {
+		return
+	}
+	present := make(map[routes.Problem]bool, len(t.Problems))
+	for _, p := range t.Problems {
+		present[p] = true
+	}
+	maps.DeleteFunc(r.reported, func(p routes.Problem, _ bool) bool { return !present[p] })
+}
+
+// refreshSoon is refresh for changes that may be many: it collects them. The more expensive a
+// compilation is, the fewer there are.
+func (r *routing) refreshSoon() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.soon != nil || r.stopped {
+		return
+	}
+	wait := min(max(refreshAfter, 4*r.took), refreshBy)
+	r.soon = time.AfterFunc(wait, func() {
+		r.mu.Lock()
+		r.soon = nil
+		stopped := r.stopped
+		r.mu.Unlock()
+		if !stopped {
+			r.refresh()
+		}
+	})
+}
+
+// refreshAfter and refreshBy are the least and the longest time that refreshSoon collects changes.
+const (
+	refreshAfter = 20 * time.Millisecond
+	refreshBy    = time.Second
+)
 
 // reportPending logs in one line which upstreams have no schema, and why, if that has changed.
 // Requests that a start or a reload brings wait for schemas, so there is nothing to report before
@@ -198,6 +278,9 @@ func (r *routing) reportPending() {
 		upstreams = append(upstreams, m.label)
 		if !slices.Contains(reasons, m.pending) {
 			reasons = append(reasons, m.pending)
+		}
+		if m.upstream == nil {
+			continue // The registry has a warning of its own.
 		}
 		if !m.upstream.schema.awaitsRegistry() {
 			level = zap.WarnLevel // While a registry has not answered, it has a warning of its own.
@@ -229,7 +312,7 @@ func (r *routing) current(ctx context.Context) *frontend.Table {
 
 func (r *routing) await(ctx context.Context, t *table) *frontend.Table {
 	for _, m := range t.members {
-		if m.schema == nil {
+		if m.schema == nil && m.upstream != nil {
 			m.upstream.waitStart(ctx)
 		}
 	}
@@ -249,8 +332,9 @@ func (r *routing) await(ctx context.Context, t *table) *frontend.Table {
 		if m.schema != nil {
 			continue
 		}
+		settled := m.settled()
 		select {
-		case <-m.upstream.schema.settled:
+		case <-settled:
 			waited = true
 		case <-ctx.Done():
 		}
@@ -259,6 +343,14 @@ func (r *routing) await(ctx context.Context, t *table) *frontend.Table {
 		r.refresh()
 	}
 	return &r.table.Load().Table.Table
+}
+
+// settled returns a channel that is closed when there is nothing to wait for any more.
+func (m *member) settled() <-chan struct{} {
+	if m.catalog != nil {
+		return m.catalog.settled
+	}
+	return m.upstream.schema.settled
 }
 
 // whole is current for those who describe the table. It is never nil.
@@ -286,7 +378,7 @@ func (r *routing) ready(upstream string) bool {
 	}
 	for _, m := range t.members {
 		if m.label == upstream {
-			return m.upstream.channel.hasReady()
+			return m.upstream != nil && m.upstream.channel.hasReady()
 		}
 	}
 	return false

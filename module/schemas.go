@@ -47,6 +47,7 @@ type sharedSchema struct {
 	stopReady func()
 
 	codecs sync.Map // codecKey -> *transcode.Compiler, for the newest schema
+	checks sync.Map // checksKey -> checks.SchemaChecks, for the newest schema
 
 	notify      sync.Mutex // held while subscribers are called
 	isSettled   bool
@@ -108,6 +109,9 @@ func (s *sharedSchema) prepare(ctx context.Context, d Descriptors, channel *shar
 	default:
 		s.channel = channel
 		s.loader = schema.Reflection(pool.Uncounted(channel), schema.ReflectionOptions{})
+		if channel.feed.whole != nil {
+			s.loader = gatedLoader{s.loader, channel, schemaGate}
+		}
 		s.seed = knownSchema(channel.feed)
 		return nil
 	}
@@ -157,7 +161,12 @@ func (s *sharedSchema) start() {
 	if s.live != nil || s.closed {
 		return
 	}
-	s.live = schema.NewLive(s.loader, schema.LiveOptions{Refresh: s.refresh, OnReload: s.reloaded, OnChange: s.changed, Early: notKnownYet, Log: s.log})
+	opts := schema.LiveOptions{Refresh: s.refresh, OnReload: s.reloaded, OnChange: s.changed, Early: notKnownYet, Log: s.log}
+	if s.channel != nil && s.channel.feed.whole != nil {
+		// A catalog may have many services that are not meant to be called.
+		opts.BackoffMax = max(s.refresh, 10*time.Second)
+	}
+	s.live = schema.NewLive(s.loader, opts)
 	if s.channel != nil {
 		live := s.live
 		s.stopReady = s.channel.onEndpointReady(func(string) { live.Trigger() })

@@ -42,6 +42,9 @@ var (
 	// or are about to.
 	configuredListeners atomic.Pointer[map[string]bool]
 
+	// schemaGate holds a token for each schema of a catalog that is being read.
+	schemaGate = make(chan struct{}, schemasAtOnce)
+
 	// The digests log what happens to a registry, which many services may depend on.
 	unanswered = digest{
 		message: "the registry has not answered yet; calls fail with 503 until it does",
@@ -56,9 +59,41 @@ var (
 		write:   (*zap.Logger).Info,
 	}
 
+	registriesLost = digest{
+		message: "trouble with the registry; the last known instances stay in use",
+		write:   (*zap.Logger).Warn,
+	}
+	registriesBack = digest{
+		message: "the registry is back",
+		write:   (*zap.Logger).Info,
+	}
+	entriesSkipped = digest{
+		message: "entries of the registry cannot be used",
+		write:   (*zap.Logger).Warn,
+	}
+	servicesAdded = digest{
+		message: "services of a catalog were added",
+		write:   (*zap.Logger).Info,
+	}
+	servicesRemoved = digest{
+		message: "services of a catalog were removed",
+		write:   (*zap.Logger).Info,
+	}
+	unusable = digest{
+		message: "services of a catalog cannot be called; `caddy grpc-gateway catalog` says why",
+		write:   (*zap.Logger).Warn,
+	}
+	conflicts = digest{
+		message: "services of a catalog have methods or routes that others keep; `caddy grpc-gateway catalog` says which",
+		write:   (*zap.Logger).Warn,
+	}
+
 	// exitDrain ends streams when the process exits.
 	exitDrain = frontend.NewDrain()
 )
+
+// schemasAtOnce is how many schemas of catalogs are read at the same time.
+const schemasAtOnce = 8
 
 // acquire takes a reference on the value under the key. If there is no value, create makes it. Give
 // the reference back with pool.Delete(key).

@@ -12,8 +12,8 @@ import (
 
 // kept returns the source together with its snapshot on disk. A fixed list needs none.
 func (f *sharedFeed) kept() discovery.Source {
-	if _, ok := f.source.(discovery.Fixed); ok {
-		return f.source
+	if _, ok := f.source.(discovery.Fixed); ok || f.whole != nil {
+		return f.source // A catalog keeps the list of all its services.
 	}
 	return snapshot.New(f.source, snapshotDir(), f.snapshot.Load, lastingLog())
 }
@@ -28,6 +28,9 @@ func (a *App) applySnapshots() {
 	wanted := make(map[*sharedFeed]bool)
 	for _, u := range a.all() {
 		wanted[u.feed] = wanted[u.feed] || u.snapshot
+	}
+	for _, c := range a.catalogs {
+		wanted[c.feed] = wanted[c.feed] || c.snapshot
 	}
 	for f, yes := range wanted {
 		f.snapshot.Store(yes)

@@ -82,8 +82,15 @@ type Upstream struct {
 
 	// Secures the connections. The settings are those of the transport of `reverse_proxy`, except
 	// for `except_ports` and `handshake_timeout`. An empty object verifies instances against the
-	// system's trust store. Default: plaintext.
+	// system's trust store. Without a `server_name`, certificates must be for the host in the
+	// instance's address, or for `localhost` if it is a Unix socket. Default: plaintext.
 	TLS *reverseproxy.TLSConfig `json:"tls,omitempty"`
+
+	// The host or host:port that instances see in the pseudo-header `:authority` of every call, as
+	// proxies route by it. Certificates are not checked against it. Placeholders such as
+	// `{env.SERVICE_HOST}` are resolved when the config is loaded. Default: the `server_name` of
+	// `tls`, or else the instance's address, or `localhost` if that is a Unix socket.
+	Authority string `json:"authority,omitempty"`
 
 	// How long calls in flight may go on after their instance was deregistered, the upstream was
 	// removed from the config, or the process was told to stop. After that they end with
@@ -163,9 +170,15 @@ const (
 
 // Validate says what is wrong with the upstream on its own. It uses neither files nor the network.
 func (u *Upstream) Validate() error {
-	switch {
-	case len(u.DiscoverRaw) == 0:
+	if len(u.DiscoverRaw) == 0 {
 		return errors.New(`it has no source of instances: "discover" is required`)
+	}
+	return u.validateSettings()
+}
+
+// validateSettings is Validate without the source of instances.
+func (u *Upstream) validateSettings() error {
+	switch {
 	case u.Connections < 0 || u.MaxConnections < 0:
 		return errors.New("connections: expected a number above 0")
 	case u.MaxConnections > 0 && u.MaxConnections < max(u.Connections, 1):
@@ -180,6 +193,9 @@ func (u *Upstream) Validate() error {
 		return errors.New("tls: except_ports cannot be used here: an upstream is plaintext or TLS as a whole")
 	case u.TLS != nil && u.TLS.HandshakeTimeout != 0:
 		return errors.New("tls: handshake_timeout cannot be used here: connect_timeout includes the handshake")
+	}
+	if err := validateAuthority(u.Authority); err != nil {
+		return fmt.Errorf("authority: %w", err)
 	}
 	if _, _, err := u.Networks.parse(); err != nil {
 		return fmt.Errorf("networks: %w", err)

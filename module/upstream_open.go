@@ -3,6 +3,8 @@ package module
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/discovery/clienttls"
 	"github.com/caddy-grpc/gateway/internal/pool"
 )
 
@@ -26,6 +29,7 @@ type upstream struct {
 	starting context.Context
 	hashKey  string // with placeholders; "" if the balance is not hash
 	snapshot bool   // the instances are kept on disk
+	touches  bool   // calls are noted, because the channel may rest without them
 	feed     *sharedFeed
 	channel  *sharedChannel
 	schema   *sharedSchema
@@ -130,12 +134,21 @@ func compileSettings(ctx caddy.Context, u *Upstream) (_ pool.Settings, tlsID str
 		return pool.Settings{}, "", err
 	}
 	u.Eject.apply(&s)
+	if s.Authority, err = resolveAuthority(u.Authority); err != nil {
+		return pool.Settings{}, "", fmt.Errorf("authority: %w", err)
+	}
 	if u.TLS != nil {
-		if s.TLS, tlsID, err = compileTLS(ctx, u.TLS); err != nil {
+		if s.TLS, tlsID, err = clienttls.Load(ctx, u.TLS); err != nil {
 			return pool.Settings{}, "", fmt.Errorf("tls: %w", err)
 		}
 	}
 	return s, tlsID, s.Validate() // It checks the settings together with their defaults.
+}
+
+// hash returns a short name for a key.
+func hash(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -87,12 +87,17 @@ func (u *upstream) view() UpstreamView {
 	if !ok || snapshot.Endpoints == nil {
 		snapshot.Endpoints = []pool.EndpointSnapshot{}
 	}
+	registry := u.feed.state()
+	if u.feed.whole != nil { // It is not told when nothing but this changes.
+		whole := u.feed.whole.state()
+		registry.LastContact, registry.Revision = whole.LastContact, whole.Revision
+	}
 	return UpstreamView{
 		Name:        u.label(),
 		Target:      u.feed.key,
 		Key:         hash(u.channel.key)[:16],
 		Generations: generations,
-		Registry:    registryView(u.feed.state()),
+		Registry:    registryView(registry),
 		Refused:     u.channel.admission.views(),
 		Schema:      u.schema.view(),
 		Snapshot:    snapshot,
@@ -163,6 +168,10 @@ func (r *routing) view() HandlerView {
 	}
 	for _, m := range t.members {
 		v.Upstreams = append(v.Upstreams, m.label)
+		if m.catalog != nil {
+			v.PendingUpstreams = append(v.PendingUpstreams, PendingView{Upstream: m.label, Since: m.catalog.opened, Reason: m.catalog.trouble()})
+			continue
+		}
 		if m.schema == nil {
 			v.PendingUpstreams = append(v.PendingUpstreams, m.upstream.schema.pendingView(m.label))
 		}
@@ -172,6 +181,17 @@ func (r *routing) view() HandlerView {
 
 // routesOf provisions a config for the command line, without starting it, and returns its handlers.
 func routesOf(config *caddy.Config) ([]HandlerView, error) {
+	app, err := provisioned(config)
+	if err != nil {
+		return nil, err
+	}
+	views := app.handlerViews()
+	return views, app.Cleanup()
+}
+
+// provisioned makes the app of a config for the command line. It does not start. The caller must
+// clean it up.
+func provisioned(config *caddy.Config) (*App, error) {
 	ctx, err := caddy.ProvisionContext(config)
 	if err != nil {
 		return nil, err
@@ -180,6 +200,5 @@ func routesOf(config *caddy.Config) ([]HandlerView, error) {
 	if err != nil {
 		return nil, err
 	}
-	views := app.(*App).handlerViews()
-	return views, app.(*App).Cleanup()
+	return app.(*App), nil
 }

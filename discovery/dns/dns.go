@@ -1,16 +1,18 @@
 // Package dns is a source of endpoints that DNS knows. It is the guest module
 // http.grpc_gateway.discovery.dns. Endpoints are the A and AAAA records of a name, with a port from
 // the config, or SRV records, which have ports and weights. It asks the resolver of the operating
-// system and keeps no cache besides the last list.
+// system, or the name servers of the config, and keeps no cache besides the last list.
 package dns
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,6 +41,8 @@ type poller struct {
 	resolver resolver
 	lookup   func(context.Context, resolver) (list, error)
 	refresh  time.Duration
+	// limit is the maximum time of one lookup. 0: lookupTimeout.
+	limit time.Duration
 
 	state   discovery.State
 	absent  int // answers in a row that there is no such name
@@ -77,7 +81,7 @@ func (p *poller) run(ctx context.Context, publish func(discovery.State)) {
 // poll asks once. An error keeps the last list. An answer that there is no such name does too,
 // unless it is repeated.
 func (p *poller) poll(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.limit, lookupTimeout))
 	defer cancel()
 	found, err := p.lookup(ctx, p.resolver)
 	p.state.Err = err
@@ -117,8 +121,9 @@ func lookupHost(host, port string) func(context.Context, resolver) (list, error)
 }
 
 // lookupService asks for SRV records and takes those with the lowest priority number, as RFC 2782
-// says. Each connection resolves the names in them.
-func lookupService(name string) func(context.Context, resolver) (list, error) {
+// says. Each connection resolves the names in them, unless resolve is set: the name servers of the
+// config may know names that the operating system does not.
+func lookupService(name string, resolve bool) func(context.Context, resolver) (list, error) {
 	return func(ctx context.Context, r resolver) (list, error) {
 		_, records, err := r.LookupSRV(ctx, "", "", name)
 		if err != nil && len(records) == 0 {
@@ -128,16 +133,24 @@ func lookupService(name string) func(context.Context, resolver) (list, error) {
 		// out.
 		var l list
 		best := preferred(records)
+		// "Decidedly not available at this domain."
+		best = slices.DeleteFunc(best, func(s *net.SRV) bool { return s.Target == "." })
 		weighted := slices.ContainsFunc(best, func(s *net.SRV) bool { return s.Weight > 0 })
+		targets := make(map[string]*addresses, len(best))
+		if resolve {
+			for _, record := range best {
+				targets[record.Target] = new(addresses)
+			}
+			lookupAll(ctx, r, targets)
+		}
 		for _, record := range best {
 			weight := uint32(record.Weight)
 			if weighted && weight == 0 {
 				weight = 1 // "a very small chance", where other weights are, as RFC 2782 has it
 			}
-			if record.Target == "." {
-				continue // "decidedly not available at this domain"
+			if err := l.addRecord(record, weight, targets[record.Target]); err != nil {
+				return list{}, err
 			}
-			l.add(net.JoinHostPort(strings.TrimSuffix(record.Target, "."), fmt.Sprint(record.Port)), weight)
 		}
 		l.sort()
 		return l, nil
@@ -155,6 +168,28 @@ func preferred(records []*net.SRV) []*net.SRV {
 		}
 	}
 	return best
+}
+
+// addRecord appends the address in an SRV record, or those that its name was resolved to. A name
+// that does not exist is skipped.
+func (l *list) addRecord(record *net.SRV, weight uint32, resolved *addresses) error {
+	host, port := strings.TrimSuffix(record.Target, "."), strconv.Itoa(int(record.Port))
+	if resolved == nil {
+		l.add(net.JoinHostPort(host, port), weight)
+		return nil
+	}
+	var dnsErr *net.DNSError
+	switch {
+	case errors.As(resolved.err, &dnsErr) && dnsErr.IsNotFound:
+		reason := "expected a name with addresses: " + resolved.err.Error()
+		l.skipped = append(l.skipped, discovery.Skipped{ID: net.JoinHostPort(host, port), Reason: reason})
+	case resolved.err != nil:
+		return fmt.Errorf("looking up the addresses of %s: %w", host, resolved.err)
+	}
+	for _, ip := range resolved.ips {
+		l.add(net.JoinHostPort(ip.String(), port), weight)
+	}
+	return nil
 }
 
 // add appends an address once; its weights in several records add up.

@@ -275,7 +275,7 @@ func TestServiceRecords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &fakeResolver{records: c.records, err: c.err}
-			got, err := lookupService("_grpc._tcp.user.internal")(t.Context(), r)
+			got, err := lookupService("_grpc._tcp.user.internal", false)(t.Context(), r)
 			wantErr(t, err, c.fails)
 			if !reflect.DeepEqual(got.endpoints, c.want) || len(got.skipped) != c.skipped {
 				t.Errorf("got %+v, want %+v", got, c.want)

@@ -3,11 +3,9 @@ package etcd
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"slices"
+	"reflect"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -15,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/discovery/clienttls"
 )
 
 func init() {
@@ -95,7 +94,7 @@ func (c *Cluster) Provision(ctx caddy.Context) error {
 	}
 	var certificates []byte
 	if c.TLS != nil {
-		if s.tls, certificates, err = loadTLS(ctx, *c.TLS); err != nil {
+		if s.tls, certificates, err = loadTLS(ctx, c.TLS); err != nil {
 			return fmt.Errorf("etcd tls: %w", err)
 		}
 	}
@@ -113,49 +112,13 @@ func orDefault(d caddy.Duration, value time.Duration) time.Duration {
 	return time.Duration(d)
 }
 
-// loadTLS makes a client config and a hash of all that goes into it. It works on a copy, because
-// loading clears the raw CA module. Certificate authorities that are neither in the config nor in
-// files are told apart only by their config.
-func loadTLS(ctx caddy.Context, t reverseproxy.TLSConfig) (*tls.Config, []byte, error) {
+// loadTLS makes a client config and an ID of all that goes into it.
+func loadTLS(ctx caddy.Context, t *reverseproxy.TLSConfig) (*tls.Config, []byte, error) {
 	if t.HandshakeTimeout != 0 || len(t.ExceptPorts) > 0 {
 		return nil, nil, errors.New("expected no handshake_timeout and except_ports, which have no meaning here")
 	}
-	var err error
-	if t.ServerName, err = caddy.NewReplacer().ReplaceOrErr(t.ServerName, true, true); err != nil {
-		return nil, nil, fmt.Errorf("server_name: %w", err)
-	}
-	f := newFingerprinter()
-	raw, err := json.Marshal(t)
-	if err != nil {
-		return nil, nil, err
-	}
-	f.add(raw)
-	var authority struct {
-		Files []string `json:"pem_files"`
-	}
-	if len(t.CARaw) > 0 {
-		_ = json.Unmarshal(t.CARaw, &authority) // what has no such files is another kind of module
-	}
-	//nolint:staticcheck // Caddy has deprecated RootCAPEMFiles, but still reads it.
-	files := slices.Concat(authority.Files, t.RootCAPEMFiles)
-	for _, name := range files {
-		content, err := os.ReadFile(name)
-		if err != nil {
-			return nil, nil, err
-		}
-		f.add(content)
-	}
-	config, err := t.MakeTLSClientConfig(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	if config == nil { // all defaults
-		config = new(tls.Config)
-	}
-	for _, certificate := range config.Certificates {
-		f.add(certificate.Certificate...)
-	}
-	return config, []byte(f.sum()), nil
+	config, id, err := clienttls.Load(ctx, t)
+	return config, []byte(id), err
 }
 
 // Source finds the instances of a service in etcd. It lists and watches the registrations under
@@ -166,8 +129,29 @@ type Source struct {
 	// given.
 	Cluster string `json:"cluster,omitempty"`
 
-	// The members of a cluster that needs no other settings. This replaces `cluster`.
+	// The members of a cluster that has no name. This replaces `cluster`. The fields below are the
+	// other settings of that cluster, and errors without `endpoints`. Sources with the same
+	// settings share one client.
 	Endpoints []string `json:"endpoints,omitempty"`
+
+	// The etcd user to log in as, as for a named cluster. Default: no login.
+	Username string `json:"username,omitempty"`
+
+	// The password of that user. Required with `username`.
+	Password string `json:"password,omitempty"`
+
+	// Secures the connection to etcd, as for a named cluster. Default: no TLS, unless the endpoints
+	// begin with https.
+	TLS *reverseproxy.TLSConfig `json:"tls,omitempty"`
+
+	// The maximum time to connect and to log in. Default: 5s.
+	DialTimeout caddy.Duration `json:"dial_timeout,omitempty"`
+
+	// The time without traffic after which a ping is sent. Default: 10s.
+	KeepaliveTime caddy.Duration `json:"keepalive_time,omitempty"`
+
+	// The maximum time until a ping is answered. Default: 5s.
+	KeepaliveTimeout caddy.Duration `json:"keepalive_timeout,omitempty"`
 
 	// The key under which the service registers, such as `user.rpc`. With the layouts kratos, kitex
 	// and micro a key without a slash is the name of the service, under the base that these use in
@@ -217,7 +201,7 @@ func (s *Source) Provision(ctx caddy.Context) error {
 
 func (s *Source) cluster(ctx caddy.Context) (*Cluster, error) {
 	if len(s.Endpoints) > 0 {
-		inline := &Cluster{Endpoints: s.Endpoints}
+		inline := s.ownCluster()
 		return inline, inline.Provision(ctx)
 	}
 	name := s.Cluster
@@ -242,10 +226,21 @@ func (s *Source) cluster(ctx caddy.Context) (*Cluster, error) {
 	return cluster, nil
 }
 
+// ownCluster returns the cluster of Endpoints.
+func (s *Source) ownCluster() *Cluster {
+	return &Cluster{
+		Endpoints: s.Endpoints, Username: s.Username, Password: s.Password, TLS: s.TLS,
+		DialTimeout: s.DialTimeout, KeepaliveTime: s.KeepaliveTime, KeepaliveTimeout: s.KeepaliveTimeout,
+	}
+}
+
 // Validate refuses contradictions.
 func (s *Source) Validate() error {
-	if s.Cluster != "" && len(s.Endpoints) > 0 {
+	switch {
+	case s.Cluster != "" && len(s.Endpoints) > 0:
 		return errors.New("expected either a cluster or endpoints of etcd, found both")
+	case len(s.Endpoints) == 0 && !reflect.ValueOf(*s.ownCluster()).IsZero():
+		return errors.New("expected endpoints with user, tls, dial_timeout or keepalive: a named cluster has its own settings")
 	}
 	return nil
 }
@@ -264,6 +259,11 @@ func (s *Source) hold() time.Duration { return max(0, orDefault(s.Hold, defaultH
 
 // Watch implements discovery.Source. The client belongs to the watch, which may outlive the config.
 func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
+	s.watch(ctx, publish, func(*table) {})
+}
+
+// watch watches with a table that setUp has changed.
+func (s *Source) watch(ctx context.Context, publish func(discovery.State), setUp func(*table)) {
 	log := lasting(caddy.Log).Named("http.grpc_gateway.discovery.etcd")
 	key := s.settings.fingerprint
 	shared, _, err := clients.LoadOrNew(key, func() (caddy.Destructor, error) { return newClient(s.settings, log), nil })
@@ -275,8 +275,12 @@ func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
 	c := shared.(*client)
 	w := newWatcher(&session{client: c}, s.prefix, s.layout, c.outages)
 	w.state.Hold = s.hold()
+	setUp(w.table)
 	w.run(ctx, publish)
 }
+
+// LogsTrouble implements discovery.LogsTrouble.
+func (*Source) LogsTrouble() {}
 
 // UnmarshalTarget implements discovery.TargetUnmarshaler:
 //
@@ -330,56 +334,12 @@ func parseHold(value string) (caddy.Duration, error) {
 	return caddy.Duration(d), nil
 }
 
-// UnmarshalCaddyfile sets up the source from Caddyfile tokens. Syntax:
-//
-//	etcd <key> {
-//		cluster <name>
-//		layout  auto | gozero | etcd | kratos | kitex | micro | plain
-//		hold    <duration> | off
-//	}
-func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next()
-	if kind := d.Val(); kind != "etcd" {
-		return d.Errf("discover %s: expected etcd", kind)
-	}
-	if !d.AllArgs(&s.Key) {
-		return d.Err("expected one key, as in: discover etcd user.rpc")
-	}
-	hold := ""
-	options := map[string]*string{"cluster": &s.Cluster, "layout": &s.Layout, "hold": &hold}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		name := d.Val()
-		field, ok := options[name]
-		if !ok {
-			return d.Errf("unknown option %q of discover etcd: expected cluster, hold or layout", name)
-		}
-		if *field != "" {
-			return d.Errf("option %s of discover etcd is given twice", name)
-		}
-		if !d.AllArgs(field) || *field == "" {
-			return d.ArgErr()
-		}
-		if name == "hold" {
-			var err error
-			if s.Hold, err = parseHold(hold); err != nil {
-				return d.WrapErr(err)
-			}
-		}
-	}
-	if _, err := ParseLayout(s.Layout); err != nil {
-		return d.WrapErr(err)
-	}
-	if _, err := LayoutAuto.Prefix(s.Key); err != nil {
-		return d.WrapErr(err)
-	}
-	return nil
-}
-
 // Interface guards.
 var (
 	_ caddy.Provisioner           = (*Source)(nil)
 	_ caddy.Validator             = (*Source)(nil)
 	_ caddyfile.Unmarshaler       = (*Source)(nil)
+	_ discovery.LogsTrouble       = (*Source)(nil)
 	_ discovery.Source            = (*Source)(nil)
 	_ discovery.TargetUnmarshaler = (*Source)(nil)
 )

@@ -313,6 +313,12 @@ func TestUnmarshalCaddyfile(t *testing.T) {
 		"etcd user {\nhold 30s\n}":                 {Key: "user", Hold: caddy.Duration(30 * time.Second)},
 		"etcd user {\nhold off\n}":                 {Key: "user", Hold: -1},
 		"etcd user {\nhold 0\n}":                   {Key: "user", Hold: -1},
+		"etcd user {\nendpoints h1 h2:2380\n}":     {Key: "user", Endpoints: []string{"h1", "h2:2380"}},
+		"etcd user {\nuser gateway {env.PASSWORD}\nhold off\nendpoints https://h1\ntls {\nserver_name etcd.internal\n}\ndial_timeout 1s\nkeepalive 20s 2s\n}": {
+			Key: "user", Hold: -1, Endpoints: []string{"https://h1"}, Username: "gateway", Password: "{env.PASSWORD}",
+			TLS: &reverseproxy.TLSConfig{ServerName: "etcd.internal"}, DialTimeout: caddy.Duration(time.Second),
+			KeepaliveTime: caddy.Duration(20 * time.Second), KeepaliveTimeout: caddy.Duration(2 * time.Second),
+		},
 	} {
 		got := new(Source)
 		if err := got.UnmarshalCaddyfile(caddyfile.NewTestDispenser(input)); err != nil || !reflect.DeepEqual(*got, want) {
@@ -320,18 +326,25 @@ func TestUnmarshalCaddyfile(t *testing.T) {
 		}
 	}
 	for input, want := range map[string]string{
-		"etcd":                               "expected one key",
-		"etcd a b":                           "expected one key",
-		"etcd+x a":                           "discover etcd+x: expected etcd, at Testfile:1",
-		"etcd /":                             "expected an etcd key",
-		"etcd a {\nholt 60s\n}":              `unknown option "holt" of discover etcd: expected cluster, hold or layout, at Testfile:2`,
-		"etcd a {\nhold -1s\n}":              "hold \"-1s\": expected a duration, such as 60s, or off, at Testfile:2",
-		"etcd a {\nhold soon\n}":             "hold \"soon\": expected a duration, such as 60s, or off, at Testfile:2",
-		"etcd a {\nhold 1s\nhold 2s\n}":      "option hold of discover etcd is given twice, at Testfile:3",
-		"etcd a {\nlayout auto\nlayout x\n}": "option layout of discover etcd is given twice, at Testfile:3",
-		"etcd a {\nlayout zk\n}":             "unknown etcd layout",
-		"etcd a {\ncluster\n}":               "wrong argument count",
-		"etcd a {\ncluster b c\n}":           "wrong argument count",
+		"etcd":                                  "expected one key",
+		"etcd a b":                              "expected one key",
+		"etcd+x a":                              "discover etcd+x: expected etcd, at Testfile:1",
+		"etcd /":                                "expected an etcd key",
+		"etcd a {\nholt 60s\n}":                 `unknown option "holt" of discover etcd: expected cluster, hold or layout, or one of a cluster: dial_timeout, endpoints, keepalive, tls, user, at Testfile:2`,
+		"etcd a {\nhold -1s\n}":                 "hold \"-1s\": expected a duration, such as 60s, or off, at Testfile:2",
+		"etcd a {\nhold soon\n}":                "hold \"soon\": expected a duration, such as 60s, or off, at Testfile:2",
+		"etcd a {\nhold 1s\nhold 2s\n}":         "option hold of discover etcd is given twice, at Testfile:3",
+		"etcd a {\nlayout auto\nlayout x\n}":    "option layout of discover etcd is given twice, at Testfile:3",
+		"etcd a {\nlayout zk\n}":                "unknown etcd layout",
+		"etcd a {\ncluster\n}":                  "wrong argument count",
+		"etcd a {\ncluster b c\n}":              "wrong argument count",
+		"etcd a {\nendpoints\n}":                "endpoints: expected at least one host:port, at Testfile:2",
+		"etcd a {\ncluster b\nendpoints h\n}":   "discover etcd: expected either a cluster or endpoints of etcd, found both, at Testfile:1",
+		"etcd a {\nuser u p\n}":                 "discover etcd: expected endpoints with user, tls, dial_timeout or keepalive: a named cluster has its own settings, at Testfile:1",
+		"etcd a {\nendpoints h\ntls on\n}":      "tls: expected no argument, or a block, at Testfile:3",
+		"etcd a {\nkeepalive 1s 2s 3s\n}":       "keepalive: expected <time> [<timeout>], at Testfile:2",
+		"etcd a {\nkeepalive 0\n}":              `keepalive "0": expected a duration above 0, such as 5s, at Testfile:2`,
+		"etcd a {\nendpoints h\nendpoints i\n}": "option endpoints of discover etcd is given twice, at Testfile:3",
 	} {
 		wantErr(t, new(Source).UnmarshalCaddyfile(caddyfile.NewTestDispenser(input)), want)
 	}

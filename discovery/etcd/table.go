@@ -15,6 +15,7 @@ import (
 type table struct {
 	layout  Layout
 	prefix  string
+	catalog bool // the entries are those of many services
 	entries map[string]*entry
 
 	// order has the entries of the last call of lists, sorted by key, including those that are gone
@@ -72,7 +73,7 @@ func (t *table) read(key string, kv *mvccpb.KeyValue) (entry, bool) {
 		}
 	}
 	next := entry{key: key, revision: kv.ModRevision, lease: kv.Lease, value: string(kv.Value)}
-	endpoints, err := t.layout.Parse(t.prefix, key, next.value)
+	endpoints, err := t.parse(key, next.value)
 	if err != nil {
 		next.reason = err.Error()
 		if old.reason != next.reason {
@@ -81,10 +82,21 @@ func (t *table) read(key string, kv *mvccpb.KeyValue) (entry, bool) {
 	} else {
 		for i := range endpoints {
 			endpoints[i].Registration = kv.Lease
+			if t.catalog {
+				endpoints[i].Created = kv.CreateRevision
+			}
 		}
 		next.endpoints = endpoints
 	}
 	return next, true
+}
+
+// parse reads one registration.
+func (t *table) parse(key, value string) ([]discovery.Endpoint, error) {
+	if t.catalog {
+		return t.layout.ParseService(t.prefix, key, value)
+	}
+	return t.layout.Parse(t.prefix, key, value)
 }
 
 // remove forgets a key and reports whether it was known.

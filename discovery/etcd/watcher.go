@@ -89,6 +89,11 @@ type watcher struct {
 	backoff      discovery.Backoff
 	authFailures int
 	compactions  int // in a row
+
+	newsSince  time.Time // when the present newsEvery began
+	newsTold   int       // lines since then
+	newsUntold int       // entries that the log does not mention yet
+	newsMore   bool      // whether the line about more entries was written
 }
 
 func newWatcher(s store, prefix string, layout Layout, o *outages) *watcher {
@@ -281,15 +286,32 @@ func (w *watcher) flush() {
 	w.publish(w.state)
 }
 
+// newsEvery is the time in which at most newsLines entries that cannot be used have a line of their
+// own in the log. Somebody may write entries without end. The admin API shows all of them.
+const (
+	newsEvery = time.Minute
+	newsLines = 5
+)
+
 // logNews tells of entries that cannot be used, once each.
 func (w *watcher) logNews() {
-	const most = 5 // lines at a time; the admin API shows all
 	news := w.table.takeNews()
-	for i, s := range news {
-		if i == most {
-			w.log.Warn("more etcd entries skipped", zap.Int("entries", len(news)-most))
-			return
+	if len(news) == 0 {
+		return
+	}
+	if now := time.Now(); now.Sub(w.newsSince) > newsEvery {
+		w.newsSince, w.newsTold, w.newsMore = now, 0, false
+	}
+	for _, s := range news {
+		if w.newsTold < newsLines {
+			w.newsTold++
+			w.log.Warn("etcd entry skipped", zap.String("key", discovery.Printable(s.ID)), zap.String("reason", discovery.Printable(s.Reason)))
+		} else {
+			w.newsUntold++
 		}
-		w.log.Warn("etcd entry skipped", zap.String("key", discovery.Printable(s.ID)), zap.String("reason", discovery.Printable(s.Reason)))
+	}
+	if w.newsUntold > 0 && !w.newsMore {
+		w.log.Warn("more etcd entries skipped", zap.Int("entries", w.newsUntold))
+		w.newsUntold, w.newsMore = 0, true
 	}
 }

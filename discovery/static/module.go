@@ -18,8 +18,9 @@ func init() {
 
 // Source is a fixed list of instances.
 type Source struct {
-	// The instances, each `host:port`. A host name is one instance, which each connection resolves.
-	// Required.
+	// The instances, each `host:port` or a Unix socket: `unix//run/user.sock` by its absolute path,
+	// or `unix/@user` for an abstract one on Linux. `unix+h2c/` means the same as `unix/`. A host
+	// name is one instance, which each connection resolves. Required.
 	Addresses []string `json:"addresses,omitempty"`
 
 	state discovery.State
@@ -57,7 +58,10 @@ func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
 // Fixed implements discovery.Fixed.
 func (*Source) Fixed() {}
 
-// UnmarshalTarget implements discovery.TargetUnmarshaler: static:///10.0.0.1:9001,10.0.0.2:9001
+// UnmarshalTarget implements discovery.TargetUnmarshaler:
+//
+//	static:///10.0.0.1:9001,10.0.0.2:9001
+//	static:///unix//run/a.sock,unix//run/b.sock
 func (s *Source) UnmarshalTarget(t discovery.Target) error {
 	if t.Scheme != "static" {
 		return fmt.Errorf("expected the scheme static, found %s", discovery.Excerpt(t.Scheme))
@@ -68,14 +72,14 @@ func (s *Source) UnmarshalTarget(t discovery.Target) error {
 	if err := t.CheckQuery(); err != nil {
 		return err
 	}
-	addresses, err := discovery.SplitHosts(t.Path, "")
+	addresses, err := splitAddrs(t.Path)
 	s.Addresses = addresses
 	return err
 }
 
 // UnmarshalCaddyfile sets up the source from Caddyfile tokens. Syntax:
 //
-//	static <host:port>...
+//	static <host:port or unix//path>...
 func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	if kind := d.Val(); kind != "static" {

@@ -55,6 +55,8 @@ func TestProvisionRefuses(t *testing.T) {
 		`found "a:1" again`:    {"a:1", "a:1"},
 		"not an unspecified":   {"0.0.0.0:1"},
 		"port from 1 to 65535": {"a:0"},
+		"an absolute path":     {"unix/run/a.sock"},
+		`"unix//a" again`:      {"unix//a", "unix+h2c//a"},
 	} {
 		wantErr(t, (&Source{Addresses: addresses}).Provision(caddy.Context{}), want)
 	}
@@ -69,6 +71,11 @@ func TestUnmarshal(t *testing.T) {
 		"static:///":                            "found nothing",
 		"static:///a":                           "without a port",
 		"static:///a:1?x=y":                     "expected no parameters",
+		"unix//run/a b.sock":                    "",
+		"unix:///run/a%20b.sock":                "",
+		"static:///unix//run/a,unix/@b,c:1":     "",
+		"static:///unix//run/a,unix//run/a":     "again",
+		"unix//run/a,b.sock":                    "without a port",
 	} {
 		parsed, err := discovery.ParseTarget(target)
 		if err != nil {
@@ -81,10 +88,12 @@ func TestUnmarshal(t *testing.T) {
 		}
 	}
 	for input, want := range map[string]string{
-		"static a:1 b:1":          "",
-		"static":                  "found none",
-		"static a":                "expected host:port",
-		"static a:1 {\nweight\n}": `unknown option "weight": discover static has none, at Testfile:2`,
+		"static a:1 b:1":                 "",
+		"static":                         "found none",
+		"static a":                       "expected host:port",
+		"static unix//a,b \"unix//c d\"": "",
+		"static unix//a|0600":            "expected no permissions",
+		"static a:1 {\nweight\n}":        `unknown option "weight": discover static has none, at Testfile:2`,
 	} {
 		s := new(Source)
 		wantErr(t, s.UnmarshalCaddyfile(caddyfile.NewTestDispenser(input)), want)

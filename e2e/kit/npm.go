@@ -19,7 +19,8 @@ type npmInstall struct {
 }
 
 // NPMPackages copies the files of a directory into one of this name outside of version control,
-// installs there what package.json names, once per process, and returns that directory.
+// installs there what package.json names, once per process, and returns that directory. If there is
+// a package-lock.json, the versions are those.
 func NPMPackages(t testing.TB, name, from string) string {
 	t.Helper()
 	dir := filepath.Join(RootDir(t), ".cache", name)
@@ -43,18 +44,17 @@ func installNPM(dir, from string) error {
 	if err != nil {
 		return err
 	}
+	install := []string{"install", "--no-package-lock"}
+	if lock, err := os.ReadFile(filepath.Join(dir, "package-lock.json")); err == nil {
+		wanted, install = append(wanted, lock...), []string{"ci"}
+	}
 	installed := filepath.Join(dir, "node_modules", ".installed")
 	if was, err := os.ReadFile(installed); err == nil && bytes.Equal(was, wanted) {
 		return nil
 	}
-	// Few packages are named in package.json in exact versions, also those that they need
-	// themselves, so there is nothing to lock. Many are in package-lock.json. No package's own script
-	// has to run: the binaries of buf and esbuild are packages of their own.
-	args := []string{"install", "--no-package-lock"}
-	if _, err := os.Stat(filepath.Join(dir, "package-lock.json")); err == nil {
-		args = []string{"ci"}
-	}
-	cmd := exec.Command("npm", append(args, "--ignore-scripts", "--no-audit", "--no-fund")...)
+	// Without a lock all versions are exact, also of what the packages need themselves. No
+	// package's own script has to run: the binaries of buf and esbuild are packages of their own.
+	cmd := exec.Command("npm", append(install, "--ignore-scripts", "--no-audit", "--no-fund")...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%v (scripts/need npm installs npm): %w\n%s", cmd.Args, err, out)

@@ -127,7 +127,9 @@ func greet(out io.Writer, opts options) {
 	}
 	url := "http://" + net.JoinHostPort(host, port)
 	fmt.Fprintf(out, `
-The gateway serves %s. Try, in another terminal:
+Read the API, call it and watch its streams in a browser: %[1]s/docs/
+
+The gateway serves %[1]s. Try, in another terminal:
 
   curl %[1]s/v1/users/1
   curl '%[1]s/v1/users?role=MEMBER'

@@ -23,13 +23,14 @@ import (
 //go:embed assets
 var assets embed.FS
 
-// Policy is the Content-Security-Policy of the page: nothing from elsewhere, and no inline script.
-// Swagger UI sets styles of elements and shows images of its own as data.
-const Policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
+// Policy is the Content-Security-Policy of the page: nothing from elsewhere, and no inline scripts or
+// styles. Swagger UI shows images of its own as data.
+const Policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
 	"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // Links are what the page refers to, as paths that a browser can ask for.
 type Links struct {
+	Base           string // what paths of the API are relative to
 	Document, YAML string
 	Descriptors    string // "": there are none
 }
@@ -89,7 +90,7 @@ func (l Links) fill(page []byte) []byte {
 		hidden = " hidden"
 	}
 	return []byte(strings.NewReplacer(
-		"{{document}}", html.EscapeString(l.Document), "{{yaml}}", html.EscapeString(l.YAML),
+		"{{base}}", html.EscapeString(l.Base), "{{document}}", html.EscapeString(l.Document), "{{yaml}}", html.EscapeString(l.YAML),
 		"{{descriptors}}", html.EscapeString(l.Descriptors), "{{hidden}}", hidden,
 	).Replace(string(page)))
 }

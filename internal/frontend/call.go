@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -44,6 +45,8 @@ type Call struct {
 
 	response mem.BufferSlice // Messages are received into it.
 	unsent   *unsent         // Nil if the client sends one message.
+	// refused is why Method.Check has ended the RPC.
+	refused atomic.Pointer[Error]
 
 	// These are for a whole call.
 	header, trailer metadata.MD
@@ -114,8 +117,18 @@ func (o *Options) callOptions(dst []grpc.CallOption, m *Method, s *CallSettings)
 
 // Send sends a message. It takes over the buffer, which is from GetBuffer. It blocks while the
 // upstream does not read, that is while gRPC holds too many unwritten bytes or messages of this
-// stream. io.EOF means that the RPC has ended, and Recv tells how. Any other error is a *Error.
+// stream. io.EOF means that the RPC has ended, and Recv tells how. So it is after a message that
+// Method.Check has refused, which ends the RPC. Any other error is a *Error.
 func (c *Call) Send(msg *[]byte) error {
+	if c.method.Check != nil && c.refuses(*msg) {
+		PutBuffer(msg)
+		return io.EOF
+	}
+	return c.send(msg)
+}
+
+// send is Send for a message that needs no check.
+func (c *Call) send(msg *[]byte) error {
 	if c.unsent != nil && !c.unsent.wait(c.ctx) {
 		PutBuffer(msg)
 		return io.EOF

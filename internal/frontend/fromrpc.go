@@ -48,6 +48,9 @@ func (e contextError) HTTPStatus() int { return 0 }
 // upstream and that of a LocalError pass unchanged, unless the texts of the upstream's are hidden.
 // The log gets the causes of local errors, and what was hidden.
 func (c *Call) failed(err error) *Error {
+	if refused := c.refused.Load(); refused != nil {
+		return refused
+	}
 	var local LocalError
 	parent := c.parent.Err()
 	switch {

@@ -9,8 +9,10 @@
 //   - Options.Start starts the Call. It makes metadata of the request's headers and applies the
 //     deadlines: the client's by any of the headers, and the gateway's for unary calls. If there is
 //     one message each way, Options.Invoke makes the whole call and costs less.
+//     If only the answer streams, Options.Open does for it what Start and Call.Send would do.
 //   - Call.Send and Call.Recv move the messages of a stream, which are never decoded here. A
 //     message to send is a buffer from GetBuffer, which Call.Send hands to gRPC.
+//   - All three show each request message to Method.Check before it is sent.
 //   - Errors of a call are *Error and safe to show. A protocol makes its own errors with Errorf.
 //   - Response metadata passes the rules in Options.WriteHeader and WriteTrailer, or in
 //     VisitMetadata if the protocol has its own place for it.
@@ -22,6 +24,7 @@
 package frontend
 
 import (
+	"context"
 	"time"
 
 	"google.golang.org/grpc"
@@ -59,6 +62,9 @@ type Method struct {
 	Departed func(note error)
 	// Policy is run around each call. Nil: none.
 	Policy Policy
+	// Check decides whether a request message may be sent. It must neither change nor keep the
+	// bytes. Nil: every message may.
+	Check func(ctx context.Context, wire []byte) *Error
 	// ToWire and ToJSON say how large converted messages are, compared to their inputs.
 	ToWire, ToJSON Ratio
 	// Owner is for the maker of the table. Frontends ignore it.

@@ -16,12 +16,19 @@ type BoundingConn interface {
 
 // Invoke makes a whole call of a method that has one message each way. It takes over msg, which is
 // from GetBuffer. The deadlines of Start apply. The caller frees the response. The Call has Header
-// and Trailer, even after an error. It is nil if no call was made. It needs no Close.
+// and Trailer, even after an error. It is nil if no call was made, for example because Method.Check
+// has refused the message. It needs no Close.
 //
 // The error is a *Error. info notes the rest.
 //
 // Invoke costs less than Start, because a stream has a goroutine that waits for its end.
 func (o *Options) Invoke(ctx context.Context, m *Method, s CallSettings, msg *[]byte, info *Info) (*Call, mem.BufferSlice, error) {
+	if m.Check != nil {
+		if err := m.Check(ctx, *msg); err != nil {
+			PutBuffer(msg)
+			return nil, nil, err
+		}
+	}
 	c, err := o.newCall(ctx, m, &s, info)
 	if err != nil {
 		PutBuffer(msg)

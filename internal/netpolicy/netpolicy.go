@@ -13,6 +13,8 @@ import (
 	"net/netip"
 	"strings"
 	"syscall"
+
+	"github.com/caddy-grpc/gateway/discovery"
 )
 
 // Policy says which addresses may be dialled. It is immutable and safe for concurrent use.
@@ -62,8 +64,11 @@ func Parse(text string) (netip.Prefix, error) {
 const mappedBits = 96
 
 // CheckAddr checks an address of the form host:port. It accepts a host name, which only Guard can
-// check.
+// check. It also accepts a Unix socket, if the operator wrote it: no network has it.
 func (p *Policy) CheckAddr(addr string) error {
+	if discovery.IsUnix(addr) {
+		return p.checkUnix(addr)
+	}
 	ip, err := netip.ParseAddrPort(addr)
 	if err != nil {
 		return nil //nolint:nilerr // A host name. It says nothing yet.
@@ -84,16 +89,20 @@ func (p *Policy) Guard(addr string) func(context.Context, string, string, syscal
 
 func (p *Policy) checkDial(network, address string, trusted bool) error {
 	if strings.HasPrefix(network, "unix") {
-		if p.ByHand {
-			return nil
-		}
-		return &Error{Addr: address, Reason: "is a Unix socket, which only the config may name"}
+		return p.checkUnix(address)
 	}
 	ip, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return fmt.Errorf("checking the address to dial: %w", err)
 	}
 	return p.check(ip, trusted)
+}
+
+func (p *Policy) checkUnix(address string) error {
+	if p.ByHand {
+		return nil
+	}
+	return &Error{Addr: address, Reason: "is a Unix socket, which only the config may name"}
 }
 
 // check checks an IP address. trusted says that no default applies to it.

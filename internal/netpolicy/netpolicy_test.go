@@ -134,12 +134,25 @@ func TestCheckByHand(t *testing.T) {
 			}
 		})
 	}
-	unix := func(p *Policy) error { return p.Guard("x")(context.Background(), "unix", "/run/x", nil) }
-	if err := unix(&Policy{ByHand: true}); err != nil {
-		t.Errorf("a Unix socket of the config: %v", err)
-	}
-	if err := unix(&Policy{}); !IsRefusal(err) {
-		t.Errorf("a Unix socket of a registry: %v", err)
+}
+
+// Only a config may name a Unix socket. No network has it, so neither list applies to it.
+func TestUnixSockets(t *testing.T) {
+	for _, addr := range []string{"unix//run/x.sock", "unix/@x", "unix+h2c//run/x.sock"} {
+		for name, check := range map[string]func(p *Policy) error{
+			"entry of a list": func(p *Policy) error { return p.CheckAddr(addr) },
+			"dial":            func(p *Policy) error { return p.Guard(addr)(context.Background(), "unix", "/run/x.sock", nil) },
+		} {
+			byHand := policy(t, "10.0.0.0/8", "0.0.0.0/0")
+			byHand.ByHand = true
+			if err := check(byHand); err != nil {
+				t.Errorf("%s of the config, %s: %v", addr, name, err)
+			}
+			err := check(&Policy{})
+			if !IsRefusal(err) || !strings.Contains(err.Error(), "is a Unix socket, which only the config may name") {
+				t.Errorf("%s of a registry, %s: %v", addr, name, err)
+			}
+		}
 	}
 }
 

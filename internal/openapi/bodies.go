@@ -1,6 +1,9 @@
 package openapi
 
 import (
+	"net/http"
+	"slices"
+
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
@@ -12,6 +15,7 @@ const (
 	typeNDJSON  = "application/x-ndjson"
 	typeEvents  = "text/event-stream"
 	typeProblem = "application/problem+json"
+	typeForm    = "application/x-www-form-urlencoded"
 	typeText    = "text/plain"
 )
 
@@ -19,17 +23,23 @@ const httpBody = protoreflect.FullName("google.api.HttpBody")
 
 // requestBody describes the body, or is nil if the route has none.
 func (b *builder) requestBody(bd *frontend.Binding) *object {
-	if !bd.BodyAll && bd.Body == nil {
+	switch {
+	case bd.BesideBody && isRead(bd):
+		return nil // Browsers send no body with these. The query says it all.
+	case bd.BodyAll || bd.Body != nil:
+	case b.takesFormQuery(bd) && !isRead(bd):
+		return b.formQuery(bd)
+	default:
 		return nil
 	}
 	md, required := bd.Method.Desc.Input(), false
 	var schema *object
 	if bd.Body != nil {
 		fd := bd.Body.Descriptor()
-		md, schema = fd.Message(), b.schemas.field(fd, Request)
+		md, schema = fd.Message(), b.bodyField(bd)
 		required = fd.Cardinality() == protoreflect.Required
 	} else {
-		schema = b.schemas.Message(md, Request)
+		schema = b.schemas.body(md, givenElsewhere(bd, md))
 	}
 	if md != nil && md.FullName() == httpBody {
 		return newObject("content", newObject("*/*", newObject()), "required", true)
@@ -43,7 +53,7 @@ func (b *builder) requestBody(bd *frontend.Binding) *object {
 	}
 	if b.cfg.Forms && md != nil && b.schemas.wellKnown(md, Request) == nil && !bd.Method.StreamDesc.ClientStreams {
 		form := b.form(md)
-		content.set("application/x-www-form-urlencoded", form)
+		content.set(typeForm, form)
 		content.set("multipart/form-data", form)
 	}
 	body := newObject("content", content)
@@ -53,21 +63,91 @@ func (b *builder) requestBody(bd *frontend.Binding) *object {
 	return body
 }
 
+// isRead reports whether the HTTP method is one that has no body in most clients.
+func isRead(bd *frontend.Binding) bool {
+	return bd.HTTPMethod == http.MethodGet || bd.HTTPMethod == http.MethodHead
+}
+
+// bodyField is the schema of a body that is one field of the request.
+func (b *builder) bodyField(bd *frontend.Binding) *object {
+	fd := bd.Body.Descriptor()
+	if fd.Message() == nil || fd.IsList() || fd.IsMap() {
+		return b.schemas.field(fd, Request)
+	}
+	schema := b.schemas.body(fd.Message(), givenElsewhere(bd, fd.Message()))
+	if schema.has("$ref") || b.schemas.wellKnown(fd.Message(), Request) != nil {
+		return b.schemas.field(fd, Request)
+	}
+	return schema
+}
+
+// givenElsewhere are the fields of the body's message that the path gives, or that the query may
+// give.
+func givenElsewhere(bd *frontend.Binding, md protoreflect.MessageDescriptor) givenFields {
+	given := make(givenFields)
+	for _, v := range bd.Vars {
+		path := v.Path()
+		if bd.Body != nil {
+			depth := len(bd.Body.Path())
+			if len(path) <= depth || !slices.Equal(path[:depth], bd.Body.Path()) {
+				continue
+			}
+			path = path[depth:]
+		}
+		if len(path) == 1 {
+			given[path[0].Name()] = true
+		}
+	}
+	if bd.BesideBody {
+		for i := range md.Fields().Len() {
+			given[md.Fields().Get(i).Name()] = true
+		}
+	}
+	return given
+}
+
+// takesFormQuery reports whether the query of a route may be a form in the body.
+func (b *builder) takesFormQuery(bd *frontend.Binding) bool {
+	return b.cfg.FormQuery && !bd.BodyAll && bd.Body == nil && !bd.Method.StreamDesc.ClientStreams
+}
+
+// formQuery is a body that has the parameters of the query.
+func (b *builder) formQuery(bd *frontend.Binding) *object {
+	parts := b.queryParameters(bd, bd.Method.Desc.Input())
+	if len(parts) == 0 {
+		return nil
+	}
+	return newObject("description", "The parameters of the query, as a form.", "content", newObject(typeForm, formSchema(parts)))
+}
+
+// formNote says how a GET is made if its query is too long for a URL.
+func (b *builder) formNote(bd *frontend.Binding) string {
+	if !b.takesFormQuery(bd) || bd.HTTPMethod != http.MethodGet {
+		return ""
+	}
+	return "The query can also be the body of a POST to the same path, of the type `" + typeForm + "`, unless that path has a POST of its own."
+}
+
 // form describes a form. Its parts are named and written as the parameters of a query are.
 func (b *builder) form(md protoreflect.MessageDescriptor) *object {
 	var parts list
 	b.addQuery(&parts, md, nil, nil)
+	return formSchema(parts)
+}
+
+// formSchema describes a form that has these parameters of a query as parts.
+func formSchema(parts list) *object {
 	properties, encoding := newObject(), newObject()
 	for _, part := range parts {
 		p := part.(*object)
-		name := p.values["name"].(string)
-		properties.set(name, p.values["schema"])
+		name := p.get("name").(string)
+		properties.set(name, p.get("schema"))
 		if p.has("style") {
-			encoding.set(name, newObject("style", p.values["style"], "explode", true))
+			encoding.set(name, newObject("style", p.get("style"), "explode", true))
 		}
 	}
 	form := newObject("schema", newObject("type", "object", "properties", properties))
-	if len(encoding.keys) > 0 {
+	if len(encoding.members) > 0 {
 		form.set("encoding", encoding)
 	}
 	return form
@@ -97,6 +177,10 @@ func (b *builder) responses(bd *frontend.Binding) *object {
 	}
 	if unary := !bd.Method.StreamDesc.ServerStreams && !bd.Method.StreamDesc.ClientStreams; unary {
 		b.addOtherStatuses(out, bd, status, schema, raw)
+	}
+	if b.cfg.ResultLines && bd.Method.StreamDesc.ServerStreams && !raw && !b.cfg.OwnErrors {
+		b.usesStreamError = true
+		return out.set("default", newObject("$ref", "#/components/responses/StreamError"))
 	}
 	return out.set("default", newObject("$ref", "#/components/responses/Error"))
 }
@@ -146,11 +230,18 @@ func (b *builder) success(bd *frontend.Binding, status int, schema *object, raw 
 	case !bd.Method.StreamDesc.ServerStreams:
 		return r.set("content", newObject(typeJSON, newObject("schema", b.enveloped(schema))))
 	}
-	item, last := schema, newObject("type", "object", "required", list{"error"}, "properties", newObject("error", b.status()))
+	item, last := schema, b.errorLine()
 	if e := b.cfg.Envelope; e != nil && e.Streams {
 		item, last = b.enveloped(schema), b.errorSchema()
 	}
 	content := newObject()
+	if b.cfg.ResultLines {
+		b.addStream(content, typeJSON, newObject("anyOf", list{
+			newObject("type", "object", "required", list{"result"}, "properties", newObject("result", item)), b.errorLine(),
+		}))
+		content.set(typeEvents, b.events(item))
+		return r.set("content", content)
+	}
 	b.addStream(content, typeNDJSON, newObject("anyOf", list{item, last}))
 	content.set(typeEvents, b.events(item))
 	content.set(typeJSON, newObject("schema", newObject("type", "array", "items", item)))
@@ -179,14 +270,19 @@ func (b *builder) enveloped(schema *object) *object {
 		e.Code, newObject(), e.Message, newObject("type", "string"), e.Data, schema))
 }
 
+// errorLine is the last line of a stream that failed.
+func (b *builder) errorLine() *object {
+	return newObject("type", "object", "required", list{"error"}, "properties", newObject("error", b.status()))
+}
+
 // errorResponse describes every answer that is an error. A client chooses among its types.
 func (b *builder) errorResponse() *object {
 	if b.cfg.OwnErrors {
-		return newObject("description", "An error.")
+		return newObject("description", "An error. The server chooses its form.")
 	}
 	content := newObject()
 	if b.cfg.Errors == frontend.TextErrors {
-		content.set(typeText, newObject("schema", newObject("type", "string")))
+		content.set(typeText, newObject("schema", newObject("type", "string", "examples", list{"rpc error: code = NotFound desc = no such user"})))
 	} else {
 		content.set(typeJSON, newObject("schema", b.errorSchema()))
 	}
@@ -196,6 +292,19 @@ func (b *builder) errorResponse() *object {
 		note = "An error. Clients that prefer `application/json` get that form."
 	}
 	return newObject("description", note, "content", content)
+}
+
+// streamErrorResponse is errorResponse for streams of lines with results. If the service fails
+// before its first message, the answer is the line that would have ended the stream.
+func (b *builder) streamErrorResponse() *object {
+	response := b.errorResponse()
+	content := response.get("content").(*object)
+	schema := b.errorLine()
+	if usual, ok := content.get(typeJSON).(*object); ok {
+		schema = newObject("anyOf", list{usual.get("schema"), schema})
+	}
+	content.set(typeJSON, newObject("schema", schema))
+	return response
 }
 
 func (b *builder) errorSchema() *object {

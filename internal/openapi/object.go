@@ -4,13 +4,27 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
+
+	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
 // object is a JSON object whose members keep their order, so that equal schemas make equal bytes.
 type object struct {
-	keys   []string
-	values map[string]any // string, bool, int, float64, json.RawMessage, list or *object
+	members []member
+	// index has the places of the members by name, if there are many.
+	index map[string]int
 }
+
+// member is a member of an object. Its value is a string, a bool, a number, a json.RawMessage, a
+// list or an *object.
+type member struct {
+	key   string
+	value any
+}
+
+// many is the number of members from which on an object has an index. Most objects are small.
+const many = 16
 
 // list is a JSON array.
 type list []any
@@ -18,7 +32,7 @@ type list []any
 // newObject returns an object of pairs of a name and a value. A value that is nil or "" is left
 // out.
 func newObject(pairs ...any) *object {
-	o := &object{values: make(map[string]any, len(pairs)/2)}
+	o := &object{members: make([]member, 0, len(pairs)/2)}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		o.add(pairs[i].(string), pairs[i+1])
 	}
@@ -48,16 +62,52 @@ func (o *object) add(key string, value any) *object {
 
 // set sets a member, whatever its value is.
 func (o *object) set(key string, value any) *object {
-	if _, ok := o.values[key]; !ok {
-		o.keys = append(o.keys, key)
+	if i, ok := o.find(key); ok {
+		o.members[i].value = value
+		return o
 	}
-	o.values[key] = value
+	o.members = append(o.members, member{key, value})
+	switch {
+	case o.index != nil:
+		o.index[key] = len(o.members) - 1
+	case len(o.members) == many:
+		o.index = make(map[string]int, 2*many)
+		for i, m := range o.members {
+			o.index[m.key] = i
+		}
+	}
 	return o
 }
 
+// drop removes a member of a small object, if it is there.
+func (o *object) drop(key string) {
+	o.members = slices.DeleteFunc(o.members, func(m member) bool { return m.key == key })
+}
+
+func (o *object) find(key string) (int, bool) {
+	if o.index != nil {
+		i, ok := o.index[key]
+		return i, ok
+	}
+	for i, m := range o.members {
+		if m.key == key {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
 func (o *object) has(key string) bool {
-	_, ok := o.values[key]
+	_, ok := o.find(key)
 	return ok
+}
+
+// get returns the value of a member, or nil if it is not there.
+func (o *object) get(key string) any {
+	if i, ok := o.find(key); ok {
+		return o.members[i].value
+	}
+	return nil
 }
 
 // appendJSON appends the JSON of a value, without white space. Text in it is not escaped for HTML.
@@ -66,16 +116,13 @@ func appendJSON(dst []byte, value any) ([]byte, error) {
 	switch v := value.(type) {
 	case *object:
 		dst = append(dst, '{')
-		for i, key := range v.keys {
+		for i, m := range v.members {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			if dst, err = appendText(dst, key); err != nil {
-				return dst, err
-			}
-			dst = append(dst, ':')
-			if dst, err = appendJSON(dst, v.values[key]); err != nil {
-				return dst, fmt.Errorf("%s: %w", key, err)
+			dst = append(frontend.AppendJSONString(dst, m.key), ':')
+			if dst, err = appendJSON(dst, m.value); err != nil {
+				return dst, fmt.Errorf("%s: %w", m.key, err)
 			}
 		}
 		return append(dst, '}'), nil
@@ -90,17 +137,16 @@ func appendJSON(dst []byte, value any) ([]byte, error) {
 			}
 		}
 		return append(dst, ']'), nil
+	case string:
+		return frontend.AppendJSONString(dst, v), nil
+	case json.RawMessage:
+		var b bytes.Buffer
+		if err := json.Compact(&b, v); err != nil {
+			return dst, err
+		}
+		return append(dst, b.Bytes()...), nil
 	default:
-		return appendText(dst, v)
+		raw, err := json.Marshal(v)
+		return append(dst, raw...), err
 	}
-}
-
-func appendText(dst []byte, value any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(value); err != nil {
-		return dst, err
-	}
-	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...), nil
 }

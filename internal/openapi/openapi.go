@@ -9,6 +9,7 @@ package openapi
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,6 +21,9 @@ import (
 
 // MaxSize is the largest document in bytes.
 const MaxSize = 16 << 20
+
+// ErrTooLarge means that the document would be larger than MaxSize.
+var ErrTooLarge = errors.New("the OpenAPI document is too large")
 
 // Versions of OpenAPI.
 const (
@@ -39,6 +43,11 @@ type Config struct {
 	Servers []string
 	// Forms says that request bodies may be forms.
 	Forms bool
+	// FormQuery says that a request without a body may have its query as a form in the body.
+	FormQuery bool
+	// ResultLines says that streams are lines {"result":<message>} of the type application/json,
+	// unless the client asks for events.
+	ResultLines bool
 	// Errors is the form of errors.
 	Errors frontend.ErrorForm
 	// OwnErrors says that the site answers errors itself, in a form that is not known here.
@@ -63,13 +72,16 @@ type Config struct {
 func Build(cfg Config, operations []*frontend.Binding) ([]byte, error) {
 	b := &builder{
 		cfg: cfg, schemas: NewSchemas("#/components/schemas/", cfg.Options),
-		paths: make(map[string]*object), shapes: make(map[string]shape), ids: make(map[string]bool), tags: make(map[string]protoreflect.ServiceDescriptor),
+		paths: make(map[string]*object), shapes: make(map[string]shape), ids: make(map[string]bool), tags: make(map[string]*object),
+		services: make(map[string]protoreflect.ServiceDescriptor),
 	}
 	operations = slices.Clone(operations)
 	slices.SortStableFunc(operations, func(a, b *frontend.Binding) int {
 		return cmp.Or(cmp.Compare(a.Method.Name, b.Method.Name), cmp.Compare(templateOf(a), templateOf(b)), cmp.Compare(a.HTTPMethod, b.HTTPMethod))
 	})
 	for _, op := range operations {
+		service := op.Method.Desc.Parent().(protoreflect.ServiceDescriptor)
+		b.services[string(service.FullName())] = service
 		b.add(op)
 	}
 	doc, err := b.document()
@@ -81,7 +93,7 @@ func Build(cfg Config, operations []*frontend.Binding) ([]byte, error) {
 		return nil, fmt.Errorf("write the OpenAPI document: %w", err)
 	}
 	if len(out) > MaxSize {
-		return nil, fmt.Errorf("the OpenAPI document has %d bytes, more than %d; select services", len(out), MaxSize)
+		return nil, fmt.Errorf("%w: %d bytes, expected at most %d", ErrTooLarge, len(out), MaxSize)
 	}
 	return out, nil
 }
@@ -100,7 +112,12 @@ type builder struct {
 	paths   map[string]*object
 	shapes  map[string]shape // by the path without the names of its parameters
 	ids     map[string]bool
-	tags    map[string]protoreflect.ServiceDescriptor
+	// tags are those that operations have, by name.
+	tags map[string]*object
+	// services are those that have operations, by name.
+	services map[string]protoreflect.ServiceDescriptor
+	// usesStreamError says that a stream may fail in a form of its own.
+	usesStreamError bool
 }
 
 func (b *builder) document() (*object, error) {
@@ -112,12 +129,11 @@ func (b *builder) document() (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	doc := newObject("openapi", version, "info", info)
 	var servers list
 	for _, url := range b.cfg.Servers {
 		servers = append(servers, newObject("url", url))
 	}
-	doc.add("servers", servers)
+	doc := newObject("openapi", version, "servers", servers, "info", info)
 	doc.add("tags", b.tagList())
 	paths := newObject()
 	for _, path := range sortedKeys(b.paths) {
@@ -125,6 +141,9 @@ func (b *builder) document() (*object, error) {
 	}
 	doc.set("paths", paths)
 	responses := newObject("Error", b.errorResponse())
+	if b.usesStreamError {
+		responses.set("StreamError", b.streamErrorResponse())
+	}
 	doc.set("components", newObject("schemas", b.schemas.Components(), "responses", responses))
 	var pending list
 	for _, name := range b.cfg.Pending {
@@ -134,7 +153,8 @@ func (b *builder) document() (*object, error) {
 	return doc, nil
 }
 
-// info is the config's, with a title and a version.
+// info is the config's. What that does not say is from the options of the files. There is always a
+// title and a version.
 func (b *builder) info() (*object, error) {
 	var given map[string]json.RawMessage
 	if len(b.cfg.Info) > 0 {
@@ -143,6 +163,9 @@ func (b *builder) info() (*object, error) {
 		}
 	}
 	info := newObject("title", cmp.Or(b.cfg.Title, "API"), "version", "0")
+	for _, m := range b.fileInfo().members {
+		info.set(m.key, m.value)
+	}
 	for _, key := range sortedKeys(given) {
 		info.set(key, given[key])
 	}
@@ -152,7 +175,7 @@ func (b *builder) info() (*object, error) {
 func (b *builder) tagList() list {
 	var tags list
 	for _, name := range sortedKeys(b.tags) {
-		tags = append(tags, newObject("name", name, "description", b.schemas.comment(b.tags[name])))
+		tags = append(tags, b.tags[name])
 	}
 	return tags
 }
@@ -188,19 +211,19 @@ func (b *builder) add(bd *frontend.Binding) {
 }
 
 func (b *builder) operation(bd *frontend.Binding, parameters []pathParameter) *object {
-	desc := bd.Method.Desc
-	service := desc.Parent().(protoreflect.ServiceDescriptor)
-	tag := string(service.FullName())
-	b.tags[tag] = service
-	summary, text := splitComment(b.schemas.comment(desc))
-	summary = cmp.Or(summary, string(desc.Name())) // Linters want one.
-	id := unique(b.ids, strings.ReplaceAll(tag, ".", "_")+"_"+string(desc.Name()))
-	op := newObject("tags", list{tag}, "operationId", id, "summary", summary, "description", paragraphs(text, b.streamNote(bd)))
-	if isDeprecated(desc.Options()) {
+	words := b.wordsOf(bd.Method.Desc)
+	var tags list
+	for _, name := range words.tags {
+		tags = append(tags, name)
+	}
+	summary := cmp.Or(words.summary, string(bd.Method.Desc.Name())) // Linters want one.
+	op := newObject("tags", tags, "operationId", unique(b.ids, words.id), "summary", summary,
+		"description", paragraphs(words.description, b.streamNote(bd), b.formNote(bd)), "externalDocs", words.docs)
+	if words.deprecated {
 		op.set("deprecated", true)
 	}
 	all := b.pathParameters(parameters)
-	all = append(all, b.queryParameters(bd, desc.Input())...)
+	all = append(all, b.queryParameters(bd, bd.Method.Desc.Input())...)
 	op.add("parameters", all)
 	op.add("requestBody", b.requestBody(bd))
 	op.set("responses", b.responses(bd))
@@ -251,7 +274,7 @@ func (b *builder) pathParameters(parameters []pathParameter) list {
 	for _, p := range parameters {
 		schema, note := newObject("type", "string"), p.note
 		if p.field != nil {
-			schema, note = b.schemas.field(p.field, Request), paragraphs(b.schemas.comment(p.field), p.note)
+			schema, note = b.schemas.parameter(p.field), paragraphs(b.schemas.parameterNote(p.field), p.note)
 		}
 		out = append(out, newObject("name", p.name, "in", "path", "required", true, "description", note, "schema", schema))
 	}

@@ -10,9 +10,6 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
-	"google.golang.org/protobuf/reflect/protodesc"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/openapi"
@@ -24,33 +21,31 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// echo are the routes of the test service, and its methods by name.
-func echo(t *testing.T, opts transcode.Options) []*frontend.Binding {
+// compiled are the routes of the test services.
+func compiled(t *testing.T, cfg *routes.Config, opts transcode.Options) *routes.Table {
 	t.Helper()
-	set := &descriptorpb.FileDescriptorSet{}
-	seen := make(map[string]bool)
-	var add func(fd protoreflect.FileDescriptor)
-	add = func(fd protoreflect.FileDescriptor) {
-		if seen[fd.Path()] {
-			return
-		}
-		seen[fd.Path()] = true
-		for i := range fd.Imports().Len() {
-			add(fd.Imports().Get(i).FileDescriptor)
-		}
-		set.File = append(set.File, protodesc.ToFileDescriptorProto(fd))
-	}
-	add(testpb.File_internal_testkit_testpb_echo_proto)
-	s, err := schema.New(set)
+	s, err := schema.FromFiles(testpb.File_internal_testkit_testpb_echo_proto)
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, err := routes.Compile(&routes.Config{Annotations: true, RPC: true}, []routes.Member{
-		{Label: "echo", Schema: s, Codecs: transcode.NewCompiler(s.Types(), opts), FromFiles: true},
+	return compileTable(t, cfg, s, opts)
+}
+
+func compileTable(t *testing.T, cfg *routes.Config, s *schema.Schema, opts transcode.Options) *routes.Table {
+	t.Helper()
+	table, err := routes.Compile(cfg, []routes.Member{
+		{Label: "test", Schema: s, Codecs: transcode.NewCompiler(s.Types(), opts), FromFiles: true},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return table
+}
+
+// echo are the operations of the test services, those by name among them.
+func echo(t *testing.T, opts transcode.Options) []*frontend.Binding {
+	t.Helper()
+	table := compiled(t, &routes.Config{Annotations: true, RPC: true}, opts)
 	all := table.Bindings
 	for _, m := range table.Methods {
 		all = append(all, &frontend.Binding{Method: m, HTTPMethod: "POST", BodyAll: true})

@@ -40,9 +40,13 @@ func describePath(b *frontend.Binding) (path string, parameters []pathParameter)
 			out.WriteString(url.PathEscape(part.Literal))
 			continue
 		}
-		p := pathParameter{name: unique(used, names[i])}
+		// Generators of code cope badly with a dot in the name.
+		p := pathParameter{name: unique(used, strings.ReplaceAll(names[i], ".", "_"))}
 		if part.Whole {
 			p.field = fields[part.Variable]
+			if p.name != part.Variable {
+				p.note = "The field `" + part.Variable + "`."
+			}
 		} else if part.Variable != "" {
 			p.note = "Part of the field `" + part.Variable + "`."
 		}
@@ -68,8 +72,8 @@ type shape struct {
 }
 
 // sharedPath returns the path under which an operation is described. If an earlier path differs in
-// nothing but the names of its parameters, it is that one, and the parameters get its names. OpenAPI
-// takes two such paths for identical, and forbids that (3.1, "Path Templating").
+// nothing but the names of its parameters, it is that one, and the parameters get its names.
+// OpenAPI takes two such paths for identical, and forbids that (3.1, "Path Templating").
 func (b *builder) sharedPath(path string, parameters []pathParameter) string {
 	form, names := path, make([]string, len(parameters))
 	for i, p := range parameters {

@@ -15,7 +15,7 @@ const maxQueryDepth = 3
 // queryParameters lists the fields that the query of a route may set: those that are neither in the
 // path nor in the body.
 func (b *builder) queryParameters(bd *frontend.Binding, md protoreflect.MessageDescriptor) list {
-	if bd.BodyAll {
+	if bd.BodyAll && !bd.BesideBody {
 		return nil
 	}
 	taken := make(map[string]bool)
@@ -29,6 +29,11 @@ func (b *builder) queryParameters(bd *frontend.Binding, md protoreflect.MessageD
 	}
 	var out list
 	b.addQuery(&out, md, nil, taken)
+	if b.mayBeInBody(bd) {
+		for _, p := range out {
+			p.(*object).drop("required")
+		}
+	}
 	if name := b.cfg.FieldsParameter; name != "" && md.Fields().ByJSONName(name) == nil && md.Fields().ByName(protoreflect.Name(name)) == nil {
 		out = append(out, newObject("name", name, "in", "query", "schema", newObject("type", "string"),
 			"description", "Paths of the fields that the answer shall have, separated by commas. Default: all."))
@@ -87,7 +92,7 @@ func (b *builder) queryParameter(fd protoreflect.FieldDescriptor, path []protore
 		}
 		name += b.schemas.fieldName(part)
 	}
-	p := newObject("name", name, "in", "query", "description", b.schemas.comment(fd))
+	p := newObject("name", name, "in", "query", "description", b.schemas.parameterNote(fd))
 	if len(path) == 1 && b.schemas.isRequired(fd, Request) {
 		p.set("required", true)
 	}
@@ -97,5 +102,10 @@ func (b *builder) queryParameter(fd protoreflect.FieldDescriptor, path []protore
 	if fd.IsMap() { // labels[key]=value
 		p.set("style", "deepObject").set("explode", true)
 	}
-	return p.set("schema", b.schemas.field(fd, Request))
+	return p.set("schema", b.schemas.parameter(fd))
+}
+
+// mayBeInBody reports whether what the query says can also be in the body that is described.
+func (b *builder) mayBeInBody(bd *frontend.Binding) bool {
+	return !isRead(bd) && (bd.BesideBody || b.takesFormQuery(bd))
 }

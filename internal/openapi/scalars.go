@@ -2,7 +2,9 @@ package openapi
 
 import (
 	"bytes"
+	"cmp"
 	"strconv"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
@@ -80,14 +82,75 @@ func number(format string, dir Direction) *object {
 	return newObject("anyOf", list{newObject("type", "number", "format", format), special})
 }
 
-// enum describes an enum by the names that the gateway writes. A number that has no name is written
-// as a number, and numbers are always read.
+// parameter is the schema of a field as text in a path or a query.
+func (s *Schemas) parameter(fd protoreflect.FieldDescriptor) *object {
+	if !s.opts.JSON.LenientText || fd.IsMap() {
+		return s.field(fd, Request)
+	}
+	o := s.field(fd, Request)
+	if items, ok := o.get("items").(*object); ok {
+		beLenient(items, fd)
+	} else {
+		beLenient(o, fd)
+	}
+	return o
+}
+
+// beLenient describes the texts that Go's package strconv takes as well.
+func beLenient(o *object, fd protoreflect.FieldDescriptor) {
+	if md := fd.Message(); md != nil && md.FullName() == "google.protobuf.Duration" {
+		o.set("pattern", `^[+-]?([0-9.]+(ns|us|µs|μs|ms|s|m|h))+$|^0$`)
+		return
+	}
+	switch fd.Kind() {
+	case protoreflect.BoolKind:
+		o.set("type", list{"boolean", "string"}).
+			set("enum", list{true, false, "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"})
+	default:
+		if pattern := o.get("pattern"); pattern == signedPattern || pattern == unsignedPattern {
+			o.set("pattern", "^[+-]?[0-9]+$")
+		}
+	}
+}
+
+// parameterNote is what is said about a field that is in a path or a query.
+func (s *Schemas) parameterNote(fd protoreflect.FieldDescriptor) string {
+	note := cmp.Or(s.fieldWords(fd).text("description"), s.comment(fd))
+	return paragraphs(append([]string{note}, s.fieldNotes(fd)...)...)
+}
+
+// enum returns a reference to the description of an enum. Requests have one of their own if more is
+// read than is written.
 func (s *Schemas) enum(ed protoreflect.EnumDescriptor, dir Direction) *object {
 	if ed.FullName() == "google.protobuf.NullValue" {
 		return newObject("type", "null")
 	}
+	name := s.name(ed)
+	if dir == Request && s.readsMoreNames() {
+		name += "-input"
+	}
+	if _, ok := s.made[name]; !ok {
+		s.made[name] = s.describeEnum(ed, dir)
+	}
+	return newObject("$ref", s.prefix+name)
+}
+
+// readsMoreNames reports whether more forms of enums are read than are written.
+func (s *Schemas) readsMoreNames() bool {
+	j := s.opts.JSON
+	return j.EnumsAsNumbers || j.DiscardUnknown || j.EnumCase != transcode.EnumCaseExact || j.OmitEnumPrefix
+}
+
+// describeEnum describes an enum by the names that the gateway writes. A number that has no name is
+// written as a number, and numbers are always read.
+func (s *Schemas) describeEnum(ed protoreflect.EnumDescriptor, dir Direction) *object {
+	out := newObject("description", s.enumNote(ed))
+	if isDeprecated(ed.Options()) {
+		out.set("deprecated", true)
+	}
 	if s.opts.JSON.EnumsAsNumbers && dir == Answer {
-		return newObject("type", "integer", "format", "int32", "description", s.enumNumbers(ed))
+		return out.set("type", "integer").set("format", "int32").
+			set("description", paragraphs(s.enumNote(ed), s.enumNumbers(ed)))
 	}
 	names := make(list, 0, ed.Values().Len())
 	for _, name := range transcode.EnumNames(ed, s.opts.JSON) {
@@ -98,7 +161,24 @@ func (s *Schemas) enum(ed protoreflect.EnumDescriptor, dir Direction) *object {
 		// More names are read than are written.
 		known = newObject("type", "string", "examples", names)
 	}
-	return newObject("anyOf", list{known, newObject("type", "integer", "format", "int32")})
+	return out.set("anyOf", list{known, newObject("type", "integer", "format", "int32")})
+}
+
+// enumNote is what the comments say about an enum and its values. JSON schema has no place for
+// words about one value.
+func (s *Schemas) enumNote(ed protoreflect.EnumDescriptor) string {
+	var values []string
+	for i := range ed.Values().Len() {
+		v := ed.Values().Get(i)
+		note := strings.Join(strings.Fields(s.comment(v)), " ")
+		if isDeprecated(v.Options()) {
+			note = strings.TrimSpace("Deprecated. " + note)
+		}
+		if note != "" {
+			values = append(values, "- `"+string(v.Name())+"`: "+note)
+		}
+	}
+	return paragraphs(s.comment(ed), strings.Join(values, "\n"))
 }
 
 // enumNumbers says in words what the numbers mean.
@@ -114,7 +194,16 @@ func (s *Schemas) enumNumbers(ed protoreflect.EnumDescriptor) string {
 	return b.String()
 }
 
-// equalMessages reports whether two descriptors of one name declare the same message.
-func equalMessages(a, b protoreflect.MessageDescriptor) bool {
-	return proto.Equal(protodesc.ToDescriptorProto(a), protodesc.ToDescriptorProto(b))
+// equal reports whether two descriptors of one name declare the same message or enum.
+func equal(a, b protoreflect.Descriptor) bool {
+	switch a := a.(type) {
+	case protoreflect.MessageDescriptor:
+		other, ok := b.(protoreflect.MessageDescriptor)
+		return ok && proto.Equal(protodesc.ToDescriptorProto(a), protodesc.ToDescriptorProto(other))
+	case protoreflect.EnumDescriptor:
+		other, ok := b.(protoreflect.EnumDescriptor)
+		return ok && proto.Equal(protodesc.ToEnumDescriptorProto(a), protodesc.ToEnumDescriptorProto(other))
+	default:
+		return false
+	}
 }

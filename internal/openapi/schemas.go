@@ -1,14 +1,13 @@
 package openapi
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/caddy-grpc/gateway/internal/transcode"
 )
@@ -33,7 +32,9 @@ type Schemas struct {
 	made   map[string]*object
 	// differ says whether requests and answers have different forms.
 	differ map[protoreflect.MessageDescriptor]bool
-	names  map[protoreflect.FullName][]protoreflect.MessageDescriptor
+	names  map[protoreflect.FullName][]protoreflect.Descriptor
+	// extensions are the options that files import, or nil where they do not.
+	extensions map[optionKey]protoreflect.ExtensionDescriptor
 }
 
 // Options say how messages are described.
@@ -47,8 +48,9 @@ type Options struct {
 	Hidden []string
 	// Partial says that clients may ask for parts of an answer, so that no field is always there.
 	Partial bool
-	// Comments finds the descriptor whose comments describe a name, or nil. It may be nil.
-	Comments func(protoreflect.FullName) protoreflect.Descriptor
+	// Comments is the comment on a declaration, by its full name, in the form of a .proto file. It
+	// is "" if there is none, and then that of the schema counts. Nil: there are none.
+	Comments func(protoreflect.FullName) string
 }
 
 // NewSchemas returns an empty set of schemas. References begin with prefix.
@@ -57,7 +59,9 @@ func NewSchemas(prefix string, opts Options) *Schemas {
 		opts: opts, prefix: prefix,
 		made:   make(map[string]*object),
 		differ: make(map[protoreflect.MessageDescriptor]bool),
-		names:  make(map[protoreflect.FullName][]protoreflect.MessageDescriptor),
+		names:  make(map[protoreflect.FullName][]protoreflect.Descriptor),
+
+		extensions: make(map[optionKey]protoreflect.ExtensionDescriptor),
 	}
 }
 
@@ -87,22 +91,22 @@ func (s *Schemas) Message(md protoreflect.MessageDescriptor, dir Direction) *obj
 	if _, ok := s.made[name]; !ok {
 		o := newObject()
 		s.made[name] = o // Before the fields, because messages may contain themselves.
-		s.describe(o, md, dir)
+		s.describe(o, md, dir, nil)
 	}
 	return newObject("$ref", s.prefix+name)
 }
 
-// name is the name of a message's description. If two upstreams have different messages of one
-// name, the second one gets a number.
-func (s *Schemas) name(md protoreflect.MessageDescriptor) string {
-	same := s.names[md.FullName()]
+// name is the name of the description of a message or an enum. If two upstreams have different ones
+// of one name, the second one gets a number.
+func (s *Schemas) name(d protoreflect.Descriptor) string {
+	same := s.names[d.FullName()]
 	for i, other := range same {
-		if other == md || equalMessages(other, md) {
-			return numbered(string(md.FullName()), i)
+		if other == d || equal(other, d) {
+			return numbered(string(d.FullName()), i)
 		}
 	}
-	s.names[md.FullName()] = append(same, md)
-	return numbered(string(md.FullName()), len(same))
+	s.names[d.FullName()] = append(same, d)
+	return numbered(string(d.FullName()), len(same))
 }
 
 func numbered(name string, i int) string {
@@ -112,10 +116,16 @@ func numbered(name string, i int) string {
 	return name + "-" + itoa(i+1)
 }
 
-// describe makes the schema of a message as an object.
-func (s *Schemas) describe(o *object, md protoreflect.MessageDescriptor, dir Direction) {
+// describe makes the schema of a message as an object. The fields that are given elsewhere are
+// never required.
+func (s *Schemas) describe(o *object, md protoreflect.MessageDescriptor, dir Direction, given givenFields) {
+	outer, words := s.schemaWords(md)
+	note := cmp.Or(words.text("description"), s.comment(md))
+	if dir == Request {
+		note = paragraphs(append([]string{note}, s.messageNotes(md)...)...)
+	}
 	o.set("type", "object")
-	o.add("description", s.comment(md))
+	o.add("title", words.text("title")).add("description", note)
 	properties := newObject()
 	var required list
 	for i := range md.Fields().Len() {
@@ -125,7 +135,7 @@ func (s *Schemas) describe(o *object, md protoreflect.MessageDescriptor, dir Dir
 		}
 		name := s.fieldName(fd)
 		properties.set(name, s.property(fd, dir))
-		if s.isRequired(fd, dir) {
+		if s.isRequired(fd, dir) && !given.has(fd) {
 			required = append(required, name)
 		}
 	}
@@ -135,9 +145,33 @@ func (s *Schemas) describe(o *object, md protoreflect.MessageDescriptor, dir Dir
 		o.set("additionalProperties", false)
 	}
 	s.oneofs(o, md)
-	if isDeprecated(md.Options()) {
+	if isDeprecated(md.Options()) || words.flag("deprecated") {
 		o.set("deprecated", true)
 	}
+	if example := outer.literal("example"); example != nil {
+		o.set("examples", list{example})
+	}
+	o.add("externalDocs", externalDocs(outer))
+}
+
+// givenFields are the fields of a message that a request has in its path or in its query. So its
+// body need not have them. Nil: there are none.
+type givenFields map[protoreflect.Name]bool
+
+func (g givenFields) has(fd protoreflect.FieldDescriptor) bool { return g[fd.Name()] }
+
+// body is Message for the body of a request of which the path or the query may give some fields. If
+// one of those is required, the body has a description of its own.
+func (s *Schemas) body(md protoreflect.MessageDescriptor, given givenFields) *object {
+	for i := range md.Fields().Len() {
+		fd := md.Fields().Get(i)
+		if given.has(fd) && s.isRequired(fd, Request) && s.wellKnown(md, Request) == nil {
+			o := newObject()
+			s.describe(o, md, Request, given)
+			return o
+		}
+	}
+	return s.Message(md, Request)
 }
 
 func (s *Schemas) fieldName(fd protoreflect.FieldDescriptor) string {
@@ -159,33 +193,58 @@ func (s *Schemas) isRequired(fd protoreflect.FieldDescriptor, dir Direction) boo
 	if dir == Answer {
 		return (s.opts.JSON.EmitDefaults || s.opts.JSON.EmitUnpopulated) && !fd.HasPresence()
 	}
-	return hasBehavior(fd, annotations.FieldBehavior_REQUIRED)
+	return hasBehavior(fd, annotations.FieldBehavior_REQUIRED) || s.rulesOf(fd).flag("required") || s.listedAsRequired(fd)
 }
 
-// property is the schema of a field.
+// listedAsRequired reports whether an option of the message names the field among those that are
+// required.
+func (s *Schemas) listedAsRequired(fd protoreflect.FieldDescriptor) bool {
+	if fd.IsExtension() || fd.ContainingMessage() == nil {
+		return false
+	}
+	_, words := s.schemaWords(fd.ContainingMessage())
+	names := words.texts("required")
+	return slices.Contains(names, fd.JSONName()) || slices.Contains(names, string(fd.Name()))
+}
+
+// property is the schema of a field, with what is said about it.
 func (s *Schemas) property(fd protoreflect.FieldDescriptor, dir Direction) *object {
 	o := s.field(fd, dir)
-	note := s.comment(fd)
+	words := s.fieldWords(fd)
+	notes := []string{cmp.Or(words.text("description"), s.comment(fd))}
 	if one := fd.ContainingOneof(); one != nil && !one.IsSynthetic() && !s.opts.OneOf {
-		note = paragraphs(note, "At most one of the fields of `"+string(one.Name())+"` is set.")
+		notes = append(notes, "At most one of the fields of `"+string(one.Name())+"` is set.")
 	}
-	o = annotate(o, "description", note)
+	if hasBehavior(fd, annotations.FieldBehavior_IMMUTABLE) {
+		notes = append(notes, "It cannot be changed after it was set.")
+	}
+	if dir == Request {
+		notes = append(notes, s.fieldNotes(fd)...)
+	}
+	o.add("description", paragraphs(notes...)) // JSON schema 2020-12 allows it beside a $ref.
 	if isDeprecated(fd.Options()) {
-		o = annotate(o, "deprecated", true)
+		o.set("deprecated", true)
 	}
 	if hasBehavior(fd, annotations.FieldBehavior_OUTPUT_ONLY) {
-		o = annotate(o, "readOnly", true)
+		o.set("readOnly", true)
 	}
 	if hasBehavior(fd, annotations.FieldBehavior_INPUT_ONLY) {
-		o = annotate(o, "writeOnly", true)
+		o.set("writeOnly", true)
+	}
+	s.annotateField(o, fd, words)
+	return o
+}
+
+// field is the schema of the values of a field.
+func (s *Schemas) field(fd protoreflect.FieldDescriptor, dir Direction) *object {
+	o := s.plainField(fd, dir)
+	if dir == Request {
+		s.constrain(o, fd)
 	}
 	return o
 }
 
-// annotate adds a keyword, unless it is empty. JSON schema 2020-12 allows keywords beside a $ref.
-func annotate(o *object, key string, value any) *object { return o.add(key, value) }
-
-func (s *Schemas) field(fd protoreflect.FieldDescriptor, dir Direction) *object {
+func (s *Schemas) plainField(fd protoreflect.FieldDescriptor, dir Direction) *object {
 	switch {
 	case fd.IsMap():
 		return newObject("type", "object", "additionalProperties", s.value(fd.MapValue(), dir)).
@@ -220,6 +279,10 @@ func (s *Schemas) value(fd protoreflect.FieldDescriptor, dir Direction) *object 
 		return s.Message(fd.Message(), dir)
 	case protoreflect.EnumKind:
 		return s.enum(fd.Enum(), dir)
+	case protoreflect.StringKind:
+		o := scalar(fd.Kind(), dir)
+		merge(o, s.textFormat(fd))
+		return o
 	default:
 		return scalar(fd.Kind(), dir)
 	}
@@ -242,7 +305,9 @@ func (s *Schemas) oneofs(o *object, md protoreflect.MessageDescriptor) {
 			members = append(members, newObject("required", list{name}))
 			names = append(names, newObject("required", list{name}))
 		}
-		members = append(members, newObject("not", newObject("anyOf", names)))
+		if !s.option(one, oneofRules).flag("required") {
+			members = append(members, newObject("not", newObject("anyOf", names)))
+		}
 		all = append(all, newObject("oneOf", members))
 	}
 	o.add("allOf", all)
@@ -277,7 +342,7 @@ func (s *Schemas) search(md protoreflect.MessageDescriptor, seen map[protoreflec
 	for i := range md.Fields().Len() {
 		fd := md.Fields().Get(i)
 		if s.opts.Partial || s.opts.JSON.EmitUnpopulated || slices.Contains(s.opts.Hidden, string(fd.FullName())) ||
-			s.isRequired(fd, Request) != s.isRequired(fd, Answer) || scalarDiffers(fd.Kind()) {
+			s.isRequired(fd, Request) != s.isRequired(fd, Answer) || scalarDiffers(fd.Kind()) || s.hasRules(fd) {
 			return true
 		}
 		value := fd
@@ -294,8 +359,8 @@ func (s *Schemas) search(md protoreflect.MessageDescriptor, seen map[protoreflec
 // comment is what the .proto file says about a declaration.
 func (s *Schemas) comment(d protoreflect.Descriptor) string {
 	if s.opts.Comments != nil {
-		if other := s.opts.Comments(d.FullName()); other != nil {
-			d = other
+		if text := cleanComment(s.opts.Comments(d.FullName())); text != "" {
+			return text
 		}
 	}
 	file := d.ParentFile()
@@ -332,23 +397,4 @@ func paragraphs(texts ...string) string {
 		}
 	}
 	return strings.Join(out, "\n\n")
-}
-
-func hasBehavior(fd protoreflect.FieldDescriptor, want annotations.FieldBehavior) bool {
-	opts, ok := fd.Options().(*descriptorpb.FieldOptions)
-	if !ok || !proto.HasExtension(opts, annotations.E_FieldBehavior) {
-		return false
-	}
-	all, _ := proto.GetExtension(opts, annotations.E_FieldBehavior).([]annotations.FieldBehavior)
-	for _, b := range all {
-		if b == want {
-			return true
-		}
-	}
-	return false
-}
-
-func isDeprecated(opts protoreflect.ProtoMessage) bool {
-	d, ok := opts.(interface{ GetDeprecated() bool })
-	return ok && d.GetDeprecated()
 }

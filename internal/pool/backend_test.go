@@ -59,7 +59,7 @@ type backend struct {
 	stopped chan struct{}
 }
 
-// startBackend listens on addr, or on a free port if addr is empty.
+// startBackend listens on addr, or on a free port if addr is empty. addr may be a Unix socket.
 func startBackend(t testing.TB, addr string, opts ...grpc.ServerOption) *backend {
 	t.Helper()
 	if addr == "" {
@@ -69,8 +69,12 @@ func startBackend(t testing.TB, addr string, opts ...grpc.ServerOption) *backend
 		lis net.Listener
 		err error
 	)
+	network, at := "tcp", addr
+	if path, ok := discovery.UnixPath(addr); ok {
+		network, at = "unix", path
+	}
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		if lis, err = net.Listen("tcp", addr); err == nil {
+		if lis, err = net.Listen(network, at); err == nil {
 			break
 		}
 		if time.Now().After(end) {
@@ -78,6 +82,9 @@ func startBackend(t testing.TB, addr string, opts ...grpc.ServerOption) *backend
 		}
 	}
 	b := &backend{addr: lis.Addr().String(), stopped: make(chan struct{})}
+	if network == "unix" {
+		b.addr = addr
+	}
 	b.server = grpc.NewServer(append(opts, grpc.ForceServerCodecV2(newCodec()), grpc.UnknownServiceHandler(b.serve))...)
 	go func() {
 		defer close(b.stopped)

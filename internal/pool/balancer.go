@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
 
@@ -62,6 +63,10 @@ type balancer struct {
 	looking atomic.Bool
 	// picked is about when a call last got an endpoint, on the clock.
 	picked atomic.Int64
+	// current has the picker for calls.
+	current currentPicker
+	// clientConn makes the calls over links of grpc. It is set before the first one.
+	clientConn *grpc.ClientConn
 
 	mu sync.Mutex
 	// cc is nil before grpc builds the policy and after grpc closes it.
@@ -152,6 +157,7 @@ func newBalancer(service string, settings Settings, log *zap.Logger, random func
 		listeners: make(map[*listener]struct{}),
 	}
 	b.events.observer = settings.Observer
+	b.current.replace(waitingPicker{})
 	b.looking.Store(settings.EjectFailures < 0)
 	b.picked.Store(-int64(servesFor)) // not yet
 	return b
@@ -430,7 +436,7 @@ func (b *balancer) changed(urgent bool) {
 //
 // Caller must hold b.mu.
 func (b *balancer) flush() {
-	if !b.dirty || b.cc == nil {
+	if !b.dirty || b.cc == nil || b.closing {
 		return
 	}
 	due := b.flushed.Add(flushAfter(b.flushCost))
@@ -442,11 +448,13 @@ func (b *balancer) flush() {
 		return
 	}
 	began := time.Now()
-	state := b.pickerState()
+	p, state := b.nextPicker()
 	b.flushCost = time.Since(began)
 	b.flushed = began
 	b.dirty, b.urgent = false, false
-	b.cc.UpdateState(state)
+	// The calls' own picker comes first. So it is never older than grpc's. See replaceAfter.
+	b.current.replace(p)
+	b.cc.UpdateState(grpcbalancer.State{ConnectivityState: state, Picker: grpcPicker{p}})
 }
 
 // flushAfter returns how long a picker stays, given the time that it took to make. An urgent

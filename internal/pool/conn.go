@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/resolver"
 
+	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
@@ -22,11 +23,11 @@ const (
 	warnAfter = time.Second
 )
 
-// conn is one connection to an endpoint over its life. It is a SubConn of grpc, which dials again
-// after a loss.
+// conn is one connection to an endpoint over its life. It has a link, which dials again after a
+// loss.
 //
 // Calls use the fields up to limit without a lock. The other fields belong to the balancer's mutex.
-// Calls may also use sub, because it never changes after the first READY.
+// Calls may also use link and sub, because they never change after the first READY.
 type conn struct {
 	balancer *balancer
 	endpoint *endpoint
@@ -34,7 +35,9 @@ type conn struct {
 	// limit is the maximum number of concurrent calls. 0: there is none, or it is not known.
 	limit atomic.Uint32
 
-	// sub is nil until the first dial.
+	// link is nil until the first dial.
+	link link
+	// sub is the SubConn of a link of grpc.
 	sub   grpcbalancer.SubConn
 	state connectivity.State
 	// failed is true if the last attempt failed. It stays true during the backoff and the next
@@ -110,16 +113,16 @@ func (b *balancer) pump() {
 	}
 }
 
-// connect makes grpc dial.
+// connect makes the link dial.
 //
 // Caller must hold b.mu.
 func (b *balancer) connect(c *conn) {
-	if c.sub == nil && !b.subscribe(c) {
+	if c.link == nil && !b.subscribe(c) {
 		return
 	}
 	c.dialled = time.Now()
 	c.endpoint.dialled = c.dialled
-	// Grpc will report this state as well. Until then the connection must not be dialled again.
+	// The link will report this state as well. Until then the connection must not be dialled again.
 	c.state = connectivity.Connecting
 	c.dialing = true
 	b.dialing++
@@ -130,10 +133,10 @@ func (b *balancer) connect(c *conn) {
 			b.endDial(c)
 		}
 	})
-	c.sub.Connect()
+	c.link.connect()
 }
 
-// subscribe makes the SubConn. It fails only if the channel is being closed. Then nothing is left
+// subscribe makes the link. It fails only if the channel is being closed. Then nothing is left
 // to do.
 //
 // Caller must hold b.mu.
@@ -143,11 +146,11 @@ func (b *balancer) subscribe(c *conn) bool {
 	}
 	addr := resolver.Address{
 		Addr:       c.endpoint.addr,
-		ServerName: b.settings.ServerName,
+		ServerName: b.settings.Authority, // Grpc sends it as the :authority.
 		Attributes: wire.Attributes(c),
 	}
 	if addr.ServerName == "" {
-		addr.ServerName = c.endpoint.addr
+		addr.ServerName = c.ServerName()
 	}
 	//nolint:staticcheck // only a SubConn with several addresses is deprecated
 	sub, err := b.cc.NewSubConn([]resolver.Address{addr}, grpcbalancer.NewSubConnOptions{
@@ -158,6 +161,7 @@ func (b *balancer) subscribe(c *conn) bool {
 		return false
 	}
 	c.sub = sub
+	c.link = grpcLink{sub: sub, clientConn: b.clientConn}
 	return true
 }
 
@@ -166,6 +170,14 @@ func (c *conn) Wires() *wire.Set { return &c.endpoint.wires }
 
 // Reads implements wire.Owner.
 func (c *conn) Reads() *atomic.Uint64 { return &c.endpoint.reads }
+
+// ServerName implements wire.Owner. A Unix socket is localhost, as for other gRPC clients.
+func (c *conn) ServerName() string {
+	if _, ok := discovery.UnixPath(c.endpoint.addr); ok {
+		return "localhost"
+	}
+	return c.endpoint.addr
+}
 
 // StreamLimit implements wire.Owner.
 func (c *conn) StreamLimit() *atomic.Uint32 { return &c.limit }
@@ -190,7 +202,7 @@ func (b *balancer) endDial(c *conn) {
 	b.pump()
 }
 
-// onConnState takes a state of the connection from grpc.
+// onConnState takes a state of the connection from its link.
 func (b *balancer) onConnState(c *conn, s grpcbalancer.SubConnState) {
 	b.lock()
 	defer b.publishAndUnlock()
@@ -278,16 +290,15 @@ func (b *balancer) renew(ep *endpoint) {
 	}
 }
 
-// drop gives up a connection. Grpc closes it when its calls in flight have finished.
+// drop gives up a connection. Its link closes it when its calls in flight have finished.
 //
 // Caller must hold b.mu.
 func (b *balancer) drop(c *conn) {
 	c.gone = true
 	b.endDial(c)
 	c.endHealth()
-	if c.sub != nil {
-		// Shutdown waits until a GOAWAY is written, and the peer may not be reading.
-		b.work.Go(c.sub.Shutdown)
+	if c.link != nil {
+		b.work.Go(c.link.shutdown)
 	}
 	if i := slices.Index(c.endpoint.conns, c); i >= 0 {
 		c.endpoint.conns = slices.Delete(c.endpoint.conns, i, i+1)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -68,7 +67,7 @@ func (b *balancer) checkHealth(c *conn) {
 	if !b.settings.HealthCheck || c.state != connectivity.Ready {
 		return
 	}
-	on := c.rpc()
+	on := c.link.calls()
 	if on == nil {
 		return
 	}
@@ -87,21 +86,6 @@ func (c *conn) endHealth() {
 	}
 	c.health = connHealth{}
 }
-
-// rpc returns a way to make calls on this connection without the policy.
-func (c *conn) rpc() grpc.ClientConnInterface {
-	made, release := c.sub.GetOrBuildProducer(connOfSubConn{})
-	defer release()
-	on, _ := made.(grpc.ClientConnInterface)
-	return on
-}
-
-// connOfSubConn builds nothing. It returns what grpc gives it to build with, which is a
-// grpc.ClientConnInterface to the SubConn.
-type connOfSubConn struct{}
-
-// Build is called by grpc.
-func (connOfSubConn) Build(cc any) (grpcbalancer.Producer, func()) { return cc, func() {} }
 
 // healthWatch watches one connection, in a goroutine of its own.
 type healthWatch struct {

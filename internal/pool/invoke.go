@@ -118,7 +118,7 @@ func (w *wholeCall) invoke(ctx context.Context, l *lease, method string, args, r
 	// This is the lease that l.end returns. The channel cannot be closed, because the caller of
 	// invoke holds another lease.
 	w.channel.leases.Add(1)
-	err := w.channel.conn.Invoke(l, method, args, reply, w.options...)
+	err := w.send(l, method, args, reply)
 	if l.own != nil {
 		err = l.releaseContext(err)
 	}
@@ -130,6 +130,22 @@ func (w *wholeCall) invoke(ctx context.Context, l *lease, method string, args, r
 		w.endpoint.SetEndpoint(addr)
 	}
 	return l.explain(err, w.headed)
+}
+
+// send makes an attempt. It goes to another connection if it was certainly not processed.
+//
+// Called on the call path; takes no lock of the balancer.
+func (w *wholeCall) send(l *lease, method string, args, reply any) error {
+	for {
+		p, err := w.channel.balancer.claim(l)
+		if err != nil {
+			return err
+		}
+		err = p.conn.link.invoke(l, p, method, args, reply, w.options)
+		if !l.mayGoElsewhere() {
+			return err
+		}
+	}
 }
 
 // headed reports whether the instance sent a header. If the caller does not want the header, that

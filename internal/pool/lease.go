@@ -7,10 +7,8 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
 
@@ -30,6 +28,16 @@ type lease struct {
 	attempts *attempts
 	ended    atomic.Bool
 	unary    bool
+	// stream is what the call is for its caller. Nil: it is a whole call.
+	stream *stream
+	// claim is what grpcPicker gives to grpc. Nil: grpc has it, or there is none.
+	claim *pick
+	// claimed is true once there was a claim for grpc.
+	claimed bool
+	// unprocessed is true if the last attempt was certainly not processed. See mayGoElsewhere.
+	unprocessed atomic.Bool
+	// refused is true once an instance has refused the call unread.
+	refused bool
 	// uncounted is true for the gateway's own calls. See Uncounted.
 	uncounted bool
 	// caller is the context of the whole stream call. Nil: no other attempt may follow.
@@ -90,8 +98,8 @@ func leaseFrom(ctx context.Context) *lease {
 	return l
 }
 
-// end returns the lease and notes how the call went. Grpc calls it when the call is over, however
-// it ended.
+// end returns the lease and notes how the call went. It is called when the call is over, however it
+// ended.
 //
 // Called on the call path; takes no lock of the balancer.
 func (l *lease) end(err error) {
@@ -112,6 +120,9 @@ func (l *lease) end(err error) {
 	}
 	if l.caller != nil {
 		l.cancel()
+	}
+	if l.stream != nil {
+		l.stream.abandon()
 	}
 	l.channel.release()
 }
@@ -176,6 +187,9 @@ func (l *lease) explain(err error, headed func() bool) error {
 	switch err.(type) { //nolint:errorlint // grpc passes the picker's own error on unwrapped
 	case *UnavailableError, *LostError, *CallError:
 		return err
+	}
+	if err == errNotProcessed { //nolint:errorlint // as above
+		return l.callError(failureReset, codes.Unavailable, err)
 	}
 	st := status.Convert(err)
 	switch {
@@ -251,63 +265,6 @@ func (l *lease) givenUp() bool { return l.fate.Load() == fateGivenUp }
 // stalledError is the error of an attempt that was given up.
 func (l *lease) stalledError(cause error) error {
 	return &LostError{Address: l.address(), Cause: fmt.Errorf("%s: %w", stalledText, cause), message: "the instance does not answer"}
-}
-
-// stream is what NewStream returns.
-type stream struct {
-	grpc.ClientStream
-
-	lease lease
-	// options has room for the usual number of options, so that they need no allocation.
-	options [6]grpc.CallOption
-
-	// sent is the number of messages sent, and sentBytes their size.
-	sent, sentBytes int
-	// replayOver is true once gRPC keeps nothing for a second attempt.
-	replayOver bool
-}
-
-// Endpoint is the address of the instance that has the call. It is "" before one was picked.
-func (s *stream) Endpoint() string { return s.lease.address() }
-
-// Called on the call path; takes no lock of the balancer.
-func (s *stream) Header() (metadata.MD, error) {
-	md, err := s.ClientStream.Header()
-	return md, s.lease.explain(err, s.headed)
-}
-
-// Called on the call path; takes no lock of the balancer.
-func (s *stream) SendMsg(m any) error {
-	s.lease.noteSent(m)
-	s.boundReplay(m)
-	return s.lease.explain(s.ClientStream.SendMsg(m), s.headed)
-}
-
-// boundReplay makes gRPC give up the second attempt before it would keep too much for it. See
-// replayBytes.
-//
-// Called on the call path; takes no lock of the balancer.
-func (s *stream) boundReplay(m any) {
-	if s.replayOver {
-		return
-	}
-	if raw, ok := m.(mem.BufferSlice); ok {
-		s.sentBytes += raw.Len()
-	}
-	s.sent++
-	if s.sent > 1 && (s.sent > replayMessages || s.sentBytes > replayBytes) {
-		s.replayOver = true
-		_ = s.ClientStream.Context() // gRPC documents that this ends retries.
-	}
-}
-
-// Called on the call path; takes no lock of the balancer.
-func (s *stream) RecvMsg(m any) error { return s.lease.explain(s.ClientStream.RecvMsg(m), s.headed) }
-
-// headed reports whether the instance sent a header. It is called after the stream has ended.
-func (s *stream) headed() bool {
-	md, err := s.ClientStream.Header()
-	return err == nil && md != nil
 }
 
 // noteSent notes the size of a sent message, for sentAsLargeAs.

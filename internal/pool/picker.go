@@ -12,24 +12,33 @@ import (
 	"github.com/caddy-grpc/gateway/internal/pool/balance"
 )
 
-// pickerState returns the picker that grpc should use now.
+// picker gives calls to connections. It never changes. A new one replaces it.
+type picker interface {
+	// choose claims a connection for a call. It returns nil if the call must wait for the next
+	// picker. l is nil for a call without a lease.
+	//
+	// Called on the call path; takes no lock of the balancer.
+	choose(ctx context.Context, l *lease) (*pick, error)
+}
+
+// nextPicker returns the picker that calls should use now, and the state of the channel.
 //
 // Caller must hold b.mu.
-func (b *balancer) pickerState() grpcbalancer.State {
+func (b *balancer) nextPicker() (picker, connectivity.State) {
 	if len(b.ready) == 0 {
 		if trouble := b.trouble(); trouble != nil {
-			return grpcbalancer.State{ConnectivityState: connectivity.TransientFailure, Picker: failingPicker{trouble}}
+			return failingPicker{trouble}, connectivity.TransientFailure
 		}
-		return grpcbalancer.State{ConnectivityState: connectivity.Connecting, Picker: waitingPicker{}}
+		return waitingPicker{}, connectivity.Connecting
 	}
-	return grpcbalancer.State{ConnectivityState: connectivity.Ready, Picker: b.newPicker()}
+	return b.newPicker(), connectivity.Ready
 }
 
 // newPicker makes a picker with the configured policy. A new policy is added here.
 //
 // Caller must hold b.mu.
-func (b *balancer) newPicker() grpcbalancer.Picker {
-	p := &picker{balancer: b, endpoints: slices.Clone(b.ready)}
+func (b *balancer) newPicker() *policyPicker {
+	p := &policyPicker{balancer: b, endpoints: slices.Clone(b.ready)}
 	set := balance.Set{Endpoints: make([]*balance.Endpoint, len(p.endpoints)), Random: b.random}
 	for i, ep := range p.endpoints {
 		set.Endpoints[i] = &ep.Endpoint
@@ -51,20 +60,15 @@ func (b *balancer) newPicker() grpcbalancer.Picker {
 // waitingPicker makes calls wait, because a connection may come up.
 type waitingPicker struct{}
 
-func (waitingPicker) Pick(grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
-	return grpcbalancer.PickResult{}, grpcbalancer.ErrNoSubConnAvailable
-}
+func (waitingPicker) choose(context.Context, *lease) (*pick, error) { return nil, nil }
 
 // failingPicker ends calls at once. Its error has a status, so grpc passes it on unchanged.
 type failingPicker struct{ err *UnavailableError }
 
-func (p failingPicker) Pick(grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
-	return grpcbalancer.PickResult{}, p.err
-}
+func (p failingPicker) choose(context.Context, *lease) (*pick, error) { return nil, p.err }
 
-// picker gives calls to the endpoints that a policy chooses. It never changes. A new one replaces
-// it.
-type picker struct {
+// policyPicker gives calls to the endpoints that a policy chooses.
+type policyPicker struct {
 	balancer *balancer
 	// endpoints has at least one endpoint. The order is that of the policy.
 	endpoints []*endpoint
@@ -81,19 +85,16 @@ func WithHash(ctx context.Context, key string) context.Context {
 	return context.WithValue(ctx, hashKey{}, xxhash.Sum64String(key))
 }
 
-// Pick is called by grpc for each attempt of a call.
-//
 // Called on the call path; takes no lock of the balancer.
-func (p *picker) Pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
-	l := leaseFrom(info.Ctx)
+func (p *policyPicker) choose(ctx context.Context, l *lease) (*pick, error) {
 	call := balance.Call{Now: p.balancer.clock()}
 	if l != nil && l.attempts != nil {
 		call.Safe, call.Tried, call.Since = true, l.attempts.tried, l.attempts.since
 	}
 	if p.keyed {
-		call.Key, call.HasKey = info.Ctx.Value(hashKey{}).(uint64)
+		call.Key, call.HasKey = ctx.Value(hashKey{}).(uint64)
 	}
-	return p.take(p.policy.Choose(call), l, call.Now)
+	return p.take(p.policy.Choose(call), l, call.Now), nil
 }
 
 // take gives the call to the chosen endpoint, or to the next one that is fit for it. An endpoint is
@@ -104,7 +105,7 @@ func (p *picker) Pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, erro
 // left, or another one is about to come up, the call waits for the next picker.
 //
 // Called on the call path; takes no lock of the balancer.
-func (p *picker) take(chosen int, l *lease, now int64) (grpcbalancer.PickResult, error) {
+func (p *policyPicker) take(chosen int, l *lease, now int64) *pick {
 	var (
 		unfit   *endpoint
 		unfitOn *conn
@@ -116,8 +117,8 @@ func (p *picker) take(chosen int, l *lease, now int64) (grpcbalancer.PickResult,
 		ep := p.endpoints[(chosen+i)%n]
 		conn, room := ep.pickConn()
 		for ; room && !l.triedAt(ep); conn, room = ep.pickConn() {
-			if res, ok := p.balancer.take(ep, conn, l, now, false); ok {
-				return res, nil
+			if claim := p.balancer.take(ep, conn, l, now, false); claim != nil {
+				return claim
 			}
 		}
 		if conn == nil {
@@ -131,10 +132,9 @@ func (p *picker) take(chosen int, l *lease, now int64) (grpcbalancer.PickResult,
 		}
 	}
 	if unfit == nil || full && now < unfit.growUntil.Load() {
-		return grpcbalancer.PickResult{}, grpcbalancer.ErrNoSubConnAvailable
+		return nil
 	}
-	res, _ := p.balancer.take(unfit, unfitOn, l, now, true)
-	return res, nil
+	return p.balancer.take(unfit, unfitOn, l, now, true)
 }
 
 // pick is a call's claim on an endpoint, from the pick to the end of the attempt. Later calls use
@@ -143,6 +143,9 @@ type pick struct {
 	balancer *balancer
 	endpoint *endpoint
 	conn     *conn
+	// term is the number of the term in which the claim was made. The picker itself would stay in
+	// memory for as long as the call. 0: it is not known.
+	term uint64
 	// lease is nil for a call without a lease.
 	lease *lease
 	// at is the time of the pick, on the balancer's clock.
@@ -153,17 +156,17 @@ type pick struct {
 	before, after *pick
 }
 
-// take makes a claim. It exceeds the connection's limit only if must is true. Grpc calls Done
-// exactly once.
+// take makes a claim. It exceeds the connection's limit only if must is true. Otherwise it returns
+// nil. A claim must be ended exactly once.
 //
 // Called on the call path; takes no lock of the balancer.
-func (b *balancer) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (grpcbalancer.PickResult, bool) {
+func (b *balancer) take(ep *endpoint, c *conn, l *lease, now int64, must bool) *pick {
 	n, limit := c.inFlight.Add(1), c.limit.Load()
 	if limit > 0 && nearlyFull(n, limit) {
 		b.wantMore(ep, now)
 		if n > int64(limit) && !must {
 			c.inFlight.Add(-1) // other calls took the last room first
-			return grpcbalancer.PickResult{}, false
+			return nil
 		}
 	}
 	p, _ := b.picks.Get().(*pick)
@@ -171,11 +174,7 @@ func (b *balancer) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (
 		p = &pick{balancer: b}
 		p.done = p.end
 	}
-	p.endpoint, p.conn, p.lease, p.at = ep, c, l, now
-	if l != nil {
-		l.endpoint.Store(ep)
-		l.picked.Store(now)
-	}
+	p.endpoint, p.conn, p.lease, p.at, p.term = ep, c, l, now, 0
 	ep.InFlight.Add(1)
 	ep.calls.add(p)
 	if !b.looking.Load() {
@@ -185,7 +184,17 @@ func (b *balancer) take(ep *endpoint, c *conn, l *lease, now int64, must bool) (
 		ep.picks.Add(1)
 		b.notePick(now)
 	}
-	return grpcbalancer.PickResult{SubConn: c.sub, Done: p.done}, true
+	return p
+}
+
+// begin notes in the lease that an attempt begins on the claimed connection.
+//
+// Called on the call path; takes no lock of the balancer.
+func (p *pick) begin() {
+	if p.lease != nil {
+		p.lease.endpoint.Store(p.endpoint)
+		p.lease.picked.Store(p.at)
+	}
 }
 
 // end returns the claim. It leaves the outcome of the call to lease.end, because grpc reports an
@@ -199,13 +208,17 @@ func (p *pick) end(info grpcbalancer.DoneInfo) {
 	if p.lease != nil {
 		p.lease.evidence = evidence{started: info.BytesSent, received: info.BytesReceived, trailer: info.Trailer}
 	}
+	term := p.term
 	p.endpoint, p.conn, p.lease = nil, nil, nil
 	b.picks.Put(p)
 
-	if info.Err == nil && !info.BytesSent && counts {
+	if info.Err == nil && !info.BytesSent {
 		// The connection was lost before grpc could use it. Grpc picks again, so this does not
 		// count.
-		ep.picks.Add(^uint64(0))
+		if counts {
+			ep.picks.Add(^uint64(0))
+		}
+		b.replaceAfter(term)
 	}
 	c.inFlight.Add(-1)
 	if ep.InFlight.Add(-1) == 0 && ep.draining.Load() {

@@ -75,6 +75,7 @@ func open(name string, s Settings, feed Feed, log *zap.Logger, random func() uin
 	if err != nil {
 		return nil, fmt.Errorf("opening the channel to %s: %w", name, err)
 	}
+	b.clientConn = conn
 	c := &Channel{balancer: b, conn: conn, done: make(chan struct{}), options: callOptions(s)}
 	conn.Connect() // builds the policy, dials nothing yet
 	if s := feed.State(); s.Synced || len(s.Endpoints) > 0 {
@@ -98,17 +99,6 @@ const (
 	connWindow   = 8 << 20
 )
 
-// replayBytes and replayMessages limit what gRPC keeps of a stream for a second attempt at another
-// instance. It keeps this until the instance answers. The second attempt is made if the first one
-// was not processed (GOAWAY, REFUSED_STREAM). The first message of a call is kept at any size.
-//
-// gRPC's own limit is 256 KiB. With it a call with a larger message would be lost, and 52,000 empty
-// messages would take 15 MiB.
-const (
-	replayBytes    = 64 << 10
-	replayMessages = 64
-)
-
 // dialOptions define how connections are made and kept.
 func dialOptions(s Settings, b *balancer) []grpc.DialOption {
 	security := wire.Credentials{TransportCredentials: insecure.NewCredentials()}
@@ -120,13 +110,17 @@ func dialOptions(s Settings, b *balancer) []grpc.DialOption {
 		grpc.WithResolvers(balancerResolver{b}),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDisableServiceConfig(),
-		// This turns off retries of calls that may have been executed. Grpc still sends again what
-		// was never sent.
+		// This turns off retries of calls that may have been executed. For a call that was not, grpc
+		// still asks for another connection. See grpcPicker.
 		grpc.WithDisableRetry(),
 		grpc.WithIdleTimeout(0),
 		grpc.WithTransportCredentials(security),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
-			return guarded(dialer, s.Guard, addr).DialContext(ctx, "tcp", addr)
+			d := guarded(dialer, s.Guard, addr)
+			if path, ok := discovery.UnixPath(addr); ok {
+				return d.DialContext(ctx, "unix", path)
+			}
+			return d.DialContext(ctx, "tcp", addr)
 		}),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
@@ -145,7 +139,7 @@ func dialOptions(s Settings, b *balancer) []grpc.DialOption {
 func callOptions(s Settings) []grpc.CallOption {
 	return []grpc.CallOption{
 		grpc.ForceCodecV2(newCodec()), grpc.MaxCallRecvMsgSize(s.MaxReceiveSize),
-		grpc.MaxRetryRPCBufferSize(math.MaxInt), // stream.SendMsg has the limit.
+		grpc.MaxRetryRPCBufferSize(math.MaxInt), // stream.keep has the limit.
 	}
 }
 
@@ -182,20 +176,24 @@ func (c *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method s
 //
 // Called on the call path; takes no lock of the balancer.
 func (c *Channel) newStream(ctx context.Context, desc *grpc.StreamDesc, method string, a *attempts, opts []grpc.CallOption) (*stream, *lease, error) {
-	s := &stream{lease: lease{Context: ctx, channel: c, attempts: a, unary: !desc.ClientStreams && !desc.ServerStreams, uncounted: isUncounted(opts)}}
+	s := &stream{
+		lease: lease{Context: ctx, channel: c, attempts: a, unary: !desc.ClientStreams && !desc.ServerStreams, uncounted: isUncounted(opts)},
+		desc:  desc, method: method,
+	}
+	s.lease.stream = s
 	if !c.acquire() {
 		return nil, &s.lease, c.closedError()
 	}
 	if a != nil && a.mayFollow() {
 		s.lease.makeCancellable()
 	}
-	options := append(append(append(s.options[:0], c.options...), opts...), grpc.OnFinish(s.lease.end))
-	cs, err := c.conn.NewStream(&s.lease, desc, method, options...)
+	s.options = append(append(s.room[:0], c.options...), opts...)
+	cs, err := s.begin()
 	if err != nil {
 		s.lease.end(err)
 		return nil, &s.lease, s.lease.explain(err, func() bool { return false })
 	}
-	s.ClientStream = cs
+	s.current = cs
 	return s, &s.lease, nil
 }
 

@@ -54,6 +54,7 @@ func (c *Channel) closeNow() {
 // Caller must hold b.mu.
 func (b *balancer) finish() {
 	b.closing = true
+	b.current.replace(failingPicker{&UnavailableError{Service: b.service, Reason: Closed}})
 	b.end()
 	select {
 	case b.wake <- struct{}{}:

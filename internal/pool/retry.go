@@ -24,7 +24,7 @@ import (
 // instance. Settings.RetryAttempts and the retry budget limit this.
 //
 // Calls without the option are never made again once anything was sent. Options that return results
-// (grpc.Header, grpc.OnFinish) see every attempt.
+// (grpc.Header, grpc.OnFinish) see every attempt that an instance took.
 func Idempotent() grpc.CallOption { return idempotent{} }
 
 type idempotent struct{ grpc.EmptyCallOption }

@@ -101,11 +101,12 @@ type Settings struct {
 	HealthService string
 
 	// TLS is the TLS config, which is cloned. If it has no ServerName, certificates are checked
-	// against the :authority. Nil means plaintext.
+	// against the host of the instance's address, which is localhost for a Unix socket. Nil means
+	// plaintext.
 	TLS *tls.Config
-	// ServerName is the :authority of calls. Default: the ServerName of TLS, or the instance's
-	// address.
-	ServerName string
+	// Authority is the :authority of calls. Certificates are not checked against it. Default: the
+	// ServerName of TLS, or the instance's address, which is localhost for a Unix socket.
+	Authority string
 
 	// Guard checks the IP addresses that are dialled. Nil allows all addresses.
 	Guard Guard
@@ -182,8 +183,8 @@ func (s Settings) withDefaults() (Settings, error) {
 	if s.TLS != nil {
 		s.TLS = s.TLS.Clone()
 	}
-	if s.ServerName == "" && s.TLS != nil {
-		s.ServerName = s.TLS.ServerName
+	if s.Authority == "" && s.TLS != nil {
+		s.Authority = s.TLS.ServerName
 	}
 	return s, errors.Join(errs...)
 }

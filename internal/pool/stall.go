@@ -127,7 +127,7 @@ func (b *balancer) probe(ep *endpoint, c *conn) bool {
 		c.inFlight.Add(-1)
 		return false
 	}
-	on, s := c.rpc(), &ep.silence
+	on, s := c.link.calls(), &ep.silence
 	ctx, end := context.WithCancel(b.life)
 	s.reads, s.probed, s.end = ep.reads.Load(), b.clock(), end
 	probed := s.probed

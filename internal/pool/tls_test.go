@@ -88,7 +88,10 @@ func TestTLS(t *testing.T) {
 	}{
 		{"certificate for the address", plain("127.0.0.1"), Settings{TLS: &tls.Config{RootCAs: ca.pool}}, "address", ""},
 		{"name from the TLS settings", plain("user.internal"), Settings{TLS: &tls.Config{RootCAs: ca.pool, ServerName: "user.internal"}}, "user.internal", ""},
-		{"authority apart from the TLS name", plain("user.internal"), Settings{TLS: &tls.Config{RootCAs: ca.pool, ServerName: "user.internal"}, ServerName: "api.example"}, "api.example", ""},
+		{"authority apart from the TLS name", plain("user.internal"), Settings{TLS: &tls.Config{RootCAs: ca.pool, ServerName: "user.internal"}, Authority: "api.example"}, "api.example", ""},
+		{"authority beside a certificate for the address", plain("127.0.0.1"), Settings{TLS: &tls.Config{RootCAs: ca.pool}, Authority: "api.example:443"}, "api.example:443", ""},
+		{"certificate for the authority only", plain("api.example"), Settings{TLS: &tls.Config{RootCAs: ca.pool}, Authority: "api.example"}, "", "its certificate is not trusted"},
+		{"authority without TLS", nil, Settings{Authority: "api.example"}, "api.example", ""},
 		{"mutual", mutual, Settings{TLS: &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{ca.issue(t, "gateway")}}}, "address", ""},
 		{"mutual, no certificate", mutual, Settings{TLS: &tls.Config{RootCAs: ca.pool}}, "", "TLS handshake failed"},
 		{"another authority", plain("127.0.0.1"), Settings{TLS: &tls.Config{RootCAs: other.pool}}, "", "its certificate is not trusted"},
@@ -148,7 +151,7 @@ func TestTLSSettingsAreCloned(t *testing.T) {
 		t.Fatal(err)
 	}
 	config.ServerName = "b"
-	if s.TLS.ServerName != "a" || s.ServerName != "a" {
-		t.Errorf("settings follow the caller's config: %q, %q", s.TLS.ServerName, s.ServerName)
+	if s.TLS.ServerName != "a" || s.Authority != "a" {
+		t.Errorf("settings follow the caller's config: %q, %q", s.TLS.ServerName, s.Authority)
 	}
 }

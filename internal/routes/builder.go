@@ -73,7 +73,7 @@ func (b *builder) newMethod(m *Member, sm *schema.Method) (*frontend.Method, err
 	if err != nil {
 		return nil, fmt.Errorf("compile response message %s: %w", sm.Desc.Output().FullName(), err)
 	}
-	return &frontend.Method{
+	fm := &frontend.Method{
 		Name:       sm.Name,
 		Path:       "/" + sm.Name,
 		Upstream:   m.Label,
@@ -96,7 +96,36 @@ func (b *builder) newMethod(m *Member, sm *schema.Method) (*frontend.Method, err
 		Timed:  b.cfg.Timed,
 
 		Departed: b.cfg.departed(m.Label, sm.Name),
-	}, nil
+	}
+	b.addCheck(m, fm)
+	return fm, nil
+}
+
+// maxCheckProblems is how many problems with checks a table has. A schema may have a bad rule in
+// each of its messages.
+const maxCheckProblems = 100
+
+// addCheck adds the check of request messages. Methods whose messages have parts in common have
+// problems in common, so a problem is that of the upstream and is reported once.
+func (b *builder) addCheck(m *Member, fm *frontend.Method) {
+	if m.Check == nil {
+		return
+	}
+	var problems []string
+	fm.Check, problems = m.Check(fm)
+	for _, reason := range problems {
+		p := Problem{Upstream: m.Label, Reason: reason}
+		switch n := len(b.checkProblems); {
+		case b.checkProblems[p] || n > maxCheckProblems:
+			continue
+		case n == maxCheckProblems:
+			p = Problem{Reason: "there are more problems with the checks of request messages, which are not shown"}
+		case n == 0:
+			b.checkProblems = make(map[Problem]bool)
+		}
+		b.checkProblems[p] = true
+		b.problem(p)
+	}
 }
 
 // wholeBody binds the whole request message to the body.
@@ -110,7 +139,7 @@ func (b *builder) addRoute(r *Route) {
 		if b.pending {
 			b.noteMissing(r)
 		} else {
-			b.problem(Problem{Route: r.String(), RPC: r.RPC, Reason: "no upstream has this method", Fatal: true})
+			b.problem(Problem{Route: r.String(), RPC: r.RPC, Reason: "no upstream has this method", Fatal: !b.cfg.Open})
 		}
 		return
 	}
@@ -154,6 +183,10 @@ func (b *builder) addRules(sm *schema.Method) {
 			b.problem(Problem{Route: method + " " + template, RPC: sm.Name, Upstream: m.Upstream, Reason: err.Error()})
 			continue
 		}
+		if reason := b.guard.refuses(bd); reason != "" {
+			b.problem(Problem{Route: method + " " + template, RPC: sm.Name, Upstream: m.Upstream, Reason: reason})
+			continue
+		}
 		bd.Source = SourceAnnotation
 		bd.BesideBody = b.cfg.WholeBody
 		b.add(bd, body, responseBody)
@@ -162,6 +195,7 @@ func (b *builder) addRules(sm *schema.Method) {
 
 func (b *builder) add(bd *frontend.Binding, body, responseBody string) {
 	b.router.Add(bd.HTTPMethod, bd.Template, bd)
+	b.guard.claim(bd)
 	b.views[bd] = len(b.out.Views)
 	b.bindings = append(b.bindings, bd)
 	b.out.Views = append(b.out.Views, View{
@@ -181,6 +215,10 @@ func (b *builder) addPaths() {
 	b.out.Methods = make(map[string]*frontend.Method, len(b.methods))
 	for _, sm := range b.rules {
 		m := b.methods[sm.Name]
+		if reason := b.guard.refusesPath(m); reason != "" {
+			b.problem(Problem{Route: "POST " + m.Path, RPC: m.Name, Upstream: m.Upstream, Reason: reason})
+			continue
+		}
 		b.out.Methods[m.Path] = m
 		b.out.Views = append(b.out.Views, View{
 			Method: "POST", Template: m.Path, RPC: m.Name, Upstream: m.Upstream, Source: SourceRPC, Body: "*", Streams: streams(m.Desc),

@@ -114,9 +114,10 @@ var ownMethods = []string{
 }
 
 // checkPatterns reports the patterns of expose, hide and policies that match no method of any
-// schema: they are mistyped, or the method has gone. It reports nothing while a schema is missing.
+// schema: they are mistyped, or the method has gone. It reports nothing while a schema is missing,
+// and nothing if members come and go.
 func (b *builder) checkPatterns() {
-	if b.pending || len(b.out.members) == 0 {
+	if b.pending || b.cfg.Open || len(b.out.members) == 0 {
 		return
 	}
 	if e := b.cfg.Exposure; e != nil {

@@ -26,17 +26,19 @@ type target struct {
 }
 
 // newFallback makes the fallback of a table. A new method goes where the rest of its service is. An
-// unknown service goes to the only upstream, or to the only one whose schema is not known.
+// unknown service goes to the only upstream, or to the only one whose schema is not known. It never
+// goes to an upstream that a registry has named.
 func newFallback(cfg *Config, members []Member) *fallback {
 	f := &fallback{exposure: cfg.Exposure, policy: cfg.policySpelling, services: make(map[string]*target), known: make(map[string]string)}
 	pending := 0
+	alone := len(members) == 1 && !cfg.Open
 	for i := range members {
 		m := &members[i]
 		to := &target{label: m.Label, conn: m.Conn, owner: cfg.owner(m.Label, "")}
 		if m.Schema == nil {
 			pending++
 		}
-		if m.Schema == nil || len(members) == 1 {
+		if m.Schema == nil && !m.Listed || alone {
 			f.unknown = to
 		}
 		if m.Schema == nil {
@@ -51,7 +53,7 @@ func newFallback(cfg *Config, members []Member) *fallback {
 			f.known[strings.ToLower(sm.Name)] = sm.Name
 		}
 	}
-	if len(members) > 1 && pending != 1 {
+	if !alone && pending != 1 {
 		f.unknown = nil
 	}
 	return f

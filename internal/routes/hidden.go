@@ -23,9 +23,10 @@ func CheckHiddenField(name string) error {
 }
 
 // checkHidden reports the names in HideFields that are no field of any schema: they are mistyped,
-// or the field has gone. It reports nothing while a schema is missing.
+// or the field has gone. It reports nothing while a schema is missing, and nothing if members come
+// and go.
 func (b *builder) checkHidden() {
-	if b.pending || len(b.out.members) == 0 {
+	if b.pending || b.cfg.Open || len(b.out.members) == 0 {
 		return
 	}
 	for _, name := range b.cfg.HideFields {

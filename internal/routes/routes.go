@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"context"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -43,6 +44,9 @@ type Config struct {
 	// there.
 	// Nil: there is no policy.
 	Policy, PolicySpelling func(method string) frontend.Policy
+	// Open says that members come and go. Then a pattern or a route of the config may be meant for
+	// a method that is still to come.
+	Open bool
 	// PolicyPatterns are those of the policies. One that matches no method is a problem.
 	PolicyPatterns []string
 	// Owner makes frontend.Method.Owner for a method `package.Service/Method` of an upstream. The
@@ -65,18 +69,29 @@ type Member struct {
 	// Undescribed says that Schema is nil because the service has answered and describes itself to
 	// nobody. So it has methods, but its annotations will not become known.
 	Undescribed bool
+	// Listed says that a registry and not the config names this upstream. Whoever may write to the
+	// registry must not take anything over. So it gets no calls whose method no schema has, and
+	// none of the requests of a member before it. Listed members are after all others, oldest
+	// first.
+	Listed bool
 	// FromFiles says that the schema does not depend on a running service.
 	FromFiles bool
 	// Codecs compiles the messages of Schema. It is nil while Schema is nil.
 	Codecs *transcode.Compiler
 	// Answers compiles the messages that are written to clients. Nil: Codecs does.
 	Answers *transcode.Compiler
+	// Check makes frontend.Method.Check for a method of Schema, and says what of the schema cannot
+	// be used for it. Nil: there are no checks.
+	Check func(m *frontend.Method) (check MessageCheck, problems []string)
 	// Conn is where calls go.
 	Conn grpc.ClientConnInterface
 	// Timeout is the deadline of unary calls. 0 means that of Config. A negative one is no
 	// deadline.
 	Timeout time.Duration
 }
+
+// MessageCheck is frontend.Method.Check.
+type MessageCheck = func(ctx context.Context, wire []byte) *frontend.Error
 
 // Table is a frontend.Table with what operators want to know about it. It is immutable.
 type Table struct {
@@ -116,6 +131,7 @@ func compile(cfg *Config, members []Member) *Table {
 		views:   make(map[*frontend.Binding]int),
 	}
 	b.router.FullyDecodeReserved = cfg.FullyDecode
+	b.guard = newGuard(members)
 	for i := range members {
 		m := &members[i]
 		if m.Schema != nil {
@@ -158,6 +174,10 @@ type builder struct {
 	views   map[*frontend.Binding]int // index in out.Views
 	// bindings are those of views, in order.
 	bindings []*frontend.Binding
+	guard    *guard
+
+	// checkProblems are those of Member.Check that were reported.
+	checkProblems map[Problem]bool
 
 	pending bool // a schema is missing
 	// missing are the routes of the config whose method is in no known schema.

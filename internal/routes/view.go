@@ -67,7 +67,7 @@ func (t *Table) Check() error {
 			members = append(members, m)
 		}
 	}
-	complete := len(members) == len(t.members)
+	complete := len(members) == len(t.members) && !t.cfg.Open
 	files := t
 	if !complete {
 		var err error

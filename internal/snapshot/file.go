@@ -52,6 +52,8 @@ type endpoint struct {
 	Addr         string            `json:"address"`
 	Weight       uint32            `json:"weight,omitempty"`
 	Registration int64             `json:"registration,omitempty"`
+	Created      int64             `json:"created,omitempty"`
+	Service      string            `json:"service,omitempty"`
 	Metadata     map[string]string `json:"metadata,omitempty"`
 }
 
@@ -181,6 +183,7 @@ func sweep(dir string, now time.Time) {
 // sameEndpoints reports whether two lists say the same.
 func sameEndpoints(a, b []discovery.Endpoint) bool {
 	return slices.EqualFunc(a, b, func(a, b discovery.Endpoint) bool {
-		return a.ID == b.ID && a.Addr == b.Addr && a.Weight == b.Weight && a.Registration == b.Registration && maps.Equal(a.Metadata, b.Metadata)
+		return a.ID == b.ID && a.Addr == b.Addr && a.Weight == b.Weight && a.Registration == b.Registration &&
+			a.Created == b.Created && a.Service == b.Service && maps.Equal(a.Metadata, b.Metadata)
 	})
 }

@@ -37,12 +37,18 @@ var errSilent = fmt.Errorf("the registry has not answered within %v", Grace)
 // trouble, and a list from disk is not written again. A list that has lost more than half of four
 // or more instances, or the last one, is believed after a minute without trouble. An empty list
 // then removes the file, so that a service that is scaled to nothing does not come back.
+//
+// The inner source may be a catalog, whose list has the endpoints of many services. They are
+// published with the ages of their services, see ages.
 type Source struct {
 	inner  discovery.Source
 	path   string
 	wanted func() bool
 	log    *zap.Logger
 	synced atomic.Bool // the registry has answered once
+
+	ages     *ages // for one call of Watch at a time
+	recalled bool  // ages has what an earlier process knew
 }
 
 // New wraps a source. Its file is in dir, which is made when it is needed. wanted reports whether
@@ -52,6 +58,7 @@ func New(inner discovery.Source, dir string, wanted func() bool, log *zap.Logger
 		inner:  inner,
 		path:   Path(dir, inner.ID()),
 		wanted: wanted,
+		ages:   newAges(),
 		log:    log.With(zap.String("source", inner.ID())),
 	}
 }
@@ -99,6 +106,7 @@ type watch struct {
 func (w *watch) take(s discovery.State) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	s.Endpoints = w.aged(s.Endpoints)
 	w.last = s
 	w.keeper.note(&s)
 	switch {
@@ -122,6 +130,23 @@ func (w *watch) take(s discovery.State) {
 		s = w.disk.standIn(s)
 	}
 	w.publish(s)
+}
+
+// aged returns the list of a catalog with the ages of its services. The first list waits for the
+// file, because who is older must not change a moment later.
+func (w *watch) aged(list []discovery.Endpoint) []discovery.Endpoint {
+	if len(list) == 0 && !w.recalled || len(list) > 0 && list[0].Service == "" {
+		return list
+	}
+	if !w.recalled {
+		w.recalled = true
+		if w.wanted() {
+			if l, err := load(w.path, w.ID(), time.Now()); err == nil {
+				w.ages.recall(l.endpoints)
+			}
+		}
+	}
+	return w.ages.apply(list)
 }
 
 // rescue publishes the list on disk if the source has no list in time.

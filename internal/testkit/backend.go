@@ -22,6 +22,7 @@ import (
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 
+	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/freeport"
 	"github.com/caddy-grpc/gateway/internal/testkit/testpb"
 )
@@ -33,6 +34,7 @@ type options struct {
 	addr        string
 	tls         *tls.Config
 	v1, v1alpha bool
+	rules       bool
 	noServices  bool
 	server      []grpc.ServerOption
 	register    []func(grpc.ServiceRegistrar)
@@ -63,7 +65,7 @@ func WithRegister(fn func(grpc.ServiceRegistrar)) Option {
 	return func(o *options) { o.register = append(o.register, fn) }
 }
 
-// Backend is a real gRPC server on a real TCP socket with the services of testpb and
+// Backend is a real gRPC server on a real TCP or Unix socket with the services of testpb and
 // grpc.health.v1. It can be stopped and started again at the same address; its counters go on. Safe
 // for concurrent use.
 type Backend struct {
@@ -119,11 +121,18 @@ func (b *Backend) Start() error {
 			return fmt.Errorf("start backend: %w", err)
 		}
 	}
-	l, err := net.Listen("tcp", addr)
+	path, isUnix := discovery.UnixPath(addr)
+	network, at := "tcp", addr
+	if isUnix {
+		network, at = "unix", path
+	}
+	l, err := net.Listen(network, at)
 	if err != nil {
 		return fmt.Errorf("start backend: %w", err)
 	}
-	b.addr = l.Addr().String()
+	if b.addr = addr; !isUnix {
+		b.addr = l.Addr().String()
+	}
 	b.server, b.health = b.newServer()
 	b.served = make(chan struct{})
 	go func(s *grpc.Server, served chan struct{}) {
@@ -158,11 +167,15 @@ func (b *Backend) newServer() (*grpc.Server, *health.Server) {
 	for _, fn := range b.opts.register {
 		fn(s)
 	}
+	described := reflection.ServerOptions{Services: s}
+	if b.opts.rules {
+		described.DescriptorResolver = ruled{}
+	}
 	if b.opts.v1 {
-		reflectionv1.RegisterServerReflectionServer(s, reflection.NewServerV1(reflection.ServerOptions{Services: s}))
+		reflectionv1.RegisterServerReflectionServer(s, reflection.NewServerV1(described))
 	}
 	if b.opts.v1alpha {
-		reflectionv1alpha.RegisterServerReflectionServer(s, reflection.NewServer(reflection.ServerOptions{Services: s}))
+		reflectionv1alpha.RegisterServerReflectionServer(s, reflection.NewServer(described))
 	}
 	return s, hs
 }

@@ -122,14 +122,12 @@ func (x *Exchange) serve() error {
 	if !x.Method.StreamDesc.ServerStreams {
 		return x.serveUnary(msg, settings)
 	}
-	call, err := x.Options.Start(x.R.Context(), x.Method, settings, x.Info)
+	call, err := x.Options.Open(x.R.Context(), x.Method, settings, msg, x.Info)
 	if err != nil {
-		frontend.PutBuffer(msg)
 		return err
 	}
 	defer call.Close()
 	defer x.Options.WatchClient(x.R, call.Close)()
-	_ = call.Send(msg) // Recv tells an error of sending, and better.
 	x.writeStream(call, nil)
 	return nil
 }

@@ -21,14 +21,12 @@ func (x *exchange) serveStream() error {
 	if err != nil {
 		return err
 	}
-	call, err := x.start()
+	call, err := x.opts.Open(x.r.Context(), x.method, x.settings(), wire, x.info)
 	if err != nil {
-		frontend.PutBuffer(wire)
 		return err
 	}
 	defer call.Close()
 	defer x.watch(call.Close)()
-	_ = call.Send(wire)
 	return x.writeStream(call, f, nil)
 }
 

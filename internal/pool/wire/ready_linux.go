@@ -11,7 +11,7 @@ import (
 
 // readyWire lets grpc wait for data without a buffer, by the optional method ReadOnReady. So an
 // idle connection does not cost a read buffer of 32 KiB. Grpc does this by itself only for a bare
-// *net.TCPConn.
+// connection of package net.
 type readyWire struct {
 	*wire
 
@@ -26,14 +26,19 @@ type readyWire struct {
 	read func(fd uintptr) bool
 }
 
-// withReadyReads is for plaintext TCP. Under TLS the bytes of the socket are not those of the
-// connection.
+// withReadyReads is for plaintext, over TCP or a Unix socket. Under TLS the bytes of the socket are
+// not those of the connection.
 func withReadyReads(w *wire) net.Conn {
-	tcp, ok := w.Conn.(*net.TCPConn)
-	if !ok {
+	var socket syscall.Conn
+	switch c := w.Conn.(type) {
+	case *net.TCPConn:
+		socket = c
+	case *net.UnixConn:
+		socket = c
+	default:
 		return w
 	}
-	fd, err := tcp.SyscallConn()
+	fd, err := socket.SyscallConn()
 	if err != nil {
 		return w
 	}

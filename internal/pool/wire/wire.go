@@ -30,6 +30,9 @@ func NewDialer() *net.Dialer {
 
 // Owner owns connections. Its methods are called by the goroutine that reads.
 type Owner interface {
+	// ServerName is the name that certificates are checked against if the credentials have no name.
+	// It is a host or a host:port.
+	ServerName() string
 	// Wires is the set that open connections belong to.
 	Wires() *Set
 	// Reads counts how often something came from the instance.
@@ -56,21 +59,25 @@ func OwnerOf(a *attributes.Attributes) Owner {
 type Credentials struct {
 	credentials.TransportCredentials
 
-	// Name is the name that certificates are checked against. "": the authority. Grpc itself uses
-	// one name for both.
+	// Name is the name that certificates are checked against. "": the ServerName of the owner. Grpc
+	// itself would check them against the authority, which may be any name.
 	Name string
 }
 
 // ClientHandshake is called by grpc after a dial.
 func (c Credentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	if c.Name != "" {
+	o := OwnerOf(credentials.ClientHandshakeInfoFromContext(ctx).Attributes)
+	switch {
+	case c.Name != "":
 		authority = c.Name
+	case o != nil:
+		authority = o.ServerName()
 	}
 	secured, info, err := c.TransportCredentials.ClientHandshake(ctx, authority, raw)
 	if err != nil {
 		return nil, nil, err
 	}
-	if o := OwnerOf(credentials.ClientHandshakeInfoFromContext(ctx).Attributes); o != nil {
+	if o != nil {
 		return track(secured, raw, o), info, nil
 	}
 	return secured, info, nil
@@ -86,7 +93,7 @@ type wire struct {
 	// Conn is what grpc reads and writes, with or without TLS.
 	net.Conn
 
-	// raw is the TCP connection below Conn.
+	// raw is the TCP connection or Unix socket below Conn.
 	raw   net.Conn
 	owner Owner
 	reads *atomic.Uint64
@@ -145,7 +152,7 @@ func (s *Set) remove(w *wire) {
 	}
 }
 
-// Sever closes the TCP connections without telling grpc. This ends every call on them. Unlike TLS's
+// Sever closes the raw connections without telling grpc. This ends every call on them. Unlike TLS's
 // own close, it does not wait for the peer.
 func (s *Set) Sever() {
 	s.mu.Lock()

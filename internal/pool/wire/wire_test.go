@@ -21,6 +21,7 @@ type owner struct {
 	pings int
 }
 
+func (o *owner) ServerName() string          { return "instance.test" }
 func (o *owner) Wires() *Set                 { return &o.set }
 func (o *owner) Reads() *atomic.Uint64       { return &o.reads }
 func (o *owner) StreamLimit() *atomic.Uint32 { return &o.limit }

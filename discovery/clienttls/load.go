@@ -1,4 +1,4 @@
-package module
+package clienttls
 
 import (
 	"crypto/sha256"
@@ -7,15 +7,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// compileTLS makes the TLS config of a channel and an ID for it. The ID changes with the settings
-// and with the contents of the certificates that they name.
-func compileTLS(ctx caddy.Context, config *reverseproxy.TLSConfig) (*tls.Config, string, error) {
+// Load makes the TLS config of a client and an ID for it. The ID changes with the settings and with
+// the contents of the certificates that they name. It is a hash, so the ID of a source may show it.
+// Load reads files and does not use the network. It leaves config as it is.
+func Load(ctx caddy.Context, config *reverseproxy.TLSConfig) (*tls.Config, string, error) {
 	resolved := *config
 	var err error
 	if resolved.ServerName, err = caddy.NewReplacer().ReplaceOrErr(config.ServerName, true, true); err != nil {
@@ -77,15 +80,9 @@ func pemFiles(v any, named bool) (names []string) {
 			names = append(names, pemFiles(e, named)...)
 		}
 	case map[string]any:
-		for _, key := range sortedKeys(v) {
+		for _, key := range slices.Sorted(maps.Keys(v)) {
 			names = append(names, pemFiles(v[key], key == "pem_files" || key == "root_ca_pem_files")...)
 		}
 	}
 	return names
-}
-
-// hash returns a short name for a key.
-func hash(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:])
 }

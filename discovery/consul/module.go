@@ -1,0 +1,306 @@
+package consul
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/hashicorp/consul/api"
+
+	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/discovery/clienttls"
+)
+
+func init() {
+	caddy.RegisterModule(new(Source))
+}
+
+const (
+	// defaultAddress is that of the agent on the same machine.
+	defaultAddress = "127.0.0.1:8500"
+	defaultPort    = "8500"
+	// defaultHold is the default of Source.Hold.
+	defaultHold = 60 * time.Second
+)
+
+// Source finds the instances of a service in Consul. They are those whose health checks all pass.
+// The last list stays in use through every outage of Consul.
+type Source struct {
+	// The HTTP address of a Consul agent: `host:port`, or a Unix socket such as
+	// `unix//run/consul.sock`. Placeholders such as `{env.HOST_IP}:8500` are resolved when the
+	// config is loaded. Default: `127.0.0.1:8500`.
+	Address string `json:"address,omitempty"`
+
+	// The name of the service in Consul. Placeholders such as `{env.STAGE}` are resolved when the
+	// config is loaded. Required.
+	Service string `json:"service,omitempty"`
+
+	// The tags that an instance must have, all of them. Default: none.
+	Tags []string `json:"tags,omitempty"`
+
+	// The datacenter to ask about. Default: the one of the agent.
+	Datacenter string `json:"datacenter,omitempty"`
+
+	// The namespace of the service, for Consul Enterprise. Default: the one of the token.
+	Namespace string `json:"namespace,omitempty"`
+
+	// The admin partition of the service, for Consul Enterprise. Default: the one of the agent.
+	Partition string `json:"partition,omitempty"`
+
+	// The ACL token. It needs `service:read` for the service and `node:read` for its nodes. Write
+	// `{env.CONSUL_TOKEN}` or `{file./run/secrets/consul}` to keep it out of the config: these are
+	// resolved when the config is loaded. Default: the anonymous token.
+	Token string `json:"token,omitempty"`
+
+	// Secures the connection to Consul. The settings are those of `reverse_proxy`'s transport. An
+	// empty object means TLS with the system's trusted certificates. Default: no TLS.
+	TLS *reverseproxy.TLSConfig `json:"tls,omitempty"`
+
+	// How long a mass disappearance is doubted: more than half of four or more instances vanish
+	// within 15 seconds, or the last one does. Those that are connected stay in use until their
+	// connection closes, or until Consul has been well and without them for this time. Instances in
+	// maintenance mode are taken out at once. Default: 60s. Negative: Consul is believed at once.
+	Hold caddy.Duration `json:"hold,omitempty"`
+
+	config *api.Config // without HttpClient, which Watch makes
+	dial   dialFunc
+	tls    *tls.Config
+	query  api.QueryOptions
+	// service is Service without placeholders.
+	service string
+	id      string
+}
+
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// CaddyModule returns the Caddy module information.
+func (*Source) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.grpc_gateway.discovery.consul",
+		New: func() caddy.Module { return new(Source) },
+	}
+}
+
+// Provision checks the settings, resolves placeholders and loads certificates. It connects to
+// nothing.
+func (s *Source) Provision(ctx caddy.Context) (err error) {
+	var address, token string
+	repl := caddy.NewReplacer()
+	for name, field := range map[string]struct {
+		text string
+		to   *string
+	}{
+		"address": {cmp.Or(s.Address, defaultAddress), &address},
+		"service": {s.Service, &s.service},
+		"token":   {s.Token, &token},
+	} {
+		if *field.to, err = repl.ReplaceOrErr(field.text, true, true); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if err := s.check(s.service); err != nil {
+		return err
+	}
+	tlsID := ""
+	if s.TLS != nil {
+		if s.TLS.HandshakeTimeout != 0 || len(s.TLS.ExceptPorts) > 0 {
+			return errors.New("tls: expected no handshake_timeout and except_ports, which have no meaning here")
+		}
+		if s.tls, tlsID, err = clienttls.Load(ctx, s.TLS); err != nil {
+			return fmt.Errorf("tls: %w", err)
+		}
+	}
+	if err := s.setAddress(address); err != nil {
+		return err
+	}
+	s.config.Token = token
+	s.query = api.QueryOptions{Datacenter: s.Datacenter, Namespace: s.Namespace, Partition: s.Partition, WaitTime: waitTime}
+	s.id = s.makeID(address, token, tlsID)
+	return nil
+}
+
+// check checks what can be checked before placeholders are resolved.
+func (s *Source) check(service string) error {
+	switch {
+	case service == "":
+		return errors.New("expected the name of a service in Consul, as in: discover consul user")
+	case strings.ContainsAny(service, "/?#"):
+		return fmt.Errorf("expected the name of a service in Consul, found %s", discovery.Excerpt(service))
+	case slices.Contains(s.Tags, ""):
+		return errors.New("expected tags, found an empty one")
+	}
+	return nil
+}
+
+// setAddress makes the settings of the client, as far as they do not belong to one watch.
+func (s *Source) setAddress(address string) error {
+	s.config = &api.Config{Address: address, Scheme: "http"}
+	if s.TLS != nil {
+		s.config.Scheme = "https"
+	}
+	if discovery.IsUnix(address) {
+		addr, err := discovery.ParseUnix(address)
+		if err != nil {
+			return fmt.Errorf("address: %w", err)
+		}
+		path, _ := discovery.UnixPath(addr)
+		s.config.Address = "localhost"
+		s.dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		}
+		return nil
+	}
+	hosts, err := discovery.SplitHosts(address, defaultPort)
+	switch {
+	case err != nil:
+		return fmt.Errorf("address: %w", err)
+	case len(hosts) > 1:
+		return fmt.Errorf("address: expected one Consul agent, found %d", len(hosts))
+	}
+	s.config.Address = hosts[0]
+	return nil
+}
+
+// makeID names what is watched. Tokens are long and random, so their hash tells nothing.
+func (s *Source) makeID(address, token, tlsID string) string {
+	query := url.Values{"tag": slices.Sorted(slices.Values(s.Tags))}
+	for name, value := range map[string]string{"dc": s.Datacenter, "ns": s.Namespace, "partition": s.Partition} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	if d := s.hold(); d != defaultHold {
+		query.Set("hold", d.String())
+	}
+	id := "consul://" + address + "/" + s.service + "?" + query.Encode()
+	if token != "" || tlsID != "" {
+		sum := sha256.Sum256([]byte("grpc_gateway consul " + token + " " + tlsID))
+		id += "#" + hex.EncodeToString(sum[:8])
+	}
+	return id
+}
+
+// ID implements discovery.Source.
+func (s *Source) ID() string { return s.id }
+
+// hold is State.Hold.
+func (s *Source) hold() time.Duration {
+	return max(0, cmp.Or(time.Duration(s.Hold), defaultHold))
+}
+
+// Watch implements discovery.Source. The connections to Consul belong to the watch, which may
+// outlive the config.
+func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
+	transport := &http.Transport{
+		DialContext: s.dial, TLSClientConfig: s.tls.Clone(), ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 1, IdleConnTimeout: 2 * waitTime,
+		TLSHandshakeTimeout: answerTime, Proxy: http.ProxyFromEnvironment,
+	}
+	if s.dial == nil {
+		transport.DialContext = (&net.Dialer{Timeout: answerTime, KeepAlive: answerTime}).DialContext
+	}
+	defer transport.CloseIdleConnections()
+	config := *s.config
+	config.HttpClient = &http.Client{Transport: transport}
+	client, err := api.NewClient(&config)
+	if err != nil { // The environment of the process has settings that contradict the config.
+		publish(discovery.State{Err: fmt.Errorf("making the client of Consul: %w", err), Hold: s.hold()})
+		<-ctx.Done()
+		return
+	}
+	health := client.Health()
+	w := watcher{query: func(ctx context.Context, index uint64) ([]*api.ServiceEntry, *api.QueryMeta, error) {
+		options := s.query
+		options.WaitIndex = index
+		// All instances are asked for, so that those that fail their checks are shown.
+		return health.ServiceMultipleTags(s.service, s.Tags, false, options.WithContext(ctx))
+	}}
+	w.state.Hold = s.hold()
+	w.run(ctx, publish)
+}
+
+// UnmarshalTarget implements discovery.TargetUnmarshaler:
+//
+//	consul://127.0.0.1:8500/user[?tag=<tag>,…][&dc=<name>][&ns=<name>][&partition=<name>][&hold=<duration>|off]
+//	consul:///user                by the agent at 127.0.0.1:8500
+func (s *Source) UnmarshalTarget(t discovery.Target) error {
+	if t.Scheme != "consul" {
+		return fmt.Errorf("expected the scheme consul, found %s", discovery.Excerpt(t.Scheme))
+	}
+	if err := t.CheckQuery("tag", "dc", "ns", "partition", "hold"); err != nil {
+		return err
+	}
+	hosts, err := t.Hosts(defaultPort)
+	switch {
+	case err != nil:
+		return err
+	case len(hosts) > 1:
+		return fmt.Errorf("expected one Consul agent, found %d", len(hosts))
+	case len(hosts) == 1:
+		s.Address = hosts[0]
+	}
+	if t.Path == "" {
+		return errors.New("expected the name of a service after the host, as in consul://127.0.0.1:8500/user")
+	}
+	s.Service = t.Path
+	for name, values := range t.Query {
+		if err := s.setParameter(name, values[0]); err != nil {
+			return err
+		}
+	}
+	return s.check(s.Service)
+}
+
+func (s *Source) setParameter(name, value string) (err error) {
+	if value == "" {
+		return fmt.Errorf("expected a value for %s", name)
+	}
+	switch name {
+	case "tag":
+		s.Tags = strings.Split(value, ",")
+	case "dc":
+		s.Datacenter = value
+	case "ns":
+		s.Namespace = value
+	case "partition":
+		s.Partition = value
+	case "hold":
+		s.Hold, err = parseHold(value)
+	}
+	return err
+}
+
+// parseHold parses a duration; none, "off" or 0, is negative in the config.
+func parseHold(value string) (caddy.Duration, error) {
+	if value == "off" {
+		return -1, nil
+	}
+	d, err := caddy.ParseDuration(value)
+	switch {
+	case err != nil || d < 0:
+		return 0, fmt.Errorf("hold %s: expected a duration, such as 60s, or off", discovery.Excerpt(value))
+	case d == 0:
+		return -1, nil
+	}
+	return caddy.Duration(d), nil
+}
+
+// Interface guards.
+var (
+	_ caddy.Provisioner           = (*Source)(nil)
+	_ caddyfile.Unmarshaler       = (*Source)(nil)
+	_ discovery.Source            = (*Source)(nil)
+	_ discovery.TargetUnmarshaler = (*Source)(nil)
+)

@@ -1,0 +1,71 @@
+package pool
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"google.golang.org/grpc/status"
+)
+
+// currentPicker has the picker that calls use now. Calls for which it has no connection wait until
+// another one replaces it.
+type currentPicker struct {
+	term atomic.Pointer[pickerTerm]
+}
+
+// pickerTerm is a picker's time in use.
+type pickerTerm struct {
+	picker picker
+	// number counts the terms, from 1.
+	number uint64
+	// over is closed when another picker has taken its place.
+	over chan struct{}
+}
+
+// replace begins the next term. Only one goroutine may call it at a time.
+func (c *currentPicker) replace(p picker) {
+	next := &pickerTerm{picker: p, number: 1, over: make(chan struct{})}
+	old := c.term.Load()
+	if old != nil {
+		next.number = old.number + 1
+	}
+	c.term.Store(next)
+	if old != nil {
+		close(old.over)
+	}
+}
+
+// claim gives the call a connection. While no picker has one, it waits, but not longer than the
+// call. The claim must be given to the link of its connection.
+//
+// Called on the call path; takes no lock of the balancer.
+func (b *balancer) claim(l *lease) (*pick, error) {
+	for {
+		term := b.current.term.Load()
+		p, err := term.picker.choose(l, l)
+		switch {
+		case err != nil:
+			return nil, err
+		case p != nil:
+			p.term = term.number
+			return p, nil
+		}
+		select {
+		case <-term.over:
+		case <-l.Done():
+			st := status.FromContextError(l.Err())
+			return nil, status.Error(st.Code(), fmt.Sprintf("%s while waiting for connections to become ready", st.Message()))
+		}
+	}
+}
+
+// replaceAfter is told that the connection of a claim was lost before the call began, and in which
+// term the claim was made. Grpc then waits for a picker that is newer than the one it has. If the
+// claim is older than that one, the loss may be no news, and there would be no newer picker.
+//
+// Called on the call path; takes no lock of the balancer.
+func (b *balancer) replaceAfter(term uint64) {
+	if b.current.term.Load().number != term {
+		b.mustAsk(func() { b.changed(true) })
+	}
+}

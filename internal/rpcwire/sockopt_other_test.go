@@ -1,0 +1,11 @@
+//go:build !linux
+
+package rpcwire
+
+import (
+	"net"
+	"testing"
+	"time"
+)
+
+func checkUserTimeout(*testing.T, net.Conn, time.Duration) {}
