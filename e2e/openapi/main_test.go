@@ -130,14 +130,16 @@ func described(more ...string) string {
 // handlers are the options with which the calls are made. Each changes what requests or answers
 // look like.
 func handlers() map[string]string {
+	// An INPUT_ONLY field is hidden where defaults are written.
+	const secret = "hide_fields wide.v1.Behaviors.secret\n"
 	return map[string]string{
 		"plain":    described(),
 		"newer":    described("version 3.2"),
 		"one_of":   described("one_of"),
-		"names":    "json {\n use_proto_names\n emit_defaults\n enums_as_numbers\n}\n" + described(),
-		"nulls":    "json {\n emit_unpopulated\n enum_prefix omit\n enum_case lower\n}\n" + described(),
+		"names":    "json {\n use_proto_names\n emit_defaults\n enums_as_numbers\n}\n" + secret + described(),
+		"nulls":    "json {\n emit_unpopulated\n enum_prefix omit\n enum_case lower\n}\n" + secret + described(),
 		"lenient":  "json {\n discard_unknown\n enum_case any\n}\nquery ignore_unknown\nerrors problem\nforms on\n" + described(),
 		"envelope": "answers {\n envelope code=0 msg=ok data streams\n empty_status 204\n}\n" + described(),
-		"parts":    "fields on\netag on\nhide_fields wide.v1.Behaviors.secret\n" + described(),
+		"parts":    "fields on\netag on\n" + secret + described(),
 	}
 }

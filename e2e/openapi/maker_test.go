@@ -1,23 +1,56 @@
 package openapie2e
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 
+	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // maker makes up messages as JSON, in all the forms that ProtoJSON reads. Some values are of a form
 // that no field of their kind has.
+//
+// It keeps to what a document asks for where the gateway is content with less. So fields with the
+// behavior REQUIRED are set, and those that are OUTPUT_ONLY are not. The backend is a mirror, so that
+// no field is INPUT_ONLY either.
 type maker struct {
 	*rand.Rand
 	// junk is how many of 1,000 values are of a wrong form.
 	junk int
+	// protoNames says that fields have their names in the .proto file.
+	protoNames bool
+}
+
+func (m *maker) name(fd protoreflect.FieldDescriptor) string {
+	if m.protoNames {
+		return fd.TextName()
+	}
+	return fd.JSONName()
+}
+
+// behavior reports whether a field is annotated with one of these.
+func behavior(fd protoreflect.FieldDescriptor, wanted ...annotations.FieldBehavior) bool {
+	all, _ := proto.GetExtension(fd.Options(), annotations.E_FieldBehavior).([]annotations.FieldBehavior)
+	return slices.ContainsFunc(all, func(b annotations.FieldBehavior) bool { return slices.Contains(wanted, b) })
+}
+
+func required(fd protoreflect.FieldDescriptor) bool {
+	return fd.Cardinality() == protoreflect.Required || behavior(fd, annotations.FieldBehavior_REQUIRED)
+}
+
+// oneWay reports whether a field may be in requests only, or in answers only.
+func oneWay(fd protoreflect.FieldDescriptor) bool {
+	return behavior(fd, annotations.FieldBehavior_OUTPUT_ONLY, annotations.FieldBehavior_INPUT_ONLY)
 }
 
 // message makes up a message. The deeper it is, the fewer fields it has.
@@ -29,6 +62,9 @@ func (m *maker) message(md protoreflect.MessageDescriptor, depth int) any {
 	chosen := make(map[protoreflect.Name]bool)
 	for i := range md.Fields().Len() {
 		fd := md.Fields().Get(i)
+		if oneWay(fd) {
+			continue
+		}
 		if one := fd.ContainingOneof(); one != nil && !one.IsSynthetic() {
 			if chosen[one.Name()] {
 				continue
@@ -37,13 +73,13 @@ func (m *maker) message(md protoreflect.MessageDescriptor, depth int) any {
 			if !chosen[one.Name()] {
 				continue
 			}
-		} else if fd.Cardinality() != protoreflect.Required && m.IntN(3+depth) > 1 {
+		} else if !required(fd) && m.IntN(3+depth) > 1 {
 			continue
 		}
-		if depth > 4 && fd.Message() != nil && fd.Cardinality() != protoreflect.Required {
+		if depth > 4 && fd.Message() != nil && !required(fd) {
 			continue
 		}
-		out[fd.JSONName()] = m.field(fd, depth)
+		out[m.name(fd)] = m.field(fd, depth)
 	}
 	return out
 }
@@ -130,17 +166,21 @@ func (m *maker) scalar(kind protoreflect.Kind) any {
 	}
 }
 
-// integer is a number or a text, of some value.
+// integer is a number or a text, of some value. Numbers are small enough for a float64, which the
+// judges read them as.
 func (m *maker) integer(least, most int64) any {
 	n := one(m, least, most, 0, 1, int64(m.IntN(1000)))
+	const exact = 1 << 53
 	switch m.IntN(4) {
 	case 0:
+		if n < -exact || n > exact {
+			break
+		}
 		return json.RawMessage(strconv.FormatInt(n, 10))
 	case 1:
 		return json.RawMessage(strconv.Itoa(m.IntN(100)) + ".0")
-	default:
-		return strconv.FormatInt(n, 10)
 	}
+	return strconv.FormatInt(n, 10)
 }
 
 func one[T any](m *maker, choices ...T) T { return choices[m.IntN(len(choices))] }
@@ -205,18 +245,19 @@ func (m *maker) query(md protoreflect.MessageDescriptor, prefix string, into url
 	for i := range md.Fields().Len() {
 		fd := md.Fields().Get(i)
 		one := fd.ContainingOneof()
-		if m.IntN(3) > 0 && fd.Cardinality() != protoreflect.Required || one != nil && chosen[one.Name()] {
+		if m.IntN(3) > 0 && !required(fd) || one != nil && chosen[one.Name()] || oneWay(fd) {
 			continue
 		}
 		if one != nil {
 			chosen[one.Name()] = true
 		}
-		name := prefix + fd.JSONName()
+		name := prefix + m.name(fd)
 		switch {
 		case fd.IsMap():
-			if fd.MapValue().Message() == nil {
-				into.Set(name+"["+m.key(fd.MapKey())+"]", m.parameter(fd.MapValue()))
+			if value := fd.MapValue(); value.Message() == nil {
+				into.Set(name+"["+cmp.Or(m.key(fd.MapKey()), "x")+"]", m.parameter(value))
 			}
+		case anyJSON(fd):
 		case m.nested(fd):
 			if !fd.IsList() && len(prefix) < 20 {
 				m.query(fd.Message(), name+".", into)
@@ -231,6 +272,23 @@ func (m *maker) query(md protoreflect.MessageDescriptor, prefix string, into url
 	}
 }
 
+// anyJSON reports whether the values of a field are JSON of any form. As a parameter they are JSON in
+// a text, and the judges do not look into it.
+func anyJSON(fd protoreflect.FieldDescriptor) bool {
+	if ed := fd.Enum(); ed != nil {
+		return ed.FullName() == "google.protobuf.NullValue"
+	}
+	if fd.Message() == nil {
+		return false
+	}
+	switch fd.Message().FullName() {
+	case "google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue", "google.protobuf.Any", "google.protobuf.Empty":
+		return true
+	default:
+		return false
+	}
+}
+
 func (m *maker) nested(fd protoreflect.FieldDescriptor) bool {
 	if fd.Message() == nil {
 		return false
@@ -239,19 +297,34 @@ func (m *maker) nested(fd protoreflect.FieldDescriptor) bool {
 	return !known
 }
 
-// parameter is a value as text.
+// parameter is a value as text, in the plain forms that both judges read. They refuse an empty text,
+// an enum's number, an integer with a point, and an integer above those of int64.
 func (m *maker) parameter(fd protoreflect.FieldDescriptor) string {
 	if m.IntN(1000) < m.junk {
 		return fmt.Sprint(m.wrong())
 	}
+	if fd.FullName() == "google.api.HttpBody.content_type" {
+		return "text/plain"
+	}
+	kind := fd.Kind()
+	if fd.Message() != nil && strings.HasSuffix(string(fd.Message().FullName()), "Value") {
+		kind = fd.Message().Fields().ByNumber(1).Kind()
+	}
+	switch kind {
+	case protoreflect.EnumKind:
+		return string(fd.Enum().Values().Get(m.IntN(fd.Enum().Values().Len())).Name())
+	case protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Sfixed32Kind:
+		return strconv.FormatInt(one[int64](m, math.MinInt32, math.MaxInt32, 0, 7), 10)
+	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
+		return strconv.FormatInt(one[int64](m, math.MaxUint32, 0, 7), 10)
+	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
+		return strconv.FormatInt(one[int64](m, math.MaxInt64, 0, 7), 10)
+	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind:
+		return strconv.FormatInt(one[int64](m, math.MinInt64, math.MaxInt64, 0, 7), 10)
+	}
 	switch v := m.value(fd, 4).(type) {
 	case string:
-		if fd.Message() != nil && fd.Message().FullName() == "google.protobuf.Value" {
-			return strconv.Quote(v)
-		}
-		return v
-	case json.RawMessage:
-		return string(v)
+		return cmp.Or(v, one(m, "a", "name"))
 	default:
 		raw, _ := json.Marshal(v)
 		return string(raw)

@@ -1,6 +1,9 @@
 package judge
 
-import "strings"
+import (
+	"mime"
+	"strings"
+)
 
 // limit is something that a judge gets wrong.
 type limit struct {
@@ -20,6 +23,13 @@ var limits = []limit{
 	{"kin-openapi", "forms with lists of enums", SideRequest, "unsupported schema of request body's property", nil},
 	// It needs a decoder for the type of each file in a form.
 	{"kin-openapi", "files in forms", SideRequest, `unsupported content type "image/`, nil},
+	// It reads a list of one item in a form as a text.
+	{"libopenapi-validator", "lists of one item in forms", SideRequest, "got string, want array", inForm},
+}
+
+func inForm(c *Call) bool {
+	mediaType, _, _ := mime.ParseMediaType(c.Request.Header.Get("Content-Type"))
+	return mediaType == "application/x-www-form-urlencoded"
 }
 
 // excuses reports whether a complaint is a known mistake of the judge.
