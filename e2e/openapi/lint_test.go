@@ -115,6 +115,8 @@ func TestLintersComplain(t *testing.T) {
 var (
 	discover   = regexp.MustCompile(`discover (?:etcd|consul|kubernetes) (\S+)(?: \{\n(?s:.*?)\n\t+\})?`)
 	etcdTarget = regexp.MustCompile(`grpc_gateway etcd://\S+`)
+	// ownDocument is the option of an example that has a document itself.
+	ownDocument = regexp.MustCompile(`(?m)^\s*openapi\b`)
 )
 
 // exampleDocuments are the documents of the handlers in examples.
@@ -151,7 +153,10 @@ func exampleDocuments(t testing.TB) map[string][]byte {
 			return "discover static " + instance + "\n" + other
 		})
 		global, site, _ := strings.Cut(text, "\n}\n")
-		text = global + "\n}\n" + kit.Described(site)
+		if !ownDocument.MatchString(site) {
+			site = kit.Described(site)
+		}
+		text = global + "\n}\n" + site
 		name := filepath.Base(filepath.Dir(path))
 		documents[name] = exampleDocument(t, text)
 		if !bytes.Contains(documents[name], []byte(`"operationId"`)) {
