@@ -656,7 +656,7 @@ func TestErrors(t *testing.T) {
 			`target catalog:fleet: the global option grpc_gateway defines no catalog "fleet", at Caddyfile:2`,
 		},
 		"catalog as a target twice": {
-			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd /\n\t}\n}\n:8080\ngrpc_gateway catalog:fleet catalog:fleet {\n\texpose *\n}",
+			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd /\n\t}\n}\n:8080\ngrpc_gateway" + strings.Repeat(" catalog:fleet", 2) + " {\n\texpose *\n}",
 			"target catalog:fleet comes twice in grpc_gateway, at Caddyfile:7",
 		},
 	}

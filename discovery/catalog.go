@@ -27,6 +27,8 @@ import (
 // is decided by the gateway and not by the catalog. The names of services are whatever the registry
 // says. They are shown to operators and matched with their patterns, and never sent to clients. The
 // page docs/catalog.md describes what the gateway does with a catalog.
+//
+//nolint:iface // The contract differs in words only.
 type Catalog interface {
 	Source
 }

@@ -48,8 +48,8 @@ func newcomers() []newcomer {
 	}
 }
 
-// joinAsGoZero registers with go-zero's own publisher. It revokes its lease, as it does when a server
-// of go-zero ends. To etcd that looks like a lost instance, so the connection must go, too.
+// joinAsGoZero registers with go-zero's own publisher. It revokes its lease, as it does when a
+// server of go-zero ends. To etcd that looks like a lost instance, so the connection must go, too.
 func joinAsGoZero(t *testing.T, etcd *kit.Etcd) (leave func()) {
 	t.Helper()
 	logx.Disable()

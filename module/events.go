@@ -62,8 +62,8 @@ func (h startHandler) Handle(context.Context, caddy.Event) error {
 	return nil
 }
 
-// occurrence is something that happened to a pool, a registry or a schema. It becomes an event for each
-// upstream that uses it.
+// occurrence is something that happened to a pool, a registry or a schema. It becomes an event for
+// each upstream that uses it.
 type occurrence struct {
 	event string
 	of    any            // *sharedChannel, *sharedFeed, *sharedSchema or *catalog

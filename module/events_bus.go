@@ -30,10 +30,11 @@ type eventBus struct {
 
 // audience is an app that may emit events.
 type audience struct {
-	app    *App
-	labels map[any][]string // of the upstreams that use a *sharedChannel, *sharedFeed or *sharedSchema
-	ready  bool             // its config runs, so that its subscriptions are complete
-	counts bool             // in wanted
+	app *App
+	// labels are of the upstreams that use a *sharedChannel, *sharedFeed or *sharedSchema.
+	labels map[any][]string
+	ready  bool // its config runs, so that its subscriptions are complete
+	counts bool // in wanted
 }
 
 // any reports whether somebody may want to know of an occurrence.
@@ -171,7 +172,8 @@ func (b *eventBus) next() (o occurrence, app *App, labels []string, ok bool) {
 	return occurrence{}, nil, nil, false
 }
 
-// audience returns the newest app that uses a channel, a feed or a schema. It prefers one whose config runs.
+// audience returns the newest app that uses a channel, a feed or a schema. It prefers one whose
+// config runs.
 func (b *eventBus) audience(of any) (best *audience) {
 	for _, l := range slices.Backward(b.audiences) {
 		if len(l.labels[of]) == 0 {

@@ -150,8 +150,8 @@ type Handler struct {
 	Health *bool `json:"health,omitempty"`
 
 	// The path at which load balancers can ask for the same over plain HTTP, such as `/healthz`.
-	// GET is answered with 200 (SERVING) or 503 (NOT_SERVING). The query parameter `service` names a
-	// service, and an unknown one is 404. This path wins over a route of the API. Default: none.
+	// GET is answered with 200 (SERVING) or 503 (NOT_SERVING). The query parameter `service` names
+	// a service, and an unknown one is 404. This path wins over a route of the API. Default: none.
 	HealthPath string `json:"health_path,omitempty"`
 
 	// The form of REST errors, and who answers them. `status` (default) answers with a

@@ -32,7 +32,8 @@ type idleness struct {
 // Called on the call path; takes no lock.
 func (c *sharedChannel) touch() {
 	now := time.Now().UnixNano()
-	if now-c.idleness.called.Load() > int64(100*time.Millisecond) { // All calls share it, so it is written rarely.
+	// All calls share it, so it is written rarely.
+	if now-c.idleness.called.Load() > int64(100*time.Millisecond) {
 		c.idleness.called.Store(now)
 	}
 	if c.idleness.resting.Load() {

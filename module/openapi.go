@@ -189,9 +189,9 @@ func (h *Handler) describe(opts *frontend.Options) (*description, error) {
 
 // title names the API by its upstreams.
 func (h *Handler) title() string {
-	names := make([]string, len(h.Upstreams))
+	names := make([]string, 0, len(h.Upstreams)+len(h.Catalogs))
 	for i := range h.Upstreams {
-		names[i] = h.Upstreams[i].Name
+		names = append(names, h.Upstreams[i].Name)
 	}
 	names = append(names, h.Catalogs...)
 	return strings.Join(names, ", ")

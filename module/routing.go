@@ -93,9 +93,9 @@ func (r *routing) start() {
 		return
 	}
 	// r.mu is not held here, because the subscribed function takes it.
-	stops := make([]func(), len(r.upstreams))
-	for i, u := range r.upstreams {
-		stops[i] = u.schema.subscribe(r.refresh)
+	stops := make([]func(), 0, len(r.upstreams)+len(r.catalogs))
+	for _, u := range r.upstreams {
+		stops = append(stops, u.schema.subscribe(r.refresh))
 	}
 	for _, c := range r.catalogs {
 		stops = append(stops, c.subscribe(r.refreshSoon))
@@ -138,12 +138,13 @@ func (r *routing) refresh() {
 	if r.stopped && len(r.catalogs) > 0 {
 		return // The catalogs have given back their services, which late requests still call.
 	}
-	members := make([]member, len(r.upstreams))
-	for i, u := range r.upstreams {
-		members[i] = member{upstream: u, label: u.label(), schema: u.schema.current()}
-		if members[i].schema == nil {
-			members[i].pending, members[i].undescribed = u.schema.pending(), u.schema.undescribed()
+	members := make([]member, 0, len(r.upstreams))
+	for _, u := range r.upstreams {
+		m := member{upstream: u, label: u.label(), schema: u.schema.current()}
+		if m.schema == nil {
+			m.pending, m.undescribed = u.schema.pending(), u.schema.undescribed()
 		}
+		members = append(members, m)
 	}
 	for _, c := range r.catalogs {
 		members = append(members, c.members()...)

@@ -150,9 +150,9 @@ func connectStatus(t *testing.T, raw []byte) *spb.Status {
 		if err != nil {
 			t.Fatal(err)
 		}
-		any := `{"@type":"type.googleapis.com/` + d.Type + `"}`
+		raw := `{"@type":"type.googleapis.com/` + d.Type + `"}`
 		detail := new(spb.Status)
-		if err := protojson.Unmarshal([]byte(`{"details":[`+any+`]}`), detail); err != nil {
+		if err := protojson.Unmarshal([]byte(`{"details":[`+raw+`]}`), detail); err != nil {
 			t.Fatal(err)
 		}
 		detail.Details[0].Value = value

@@ -114,7 +114,7 @@ func told(t testing.TB, err error) string {
 	}
 	for i := range refusal.Violations {
 		v := &refusal.Violations[i]
-		path := v.Path(func(fd protoreflect.FieldDescriptor) string { return string(fd.JSONName()) })
+		path := v.Path(func(fd protoreflect.FieldDescriptor) string { return fd.JSONName() })
 		lines = append(lines, strings.TrimSpace(path+" "+v.Rule))
 	}
 	if refusal.Detail != nil {

@@ -56,7 +56,7 @@ func (l *list) add(id string, entry *api.ServiceEntry) {
 	}
 	e := discovery.Endpoint{
 		ID: id, Addr: addr, Weight: weight(entry.Service.Weights.Passing), Metadata: metadata(entry),
-		Registration: int64(entry.Service.CreateIndex), //nolint:gosec // an index of raft
+		Registration: int64(entry.Service.CreateIndex), // An index of raft.
 	}
 	switch status := entry.Checks.AggregatedStatus(); status {
 	case api.HealthPassing:
@@ -97,7 +97,7 @@ func failing(checks api.HealthChecks) string {
 }
 
 // weight is Consul's weight of passing instances. Its default is 1.
-func weight(w int) uint32 { return uint32(min(max(w, 0), maxWeight)) } //nolint:gosec // in range
+func weight(w int) uint32 { return uint32(min(max(w, 0), maxWeight)) }
 
 // metadata is the instance's own, with its node and its tags.
 func metadata(entry *api.ServiceEntry) map[string]string {

@@ -16,8 +16,8 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
-// agent is a Consul agent on loopback, as far as the source asks one. Its answers have the form that
-// the documentation of the HTTP API describes.
+// agent is a Consul agent on loopback, as far as the source asks one. Its answers have the form
+// that the documentation of the HTTP API describes.
 type agent struct {
 	*httptest.Server
 

@@ -2,6 +2,7 @@ package consul
 
 import (
 	"context"
+	"encoding/json"
 	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
@@ -165,7 +166,7 @@ func TestUnmarshalTarget(t *testing.T) {
 		"consul:///user?hold=2m": {Service: "user", Hold: caddy.Duration(2 * time.Minute)},
 	} {
 		got, err := unmarshalTarget(target)
-		if err != nil || !reflect.DeepEqual(*got, want) {
+		if err != nil || asJSON(t, got) != asJSON(t, want) {
 			t.Errorf("%s: got %+v, %v, want %+v", target, *got, err, want)
 		}
 	}
@@ -209,7 +210,7 @@ func TestUnmarshalCaddyfile(t *testing.T) {
 		},
 	} {
 		got := new(Source)
-		if err := got.UnmarshalCaddyfile(caddyfile.NewTestDispenser(input)); err != nil || !reflect.DeepEqual(*got, want) {
+		if err := got.UnmarshalCaddyfile(caddyfile.NewTestDispenser(input)); err != nil || asJSON(t, got) != asJSON(t, want) {
 			t.Errorf("%q: got %+v, %v, want %+v", input, *got, err, want)
 		}
 	}
@@ -235,4 +236,14 @@ func wantErr(t *testing.T, err error, text string) {
 	if err == nil || !strings.Contains(err.Error(), text) {
 		t.Errorf("got error %v, want one with %q", err, text)
 	}
+}
+
+// asJSON is the config of a source.
+func asJSON(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

@@ -78,7 +78,7 @@ func (w *watcher) poll(ctx context.Context) error {
 	w.state.Err = nil
 	w.state.Synced = true
 	w.state.Endpoints, w.state.Skipped, w.state.Withdrawn = l.endpoints, l.skipped, l.withdrawn
-	w.state.Revision = int64(meta.LastIndex) //nolint:gosec // an index of raft
+	w.state.Revision = int64(meta.LastIndex) // An index of raft.
 	w.state.LastContact = time.Now()
 	w.state.Stale = !meta.KnownLeader
 	return nil

@@ -174,7 +174,7 @@ func TestPlantedFaults(t *testing.T) {
 		"drops the list after an error": {false, "the list outlives an error", "the last good list must stay", func(p *planted) {
 			p.failed = func(s *discovery.State, err error) { s.Err, s.Endpoints = err, nil }
 		}},
-		"is not Synced after an error": {false, "the list outlives an error", "Synced became false", func(p *planted) {
+		"is not Synced after an error": {false, "the list outlives an error", "not Synced: a list that was known must stay", func(p *planted) {
 			p.failed = func(s *discovery.State, err error) { *s = discovery.State{Err: err} }
 		}},
 		"keeps the error": {false, "the list outlives an error", "without the list without an error", func(p *planted) {

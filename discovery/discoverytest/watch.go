@@ -133,7 +133,7 @@ func (w *watch) valid(last, s *discovery.State) error {
 	case s.Synced && s.Err == nil && s.LastContact.IsZero() && !w.subject.Fixed:
 		return errors.New("LastContact is zero, and the registry has answered")
 	case last.Synced && !s.Synced:
-		return errors.New("Synced became false: a list that was known must stay")
+		return errors.New("a later state is not Synced: a list that was known must stay")
 	case s.Err != nil && last.Synced && !sameEndpoints(last.Endpoints, s.Endpoints):
 		return fmt.Errorf("the list changed from %d to %d endpoints with an error: the last good list must stay", len(last.Endpoints), len(s.Endpoints))
 	}
@@ -165,7 +165,7 @@ func (w *watch) await(what string, condition func(s *discovery.State) bool) erro
 		case <-arrived:
 		case <-w.done:
 		case <-timeout.C:
-			return fmt.Errorf("%v have passed without %s; the last state has %d endpoints, Synced %v, Err %v",
+			return fmt.Errorf("%v have passed without %s; the last state has %d endpoints, Synced %v, Err %w",
 				w.subject.Patience, what, len(last.Endpoints), last.Synced, last.Err)
 		}
 	}

@@ -51,7 +51,7 @@ func (c *Cluster) UnmarshalOption(d *caddyfile.Dispenser) (err error) {
 
 // parseDurations parses each argument into the field at its place.
 func parseDurations(d *caddyfile.Dispenser, name string, args []string, to ...*caddy.Duration) error {
-	for i, text := range args {
+	for i, text := range args[:min(len(args), len(to))] {
 		duration, err := caddy.ParseDuration(text)
 		if err != nil || duration <= 0 {
 			return d.Errf("%s %q: expected a duration above 0, such as 5s", name, text)

@@ -138,7 +138,7 @@ func registrationOf(uid string) int64 {
 	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(uid))    // It never fails.
-	return int64(h.Sum64()>>1) | 1 //nolint:gosec // one bit is lost on purpose
+	return int64(h.Sum64()>>1) | 1 // One bit is lost on purpose.
 }
 
 func isTrue(condition *bool, missing bool) bool {

@@ -96,8 +96,8 @@ func TestReloads(t *testing.T) {
 // TestReloadsMigrated is TestReloads in a network namespace with net.ipv4.tcp_migrate_req=1: no
 // connection is reset there. The whole test runs in it, in a process of its own.
 //
-// It is not parallel. Its three worlds are load enough for two processors, and with three more tests
-// beside them calls come faster than they are answered. Then connections stall in any server.
+// It is not parallel. Its three worlds are load enough for two processors, and with three more
+// tests beside them calls come faster than they are answered. Then connections stall in any server.
 func TestReloadsMigrated(t *testing.T) {
 	if migrates() {
 		t.Skip("this is it")

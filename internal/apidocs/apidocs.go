@@ -23,8 +23,8 @@ import (
 //go:embed assets
 var assets embed.FS
 
-// Policy is the Content-Security-Policy of the page: nothing from elsewhere, and no inline scripts or
-// styles. Swagger UI shows images of its own as data.
+// Policy is the Content-Security-Policy of the page: nothing from elsewhere, and no inline scripts
+// or styles. Swagger UI shows images of its own as data.
 const Policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
 	"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 

@@ -12,7 +12,8 @@ func TestLoser(t *testing.T) {
 		old, added string
 		loses      bool
 	}{
-		"the same route":           {"GET /v1/users/{id}", "GET /v1/users/{name}", false}, // The first one added wins.
+		// The first one added wins.
+		"the same route":           {"GET /v1/users/{id}", "GET /v1/users/{name}", false},
 		"a more specific route":    {"GET /v1/users/{id}", "GET /v1/users/me", true},
 		"a less specific route":    {"GET /v1/users/me", "GET /v1/users/{id}", false},
 		"another method":           {"GET /v1/users/{id}", "POST /v1/users/me", false},

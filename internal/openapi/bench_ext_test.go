@@ -90,8 +90,8 @@ func largeMessage(pkg, name string) *descriptorpb.DescriptorProto {
 	}}
 }
 
-// BenchmarkBuild10000 makes the documents of 10,000 methods. docs/openapi.md quotes what it says:
-// go test -run '^$' -bench Build10000 -benchtime 3x ./internal/openapi
+// BenchmarkBuild10000 makes the documents of 10,000 methods. docs/openapi.md quotes what it says,
+// and how to run it.
 func BenchmarkBuild10000(b *testing.B) {
 	operations := largeAPI(b, 100)
 	var document []byte

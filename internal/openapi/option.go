@@ -28,8 +28,8 @@ type optionKey struct {
 
 // option returns the options of a declaration that have one of these full names and are set.
 func (s *Schemas) option(d protoreflect.Descriptor, names ...protoreflect.FullName) option {
-	m, ok := d.Options().(proto.Message)
-	if !ok || len(m.ProtoReflect().GetUnknown()) == 0 {
+	m := d.Options()
+	if m == nil || len(m.ProtoReflect().GetUnknown()) == 0 {
 		return nil // What is not linked is unknown.
 	}
 	var out option

@@ -259,7 +259,7 @@ func portable(pattern string) string {
 			}
 		case '\\':
 			i++
-			if i == len(pattern) || !strings.Contains(same, pattern[i:i+1]) && !(inClass && pattern[i] == '-') {
+			if i == len(pattern) || !strings.Contains(same, pattern[i:i+1]) && (!inClass || pattern[i] != '-') {
 				return ""
 			}
 		}

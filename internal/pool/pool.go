@@ -110,8 +110,8 @@ func dialOptions(s Settings, b *balancer) []grpc.DialOption {
 		grpc.WithResolvers(balancerResolver{b}),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDisableServiceConfig(),
-		// This turns off retries of calls that may have been executed. For a call that was not, grpc
-		// still asks for another connection. See grpcPicker.
+		// This turns off retries of calls that may have been executed. For a call that was not,
+		// grpc still asks for another connection. See grpcPicker.
 		grpc.WithDisableRetry(),
 		grpc.WithIdleTimeout(0),
 		grpc.WithTransportCredentials(security),

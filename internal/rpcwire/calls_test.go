@@ -367,7 +367,7 @@ func TestRequestsThatCannotBeSent(t *testing.T) {
 			tt.request.Unary = true
 			err := c.Start(call, &tt.request)
 			wantError(t, err, tt.kind, tt.code, true)
-			if _, again := call.Wait(t.Context()); again != err {
+			if _, again := call.Wait(t.Context()); !errors.Is(again, err) {
 				t.Errorf("%s: Wait returns %v, want the error of Start", name, again)
 			}
 		}

@@ -272,7 +272,7 @@ func TestWindowIsWidenedForAMessage(t *testing.T) {
 					}
 					text = c.text(m)
 				}()
-				updates := append(before, s.updates(1)...)
+				updates := slices.Concat(before, s.updates(1))
 				if want := []int{size + prefixSize - 40_000}; !slices.Equal(updates, want) || isUnary != (before != nil) {
 					t.Errorf("the client allows %v (%v before it was waited for), want %v", updates, before, want)
 				}

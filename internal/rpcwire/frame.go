@@ -119,7 +119,7 @@ func (r *frameReader) fill(n int) error {
 			r.onRead()
 		}
 		if err != nil && r.end-r.start < n {
-			if err == io.EOF && r.end > r.start { //nolint:errorlint // readers return the bare io.EOF
+			if err == io.EOF && r.end > r.start { // Readers return it bare.
 				return io.ErrUnexpectedEOF
 			}
 			return err

@@ -75,7 +75,8 @@ func (l *Live) record(result Result, s *Schema, err error) {
 	}
 }
 
-// recordChange logs a new schema. If it takes the place of another, the line says what came and went.
+// recordChange logs a new schema. If it takes the place of another, the line says what came and
+// went.
 func (l *Live) recordChange(s *Schema) {
 	fields := []zap.Field{zap.String("fingerprint", s.Fingerprint()), zap.Strings("services", s.Services()), zap.Int("methods", len(s.Methods()))}
 	before := l.current.Load()

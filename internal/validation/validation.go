@@ -26,9 +26,10 @@ const (
 	Valid Result = iota
 	Invalid
 	Failed
-
-	NumResults = 3
 )
+
+// NumResults is the number of results.
+const NumResults = 3
 
 // String is the name of the result in metrics and logs.
 func (r Result) String() string { return [NumResults]string{"valid", "invalid", "failed"}[r] }
