@@ -7,21 +7,41 @@ package httpe2e
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddy-grpc/gateway/e2e/kit"
+	"github.com/caddy-grpc/gateway/e2e/kit/judge"
 	"github.com/caddy-grpc/gateway/internal/testkit"
 )
+
+// judged are the verdicts on all calls of this package's tests. Nearly every one goes through the
+// clients of a world, and every world has OpenAPI documents.
+var judged judge.Results
+
+// leastJudged is how much the judges must have seen when all tests have run. Without it, a mistake
+// of the tests could make them judge nothing.
+var leastJudged = map[string]int{judge.Requests: 200, judge.Answers: 250, judge.Messages: 1000, judge.Refused: 50}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
 	kit.RemoveBinary()
+	fmt.Print(judged.String())
+	if flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.skip").Value.String() == "" {
+		for what, least := range leastJudged {
+			if n := judged.Count(what); n < least {
+				fmt.Printf("FAIL: the judges have seen %d %s, not %d\n", n, what, least)
+				code = max(code, 1)
+			}
+		}
+	}
 	os.Exit(code)
 }
 
@@ -33,18 +53,30 @@ type world struct {
 	*kit.Caddy
 	backend *testkit.Backend
 	options kit.Options
+	// judged are the verdicts on the calls of the clients. document finds what they are judged by.
+	judged   *judge.Results
+	document func(*http.Request) (*judge.Document, error)
 }
 
-// newWorld starts both. In directive, of a site, "echo" is the upstream's name.
+// newWorld starts both. In directive, of a site, "echo" is the upstream's name. A site chooses among
+// several handlers by the header X-Site.
 func newWorld(t testing.TB, site string, opts ...testkit.Option) *world {
 	t.Helper()
-	w := &world{backend: testkit.StartBackend(t, opts...)}
+	w := &world{backend: testkit.StartBackend(t, opts...), judged: judged.Child(), document: judge.Fetcher(kit.DocumentPath, "X-Site")}
+	t.Cleanup(func() { w.judged.Report(t) })
 	w.options = kit.Options{
 		Global: "\tgrpc_gateway {\n\t\tupstream echo {\n\t\t\tdiscover static " + w.backend.Addr() + "\n\t\t}\n\t}",
-		Site:   site,
+		Site:   kit.Described(site),
 	}
 	w.Caddy = kit.StartCaddy(t, w.options)
 	w.WaitReady(t, 30*time.Second, w.backend.Addr())
+	kit.Eventually(t, 30*time.Second, "the site describes itself", func() error {
+		d, err := w.document(&http.Request{URL: &url.URL{Scheme: "http", Host: w.Listen}})
+		if err == nil && len(d.Pending) > 0 {
+			err = fmt.Errorf("%v are pending", d.Pending)
+		}
+		return err
+	})
 	return w
 }
 
@@ -64,6 +96,7 @@ func (w *world) client(t testing.TB, version string) *client {
 		c.http = kit.H2C()
 	}
 	c.http.Timeout = 0
+	c.http.Transport = w.judged.Transport(c.http.Transport, w.document)
 	t.Cleanup(c.http.CloseIdleConnections)
 	return c
 }

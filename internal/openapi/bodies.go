@@ -205,7 +205,12 @@ func (b *builder) addOtherStatuses(out *object, bd *frontend.Binding, status int
 // answer is the schema of one message of the answer. md is nil if it is not a message.
 func (b *builder) answer(bd *frontend.Binding) (schema *object, md protoreflect.MessageDescriptor) {
 	if f := bd.ResponseBody; f != nil {
-		return b.schemas.field(f.Descriptor(), Answer), f.Descriptor().Message()
+		fd := f.Descriptor()
+		schema = b.schemas.field(fd, Answer)
+		if fd.Message() != nil && fd.Cardinality() != protoreflect.Repeated && !b.schemas.writesNull(fd) && fd.Message().FullName() != httpBody {
+			schema = newObject("anyOf", list{schema, newObject("type", "null")}) // An absent message.
+		}
+		return schema, fd.Message()
 	}
 	md = bd.Method.Desc.Output()
 	return b.schemas.Message(md, Answer), md
@@ -328,8 +333,9 @@ func (b *builder) status() *object {
 	return newObject("$ref", b.schemas.prefix+name)
 }
 
+// detail describes a detail of an error. One without a type is written as {}.
 func (b *builder) detail() *object {
-	return newObject("type", "object", "required", list{"@type"}, "properties", newObject("@type", newObject("type", "string")))
+	return newObject("type", "object", "properties", newObject("@type", newObject("type", "string")))
 }
 
 // problem describes a problem document (RFC 9457).

@@ -229,7 +229,7 @@ func (b *builder) operation(bd *frontend.Binding, parameters []pathParameter) *o
 	op.set("responses", b.responses(bd))
 	op.set("x-grpc-method", bd.Method.Name)
 	op.add("x-grpc-stream", streams(bd))
-	if bd.Template != nil && strings.Contains(bd.Template.String(), "=") {
+	if bd.Template != nil && strings.ContainsAny(bd.Template.String(), "=*") {
 		op.set("x-grpc-path-template", bd.Template.String())
 	}
 	return op

@@ -3,6 +3,7 @@ package openapi
 import (
 	"bytes"
 	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -126,13 +127,22 @@ func (s *Schemas) enum(ed protoreflect.EnumDescriptor, dir Direction) *object {
 		return newObject("type", "null")
 	}
 	name := s.name(ed)
-	if dir == Request && s.readsMoreNames() {
+	if dir == Request && (s.readsMoreNames() || hasAliases(ed)) {
 		name += "-input"
 	}
 	if _, ok := s.made[name]; !ok {
 		s.made[name] = s.describeEnum(ed, dir)
 	}
 	return newObject("$ref", s.prefix+name)
+}
+
+// hasAliases reports whether two names have one number. The gateway writes the first, and reads all.
+func hasAliases(ed protoreflect.EnumDescriptor) bool {
+	numbers := make(map[protoreflect.EnumNumber]bool)
+	for i := range ed.Values().Len() {
+		numbers[ed.Values().Get(i).Number()] = true
+	}
+	return len(numbers) < ed.Values().Len()
 }
 
 // readsMoreNames reports whether more forms of enums are read than are written.
@@ -155,6 +165,13 @@ func (s *Schemas) describeEnum(ed protoreflect.EnumDescriptor, dir Direction) *o
 	names := make(list, 0, ed.Values().Len())
 	for _, name := range transcode.EnumNames(ed, s.opts.JSON) {
 		names = append(names, name)
+	}
+	if dir == Request && hasAliases(ed) {
+		for i := range ed.Values().Len() {
+			if name := string(ed.Values().Get(i).Name()); !slices.Contains(names, any(name)) {
+				names = append(names, name)
+			}
+		}
 	}
 	known := newObject("type", "string", "enum", names)
 	if dir == Request && (s.opts.JSON.DiscardUnknown || s.opts.JSON.EnumCase != transcode.EnumCaseExact || s.opts.JSON.OmitEnumPrefix) {

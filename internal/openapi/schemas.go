@@ -251,11 +251,18 @@ func (s *Schemas) plainField(fd protoreflect.FieldDescriptor, dir Direction) *ob
 			add("propertyNames", mapKey(fd.MapKey()))
 	case fd.IsList():
 		return newObject("type", "array", "items", s.value(fd, dir))
-	case dir == Answer && s.opts.JSON.EmitUnpopulated && fd.Message() != nil && fd.ContainingOneof() == nil:
+	case dir == Answer && s.writesNull(fd):
 		return newObject("anyOf", list{s.value(fd, dir), newObject("type", "null")})
 	default:
 		return s.value(fd, dir)
 	}
+}
+
+// writesNull reports whether EmitUnpopulated writes null if a field is absent. proto2's scalars are
+// among these fields.
+func (s *Schemas) writesNull(fd protoreflect.FieldDescriptor) bool {
+	return s.opts.JSON.EmitUnpopulated && fd.HasPresence() && fd.ContainingOneof() == nil && !fd.IsExtension() &&
+		fd.Cardinality() != protoreflect.Required
 }
 
 // mapKey describes the names of a map's members. It is nil if they are any text.

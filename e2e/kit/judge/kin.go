@@ -3,6 +3,7 @@ package judge
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 
@@ -15,11 +16,57 @@ import (
 type kin struct{ doc *openapi3.T }
 
 func readKin(raw []byte) (Judge, error) {
+	var spelled any
+	if err := json.Unmarshal(raw, &spelled); err != nil {
+		return nil, fmt.Errorf("read the document: %w", err)
+	}
+	spellAnything(spelled)
+	raw, err := json.Marshal(spelled)
+	if err != nil {
+		return nil, fmt.Errorf("write the document: %w", err)
+	}
 	doc, err := openapi3.NewLoader().LoadFromData(raw)
 	if err != nil {
 		return nil, fmt.Errorf("kin-openapi cannot read the document: %w", err)
 	}
 	return kin{doc}, nil
+}
+
+// spellAnything gives all types to the schemas that allow any value. Without a type, kin-openapi
+// refuses null.
+func spellAnything(v any) {
+	switch v := v.(type) {
+	case []any:
+		for _, item := range v {
+			spellAnything(item)
+		}
+	case map[string]any:
+		for key, value := range v {
+			spellAnything(value)
+			members, _ := value.(map[string]any)
+			switch key {
+			case "items", "itemSchema", "schema", "additionalProperties":
+				spellType(members)
+			case "properties", "schemas":
+				for _, member := range members {
+					schema, _ := member.(map[string]any)
+					spellType(schema)
+				}
+			}
+		}
+	}
+}
+
+func spellType(schema map[string]any) {
+	if schema == nil {
+		return
+	}
+	for _, key := range []string{"type", "$ref", "anyOf", "allOf", "oneOf", "not", "enum", "const"} {
+		if _, ok := schema[key]; ok {
+			return
+		}
+	}
+	schema["type"] = []any{"null", "boolean", "number", "string", "array", "object"}
 }
 
 func (kin) Name() string { return "kin-openapi" }

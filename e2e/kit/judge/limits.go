@@ -1,6 +1,9 @@
 package judge
 
-import "strings"
+import (
+	"mime"
+	"strings"
+)
 
 // limit is something that a judge gets wrong.
 type limit struct {
@@ -14,7 +17,20 @@ type limit struct {
 }
 
 // limits are the known mistakes of the judges, each with its reason.
-var limits = []limit{}
+var limits = []limit{
+	// It decodes a list in a form only if its items have one simple type, and refuses every form of
+	// a message that has another list. Enums are names or numbers.
+	{"kin-openapi", "forms with lists of enums", SideRequest, "unsupported schema of request body's property", nil},
+	// It needs a decoder for the type of each file in a form.
+	{"kin-openapi", "files in forms", SideRequest, `unsupported content type "image/`, nil},
+	// It reads a list of one item in a form as a text.
+	{"libopenapi-validator", "lists of one item in forms", SideRequest, "got string, want array", inForm},
+}
+
+func inForm(c *Call) bool {
+	mediaType, _, _ := mime.ParseMediaType(c.Request.Header.Get("Content-Type"))
+	return mediaType == "application/x-www-form-urlencoded"
+}
 
 // excuses reports whether a complaint is a known mistake of the judge.
 func (res *Results) excuses(j Judge, c *Call, side Side, err error) bool {

@@ -26,7 +26,7 @@ const (
 // too, which docs/http.md names. The document does not list them:
 //
 //   - no Content-Type, text/json and application/*+json for JSON,
-//   - a body that is packed,
+//   - a body that is packed, or that is nothing but white space,
 //   - reserved characters of a query that are not encoded, and slashes in a parameter of the path.
 func spell(r *http.Request, o *Operation, params map[string]string, body []byte) (*http.Request, []byte, error) {
 	body, err := unpack(r.Header.Get("Content-Encoding"), body)
@@ -44,7 +44,7 @@ func spell(r *http.Request, o *Operation, params map[string]string, body []byte)
 	}
 	out.Header = r.Header.Clone()
 	out.Header.Del("Content-Encoding")
-	if len(body) == 0 {
+	if len(body) == 0 || isJSON(r.Header.Get("Content-Type")) && len(bytes.TrimSpace(body)) == 0 {
 		out.Body, out.ContentLength = http.NoBody, 0
 		return out, nil, nil
 	}
