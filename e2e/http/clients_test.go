@@ -69,7 +69,11 @@ func TestCurl(t *testing.T) {
 				"HEAD":            {[]string{"-I", w.URL("/v1/shelves/1/books/1"), "-o", "/dev/null", "-w", "%{http_code}"}, "200"},
 				"raw bodies":      {[]string{"--data-binary", "raw", "-H", "Content-Type: text/x-raw", w.URL("/v1/upload/f"), "-w", " %{content_type}"}, "raw text/x-raw"},
 			} {
-				if got, err := curl(x.args...); err != nil || got != x.want {
+				got, err := curl(x.args...)
+				if name == "curl -d" && leavesEarlyAnswers(version, err) {
+					continue
+				}
+				if err != nil || got != x.want {
 					t.Errorf("%s: got %q, %v; want %q", name, got, err, x.want)
 				}
 			}
@@ -91,6 +95,13 @@ func TestCurl(t *testing.T) {
 		})
 	}
 	w.idle(t, "curl has ended")
+}
+
+// leavesEarlyAnswers reports whether curl has failed because the answer over HTTP/2 came before its
+// body was sent. The server then resets the stream without an error, and a client must keep the
+// answer (RFC 9113, section 8.1). Some versions of curl, such as 7.88, sometimes do not.
+func leavesEarlyAnswers(version string, err error) bool {
+	return version == "--http2-prior-knowledge" && err != nil && strings.Contains(err.Error(), "curl: (92)")
 }
 
 func TestNodeFetch(t *testing.T) {
