@@ -58,8 +58,8 @@ type world struct {
 	document func(*http.Request) (*judge.Document, error)
 }
 
-// newWorld starts both. In directive, of a site, "echo" is the upstream's name. A site chooses among
-// several handlers by the header X-Site.
+// newWorld starts both. In directive, of a site, "echo" is the upstream's name. A site chooses
+// among several handlers by the header X-Site.
 func newWorld(t testing.TB, site string, opts ...testkit.Option) *world {
 	t.Helper()
 	w := &world{backend: testkit.StartBackend(t, opts...), judged: judged.Child(), document: judge.Fetcher(kit.DocumentPath, "X-Site")}

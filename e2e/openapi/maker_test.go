@@ -21,8 +21,8 @@ import (
 // that no field of their kind has.
 //
 // It keeps to what a document asks for where the gateway is content with less. So fields with the
-// behavior REQUIRED are set, and those that are OUTPUT_ONLY are not. The backend is a mirror, so that
-// no field is INPUT_ONLY either.
+// behavior REQUIRED are set, and those that are OUTPUT_ONLY are not. The backend is a mirror, so
+// that no field is INPUT_ONLY either.
 type maker struct {
 	*rand.Rand
 	// junk is how many of 1,000 values are of a wrong form.
@@ -272,8 +272,8 @@ func (m *maker) query(md protoreflect.MessageDescriptor, prefix string, into url
 	}
 }
 
-// anyJSON reports whether the values of a field are JSON of any form. As a parameter they are JSON in
-// a text, and the judges do not look into it.
+// anyJSON reports whether the values of a field are JSON of any form. As a parameter they are JSON
+// in a text, and the judges do not look into it.
 func anyJSON(fd protoreflect.FieldDescriptor) bool {
 	if ed := fd.Enum(); ed != nil {
 		return ed.FullName() == "google.protobuf.NullValue"
@@ -297,8 +297,8 @@ func (m *maker) nested(fd protoreflect.FieldDescriptor) bool {
 	return !known
 }
 
-// parameter is a value as text, in the plain forms that both judges read. They refuse an empty text,
-// an enum's number, an integer with a point, and an integer above those of int64.
+// parameter is a value as text, in the plain forms that both judges read. They refuse an empty
+// text, an enum's number, an integer with a point, and an integer above those of int64.
 func (m *maker) parameter(fd protoreflect.FieldDescriptor) string {
 	if m.IntN(1000) < m.junk {
 		return fmt.Sprint(m.wrong())

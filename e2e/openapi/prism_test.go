@@ -18,8 +18,8 @@ import (
 	"github.com/caddy-grpc/gateway/e2e/kit"
 )
 
-// startPrism starts Prism as a proxy that refuses requests and answers which are not as the document
-// says.
+// startPrism starts Prism as a proxy that refuses requests and answers which are not as the
+// document says.
 func startPrism(t testing.TB, document []byte, upstream string) (base string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "openapi.json")

@@ -208,7 +208,8 @@ func (b *builder) answer(bd *frontend.Binding) (schema *object, md protoreflect.
 		fd := f.Descriptor()
 		schema = b.schemas.field(fd, Answer)
 		if fd.Message() != nil && fd.Cardinality() != protoreflect.Repeated && !b.schemas.writesNull(fd) && fd.Message().FullName() != httpBody {
-			schema = newObject("anyOf", list{schema, newObject("type", "null")}) // An absent message.
+			// An absent message is null.
+			schema = newObject("anyOf", list{schema, newObject("type", "null")})
 		}
 		return schema, fd.Message()
 	}

@@ -136,7 +136,8 @@ func (s *Schemas) enum(ed protoreflect.EnumDescriptor, dir Direction) *object {
 	return newObject("$ref", s.prefix+name)
 }
 
-// hasAliases reports whether two names have one number. The gateway writes the first, and reads all.
+// hasAliases reports whether two names have one number. The gateway writes the first, and reads
+// all.
 func hasAliases(ed protoreflect.EnumDescriptor) bool {
 	numbers := make(map[protoreflect.EnumNumber]bool)
 	for i := range ed.Values().Len() {
