@@ -71,7 +71,7 @@ type Check interface {
 }
 
 // Refusal is the error of a message that must not be sent. Clients get INVALID_ARGUMENT.
-type Refusal struct { //nolint:errname // What it is is a refusal.
+type Refusal struct { //nolint:errname // A refusal is what it is.
 	// Message is a text for the client. Default: it is made of the violations.
 	Message string
 	// Violations are what is wrong. The client gets them as a google.rpc.BadRequest, up to the

@@ -80,6 +80,8 @@ type State struct {
 // Source is the contract for anything that knows the endpoints of a service. The guest modules in
 // the namespace http.grpc_gateway.discovery implement it. Modules of third parties do so in the
 // same way.
+//
+//nolint:iface // A Catalog differs in words only.
 type Source interface {
 	// ID is a canonical name for what is watched and how. Two sources with equal IDs are
 	// interchangeable: they share one watch, even across config reloads. An ID has no secrets in

@@ -22,7 +22,7 @@ import (
 //
 // In full (RFC 3986 in spirit, with a list where a URL has one authority):
 //
-//	target    = scheme "://" authority [ "/" path ] [ "?" query ]  |  host ":" port  |  socket
+//	target    = scheme "://" authority [ "/" path ] [ "?" query ]  |  socket  |  host ":" port
 //	socket    = ( "unix" | "unix+h2c" ) "/" ( absolute path | "@" name )
 //	scheme    = word { "+" word }            ; lower case letters, digits, ".", "-"
 //	authority = [ host { "," host } ]        ; without user and password

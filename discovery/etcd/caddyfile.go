@@ -51,12 +51,15 @@ func (c *Cluster) UnmarshalOption(d *caddyfile.Dispenser) (err error) {
 
 // parseDurations parses each argument into the field at its place.
 func parseDurations(d *caddyfile.Dispenser, name string, args []string, to ...*caddy.Duration) error {
-	for i, text := range args[:min(len(args), len(to))] {
-		duration, err := caddy.ParseDuration(text)
-		if err != nil || duration <= 0 {
-			return d.Errf("%s %q: expected a duration above 0, such as 5s", name, text)
+	for i, field := range to {
+		if i == len(args) {
+			break
 		}
-		*to[i] = caddy.Duration(duration)
+		duration, err := caddy.ParseDuration(args[i])
+		if err != nil || duration <= 0 {
+			return d.Errf("%s %q: expected a duration above 0, such as 5s", name, args[i])
+		}
+		*field = caddy.Duration(duration)
 	}
 	return nil
 }
