@@ -14,7 +14,7 @@ func Described(site string) string {
 	for line := range strings.Lines(site) {
 		text := strings.TrimSpace(line)
 		switch {
-		case !strings.HasPrefix(text, "grpc_gateway"):
+		case text != "grpc_gateway" && !strings.HasPrefix(text, "grpc_gateway "):
 			b.WriteString(line)
 		case strings.HasSuffix(text, "{"):
 			b.WriteString(line + "\t\t" + describedBlock)
