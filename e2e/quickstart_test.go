@@ -23,6 +23,7 @@ import (
 type demo struct {
 	listen string
 	admin  string
+	status string
 	keys   io.Writer
 	cmd    *exec.Cmd
 	mu     sync.Mutex
@@ -34,8 +35,8 @@ type demo struct {
 // would.
 func startDemo(t *testing.T, args ...string) *demo {
 	t.Helper()
-	d := &demo{listen: kit.FreeAddr(t), admin: kit.FreeAddr(t), done: make(chan error, 1)}
-	args = append(args, "--listen", d.listen, "--admin", d.admin)
+	d := &demo{listen: kit.FreeAddr(t), admin: kit.FreeAddr(t), status: kit.FreeAddr(t), done: make(chan error, 1)}
+	args = append(args, "--listen", d.listen, "--admin", d.admin, "--status", d.status)
 	d.cmd = exec.Command("make", "--no-print-directory", "demo", "ARGS="+strings.Join(args, " "))
 	d.cmd.Dir = kit.RootDir(t)
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -61,7 +62,7 @@ func startDemo(t *testing.T, args ...string) *demo {
 		pipe.Close()
 	}()
 	t.Cleanup(func() { _ = syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL) })
-	d.waitFor(t, 5*time.Minute, "Try, in another terminal")
+	d.waitFor(t, 5*time.Minute, "q  end (so does Ctrl-C)")
 	return d
 }
 
@@ -102,25 +103,37 @@ func (d *demo) interrupt(t *testing.T) {
 	}
 }
 
-// tryPage asks for the first address that the demo prints: that of the page.
-func (d *demo) tryPage(t *testing.T) {
+// tryPages asks for the first addresses that the demo prints: the page about the API, and that for
+// operators.
+func (d *demo) tryPages(t *testing.T) {
 	t.Helper()
-	address := regexp.MustCompile(`http://\S+`).FindString(d.text())
-	resp, err := http.Get(address)
-	if err != nil {
-		t.Fatal(err)
+	addresses := regexp.MustCompile(`http://\S+`).FindAllString(d.text(), 2)
+	wants := []string{`<div id="swagger-ui">`, "<title>gRPC gateway</title>"}
+	if len(addresses) != len(wants) {
+		t.Fatalf("the demo prints %v", addresses)
 	}
-	defer resp.Body.Close()
-	page, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(page), `<div id="swagger-ui">`) {
-		t.Errorf("%s is not the page: %s, %v\n%s", address, resp.Status, err, page)
+	for i, want := range wants {
+		resp, err := http.Get(addresses[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		page, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(page), want) {
+			t.Errorf("%s has no %s: %s, %v\n%s", addresses[i], want, resp.Status, err, page)
+		}
 	}
 }
 
 // tryDemo runs the commands that the demo prints, as they are printed.
 func (d *demo) tryDemo(t *testing.T) {
 	t.Helper()
-	wants := []string{"Ada Lovelace", "Grace Hopper", "Barbara Liskov", "Grace Hopper", `"state":"READY"`}
+	wants := []string{
+		"Ada Lovelace", "Grace Hopper", "Barbara Liskov", "Grace Hopper", // JSON
+		`{"number":5,`, `data: {"number":5,`, // streams
+		"Grace Hopper", // Connect
+		`"state":"READY"`,
+	}
 	var commands []string
 	for line := range strings.Lines(d.text()) {
 		if arguments, found := strings.CutPrefix(strings.TrimSpace(line), "curl "); found {
@@ -137,10 +150,83 @@ func (d *demo) tryDemo(t *testing.T) {
 	}
 }
 
+// call makes a call that must succeed whatever was stopped or killed before.
+func (d *demo) call(t *testing.T) {
+	t.Helper()
+	for range 10 {
+		code, body, err := kit.GetJSON(http.DefaultClient, "http://"+d.listen+"/v1/users/1")
+		if err != nil || code != http.StatusOK || !strings.Contains(body, "Ada Lovelace") {
+			t.Fatalf("a call: %d, %v\n%s", code, err, body)
+		}
+	}
+}
+
+// poolSince is the last line about the pool that the demo has printed since it said something.
+func (d *demo) poolSince(said string) string {
+	_, after, _ := strings.Cut(d.text(), said)
+	if i := strings.LastIndex(after, "pool:"); i >= 0 {
+		line, _, _ := strings.Cut(after[i:], "\n")
+		return line
+	}
+	return ""
+}
+
+// awaitPool asks for the pool until a line about it is right.
+func (d *demo) awaitPool(t *testing.T, said, what string, right func(line string) bool) {
+	t.Helper()
+	kit.Eventually(t, 30*time.Second, what, func() error {
+		line := d.poolSince(said)
+		if right(line) {
+			return nil
+		}
+		fmt.Fprintln(d.keys, "s")
+		time.Sleep(500 * time.Millisecond)
+		return fmt.Errorf("%q", line)
+	})
+}
+
+// TestQuickstartKill: an instance dies as in a crash. No call fails, and the instance leaves the pool
+// when its lease ends.
+func TestQuickstartKill(t *testing.T) {
+	d := startDemo(t, "--listen-etcd", kit.FreeAddr(t))
+	fmt.Fprintln(d.keys, "k")
+	const said = "was killed: calls go to the others"
+	d.waitFor(t, 20*time.Second, said)
+	d.call(t)
+	d.awaitPool(t, said, "two instances are left", func(line string) bool {
+		return strings.Count(line, "127.0.0.1:") == 2 && strings.Count(line, "READY") == 2
+	})
+	d.call(t)
+	d.interrupt(t)
+}
+
+// TestQuickstartEtcdAway: etcd stops, and calls go on. It comes back, and an instance can register.
+func TestQuickstartEtcdAway(t *testing.T) {
+	d := startDemo(t, "--listen-etcd", kit.FreeAddr(t))
+	fmt.Fprintln(d.keys, "e")
+	const stopped, again = "etcd is stopped: calls go on", "etcd runs again"
+	d.waitFor(t, 20*time.Second, stopped)
+	d.call(t)
+	d.awaitPool(t, stopped, "the pool says that etcd is away", func(line string) bool {
+		return strings.Count(line, "READY") == 3 && strings.Contains(line, "etcd is away")
+	})
+	d.call(t)
+	fmt.Fprintln(d.keys, "e")
+	d.waitFor(t, 60*time.Second, again)
+	d.awaitPool(t, again, "the pool says that etcd is back", func(line string) bool {
+		return strings.Count(line, "READY") == 3 && !strings.Contains(line, "etcd is away")
+	})
+	fmt.Fprintln(d.keys, "+")
+	d.waitFor(t, 20*time.Second, "registered itself")
+	d.awaitPool(t, "registered itself", "four instances are ready", func(line string) bool { return strings.Count(line, "READY") == 4 })
+	fmt.Fprintln(d.keys, "e")
+	d.interrupt(t) // while etcd is away
+}
+
 // TestQuickstart plays a new user: the printed calls, an instance more, an instance less, Ctrl-C.
 func TestQuickstart(t *testing.T) {
 	d := startDemo(t, "--listen-etcd", kit.FreeAddr(t))
-	d.tryPage(t)
+	d.tryPages(t)
 	d.tryDemo(t)
 	fmt.Fprintln(d.keys, "+")
 	d.waitFor(t, 20*time.Second, "registered itself")
@@ -156,7 +242,7 @@ func TestQuickstartCaddyEnds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "make", "--no-print-directory", "demo",
-		"ARGS=--caddy false --listen-etcd "+kit.FreeAddr(t)+" --listen "+kit.FreeAddr(t)+" --admin "+kit.FreeAddr(t))
+		"ARGS=--caddy false --listen-etcd "+kit.FreeAddr(t)+" --listen "+kit.FreeAddr(t)+" --admin "+kit.FreeAddr(t)+" --status "+kit.FreeAddr(t))
 	cmd.Dir = kit.RootDir(t)
 	output, err := cmd.CombinedOutput()
 	if want := "the Caddy that --caddy names ended by itself: exit status 1"; err == nil || !strings.Contains(string(output), want) {
@@ -170,6 +256,8 @@ func TestQuickstartWithOwnEtcd(t *testing.T) {
 	etcd := kit.ProcessEtcd(t)
 	d := startDemo(t, "--etcd", etcd.Addr, "--caddy", xcaddyBinary(t))
 	d.tryDemo(t)
+	fmt.Fprintln(d.keys, "e")
+	d.waitFor(t, 20*time.Second, "this etcd is not the demo's own")
 	d.interrupt(t)
 }
 

@@ -108,19 +108,26 @@ func pools(ctx context.Context, admin string) (string, error) {
 	}
 	defer resp.Body.Close()
 	var answer []struct {
+		Registry  struct{ Stale bool }              `json:"registry"`
 		Endpoints []struct{ Address, State string } `json:"endpoints"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
 		return "", err
 	}
-	var parts []string
+	var (
+		parts []string
+		note  string
+	)
 	for _, upstream := range answer {
+		if upstream.Registry.Stale {
+			note = " (etcd is away: the last list stays in use)"
+		}
 		for _, endpoint := range upstream.Endpoints {
 			parts = append(parts, endpoint.Address+" "+endpoint.State)
 		}
 	}
 	if len(parts) == 0 {
-		return "no instance", nil
+		return "no instance" + note, nil
 	}
-	return strings.Join(parts, ", "), nil
+	return strings.Join(parts, ", ") + note, nil
 }

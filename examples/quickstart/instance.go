@@ -51,3 +51,11 @@ func (i *instance) close() {
 	i.server.GracefulStop()
 	<-i.served
 }
+
+// kill ends the instance as a crash would: its connections break, and it stays registered until its
+// lease ends.
+func (i *instance) kill() {
+	i.server.Stop()
+	<-i.served
+	i.registration.abandon()
+}

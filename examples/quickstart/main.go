@@ -27,6 +27,7 @@ type options struct {
 	instances  int
 	listen     string
 	admin      string
+	status     string
 	caddy      string
 	caddyfile  string
 }
@@ -39,6 +40,7 @@ func main() {
 	flag.IntVar(&opts.instances, "instances", 3, "instances to start with")
 	flag.StringVar(&opts.listen, "listen", "127.0.0.1:8080", "address of the gateway")
 	flag.StringVar(&opts.admin, "admin", "127.0.0.1:2019", "address of Caddy's admin API")
+	flag.StringVar(&opts.status, "status", "127.0.0.1:2020", "address of the operators' page")
 	flag.StringVar(&opts.caddy, "caddy", "", "Caddy binary to run instead of the one compiled in")
 	flag.StringVar(&opts.caddyfile, "caddyfile", "", "Caddyfile to serve instead of the one compiled in")
 	flag.Parse()
@@ -53,13 +55,14 @@ func main() {
 }
 
 func run(ctx context.Context, opts options, in io.Reader, out io.Writer) error {
+	var own *etcdServer
 	if opts.etcd == "" {
-		endpoint, stop, err := startEtcd(opts.listenEtcd)
-		if err != nil {
+		var err error
+		if own, err = startEtcd(opts.listenEtcd); err != nil {
 			return err
 		}
-		defer stop()
-		opts.etcd = endpoint
+		defer own.close()
+		opts.etcd = own.addr
 	}
 	client, err := clientv3.New(clientv3.Config{Endpoints: []string{opts.etcd}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
 	if err != nil {
@@ -74,7 +77,10 @@ func run(ctx context.Context, opts options, in io.Reader, out io.Writer) error {
 			return err
 		}
 	}
-	for name, value := range map[string]string{"ETCD": opts.etcd, "GATEWAY_LISTEN": siteAddress(opts.listen), "GATEWAY_ADMIN": opts.admin} {
+	for name, value := range map[string]string{
+		"ETCD": opts.etcd, "GATEWAY_ADMIN": opts.admin,
+		"GATEWAY_LISTEN": siteAddress(opts.listen), "GATEWAY_STATUS": siteAddress(opts.status),
+	} {
 		if err := os.Setenv(name, value); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)
 		}
@@ -89,7 +95,7 @@ func run(ctx context.Context, opts options, in io.Reader, out io.Writer) error {
 		return err
 	}
 	greet(out, opts)
-	return converse(ctx, fleet, opts, in, out)
+	return converse(ctx, &keys{fleet: fleet, etcd: own, admin: opts.admin, out: out}, in)
 }
 
 // waitReady waits until every instance is connected.
@@ -120,14 +126,19 @@ func siteAddress(listen string) string {
 	return "http://" + listen
 }
 
-func greet(out io.Writer, opts options) {
-	host, port, _ := net.SplitHostPort(opts.listen)
+// siteURL is the URL that people type for an address to listen at.
+func siteURL(listen string) string {
+	host, port, _ := net.SplitHostPort(listen)
 	if host == "" || host == "127.0.0.1" {
 		host = "localhost"
 	}
-	url := "http://" + net.JoinHostPort(host, port)
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+func greet(out io.Writer, opts options) {
 	fmt.Fprintf(out, `
 Read the API, call it and watch its streams in a browser: %[1]s/docs/
+See what the gateway does, and what is wrong:             %[2]s/
 
 The gateway serves %[1]s. Try, in another terminal:
 
@@ -135,17 +146,29 @@ The gateway serves %[1]s. Try, in another terminal:
   curl '%[1]s/v1/users?role=MEMBER'
   curl -H Content-Type:application/json -d '{"name":"Barbara Liskov","role":"MEMBER"}' %[1]s/v1/users
   curl -H Content-Type:application/json -d '{"id":2}' %[1]s/demo.user.v1.UserService/GetUser
-  curl http://%[2]s/grpc_gateway/upstreams
 
-The instances are registered in etcd at %[3]s under %[4]s/.
-Type + and Enter to start one more, - and Enter to stop one, s and Enter to see the pool; Ctrl-C ends.
+A stream, as lines of JSON and as server-sent events, and a call by Connect:
 
-`, url, opts.admin, opts.etcd, opts.key)
+  curl -N '%[1]s/v1/ticks?count=5'
+  curl -N -H Accept:text/event-stream '%[1]s/v1/ticks?count=5'
+  curl -G -d connect=v1 -d encoding=json --data-urlencode 'message={"id":2}' %[1]s/demo.user.v1.UserService/GetUser
+
+What the page for operators shows, as JSON:
+
+  curl http://%[3]s/grpc_gateway/upstreams
+
+The instances are registered in etcd at %[4]s under %[5]s/. Type a key and Enter:
+
+  +  start one more instance        -  stop one: it deregisters and finishes its calls
+  k  kill one, as a crash would     e  stop etcd, or start it again: calls go on
+  s  show the pool                  q  end (so does Ctrl-C)
+
+`, siteURL(opts.listen), siteURL(opts.status), opts.admin, opts.etcd, opts.key)
 }
 
 // converse obeys the keys until Ctrl-C. When the input ends, only the keys end: without a terminal
 // the demo goes on.
-func converse(ctx context.Context, fleet *fleet, opts options, in io.Reader, out io.Writer) error {
+func converse(ctx context.Context, k *keys, in io.Reader) error {
 	lines := make(chan string)
 	go func() {
 		scanner := bufio.NewScanner(in)
@@ -160,14 +183,14 @@ func converse(ctx context.Context, fleet *fleet, opts options, in io.Reader, out
 	for {
 		select {
 		case <-ctx.Done():
-			fmt.Fprintln(out, "ending: calls in flight finish, instances deregister")
+			fmt.Fprintln(k.out, "ending: calls in flight finish, instances deregister")
 			return endOf(ctx)
 		case line := <-lines:
 			if line == "q" {
 				return nil
 			}
-			if err := obey(ctx, line, fleet, opts, out); err != nil {
-				fmt.Fprintln(out, "!", err)
+			if err := k.obey(ctx, line); err != nil {
+				fmt.Fprintln(k.out, "!", err)
 			}
 		}
 	}
@@ -179,66 +202,4 @@ func endOf(ctx context.Context) error {
 		return cause
 	}
 	return nil
-}
-
-func obey(ctx context.Context, line string, fleet *fleet, opts options, out io.Writer) error {
-	switch line {
-	case "+":
-		addr, err := fleet.add(ctx)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(out, "+ %s registered itself\n", addr)
-	case "-":
-		addr, err := fleet.remove()
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(out, "- %s deregistered, finished its calls and stopped\n", addr)
-	case "s", "":
-	default:
-		return fmt.Errorf("%q is not a key: + starts an instance, - stops one, s shows the pool, q ends", line)
-	}
-	time.Sleep(300 * time.Millisecond) // Most changes in etcd have arrived by then.
-	pool, err := pools(ctx, opts.admin)
-	if err != nil {
-		return fmt.Errorf("ask the admin API: %w", err)
-	}
-	fmt.Fprintln(out, "  pool:", pool)
-	return nil
-}
-
-// fleet is the set of instances of the demo.
-type fleet struct {
-	client    *clientv3.Client
-	key       string
-	store     *userStore
-	instances []*instance
-}
-
-func (f *fleet) add(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	inst, err := startInstance(ctx, f.client, f.key, f.store)
-	if err != nil {
-		return "", err
-	}
-	f.instances = append(f.instances, inst)
-	return inst.addr, nil
-}
-
-func (f *fleet) remove() (string, error) {
-	if len(f.instances) == 0 {
-		return "", errors.New("no instance is left to stop")
-	}
-	inst := f.instances[0]
-	f.instances = f.instances[1:]
-	inst.close()
-	return inst.addr, nil
-}
-
-func (f *fleet) close() {
-	for _, inst := range f.instances {
-		inst.close()
-	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -28,7 +29,7 @@ const (
 type registration struct {
 	etcd      *clientv3.Client
 	key, addr string
-	cancel    context.CancelFunc
+	cancel    context.CancelCauseFunc
 	done      chan struct{} // closed when the registration is withdrawn
 }
 
@@ -40,7 +41,7 @@ func register(ctx context.Context, etcd *clientv3.Client, key, addr string) (*re
 	if err != nil {
 		return nil, err
 	}
-	life, cancel := context.WithCancel(context.Background())
+	life, cancel := context.WithCancelCause(context.Background())
 	r.cancel = cancel
 	go func() {
 		defer close(r.done)
@@ -49,12 +50,17 @@ func register(ctx context.Context, etcd *clientv3.Client, key, addr string) (*re
 	return r, nil
 }
 
+// errKilled ends a registration without withdrawing it.
+var errKilled = errors.New("killed")
+
 // run keeps the lease alive, and replaces it when it is lost, until ctx is done.
 func (r *registration) run(ctx context.Context, lease clientv3.LeaseID) {
 	for {
 		r.keepAlive(ctx, lease)
 		if ctx.Err() != nil {
-			r.revoke(lease)
+			if !errors.Is(context.Cause(ctx), errKilled) {
+				r.revoke(lease)
+			}
 			return
 		}
 		var ok bool
@@ -114,6 +120,12 @@ func (r *registration) revoke(lease clientv3.LeaseID) {
 
 // close withdraws the registration and waits until that is done.
 func (r *registration) close() {
-	r.cancel()
+	r.cancel(nil)
+	<-r.done
+}
+
+// abandon leaves the registration to its lease, as a process does that is killed.
+func (r *registration) abandon() {
+	r.cancel(errKilled)
 	<-r.done
 }

@@ -17,12 +17,12 @@ const testKey = "test.rpc"
 // testEtcd runs an etcd for the test.
 func testEtcd(t *testing.T) *clientv3.Client {
 	t.Helper()
-	endpoint, stop, err := startEtcd("127.0.0.1:0")
+	server, err := startEtcd("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(stop)
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
+	t.Cleanup(server.close)
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{server.addr}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
