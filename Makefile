@@ -10,7 +10,7 @@ GOLANGCI_LINT_VERSION := v2.15.0
 # Sources of instances that are plugins of their own, so that their clients are not in every build.
 PLUGINS := discovery/consul discovery/kubernetes
 # The modules of this repository. The first is the plugin. The last have heavy test dependencies.
-MODULES := . $(PLUGINS) examples/quickstart e2e e2e/policy/caddy bench
+MODULES := . $(PLUGINS) examples/quickstart examples/getting-started e2e e2e/policy/caddy bench
 # Arguments of `make demo` and `make bench`, for example ARGS="--etcd 10.0.0.1:2379".
 ARGS ?=
 # Seconds for each fuzz target of `make fuzz`.
@@ -44,11 +44,11 @@ test-unit: ## test the plugin's module, with the race detector; replays the fuzz
 
 .PHONY: test-modules
 test-modules: ## test the modules beside it that are not end-to-end
-	for module in $(PLUGINS) examples/quickstart bench; do (cd $$module && go vet ./... && go test -race -timeout 10m ./...); done
+	for module in $(PLUGINS) examples/quickstart examples/getting-started bench; do (cd $$module && go vet ./... && go test -race -timeout 10m ./...); done
 
 .PHONY: test-e2e
 test-e2e: ## test against real etcd servers, registries, clients, xcaddy and Caddy processes
-	scripts/need etcd npm chromium curl ip tc prometheus
+	scripts/need etcd npm chromium curl ip tc prometheus protoc
 	cd e2e && go vet ./... && go test -race -p 1 -timeout 45m ./...
 
 .PHONY: test-apis
