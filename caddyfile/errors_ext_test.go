@@ -53,7 +53,7 @@ func TestErrors(t *testing.T) {
 		},
 		"tools of no pattern": {
 			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp {\n\t\ttools a//b\n\t}\n}",
-			`tools "a//b": expected a pattern for package.Service or package.Service/Method, in which * matches any text, at Caddyfile:4`,
+			`tools: pattern "a//b": expected package.Service or package.Service/Method, with * for anything, at Caddyfile:4`,
 		},
 		"tool that is a pattern": {
 			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp {\n\t\ttool a.S/*\n\t}\n}",
@@ -116,8 +116,8 @@ func TestErrors(t *testing.T) {
 			`comments "reflection": expected protoset, at Caddyfile:4`,
 		},
 		"option of a later version": {
-			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp\n}",
-			`unknown option "mcp" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, mcp, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, validate, with, at Caddyfile:3`,
+			":8080\ngrpc_gateway h:1 {\n\ta2a /a2a\n}",
+			`unknown option "a2a" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, mcp, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, validate, with, at Caddyfile:3`,
 		},
 		"validate without a mode": {
 			":8080\ngrpc_gateway h:1 {\n\tvalidate\n}",
