@@ -24,7 +24,11 @@ const (
 
 // rulesOf returns the rules of a field, or nothing if they are switched off.
 func (s *Schemas) rulesOf(fd protoreflect.FieldDescriptor) option {
-	rules := s.option(fd, fieldRules)
+	return checked(s.option(fd, fieldRules))
+}
+
+// checked returns rules, or nothing if they are switched off.
+func checked(rules option) option {
 	if rules.choice("ignore") == ignoreAlways {
 		return nil
 	}
@@ -65,11 +69,8 @@ func (s *Schemas) constrain(o *object, fd protoreflect.FieldDescriptor) {
 
 // constrainPart adds rules to the schema of the elements of a field.
 func constrainPart(o *object, key string, rules option, fd protoreflect.FieldDescriptor) {
-	if len(rules) == 0 || rules.choice("ignore") == ignoreAlways {
-		return
-	}
 	c := newObject()
-	valueRules(c, rules, fd)
+	valueRules(c, checked(rules), fd)
 	if len(c.members) == 0 {
 		return
 	}
@@ -299,6 +300,15 @@ func (s *Schemas) hasRules(fd protoreflect.FieldDescriptor) bool {
 func (s *Schemas) fieldNotes(fd protoreflect.FieldDescriptor) []string {
 	rules := s.rulesOf(fd)
 	notes := expressions(rules)
+	switch {
+	case fd.IsMap():
+		notes = append(notes, ofEach("key", wordRules(checked(rules.at("map").at("keys")), fd.MapKey()))...)
+		notes = append(notes, ofEach("value", wordRules(checked(rules.at("map").at("values")), fd.MapValue()))...)
+	case fd.IsList():
+		notes = append(notes, ofEach("element", wordRules(checked(rules.at("repeated").at("items")), fd))...)
+	default:
+		notes = append(notes, wordRules(rules, fd)...)
+	}
 	if pattern := rules.at("string").text("pattern"); pattern != "" && portable(pattern) == "" {
 		notes = append(notes, "It matches the regular expression (RE2) `"+pattern+"`.")
 	}

@@ -99,35 +99,70 @@ func appendText(out, in []byte, from, to int) ([]byte, bool) {
 const textRoom = 16
 
 // putText writes in[from:to] as a JSON string at buf[n], and returns where it ends. It returns -1
-// if something in the string must be escaped or validated. One step copies and checks eight bytes.
-// The last step may reach beyond the string.
+// if something in the string must be escaped or validated. It copies and checks words of eight
+// bytes, of which the last overlaps the one before it, so that no length needs a loop over bytes.
 func putText(buf []byte, n int, in []byte, from, to int) int {
 	buf[n] = '"'
 	n++
-	for ; to-from > 8 && from+8 <= len(in); from, n = from+8, n+8 {
-		x := load64(in, from)
-		store64(buf, n, x)
+	size := to - from
+	end := n + size
+	switch {
+	case size < 8:
+		if !putFew(buf, n, in, from, to) {
+			return -1
+		}
+	case size <= 16:
+		a, b := load64(in, from), load64(in, to-8)
+		store64(buf, n, a)
+		store64(buf, end-8, b)
+		if specials(a)|specials(b) != 0 {
+			return -1
+		}
+	case size <= 32:
+		a, b, c, d := load64(in, from), load64(in, from+8), load64(in, to-16), load64(in, to-8)
+		store64(buf, n, a)
+		store64(buf, n+8, b)
+		store64(buf, end-16, c)
+		store64(buf, end-8, d)
+		if specials(a)|specials(b)|specials(c)|specials(d) != 0 {
+			return -1
+		}
+	default:
+		for ; from < to-8; from, n = from+8, n+8 {
+			x := load64(in, from)
+			store64(buf, n, x)
+			if specials(x) != 0 {
+				return -1
+			}
+		}
+		x := load64(in, to-8)
+		store64(buf, end-8, x)
 		if specials(x) != 0 {
 			return -1
 		}
 	}
-	rest := to - from
-	if from+8 <= len(in) {
-		x := load64(in, from)
-		store64(buf, n, x)
-		if specials(x)<<uint(64-8*rest) != 0 {
-			return -1
-		}
-	} else {
+	buf[end] = '"'
+	return end + 1
+}
+
+// putFew copies fewer than eight bytes, and reports whether a JSON string can have them. It may
+// write up to eight bytes.
+func putFew(buf []byte, n int, in []byte, from, to int) bool {
+	size := to - from
+	unused := uint(64 - 8*size)
+	var x uint64 // Its lowest bytes are the text.
+	switch {
+	case from+8 <= len(in):
+		x = load64(in, from)
+	case to >= 8:
+		x = load64(in, to-8) >> unused
+	default:
 		for i, c := range in[from:to] {
-			buf[n+i] = c
-			if c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
-				return -1
-			}
+			x |= uint64(c) << (8 * i)
 		}
 	}
-	buf[n+rest] = '"'
-	return n + rest + 1
+	store64(buf, n, x)
+	return specials(x)<<unused == 0
 }
 
 // appendOddText is appendJSONString for a string with something to escape or to validate.
