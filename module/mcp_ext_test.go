@@ -157,10 +157,13 @@ func TestMCPHints(t *testing.T) {
 	s.load("", "grpc_gateway "+backend.Addr()+" {\n\tmcp /mcp {\n\t\ttools gateway.test.v1.Library\n\t\ttool gateway.test.v1.Echo/Unary as echo {\n\t\t\tdescription \"Says it again.\"\n\t\t}\n\t}\n}")
 	s.want(s.get("/v1/echo/x"), http.StatusOK)
 	tools := s.agent("").tools()
-	for name, want := range map[string]string{ // read-only, idempotent, destructive
-		"Library_GetBook": "true true false", "Library_ListBooks": "true true false",
-		"Library_CreateBook": "false false true", "Library_UpdateBook": "false true true", "Library_DeleteBook": "false false true",
-		"echo": "true true false",
+	for name, want := range map[string]struct{ readOnly, idempotent, destructive bool }{
+		"Library_GetBook":    {readOnly: true, idempotent: true},
+		"Library_ListBooks":  {readOnly: true, idempotent: true},
+		"Library_CreateBook": {destructive: true},
+		"Library_UpdateBook": {idempotent: true, destructive: true},
+		"Library_DeleteBook": {destructive: true},
+		"echo":               {readOnly: true, idempotent: true},
 	} {
 		tool := tools[name]
 		if tool == nil {
@@ -168,8 +171,8 @@ func TestMCPHints(t *testing.T) {
 			continue
 		}
 		hints := tool.Annotations
-		if got := fmt.Sprint(hints.ReadOnlyHint, hints.IdempotentHint, *hints.DestructiveHint); got != want {
-			t.Errorf("%s: %s, want %s", name, got, want)
+		if hints.ReadOnlyHint != want.readOnly || hints.IdempotentHint != want.idempotent || *hints.DestructiveHint != want.destructive {
+			t.Errorf("%s: %+v, want %+v", name, hints, want)
 		}
 	}
 	if len(tools) != 6 || tools["echo"].Description != "Says it again." || tools["Library_GetBook"].Description != "Calls gateway.test.v1.Library/GetBook." {
@@ -512,17 +515,21 @@ func TestMCPRefusals(t *testing.T) {
 	if got := s.get("/mcp"); got.status != http.StatusMethodNotAllowed || got.header.Get("Allow") != "POST" {
 		t.Errorf("GET: %s %v", got, got.header)
 	}
-	for body, want := range map[string]int{
-		"":     http.StatusBadRequest,
-		"nope": http.StatusBadRequest,
-		"{}":   http.StatusBadRequest,
-		"[]":   http.StatusBadRequest,
-		` [{"jsonrpc":"2.0","id":1,"method":"tools/list"}]`: http.StatusBadRequest,
-		strings.Repeat(" ", 1025):                           http.StatusRequestEntityTooLarge,
+	const batch = ` [{"jsonrpc":"2.0","id":1,"method":"tools/list"}]`
+	for _, c := range []struct {
+		body string
+		want int
+	}{
+		{"", http.StatusBadRequest},
+		{"nope", http.StatusBadRequest},
+		{"{}", http.StatusBadRequest},
+		{"[]", http.StatusBadRequest},
+		{batch, http.StatusBadRequest},
+		{strings.Repeat(" ", 1025), http.StatusRequestEntityTooLarge},
 	} {
-		got := s.post("/mcp", "application/json", body, "Accept", "application/json, text/event-stream")
-		if got.status != want {
-			t.Errorf("%.20q: %s, want %d", body, got, want)
+		got := s.post("/mcp", "application/json", c.body, "Accept", "application/json, text/event-stream")
+		if got.status != c.want {
+			t.Errorf("%.20q: %s, want %d", c.body, got, c.want)
 		}
 	}
 }
@@ -542,7 +549,7 @@ func TestMCPAuthorization(t *testing.T) {
 	metadata := "http://" + s.addr + "/api/.well-known/oauth-protected-resource/mcp"
 	const list = `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`
 	got := s.post("/api/mcp", "application/json", list, "Accept", "application/json, text/event-stream")
-	if challenge := `Bearer resource_metadata="` + metadata + `"`; got.status != http.StatusUnauthorized || got.header.Get("Www-Authenticate") != challenge {
+	if challenge := `Bearer resource_metadata="` + metadata + `"`; got.status != http.StatusUnauthorized || got.header.Get("WWW-Authenticate") != challenge {
 		t.Errorf("without a token: %s %v", got, got.header)
 	}
 	got = s.want(s.get("/api/.well-known/oauth-protected-resource/mcp"), http.StatusOK)

@@ -182,7 +182,7 @@ func (c *call) exchange(w http.ResponseWriter, r *http.Request) error {
 func (c *call) write(w http.ResponseWriter, status int, body []byte) {
 	w.Header()["Content-Type"] = []string{"application/json"}
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // It goes into memory.
+	_, _ = w.Write(body) //nolint:gosec // It goes into memory, as JSON.
 }
 
 // refuse answers with an error, before anything was written. It is frontend.Policed.Refuse.
