@@ -60,6 +60,7 @@ import (
 //		health     on | off | { path <path> }
 //		errors   status | problem | pass
 //		openapi  { ... }
+//		mcp      <path> { ... }
 //		stream   { ... }
 //		etag     on | off
 //		fields   on | off | <parameter> { header on | off }
@@ -129,6 +130,7 @@ func (p *directive) options() options {
 		"health":           p.health,
 		"errors":           choice(&h.Errors, "status", "problem", "text", "pass"),
 		"openapi":          p.openapi,
+		"mcp":              p.mcp,
 		"stream":           p.stream,
 		"etag":             toggle(&h.ETag),
 		"fields":           p.fields,

@@ -25,7 +25,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
-			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, validate, with, at Caddyfile:3`,
+			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, mcp, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, validate, with, at Caddyfile:3`,
 		},
 		"status with an argument": {
 			":8080\ngrpc_gateway_status now",
@@ -42,6 +42,62 @@ func TestErrors(t *testing.T) {
 		"health checks off at a path": {
 			":8080\ngrpc_gateway h:1 {\n\thealth off {\n\t\tpath /healthz\n\t}\n}",
 			"health: path: expected health to be on, at Caddyfile:5",
+		},
+		"tools without a path": {
+			":8080\ngrpc_gateway h:1 {\n\tmcp\n}",
+			"mcp: expected a path, such as /mcp, at Caddyfile:3",
+		},
+		"tools at no path": {
+			":8080\ngrpc_gateway h:1 {\n\tmcp tools\n}",
+			`mcp: path "tools": expected a path, such as /mcp, at Caddyfile:3`,
+		},
+		"tools of no pattern": {
+			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp {\n\t\ttools a//b\n\t}\n}",
+			`tools: pattern "a//b": expected package.Service or package.Service/Method, with * for anything, at Caddyfile:4`,
+		},
+		"tool that is a pattern": {
+			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp {\n\t\ttool a.S/*\n\t}\n}",
+			`mcp: tool "a.S/*": expected a method, such as package.Service/Method, at Caddyfile:5`,
+		},
+		"tool with a half name": {
+			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp {\n\t\ttool a.S/M as\n\t}\n}",
+			"tool: expected <package.Service/Method> [as <name>], at Caddyfile:4",
+		},
+		"tool with a name that agents refuse": {
+			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp {\n\t\ttool a.S/M as 1st\n\t}\n}",
+			`mcp: tool a.S/M as "1st": expected a letter, then letters, digits, _ and -, at most 64 characters, at Caddyfile:5`,
+		},
+		"tool with a name of the search": {
+			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp {\n\t\ttool a.S/M as call_method\n\t}\n}",
+			`mcp: tool a.S/M as "call_method": expected another name, because the search has this one, at Caddyfile:5`,
+		},
+		"two tools of one name": {
+			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp {\n\t\ttool a.S/M as m\n\t\ttool a.S/N as m\n\t}\n}",
+			`mcp: tool a.S/N as "m": another tool has this name, at Caddyfile:6`,
+		},
+		"one tool twice": {
+			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp {\n\t\ttool a.S/M as m\n\t\ttool a.S/M as n\n\t}\n}",
+			"mcp: tool a.S/M comes twice, at Caddyfile:6",
+		},
+		"collected streams without a limit": {
+			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp {\n\t\tstream 100 64KiB\n\t}\n}",
+			"stream: expected <messages> <size> <duration>, such as 100 64KiB 10s, at Caddyfile:4",
+		},
+		"collected streams without a message": {
+			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp {\n\t\tstream 0 64KiB 10s\n\t}\n}",
+			`stream "0": expected a number above 0, at Caddyfile:4`,
+		},
+		"collected streams without a byte": {
+			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp {\n\t\tstream 1 0 10s\n\t}\n}",
+			`stream "0": expected a size above 0 and below 2GiB, such as 64KiB, at Caddyfile:4`,
+		},
+		"collected streams without time": {
+			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp {\n\t\tstream 1 1KiB 0s\n\t}\n}",
+			`stream "0s": expected a duration above 0, such as 5s, at Caddyfile:4`,
+		},
+		"tokens from nowhere": {
+			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp {\n\t\tauthorization_server idp.example.com\n\t}\n}",
+			`mcp: authorization_server "idp.example.com": expected a URL, such as https://idp.example.com, at Caddyfile:5`,
 		},
 		"document that is not JSON": {
 			":8080\ngrpc_gateway h:1 {\n\topenapi {\n\t\tpath /spec.yaml\n\t}\n}",
@@ -60,8 +116,8 @@ func TestErrors(t *testing.T) {
 			`comments "reflection": expected protoset, at Caddyfile:4`,
 		},
 		"option of a later version": {
-			":8080\ngrpc_gateway h:1 {\n\tmcp /mcp\n}",
-			`unknown option "mcp" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, validate, with, at Caddyfile:3`,
+			":8080\ngrpc_gateway h:1 {\n\ta2a /a2a\n}",
+			`unknown option "a2a" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, mcp, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, validate, with, at Caddyfile:3`,
 		},
 		"validate without a mode": {
 			":8080\ngrpc_gateway h:1 {\n\tvalidate\n}",
@@ -305,7 +361,7 @@ func TestErrors(t *testing.T) {
 		},
 		"source beside a target": {
 			":8080\ngrpc_gateway h:1 {\n\tdiscover static h:2\n}",
-			`unknown option "discover" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, validate, with, at Caddyfile:3`,
+			`unknown option "discover" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, mcp, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, validate, with, at Caddyfile:3`,
 		},
 		"authority that is a URL": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover static h:1\n\t\tauthority https://api.internal\n\t}\n}",

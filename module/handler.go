@@ -24,7 +24,7 @@ import (
 //
 // Placeholder | Description
 // ------------|-------------
-// `{http.grpc_gateway.protocol}` | The protocol: `rest`, `connect`, `grpc` or `grpcweb`
+// `{http.grpc_gateway.protocol}` | The protocol: `rest`, `connect`, `grpc`, `grpcweb` or `mcp`
 // `{http.grpc_gateway.upstream}` | Name of the upstream
 // `{http.grpc_gateway.method}` | The RPC, `package.Service/Method`
 // `{http.grpc_gateway.service}` | The service, `package.Service`
@@ -170,6 +170,9 @@ type Handler struct {
 	// What describes the API: an OpenAPI document, a page and descriptors. Default: nothing does.
 	OpenAPI *OpenAPI `json:"openapi,omitempty"`
 
+	// What makes methods tools for language models. Default: nothing does.
+	MCP *MCP `json:"mcp,omitempty"`
+
 	// How streams go over plain HTTP. Default: see Stream.
 	Stream *Stream `json:"stream,omitempty"`
 
@@ -218,6 +221,8 @@ type Handler struct {
 	checking  *checking
 	// description answers for the paths of OpenAPI. Nil without the option.
 	description *description
+	// tools answers for the path of MCP. Nil without the option.
+	tools *tools
 	// replaced says that another config has taken over. Clients on old connections may not know.
 	replaced atomic.Bool
 }
@@ -361,6 +366,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.policies.provision(ctx, h, table); err != nil {
 		return err
 	}
+	if h.tools, err = h.makeTools(&options); err != nil {
+		return fmt.Errorf("mcp: %w", err)
+	}
+	h.MCP.claim(table)
 
 	app, err := ctx.App(appName)
 	if err != nil {
@@ -418,6 +427,9 @@ func (h *Handler) validate() error {
 	}
 	if err := h.checkErrors(); err != nil {
 		return err
+	}
+	if err := h.MCP.Validate(); err != nil {
+		return fmt.Errorf("mcp: %w", err)
 	}
 	if err := h.Stream.Validate(); err != nil {
 		return fmt.Errorf("stream: %w", err)
@@ -492,6 +504,9 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request) error {
 	if h.description != nil && h.description.serve(w, r, h.routing.whole) {
 		return nil // It is no call, so the access log has no grpc_code.
 	}
+	if h.tools != nil && h.tools.serve(w, r) {
+		return nil // Its tool calls are recorded one by one.
+	}
 	var info frontend.Info
 	// This is deferred, because a response that breaks off ends in a panic.
 	defer func(began time.Time) {
@@ -511,6 +526,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request) error {
 func (h *Handler) Cleanup() error {
 	h.replaced.Store(true)
 	h.routing.stop()
+	h.tools.close()
 	return nil
 }
 

@@ -67,7 +67,7 @@ func registerMetrics(registry *prometheus.Registry) error {
 }
 
 // metricProtocols are the values of Info.Protocol.
-var metricProtocols = [...]string{"rest", "connect", "grpcweb", "grpc"}
+var metricProtocols = [...]string{"rest", "connect", "grpcweb", "grpc", "mcp"}
 
 const numCodes = int(codes.Unauthenticated) + 1
 

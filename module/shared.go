@@ -28,6 +28,8 @@ var (
 	feeds    = caddy.NewUsagePool() // *sharedFeed by the ID of its source
 	channels = caddy.NewUsagePool() // *sharedChannel by channelKey
 	schemas  = caddy.NewUsagePool() // *sharedSchema by schemaKey
+	// toolNames keeps the names of tools: *sharedNames by the path and the upstreams of a handler.
+	toolNames = caddy.NewUsagePool()
 
 	// leaving runs what outlives its config until it has ended.
 	leaving background

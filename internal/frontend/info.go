@@ -6,7 +6,8 @@ import "google.golang.org/grpc/codes"
 // metrics and the placeholders. The caller passes an empty Info to Serve and reads it when Serve
 // has returned, or has panicked with http.ErrAbortHandler.
 type Info struct {
-	// Protocol is "rest", "connect", "grpcweb" or "grpc". It is "" before a protocol was chosen.
+	// Protocol is "rest", "connect", "grpcweb", "grpc" or "mcp". It is "" before a protocol was
+	// chosen.
 	Protocol string
 	// Framing is how a stream was sent over HTTP: "sse", "ndjson", "result", "json", "raw" or
 	// "websocket". It is "" for unary calls.

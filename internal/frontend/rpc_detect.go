@@ -17,6 +17,9 @@ const (
 	Connect
 	GRPC
 	GRPCWeb
+	// MCP is the protocol of a tool call. Detect never returns it: its requests have a path of
+	// their own.
+	MCP
 )
 
 // String is the name in Info.Protocol, metrics and logs.
@@ -28,6 +31,8 @@ func (p Protocol) String() string {
 		return "grpc"
 	case GRPCWeb:
 		return "grpcweb"
+	case MCP:
+		return "mcp"
 	case REST:
 		return "rest"
 	default:
@@ -106,6 +111,9 @@ func (p Protocol) AnswersAs(contentType string) bool {
 		name, _, _ := strings.Cut(strings.ToLower(contentType), ";")
 		name = strings.TrimSpace(name)
 		return name == "application/proto" || name == "application/json" || ofType(contentType) == Connect
+	case MCP:
+		name, _, _ := strings.Cut(strings.ToLower(contentType), ";")
+		return strings.TrimSpace(name) == "application/json"
 	default:
 		return ofType(contentType) == p
 	}

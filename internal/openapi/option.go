@@ -53,6 +53,14 @@ func (s *Schemas) option(d protoreflect.Descriptor, names ...protoreflect.FullNa
 // findExtension finds an option among the files that a file imports, and those that these import
 // publicly. It is nil if the option is not there, or is no message.
 func findExtension(file protoreflect.FileDescriptor, name protoreflect.FullName) protoreflect.ExtensionDescriptor {
+	if xd := importedExtension(file, name); xd != nil && xd.Message() != nil && !xd.IsList() {
+		return xd
+	}
+	return nil
+}
+
+// importedExtension is findExtension for options of any type.
+func importedExtension(file protoreflect.FileDescriptor, name protoreflect.FullName) protoreflect.ExtensionDescriptor {
 	seen := make(map[string]bool)
 	var search func(file protoreflect.FileDescriptor, publicOnly bool) protoreflect.ExtensionDescriptor
 	search = func(file protoreflect.FileDescriptor, publicOnly bool) protoreflect.ExtensionDescriptor {
@@ -63,7 +71,7 @@ func findExtension(file protoreflect.FileDescriptor, name protoreflect.FullName)
 			}
 			seen[imported.Path()] = true
 			if imported.Package() == name.Parent() {
-				if xd := imported.Extensions().ByName(name.Name()); xd != nil && xd.Message() != nil && !xd.IsList() {
+				if xd := imported.Extensions().ByName(name.Name()); xd != nil {
 					return xd
 				}
 			}
@@ -263,4 +271,35 @@ func (o option) literal(name string) any {
 		return text
 	}
 	return json.RawMessage(raw)
+}
+
+// MethodText returns the value of an option of methods that is a text, such as `mcp.v1.tool_name`.
+// It is "" if the option is not set, or if the files that the method's imports do not declare it.
+func MethodText(md protoreflect.MethodDescriptor, name protoreflect.FullName) string {
+	m := md.Options()
+	if m == nil || len(m.ProtoReflect().GetUnknown()) == 0 {
+		return "" // What is not linked is unknown.
+	}
+	xd := importedExtension(md.ParentFile(), name)
+	if xd == nil || xd.Kind() != protoreflect.StringKind || xd.IsList() ||
+		xd.ContainingMessage().FullName() != m.ProtoReflect().Descriptor().FullName() {
+		return ""
+	}
+	text := ""
+	for unknown := m.ProtoReflect().GetUnknown(); len(unknown) > 0; {
+		number, kind, n := protowire.ConsumeTag(unknown)
+		if n < 0 {
+			return ""
+		}
+		size := protowire.ConsumeFieldValue(number, kind, unknown[n:])
+		if size < 0 {
+			return ""
+		}
+		if number == xd.Number() && kind == protowire.BytesType {
+			value, _ := protowire.ConsumeBytes(unknown[n:])
+			text = string(value) // The last one counts.
+		}
+		unknown = unknown[n+size:]
+	}
+	return text
 }

@@ -113,8 +113,8 @@ var ownMethods = []string{
 	"grpc.binarylog.v1.BinaryLog/Log",
 }
 
-// checkPatterns reports the patterns of expose, hide and policies that match no method of any
-// schema: they are mistyped, or the method has gone. It reports nothing while a schema is missing,
+// checkPatterns reports the patterns of expose, hide, policies and tools that match no method of
+// any schema: they are mistyped, or the method has gone. It reports nothing while a schema is missing,
 // and nothing if members come and go.
 func (b *builder) checkPatterns() {
 	if b.pending || b.cfg.Open || len(b.out.members) == 0 {
@@ -129,6 +129,7 @@ func (b *builder) checkPatterns() {
 		local[i] = m.Name
 	}
 	b.checkUsed("with", b.cfg.PolicyPatterns, local)
+	b.checkUsed("mcp", b.cfg.ToolPatterns, nil)
 }
 
 func (b *builder) checkUsed(option string, patterns, further []string) {

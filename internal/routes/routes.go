@@ -49,6 +49,8 @@ type Config struct {
 	Open bool
 	// PolicyPatterns are those of the policies. One that matches no method is a problem.
 	PolicyPatterns []string
+	// ToolPatterns are those of MCP's tools. One that matches no method is a problem.
+	ToolPatterns []string
 	// Owner makes frontend.Method.Owner for a method `package.Service/Method` of an upstream. The
 	// name is "" for methods that no schema describes. If Owner is nil, methods have no owner.
 	Owner func(upstream, method string) any

@@ -134,7 +134,7 @@ function renderServices() {
 function renderTrouble(live) {
 	const lines = [];
 	for (const { u, j } of live) for (const [tone, word, text] of j.found) lines.push({ tone: tone, word: word, name: u.name, text: text });
-	for (const h of state.handlers) for (const p of h.problems || []) lines.push({ tone: "warn", word: "route", name: "", text: `${p.subject}: ${p.reason}` });
+	for (const h of state.handlers) for (const p of h.problems || []) lines.push({ tone: "warn", word: "route", name: "", text: [p.route, p.rpc, p.reason].filter(Boolean).join(": ") });
 	lines.sort((a, b) => severity[a.tone] - severity[b.tone]);
 	// The same trouble of many services is one line.
 	const groups = new Map();
