@@ -47,6 +47,10 @@ func openTab(t *testing.T, address, authorities string) *tab {
 		closeAll()
 		stop()
 	})
+	// The browser lives as long as the context of its first action, which therefore has no timeout.
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("start Chromium: %v", err)
+	}
 	p := &tab{t: t, ctx: ctx}
 	p.do("open "+address, chromedp.Navigate(address))
 	return p
