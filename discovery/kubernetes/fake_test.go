@@ -48,7 +48,7 @@ type change struct {
 	slice   *discoveryv1.EndpointSlice
 }
 
-func newServer(t *testing.T, old bool) *apiServer {
+func newServer(t testing.TB, old bool) *apiServer {
 	t.Helper()
 	s := &apiServer{old: old, changed: make(chan struct{}), version: 100, slices: make(map[string]*discoveryv1.EndpointSlice)}
 	s.cutting, s.cut = context.WithCancel(context.Background())
@@ -65,7 +65,7 @@ func newServer(t *testing.T, old bool) *apiServer {
 }
 
 // kubeconfig writes a kubeconfig for the server, with the token of a service account.
-func (s *apiServer) kubeconfig(t *testing.T) string {
+func (s *apiServer) kubeconfig(t testing.TB) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	ca := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))

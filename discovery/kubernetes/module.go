@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/validation"
 	discoveryclient "k8s.io/client-go/kubernetes/typed/discovery/v1"
 	"k8s.io/client-go/rest"
@@ -62,8 +63,9 @@ type Source struct {
 	// terminate are taken out at once. Default: 60s. Negative: the API server is believed at once.
 	Hold caddy.Duration `json:"hold,omitempty"`
 
-	namespace, service string // without placeholders
-	id                 string
+	namespace string // without placeholders
+	service   string // without placeholders; "" in a catalog: all
+	id        string
 }
 
 // CaddyModule returns the Caddy module information.
@@ -93,6 +95,11 @@ func (s *Source) Provision(caddy.Context) (err error) {
 	if err := checkName("service", s.service); err != nil {
 		return err
 	}
+	return s.identify()
+}
+
+// identify reads the kubeconfig, if there is one, and makes the ID.
+func (s *Source) identify() (err error) {
 	var content []byte
 	if s.Kubeconfig != "" {
 		if content, err = os.ReadFile(s.Kubeconfig); err != nil {
@@ -124,9 +131,9 @@ func checkName(what, name string) error {
 	return nil
 }
 
-// makeID names what is watched. Kubeconfig files have secrets, so the ID has a hash of the content.
+// makeID names what is watched: a service, or a namespace. Kubeconfig files have secrets, so the ID has a hash of the content.
 func (s *Source) makeID(kubeconfig []byte) string {
-	id := "kubernetes:///" + s.namespace + "/" + s.service
+	id := "kubernetes:///" + s.namespace + "/" + s.service // A catalog has no service.
 	if s.Port != "" {
 		id += ":" + s.Port
 	}
@@ -200,13 +207,15 @@ func (s *Source) watch(ctx context.Context, publish func(discovery.State)) error
 	if err != nil {
 		return fmt.Errorf("making the client of Kubernetes: %w", err)
 	}
-	defer httpClient.CloseIdleConnections()
+	// The client does not pass the call on through its wrappers, so its own method would do nothing.
+	defer utilnet.CloseIdleConnectionsFor(httpClient.Transport)
 	slices, err := discoveryclient.NewForConfigAndClient(config, httpClient)
 	if err != nil {
 		return fmt.Errorf("making the client of Kubernetes: %w", err)
 	}
-	w := &watcher{
-		client: slices.EndpointSlices(s.namespace), selector: discoveryv1.LabelServiceName + "=" + s.service, port: s.Port,
+	w := &watcher{client: slices.EndpointSlices(s.namespace), port: s.Port, convert: convertAll}
+	if s.service != "" {
+		w.selector, w.convert = discoveryv1.LabelServiceName+"="+s.service, convert
 	}
 	w.state.Hold = s.hold()
 	w.run(ctx, publish)

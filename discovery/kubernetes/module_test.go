@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func provisioned(t *testing.T, s *Source) *Source {
+func provisioned(t testing.TB, s *Source) *Source {
 	t.Helper()
 	if err := s.Provision(caddy.Context{}); err != nil {
 		t.Fatal(err)
@@ -29,7 +29,7 @@ func provisioned(t *testing.T, s *Source) *Source {
 }
 
 // watching runs the source and returns a function that waits for a state.
-func watching(t *testing.T, s *Source) (until func(what string, ok func(discovery.State) bool) discovery.State) {
+func watching(t *testing.T, s discovery.Source) (until func(what string, ok func(discovery.State) bool) discovery.State) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex

@@ -34,6 +34,8 @@ type watcher struct {
 	client   client
 	selector string
 	port     string
+	// convert makes the list: of one service, or of all.
+	convert func(all []*discoveryv1.EndpointSlice, port string) list
 
 	mu      sync.Mutex
 	slices  map[string]*discoveryv1.EndpointSlice // by name
@@ -160,7 +162,7 @@ func (w *watcher) Bookmark(string) error {
 //
 // Caller must hold w.mu.
 func (w *watcher) changed(version string) {
-	l := convert(slices.Collect(maps.Values(w.slices)), w.port)
+	l := w.convert(slices.Collect(maps.Values(w.slices)), w.port)
 	w.state.Err = nil
 	w.state.Endpoints, w.state.Skipped, w.state.Withdrawn = l.endpoints, l.skipped, l.withdrawn
 	w.state.LastContact = time.Now()
