@@ -15,7 +15,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/validation"
 	discoveryclient "k8s.io/client-go/kubernetes/typed/discovery/v1"
 	"k8s.io/client-go/rest"
@@ -203,12 +202,11 @@ func (s *Source) watch(ctx context.Context, publish func(discovery.State)) error
 	if err != nil {
 		return err
 	}
-	httpClient, err := rest.HTTPClientFor(config)
+	httpClient, closeAll, err := newHTTPClient(config)
 	if err != nil {
 		return fmt.Errorf("making the client of Kubernetes: %w", err)
 	}
-	// The client does not pass the call on through its wrappers, so its own method would do nothing.
-	defer utilnet.CloseIdleConnectionsFor(httpClient.Transport)
+	defer closeAll()
 	slices, err := discoveryclient.NewForConfigAndClient(config, httpClient)
 	if err != nil {
 		return fmt.Errorf("making the client of Kubernetes: %w", err)
