@@ -82,10 +82,14 @@ func TestXcaddyBuildsPlugins(t *testing.T) {
 	for _, name := range plugins() {
 		t.Run(name, func(t *testing.T) { checkExample(t, binary, filepath.Join(root, "examples", name)) })
 	}
-	for _, target := range []string{"consul://127.0.0.1:8500/user?tag=grpc", "kubernetes:///shop/user:grpc"} {
-		t.Run(target, func(t *testing.T) {
+	for name, text := range map[string]string{
+		"consul as a target":      ":8080\ngrpc_gateway consul://127.0.0.1:8500/user?tag=grpc\n",
+		"kubernetes as a target":  ":8080\ngrpc_gateway kubernetes:///shop/user:grpc\n",
+		"a catalog of kubernetes": "{\ngrpc_gateway {\ncatalog fleet kubernetes shop {\nport grpc\nlimit 300\n}\n}\n}\n:8080\ngrpc_gateway catalog:fleet {\nexpose *\n}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
 			config := filepath.Join(t.TempDir(), "Caddyfile")
-			if err := os.WriteFile(config, []byte(":8080\ngrpc_gateway "+target+"\n"), 0o600); err != nil {
+			if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if out, err := exec.Command(binary, "validate", "--config", config).CombinedOutput(); err != nil {
