@@ -141,7 +141,7 @@ func formSchema(parts list) *object {
 	for _, part := range parts {
 		p := part.(*object)
 		name := p.get("name").(string)
-		properties.set(name, parameterSchema(p))
+		properties.set(name, p.get("schema"))
 		if p.has("style") {
 			encoding.set(name, newObject("style", p.get("style"), "explode", true))
 		}

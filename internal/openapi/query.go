@@ -108,15 +108,6 @@ func (b *builder) queryParameter(fd protoreflect.FieldDescriptor, path []protore
 	return p.set("schema", b.schemas.parameter(fd))
 }
 
-// parameterSchema is the schema of a parameter, whether its value is JSON text or not.
-func parameterSchema(p *object) *object {
-	if schema, ok := p.get("schema").(*object); ok {
-		return schema
-	}
-	content := p.get("content").(*object).get("application/json").(*object)
-	return content.get("schema").(*object)
-}
-
 // isJSON reports whether a query has the value of a field as JSON text and not in a style of
 // OpenAPI, which would make an object of type Struct into a parameter for each of its members.
 func isJSON(fd protoreflect.FieldDescriptor) bool {
