@@ -62,7 +62,7 @@ func (b *builder) addQuery(out *list, md protoreflect.MessageDescriptor, path []
 		}
 		nested := value.Message() != nil && b.schemas.wellKnown(value.Message(), Request) == nil
 		switch {
-		case (nested || isJSON(value)) && (fd.IsMap() || fd.IsList()):
+		case nested && (fd.IsMap() || fd.IsList()):
 			// A message in a list or a map has no form as parameters. It can be given as JSON.
 		case nested:
 			if len(at) < maxQueryDepth && !within(path, fd.Message()) {
@@ -102,24 +102,7 @@ func (b *builder) queryParameter(fd protoreflect.FieldDescriptor, path []protore
 	if fd.IsMap() { // labels[key]=value
 		p.set("style", "deepObject").set("explode", true)
 	}
-	if isJSON(fd) {
-		return p.set("content", newObject("application/json", newObject("schema", b.schemas.parameter(fd))))
-	}
 	return p.set("schema", b.schemas.parameter(fd))
-}
-
-// isJSON reports whether a query has the value of a field as JSON text and not in a style of
-// OpenAPI, which would make an object of type Struct into a parameter for each of its members.
-func isJSON(fd protoreflect.FieldDescriptor) bool {
-	if fd.Message() == nil {
-		return false
-	}
-	switch fd.Message().FullName() {
-	case "google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue", "google.protobuf.Any", "google.protobuf.Empty":
-		return true
-	default:
-		return false
-	}
 }
 
 // mayBeInBody reports whether what the query says can also be in the body that is described.
