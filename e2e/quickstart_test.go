@@ -185,8 +185,8 @@ func (d *demo) awaitPool(t *testing.T, said, what string, right func(line string
 	})
 }
 
-// TestQuickstartKill: an instance dies as in a crash. No call fails, and the instance leaves the pool
-// when its lease ends.
+// TestQuickstartKill: an instance dies as in a crash. No call fails, and the instance leaves the
+// pool when its lease ends.
 func TestQuickstartKill(t *testing.T) {
 	d := startDemo(t, "--listen-etcd", kit.FreeAddr(t))
 	fmt.Fprintln(d.keys, "k")

@@ -39,8 +39,8 @@ func mcpRequest(b *testing.B, method, name, params string) func() *http.Request 
 	}
 }
 
-// BenchmarkToolCall makes the same call by REST and as a tool, to a real backend. docs/performance.md
-// quotes the ratio of the two.
+// BenchmarkToolCall makes the same call by REST and as a tool, to a real backend.
+// docs/performance.md quotes the ratio of the two.
 //
 //	go test -run '^$' -bench BenchmarkToolCall -benchtime 5000x ./module
 func BenchmarkToolCall(b *testing.B) {
@@ -111,7 +111,8 @@ func manyMethods(n int) *descriptorpb.FileDescriptorProto {
 		name := fmt.Sprintf("GetThing%d", i)
 		for _, suffix := range []string{"Request", "Response"} {
 			message := &descriptorpb.DescriptorProto{Name: proto.String(name + suffix)}
-			for j, kind := range []descriptorpb.FieldDescriptorProto_Type{9, 9, 3, 8, 1, 12} { // two texts, int64, bool, double, bytes
+			// Two texts, int64, bool, double, bytes.
+			for j, kind := range []descriptorpb.FieldDescriptorProto_Type{9, 9, 3, 8, 1, 12} {
 				message.Field = append(message.Field, &descriptorpb.FieldDescriptorProto{
 					Name: proto.String(fmt.Sprintf("field_%d", j+1)), Number: proto.Int32(int32(j + 1)), Type: kind.Enum(),
 					Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(),

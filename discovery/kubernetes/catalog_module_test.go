@@ -47,9 +47,9 @@ func TestConvertAll(t *testing.T) {
 		got = append(got, instance{e.ID, e.Service, e.Addr, e.Created})
 	}
 	want := []instance{
-		{"order/shop/a", "order", "[2001:db8::1]:9001", 60}, // Each service has its own kind of addresses.
+		{"order/shop/a", "order", "[2001:db8::1]:9001", 60}, // Its own kind of addresses.
 		{"user/shop/a", "user", "10.0.0.1:9001", 50},
-		{"user/shop/b", "user", "10.0.0.2:9001", 50}, // The oldest slice tells the age of the service.
+		{"user/shop/b", "user", "10.0.0.2:9001", 50}, // As old as the oldest slice.
 	}
 	if !reflect.DeepEqual(got, want) || len(l.withdrawn) != 1 {
 		t.Errorf("got %v, want %v, the last of them withdrawn", got, want)

@@ -130,7 +130,8 @@ func checkName(what, name string) error {
 	return nil
 }
 
-// makeID names what is watched: a service, or a namespace. Kubeconfig files have secrets, so the ID has a hash of the content.
+// makeID names what is watched: a service, or a namespace. Kubeconfig files have secrets, so the ID
+// has a hash of the content.
 func (s *Source) makeID(kubeconfig []byte) string {
 	id := "kubernetes:///" + s.namespace + "/" + s.service // A catalog has no service.
 	if s.Port != "" {

@@ -28,8 +28,8 @@ type tab struct {
 	ctx context.Context
 }
 
-// openTab opens an address. The browser trusts the authorities in a PEM file, if there is one, which
-// stands for importing them.
+// openTab opens an address. The browser trusts the authorities in a PEM file, if there is one.
+// That stands for importing them.
 func openTab(t *testing.T, address, authorities string) *tab {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],

@@ -84,8 +84,8 @@ var elsewhere = map[string]string{
 	"make test\n": "the gate, .ci/run",
 }
 
-// TestReadme runs the commands of README.md with its Caddyfile, in the order in which a reader comes
-// to them. `make demo` and `make test` run elsewhere.
+// TestReadme runs the commands of README.md with its Caddyfile, in the order in which a reader
+// comes to them. `make demo` and `make test` run elsewhere.
 func TestReadme(t *testing.T) {
 	needs(t, "etcd")
 	rd := newReader(t, newRules(t, "2379", "2380", "2019", "8080"))

@@ -101,7 +101,7 @@ func keepRegistered(ctx context.Context, client *clientv3.Client, addr string) {
 // register puts the address under the key greeter/, with a lease. It returns when the lease is lost
 // or ctx is done.
 func register(ctx context.Context, client *clientv3.Client, addr string) error {
-	lease, err := client.Grant(ctx, 10) // The registration outlives this process by 10 seconds at most.
+	lease, err := client.Grant(ctx, 10) // Seconds that the key outlives this process at most.
 	if err != nil {
 		return fmt.Errorf("ask etcd for a lease: %w", err)
 	}

@@ -1,6 +1,6 @@
 // Package mcp makes RPCs tools for language models: it serves the Model Context Protocol
-// (https://modelcontextprotocol.io) on one path. Tools are made of the routing table. A tool call is
-// a call like any other, in a protocol of its own.
+// (https://modelcontextprotocol.io) on one path. Tools are made of the routing table. A tool call
+// is a call like any other, in a protocol of its own.
 //
 // It is not an MCP implementation: the official SDK reads and writes the messages. Nor does it
 // check tokens: policies and services do.
@@ -8,8 +8,8 @@
 // # The way of a request
 //
 //   - Handler.Serve (serve.go) refuses pages of other sites, asks for a token, and reads the body.
-//   - The SDK decodes it. It has a server for each routing table (toolbox.go), with a tool for each
-//     method (tool.go), or with three tools by which the others are found (search.go).
+//   - The SDK decodes it. It has a server for each routing table, with a tool for each method
+//     (toolbox.go), or with three tools by which the others are found (search.go).
 //   - A tool call becomes a request of its own (call.go), which passes through the policy of the
 //     method, and then through frontend.Options.Invoke or Open.
 //   - What comes out becomes the result of the tool. It is kept until it is whole, so nothing of it

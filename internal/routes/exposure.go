@@ -114,8 +114,8 @@ var ownMethods = []string{
 }
 
 // checkPatterns reports the patterns of expose, hide, policies and tools that match no method of
-// any schema: they are mistyped, or the method has gone. It reports nothing while a schema is missing,
-// and nothing if members come and go.
+// any schema: they are mistyped, or the method has gone. It reports nothing while a schema is
+// missing, and nothing if members come and go.
 func (b *builder) checkPatterns() {
 	if b.pending || b.cfg.Open || len(b.out.members) == 0 {
 		return

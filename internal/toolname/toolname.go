@@ -20,8 +20,8 @@ const MaxLen = 64
 // common:
 //
 //   - Anthropic and OpenAI: `^[a-zA-Z0-9_-]{1,64}$`,
-//   - Google: letters, digits, `_`, `-` and for some models `.` and `:`, at most 64, and a letter or
-//     `_` first.
+//   - Google: letters, digits, `_`, `-` and for some models `.` and `:`, at most 64, and a letter
+//     or `_` first.
 //
 // docs/mcp.md names the sources.
 func Valid(name string) bool {
