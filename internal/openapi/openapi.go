@@ -189,11 +189,17 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// add adds one operation. An HTTP method that OpenAPI does not know is left out.
+// add adds one operation. Version 3.1 has no place for an HTTP method that it does not know, so such
+// an operation is left out. Version 3.2 has `additionalOperations` for it.
 func (b *builder) add(bd *frontend.Binding) {
-	method := strings.ToLower(bd.HTTPMethod)
-	if !slices.Contains([]string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}, method) {
+	fixed := slices.Contains([]string{"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"}, bd.HTTPMethod)
+	name := strings.ToLower(bd.HTTPMethod)
+	switch {
+	case fixed:
+	case b.cfg.Version != Version32 || bd.HTTPMethod == "*":
 		return
+	case bd.HTTPMethod != "QUERY": // which 3.2 knows
+		name = bd.HTTPMethod
 	}
 	path, parameters := bd.Method.Path, []pathParameter(nil)
 	if bd.Template != nil {
@@ -205,8 +211,14 @@ func (b *builder) add(bd *frontend.Binding) {
 		item = newObject()
 		b.paths[path] = item
 	}
-	if !item.has(method) {
-		item.set(method, b.operation(bd, parameters))
+	if !fixed && name == bd.HTTPMethod {
+		if !item.has("additionalOperations") {
+			item.set("additionalOperations", newObject())
+		}
+		item, _ = item.get("additionalOperations").(*object)
+	}
+	if !item.has(name) {
+		item.set(name, b.operation(bd, parameters))
 	}
 }
 

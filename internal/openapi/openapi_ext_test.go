@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,6 +87,64 @@ func TestGolden(t *testing.T) {
 				t.Errorf("the document differs from %s; look at it, and run the test with -update", name)
 			}
 		})
+	}
+}
+
+// TestMethodsOfOtherNames checks where an HTTP method goes that version 3.1 does not know.
+func TestMethodsOfOtherNames(t *testing.T) {
+	operations := echo(t, transcode.Options{})
+	for _, method := range []string{"QUERY", "*"} {
+		more := *operations[0]
+		more.HTTPMethod = method
+		operations = append(operations, &more)
+	}
+	for _, c := range []struct {
+		version    string
+		additional []string
+		query      bool
+	}{
+		{version: openapi.Version31},
+		{version: openapi.Version32, additional: []string{"REPORT"}, query: true},
+	} {
+		document, err := openapi.Build(openapi.Config{Version: c.version}, operations)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var doc struct {
+			Paths map[string]map[string]json.RawMessage
+		}
+		if err := json.Unmarshal(document, &doc); err != nil {
+			t.Fatal(err)
+		}
+		var additional map[string]struct {
+			Method string `json:"x-grpc-method"`
+		}
+		if raw := doc.Paths["/v1/echo"]["additionalOperations"]; raw != nil {
+			if err := json.Unmarshal(raw, &additional); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := slices.Sorted(maps.Keys(additional)); !slices.Equal(got, c.additional) {
+			t.Errorf("%s: additional operations of /v1/echo are %v, want %v", c.version, got, c.additional)
+		}
+		query := false
+		for path, item := range doc.Paths {
+			_, ok := item["query"]
+			query = query || ok
+			for name := range item {
+				if name == "*" || name == "QUERY" || name == "REPORT" || name == "report" {
+					t.Errorf("%s: %s has the member %q", c.version, path, name)
+				}
+			}
+		}
+		if query != c.query {
+			t.Errorf("%s: a member `query`: %v, want %v", c.version, query, c.query)
+		}
+		for name, op := range additional {
+			if op.Method == "" {
+				t.Errorf("%s: %s does not name its method", c.version, name)
+			}
+		}
 	}
 }
 
