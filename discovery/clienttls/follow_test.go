@@ -80,7 +80,8 @@ func TestHalfRenewedPair(t *testing.T) {
 	wantLog(t, logs, "warn cannot", "info using the new client certificate")
 }
 
-// What cannot be used leaves everything as it is, is logged once, and is over once the file is good.
+// What cannot be used leaves everything as it is, and is logged once. It is over once the file is
+// good.
 func TestBrokenFiles(t *testing.T) {
 	ca, f := newAuthority(t), newFiles(t)
 	intermediate := newAuthority(t)
@@ -194,7 +195,8 @@ func TestSwappedDirectory(t *testing.T) {
 	wantLog(t, logs, "info using the new client certificate")
 }
 
-// A file that is written in place twice within the resolution of its time may look unchanged.
+// A file that is written in place twice within the resolution of its time may look unchanged. So
+// may one that is copied with its time.
 func TestSameSizeAndTime(t *testing.T) {
 	f := newFiles(t)
 	a, b := newAuthority(t), newAuthority(t)
@@ -218,6 +220,19 @@ func TestSameSizeAndTime(t *testing.T) {
 	}
 	if c.Config() == before {
 		t.Error("the second content is not used")
+	}
+
+	f.settle(f.ca)
+	if info, err = os.Stat(f.ca); err != nil {
+		t.Fatal(err)
+	}
+	before = c.Config()
+	f.writeFresh(f.ca, pad(first))
+	if err := os.Chtimes(f.ca, info.ModTime(), info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	if c.Config() == before {
+		t.Error("another file in its place is not used")
 	}
 }
 

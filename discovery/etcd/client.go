@@ -25,7 +25,7 @@ import (
 type settings struct {
 	endpoints          []string // host:port or a URL, as etcd's client takes them
 	username, password string
-	tls                *clienttls.Client // nil: plaintext, or the default if endpoints begin with https
+	tls                *clienttls.Client // nil: TLS if endpoints begin with https, else plaintext
 	dialTimeout        time.Duration
 	keepaliveTime      time.Duration
 	keepaliveTimeout   time.Duration
