@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,16 +120,52 @@ func TestMutualTLS(t *testing.T) {
 	files(t, dir, "client", clientCert, clientKey)
 	s.load("", config)
 	s.want(s.get("/v1/echo/x"), http.StatusOK)
-	if got := upstreamKey(s); got == key {
-		t.Error("reloaded with a renewed client certificate: the key has not changed")
+	if got := upstreamKey(s); got != key || backend.Accepted() != accepted {
+		t.Errorf("reloaded with a renewed client certificate: key %s became %s, %d connections became %d", key, got, accepted, backend.Accepted())
 	}
-	key = upstreamKey(s)
-	other := newAuthority(t)
-	files(t, dir, "ca", other.cert, other.key)
-	s.load("", config)
-	if got := upstreamKey(s); got == key {
-		t.Error("reloaded with another authority: the key has not changed")
+}
+
+// TestRenewedCertificates has an instance that trusts other clients after a restart, and has a
+// certificate of another authority itself. The config is not loaded again.
+func TestRenewedCertificates(t *testing.T) {
+	dir := t.TempDir()
+	var caFile, clientFile, clientKeyFile string
+	renew := func() *tls.Config {
+		ca := newAuthority(t)
+		caFile, _ = files(t, dir, "ca", ca.cert, ca.key)
+		serverCert, serverKey := issue(t, ca, "echo.internal")
+		clientCert, clientKey := issue(t, ca, "gateway")
+		clientFile, clientKeyFile = files(t, dir, "client", clientCert, clientKey)
+		pool := x509.NewCertPool()
+		pool.AddCert(ca.cert)
+		return &tls.Config{
+			Certificates: []tls.Certificate{{Certificate: [][]byte{serverCert.Raw}, PrivateKey: serverKey}},
+			ClientAuth:   tls.RequireAndVerifyClientCert,
+			ClientCAs:    pool,
+			MinVersion:   tls.VersionTLS13,
+		}
 	}
+	var server atomic.Pointer[tls.Config]
+	server.Store(renew())
+	backend := testkit.StartBackend(t, testkit.WithTLS(&tls.Config{
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return server.Load(), nil },
+		MinVersion:         tls.VersionTLS13,
+	}))
+	s := newSite(t)
+	s.load("", "grpc_gateway {\n upstream echo {\n discover static "+backend.Addr()+"\n tls {\n server_name echo.internal\n trust_pool file "+
+		caFile+"\n client_auth "+clientFile+" "+clientKeyFile+"\n }\n }\n }")
+	s.want(s.get("/v1/echo/x"), http.StatusOK)
+	renewed := renew()
+	s.want(s.get("/v1/echo/x"), http.StatusOK)
+	if n := backend.Accepted(); n != 1 {
+		t.Errorf("%d connections after a renewal, want the first only", n)
+	}
+	backend.Stop()
+	server.Store(renewed)
+	if err := backend.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the renewed certificates are used", func() bool { return s.get("/v1/echo/x").status == http.StatusOK })
 }
 
 // TestServerNameOfTheEnvironment uses a placeholder, because only Caddyfiles have {$NAME}.

@@ -109,8 +109,8 @@ func openUpstream(ctx caddy.Context, name string, config *Upstream, hold func(re
 	return u, nil
 }
 
-// compileSettings makes the settings of the channel. tlsID identifies the TLS settings, including
-// the contents of certificates.
+// compileSettings makes the settings of the channel. tlsID identifies the TLS settings. It does not
+// depend on the contents of certificates that are followed.
 func compileSettings(ctx caddy.Context, u *Upstream) (_ pool.Settings, tlsID string, err error) {
 	s := pool.Settings{
 		Connections:    u.Connections,
@@ -138,9 +138,11 @@ func compileSettings(ctx caddy.Context, u *Upstream) (_ pool.Settings, tlsID str
 		return pool.Settings{}, "", fmt.Errorf("authority: %w", err)
 	}
 	if u.TLS != nil {
-		if s.TLS, tlsID, err = clienttls.Load(ctx, u.TLS); err != nil {
+		client, err := clienttls.Load(ctx, u.TLS)
+		if err != nil {
 			return pool.Settings{}, "", fmt.Errorf("tls: %w", err)
 		}
+		s.TLS, tlsID = client.Credentials(), client.ID()
 	}
 	return s, tlsID, s.Validate() // It checks the settings together with their defaults.
 }

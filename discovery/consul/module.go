@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -77,7 +76,7 @@ type Source struct {
 
 	config *api.Config // without HttpClient, which Watch makes
 	dial   dialFunc
-	tls    *tls.Config
+	tls    *clienttls.Client // nil: plaintext
 	query  api.QueryOptions
 	// service is Service without placeholders.
 	service string
@@ -119,9 +118,10 @@ func (s *Source) Provision(ctx caddy.Context) (err error) {
 		if s.TLS.HandshakeTimeout != 0 || len(s.TLS.ExceptPorts) > 0 {
 			return errors.New("tls: expected no handshake_timeout and except_ports, which have no meaning here")
 		}
-		if s.tls, tlsID, err = clienttls.Load(ctx, s.TLS); err != nil {
+		if s.tls, err = clienttls.Load(ctx, s.TLS); err != nil {
 			return fmt.Errorf("tls: %w", err)
 		}
+		tlsID = s.tls.ID()
 	}
 	if err := s.setAddress(address); err != nil {
 		return err
@@ -205,15 +205,18 @@ func (s *Source) hold() time.Duration {
 // outlive the config.
 func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
 	transport := &http.Transport{
-		DialContext: s.dial, TLSClientConfig: s.tls.Clone(), ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 1, IdleConnTimeout: 2 * waitTime,
+		DialContext: s.dial, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 1, IdleConnTimeout: 2 * waitTime,
 		TLSHandshakeTimeout: answerTime, Proxy: http.ProxyFromEnvironment,
 	}
 	if s.dial == nil {
 		transport.DialContext = (&net.Dialer{Timeout: answerTime, KeepAlive: answerTime}).DialContext
 	}
-	defer transport.CloseIdleConnections()
 	config := *s.config
 	config.HttpClient = &http.Client{Transport: transport}
+	if s.tls != nil {
+		config.HttpClient.Transport = s.tls.Transport(transport)
+	}
+	defer config.HttpClient.CloseIdleConnections()
 	client, err := api.NewClient(&config)
 	if err != nil { // The environment of the process has settings that contradict the config.
 		publish(discovery.State{Err: fmt.Errorf("making the client of Consul: %w", err), Hold: s.hold()})

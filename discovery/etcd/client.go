@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"math"
@@ -18,17 +17,19 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
+
+	"github.com/caddy-grpc/gateway/discovery/clienttls"
 )
 
 // settings are what a client is made from, with all secrets resolved.
 type settings struct {
 	endpoints          []string // host:port or a URL, as etcd's client takes them
 	username, password string
-	tls                *tls.Config // nil: plaintext
+	tls                *clienttls.Client // nil: TLS if endpoints begin with https, else plaintext
 	dialTimeout        time.Duration
 	keepaliveTime      time.Duration
 	keepaliveTimeout   time.Duration
-	// fingerprint is a hash of all of the above and of the contents of certificates.
+	// fingerprint is a hash of all of the above, but not of the contents of certificates.
 	fingerprint string
 }
 
@@ -116,11 +117,21 @@ func (c *client) dial(ctx context.Context) (*clientv3.Client, error) {
 
 func (c *client) config(ctx context.Context) clientv3.Config {
 	s := c.settings
+	options := []grpc.DialOption{
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: s.dialTimeout}),
+		grpc.WithIdleTimeout(0),
+		grpc.WithChainUnaryInterceptor(failFast, loginOnce),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)),
+	}
+	if s.tls != nil {
+		// Config.TLS takes certificates that never change. This option comes after those that
+		// etcd's client makes of it, and replaces them.
+		options = append(options, grpc.WithTransportCredentials(s.tls.Credentials()))
+	}
 	return clientv3.Config{
 		Endpoints:            s.endpoints,
 		Username:             s.username,
 		Password:             s.password,
-		TLS:                  s.tls,
 		DialTimeout:          s.dialTimeout,
 		DialKeepAliveTime:    s.keepaliveTime,
 		DialKeepAliveTimeout: s.keepaliveTimeout,
@@ -129,12 +140,7 @@ func (c *client) config(ctx context.Context) clientv3.Config {
 		MaxUnaryRetries: uint(len(s.endpoints)) + 1,
 		Context:         ctx,
 		Logger:          demoted(c.log),
-		DialOptions: []grpc.DialOption{
-			grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: s.dialTimeout}),
-			grpc.WithIdleTimeout(0),
-			grpc.WithChainUnaryInterceptor(failFast, loginOnce),
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)),
-		},
+		DialOptions:     options,
 	}
 }
 

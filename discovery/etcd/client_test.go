@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/discovery/clienttls"
 )
 
 // fakeServer speaks etcd's protocol as far as a session needs it, with logins. It refuses logins
@@ -430,28 +431,28 @@ func TestCheckEndpoints(t *testing.T) {
 }
 
 func TestFingerprint(t *testing.T) {
-	fingerprint := func(change func(*settings), certificates string) string {
+	fingerprint := func(change func(*settings)) string {
 		s := &settings{endpoints: []string{"h1:2379", "h2:2379"}, username: "u", password: "p", dialTimeout: 1, keepaliveTime: 2, keepaliveTimeout: 3}
 		change(s)
-		got, err := s.makeFingerprint([]byte(certificates))
+		got, err := s.makeFingerprint()
 		if err != nil {
 			t.Fatal(err)
 		}
 		return got
 	}
-	base := fingerprint(func(*settings) {}, "")
-	if same := fingerprint(func(s *settings) { s.endpoints = []string{"h2:2379", "h1:2379"} }, ""); same != base {
+	base := fingerprint(func(*settings) {})
+	if same := fingerprint(func(s *settings) { s.endpoints = []string{"h2:2379", "h1:2379"} }); same != base {
 		t.Error("the order of endpoints matters")
 	}
 	seen := map[string]string{base: "the base"}
 	for name, got := range map[string]string{
-		"endpoints":   fingerprint(func(s *settings) { s.endpoints = s.endpoints[:1] }, ""),
-		"user":        fingerprint(func(s *settings) { s.username = "v" }, ""),
-		"password":    fingerprint(func(s *settings) { s.password = "q" }, ""),
-		"no password": fingerprint(func(s *settings) { s.password = "" }, ""),
-		"timeout":     fingerprint(func(s *settings) { s.dialTimeout = 9 }, ""),
-		"keepalive":   fingerprint(func(s *settings) { s.keepaliveTimeout = 9 }, ""),
-		"certificate": fingerprint(func(*settings) {}, "x"),
+		"endpoints":   fingerprint(func(s *settings) { s.endpoints = s.endpoints[:1] }),
+		"user":        fingerprint(func(s *settings) { s.username = "v" }),
+		"password":    fingerprint(func(s *settings) { s.password = "q" }),
+		"no password": fingerprint(func(s *settings) { s.password = "" }),
+		"timeout":     fingerprint(func(s *settings) { s.dialTimeout = 9 }),
+		"keepalive":   fingerprint(func(s *settings) { s.keepaliveTimeout = 9 }),
+		"TLS":         fingerprint(func(s *settings) { s.tls = new(clienttls.Client) }),
 	} {
 		if other, ok := seen[got]; ok {
 			t.Errorf("%s makes no difference to %s", name, other)

@@ -33,10 +33,13 @@ func (f fingerprinter) add(parts ...[]byte) {
 func (f fingerprinter) sum() string { return hex.EncodeToString(f.h.Sum(nil)[:8]) }
 
 // makeFingerprint returns a text that is equal for settings that make interchangeable clients.
-// certificates is a hash of everything about TLS. It is nil without TLS.
-func (s *settings) makeFingerprint(certificates []byte) (string, error) {
+func (s *settings) makeFingerprint() (string, error) {
+	tlsID := ""
+	if s.tls != nil {
+		tlsID = s.tls.ID()
+	}
 	f := newFingerprinter()
-	f.add([]byte(canonicalEndpoints(s.endpoints)), []byte(s.username), certificates,
+	f.add([]byte(canonicalEndpoints(s.endpoints)), []byte(s.username), []byte(tlsID),
 		fmt.Append(nil, s.dialTimeout, s.keepaliveTime, s.keepaliveTimeout, s.tls != nil))
 	if s.password != "" {
 		key, err := pbkdf2.Key(sha256.New, s.password, []byte("grpc_gateway etcd "+s.username), passwordRounds, sha256.Size)

@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"reflect"
@@ -92,13 +91,12 @@ func (c *Cluster) Provision(ctx caddy.Context) error {
 	if (s.username == "") != (s.password == "") {
 		return errors.New("expected both a username and a password for etcd, or neither")
 	}
-	var certificates []byte
 	if c.TLS != nil {
-		if s.tls, certificates, err = loadTLS(ctx, c.TLS); err != nil {
+		if s.tls, err = loadTLS(ctx, c.TLS); err != nil {
 			return fmt.Errorf("etcd tls: %w", err)
 		}
 	}
-	if s.fingerprint, err = s.makeFingerprint(certificates); err != nil {
+	if s.fingerprint, err = s.makeFingerprint(); err != nil {
 		return err
 	}
 	c.settings = s
@@ -112,13 +110,11 @@ func orDefault(d caddy.Duration, value time.Duration) time.Duration {
 	return time.Duration(d)
 }
 
-// loadTLS makes a client config and an ID of all that goes into it.
-func loadTLS(ctx caddy.Context, t *reverseproxy.TLSConfig) (*tls.Config, []byte, error) {
+func loadTLS(ctx caddy.Context, t *reverseproxy.TLSConfig) (*clienttls.Client, error) {
 	if t.HandshakeTimeout != 0 || len(t.ExceptPorts) > 0 {
-		return nil, nil, errors.New("expected no handshake_timeout and except_ports, which have no meaning here")
+		return nil, errors.New("expected no handshake_timeout and except_ports, which have no meaning here")
 	}
-	config, id, err := clienttls.Load(ctx, t)
-	return config, []byte(id), err
+	return clienttls.Load(ctx, t)
 }
 
 // Source finds the instances of a service in etcd. It lists and watches the registrations under

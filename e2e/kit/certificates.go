@@ -58,6 +58,43 @@ func NewCertificates(t testing.TB, client string) *Certificates {
 	return c
 }
 
+// Authority issues certificates one by one, for tests that renew them.
+type Authority struct {
+	PEM []byte // its own certificate
+
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	file string
+}
+
+// NewAuthority makes one for a test.
+func NewAuthority(t testing.TB) *Authority {
+	t.Helper()
+	a := &Authority{
+		cert: &x509.Certificate{
+			Subject: pkix.Name{CommonName: "an authority that renews"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+			SubjectKeyId: []byte(rand.Text()),
+		},
+		file: filepath.Join(t.TempDir(), "ca.pem"),
+	}
+	a.key = issue(t, a.cert, nil, nil, a.file, a.file+".key")
+	var err error
+	if a.PEM, err = os.ReadFile(a.file); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// Issue writes a certificate and its key, one file after the other. It is one for 127.0.0.1, for
+// servers and clients, and expires after the given time.
+func (a *Authority) Issue(t testing.TB, cert, key string, life time.Duration) {
+	t.Helper()
+	issue(t, &x509.Certificate{
+		Subject: pkix.Name{CommonName: "gateway"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotAfter: time.Now().Add(life),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}, a.cert, a.key, cert, key)
+}
+
 // issue makes a key and a certificate, signed by the parent or by itself, and writes both.
 func issue(t testing.TB, template, parent *x509.Certificate, signer *ecdsa.PrivateKey, cert, key string) *ecdsa.PrivateKey {
 	t.Helper()
@@ -69,7 +106,10 @@ func issue(t testing.TB, template, parent *x509.Certificate, signer *ecdsa.Priva
 		parent, signer = template, own
 	}
 	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	template.NotBefore = time.Now().Add(-time.Hour)
+	if template.NotAfter.IsZero() {
+		template.NotAfter = time.Now().Add(24 * time.Hour)
+	}
 	raw, err := x509.CreateCertificate(rand.Reader, template, parent, own.Public(), signer)
 	if err != nil {
 		t.Fatal(err)

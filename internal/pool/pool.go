@@ -17,7 +17,6 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
@@ -103,7 +102,7 @@ const (
 func dialOptions(s Settings, b *balancer) []grpc.DialOption {
 	security := wire.Credentials{TransportCredentials: insecure.NewCredentials()}
 	if s.TLS != nil {
-		security = wire.Credentials{TransportCredentials: credentials.NewTLS(s.TLS), Name: s.TLS.ServerName}
+		security = wire.Credentials{TransportCredentials: s.TLS, Name: s.TLS.Info().ServerName}
 	}
 	dialer := wire.NewDialer()
 	return []grpc.DialOption{

@@ -2,11 +2,12 @@ package pool
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"syscall"
 	"time"
+
+	"google.golang.org/grpc/credentials"
 )
 
 // The balancing policies of Settings.Balance.
@@ -100,10 +101,10 @@ type Settings struct {
 	// HealthService is the service whose health is asked for. Default: "", the server as a whole.
 	HealthService string
 
-	// TLS is the TLS config, which is cloned. If it has no ServerName, certificates are checked
-	// against the host of the instance's address, which is localhost for a Unix socket. Nil means
-	// plaintext.
-	TLS *tls.Config
+	// TLS secures connections. Its ClientHandshake is called for each of them, and may use other
+	// certificates each time. If its Info has no ServerName, certificates are checked against the
+	// host of the instance's address, which is localhost for a Unix socket. Nil means plaintext.
+	TLS credentials.TransportCredentials
 	// Authority is the :authority of calls. Certificates are not checked against it. Default: the
 	// ServerName of TLS, or the instance's address, which is localhost for a Unix socket.
 	Authority string
@@ -180,11 +181,8 @@ func (s Settings) withDefaults() (Settings, error) {
 	default:
 		errs = append(errs, fmt.Errorf("balance is %q, expected %q, %q or %q", s.Balance, BalanceP2C, BalanceRoundRobin, BalanceHash))
 	}
-	if s.TLS != nil {
-		s.TLS = s.TLS.Clone()
-	}
 	if s.Authority == "" && s.TLS != nil {
-		s.Authority = s.TLS.ServerName
+		s.Authority = s.TLS.Info().ServerName
 	}
 	return s, errors.Join(errs...)
 }

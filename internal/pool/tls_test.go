@@ -13,6 +13,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/credentials"
 )
 
 // authority issues certificates for one test.
@@ -86,17 +88,17 @@ func TestTLS(t *testing.T) {
 		authority string // what the server is told
 		gist      string // why it fails
 	}{
-		{"certificate for the address", plain("127.0.0.1"), Settings{TLS: &tls.Config{RootCAs: ca.pool}}, "address", ""},
-		{"name from the TLS settings", plain("user.internal"), Settings{TLS: &tls.Config{RootCAs: ca.pool, ServerName: "user.internal"}}, "user.internal", ""},
-		{"authority apart from the TLS name", plain("user.internal"), Settings{TLS: &tls.Config{RootCAs: ca.pool, ServerName: "user.internal"}, Authority: "api.example"}, "api.example", ""},
-		{"authority beside a certificate for the address", plain("127.0.0.1"), Settings{TLS: &tls.Config{RootCAs: ca.pool}, Authority: "api.example:443"}, "api.example:443", ""},
-		{"certificate for the authority only", plain("api.example"), Settings{TLS: &tls.Config{RootCAs: ca.pool}, Authority: "api.example"}, "", "its certificate is not trusted"},
+		{"certificate for the address", plain("127.0.0.1"), Settings{TLS: credentials.NewTLS(&tls.Config{RootCAs: ca.pool})}, "address", ""},
+		{"name from the TLS settings", plain("user.internal"), Settings{TLS: credentials.NewTLS(&tls.Config{RootCAs: ca.pool, ServerName: "user.internal"})}, "user.internal", ""},
+		{"authority apart from the TLS name", plain("user.internal"), Settings{TLS: credentials.NewTLS(&tls.Config{RootCAs: ca.pool, ServerName: "user.internal"}), Authority: "api.example"}, "api.example", ""},
+		{"authority beside a certificate for the address", plain("127.0.0.1"), Settings{TLS: credentials.NewTLS(&tls.Config{RootCAs: ca.pool}), Authority: "api.example:443"}, "api.example:443", ""},
+		{"certificate for the authority only", plain("api.example"), Settings{TLS: credentials.NewTLS(&tls.Config{RootCAs: ca.pool}), Authority: "api.example"}, "", "its certificate is not trusted"},
 		{"authority without TLS", nil, Settings{Authority: "api.example"}, "api.example", ""},
-		{"mutual", mutual, Settings{TLS: &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{ca.issue(t, "gateway")}}}, "address", ""},
-		{"mutual, no certificate", mutual, Settings{TLS: &tls.Config{RootCAs: ca.pool}}, "", "TLS handshake failed"},
-		{"another authority", plain("127.0.0.1"), Settings{TLS: &tls.Config{RootCAs: other.pool}}, "", "its certificate is not trusted"},
-		{"another name", plain("order.internal"), Settings{TLS: &tls.Config{RootCAs: ca.pool}}, "", "its certificate is not trusted"},
-		{"server speaks no TLS", nil, Settings{TLS: &tls.Config{RootCAs: ca.pool}}, "", "TLS handshake failed"},
+		{"mutual", mutual, Settings{TLS: credentials.NewTLS(&tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{ca.issue(t, "gateway")}})}, "address", ""},
+		{"mutual, no certificate", mutual, Settings{TLS: credentials.NewTLS(&tls.Config{RootCAs: ca.pool})}, "", "TLS handshake failed"},
+		{"another authority", plain("127.0.0.1"), Settings{TLS: credentials.NewTLS(&tls.Config{RootCAs: other.pool})}, "", "its certificate is not trusted"},
+		{"another name", plain("order.internal"), Settings{TLS: credentials.NewTLS(&tls.Config{RootCAs: ca.pool})}, "", "its certificate is not trusted"},
+		{"server speaks no TLS", nil, Settings{TLS: credentials.NewTLS(&tls.Config{RootCAs: ca.pool})}, "", "TLS handshake failed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -134,24 +136,12 @@ func TestDrainDeadlineUnderTLS(t *testing.T) {
 	ca := newAuthority(t)
 	b := startBackend(t, "", serverTLS(&tls.Config{Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1")}, MinVersion: tls.VersionTLS12}))
 	f := &manualFeed{}
-	c := openChannel(t, Settings{TLS: &tls.Config{RootCAs: ca.pool}, DrainTimeout: 50 * time.Millisecond}, f)
+	c := openChannel(t, Settings{TLS: credentials.NewTLS(&tls.Config{RootCAs: ca.pool}), DrainTimeout: 50 * time.Millisecond}, f)
 	f.list(b.addr)
 	cs := hang(t, c)
 	f.list()
 	var lost *LostError
 	if err := endOf(t, cs); !errors.As(err, &lost) || !lost.Drained {
 		t.Errorf("error is %v, want a LostError for draining", err)
-	}
-}
-
-func TestTLSSettingsAreCloned(t *testing.T) {
-	config := &tls.Config{ServerName: "a", MinVersion: tls.VersionTLS12}
-	s, err := Settings{TLS: config}.withDefaults()
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.ServerName = "b"
-	if s.TLS.ServerName != "a" || s.Authority != "a" {
-		t.Errorf("settings follow the caller's config: %q, %q", s.TLS.ServerName, s.Authority)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/credentials"
+
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
@@ -112,7 +114,7 @@ func TestTLSOverAUnixSocket(t *testing.T) {
 			server := &tls.Config{Certificates: []tls.Certificate{ca.issue(t, tt.certificate)}, MinVersion: tls.VersionTLS12}
 			b := startBackend(t, socket(t, "a.sock"), serverTLS(server))
 			f := &manualFeed{}
-			c := openChannel(t, Settings{TLS: &tls.Config{RootCAs: ca.pool, ServerName: tt.serverName}, Authority: tt.authority}, f)
+			c := openChannel(t, Settings{TLS: credentials.NewTLS(&tls.Config{RootCAs: ca.pool, ServerName: tt.serverName}), Authority: tt.authority}, f)
 			f.list(b.addr)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
