@@ -53,10 +53,10 @@ type Upstream struct {
 	// and an error without it.
 	HashKey string `json:"hash_key,omitempty"`
 
-	// What makes the HTTP/2 connections to the instances. `grpc` (default) is grpc-go. `wire` is the
-	// gateway's own client, which needs less CPU time for each call. It is new. Both make the same
-	// calls, with the same settings. If an instance violates HTTP/2 on a connection of `wire`, new
-	// connections to this instance are those of `grpc` for an hour.
+	// What makes the HTTP/2 connections to the instances. `grpc` (default) is grpc-go. `wire` is
+	// the gateway's own client, which needs less CPU time for each call. It is new. Both make the
+	// same calls, with the same settings. If an instance violates HTTP/2 on a connection of `wire`,
+	// new connections to this instance are those of `grpc` for an hour.
 	Transport string `json:"transport,omitempty"`
 
 	// When quiet connections are pinged (HTTP/2 keepalive). Default: as often as a gRPC server with

@@ -119,8 +119,8 @@ func find(texts []localText, message string) (failure, bool) {
 	return failureOther, false
 }
 
-// fromInstance reports whether the instance sent the status, which is that of err. headed reports whether it sent a
-// header that grpc-go accepted. It is called only if that matters.
+// fromInstance reports whether the instance sent the status, which is that of err. headed reports
+// whether it sent a header that grpc-go accepted. It is called only if that matters.
 func (l *lease) fromInstance(err error, st *status.Status, headed func() bool) bool {
 	e := &l.evidence
 	switch {

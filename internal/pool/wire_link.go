@@ -29,11 +29,14 @@ type wireLink struct {
 	current atomic.Pointer[wireConn]
 	// failures is the number of attempts in a row that have failed. It belongs to the attempt.
 	failures int
+	// tell is told the states, which is onConnState of the balancer.
+	tell func(grpcbalancer.SubConnState)
 }
 
 func newWireLink(b *balancer, c *conn) *wireLink {
 	life, end := context.WithCancel(b.life)
-	return &wireLink{balancer: b, conn: c, life: life, end: end}
+	tell := func(s grpcbalancer.SubConnState) { b.onConnState(c, s) }
+	return &wireLink{balancer: b, conn: c, life: life, end: end, tell: tell}
 }
 
 func (k *wireLink) connect() { k.balancer.work.Go(k.attempt) }
@@ -87,7 +90,7 @@ func (k *wireLink) backoff() time.Duration {
 // report reports a state of the connection, unless the link was shut down.
 func (k *wireLink) report(state connectivity.State, err error) {
 	if k.life.Err() == nil {
-		k.balancer.onConnState(k.conn, grpcbalancer.SubConnState{ConnectivityState: state, ConnectionError: err})
+		k.tell(grpcbalancer.SubConnState{ConnectivityState: state, ConnectionError: err})
 	}
 }
 

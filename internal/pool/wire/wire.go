@@ -182,8 +182,8 @@ func (s *Set) remove(w *tracked) {
 	}
 }
 
-// Sever closes the raw connections without telling their users. This ends every call on them. Unlike TLS's
-// own close, it does not wait for the peer.
+// Sever closes the raw connections without telling their users. This ends every call on them.
+// Unlike TLS's own close, it does not wait for the peer.
 func (s *Set) Sever() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
