@@ -40,6 +40,7 @@ test: test-unit test-modules conformance-protobuf conformance-connect conformanc
 .PHONY: test-unit
 test-unit: ## test the plugin's module, with the race detector; replays the fuzz corpora
 	go test -race -timeout 10m ./...
+	go test -race -timeout 10m ./internal/pool -transport wire # its tests use grpc-go otherwise
 	go test -timeout 5m ./internal/transcode ./internal/frontend # allocations and memory, which the race detector would change
 
 .PHONY: test-modules

@@ -25,7 +25,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option": {
 			":8080\ngrpc_gateway h:1 {\n\ttimeuot 5s\n}",
-			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, mcp, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, validate, with, at Caddyfile:3`,
+			`unknown option "timeuot" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, mcp, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, transport, upstream, validate, with, at Caddyfile:3`,
 		},
 		"status with an argument": {
 			":8080\ngrpc_gateway_status now",
@@ -117,7 +117,7 @@ func TestErrors(t *testing.T) {
 		},
 		"option of a later version": {
 			":8080\ngrpc_gateway h:1 {\n\ta2a /a2a\n}",
-			`unknown option "a2a" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, mcp, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, validate, with, at Caddyfile:3`,
+			`unknown option "a2a" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, mcp, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, transport, upstream, validate, with, at Caddyfile:3`,
 		},
 		"validate without a mode": {
 			":8080\ngrpc_gateway h:1 {\n\tvalidate\n}",
@@ -361,7 +361,7 @@ func TestErrors(t *testing.T) {
 		},
 		"source beside a target": {
 			":8080\ngrpc_gateway h:1 {\n\tdiscover static h:2\n}",
-			`unknown option "discover" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, mcp, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, upstream, validate, with, at Caddyfile:3`,
+			`unknown option "discover" in grpc_gateway: expected one of annotations, answers, authority, backoff, balance, client_timeout, compat, connect_timeout, connections, cors, cross_site, descriptors, drain_timeout, eject, errors, etag, expose, fields, form_query, forms, fully_decode_reserved_expansion, health, health_check, hide, hide_fields, json, keepalive, max_receive_size, max_request_size, mcp, metadata, negotiation, networks, openapi, query, reflection, request_body, require_ready, retry, route, rpc, snapshot, stream, subset, timeout, tls, to, transport, upstream, validate, with, at Caddyfile:3`,
 		},
 		"authority that is a URL": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover static h:1\n\t\tauthority https://api.internal\n\t}\n}",
@@ -533,7 +533,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option of an upstream": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tfoo 3\n\t}\n}",
-			`unknown option "foo" in upstream: expected one of authority, backoff, balance, connect_timeout, connections, descriptors, discover, drain_timeout, eject, health_check, keepalive, max_receive_size, networks, require_ready, retry, snapshot, subset, timeout, tls, at Caddyfile:4`,
+			`unknown option "foo" in upstream: expected one of authority, backoff, balance, connect_timeout, connections, descriptors, discover, drain_timeout, eject, health_check, keepalive, max_receive_size, networks, require_ready, retry, snapshot, subset, timeout, tls, transport, at Caddyfile:4`,
 		},
 		"unknown source": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover consul user\n\t}\n}",

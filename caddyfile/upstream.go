@@ -21,6 +21,7 @@ import (
 //		subset           <n> [<key>]
 //		networks         { allow <range>...; deny <range>... }
 //		balance          p2c | round_robin | hash <placeholder>
+//		transport        grpc | wire
 //		keepalive        <time> [<timeout>] [permit_without_stream]
 //		backoff          <base> [<max>]
 //		retry            <attempts> { ... } | off
@@ -60,6 +61,7 @@ func upstreamOptions(u *module.Upstream) options {
 		"descriptors":      func(d *dispenser) error { return parseDescriptors(d, u) },
 		"connections":      func(d *dispenser) error { return parseConnections(d, u) },
 		"balance":          func(d *dispenser) error { return parseBalance(d, u) },
+		"transport":        choice(&u.Transport, "grpc", "wire"),
 		"keepalive":        func(d *dispenser) error { return parseKeepalive(d, u) },
 		"backoff":          backoff(&u.Backoff),
 		"retry":            func(d *dispenser) error { return parseRetry(d, u) },

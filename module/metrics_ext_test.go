@@ -57,6 +57,8 @@ func TestMetrics(t *testing.T) {
 		`endpoints{state="held",upstream="metered"}`:                                 0,
 		`endpoints{state="unhealthy",upstream="metered"}`:                            0,
 		`connections{state="READY",upstream="metered"}`:                              1,
+		`transport_connections{transport="grpc",upstream="metered"}`:                 1,
+		`transport_connections{transport="wire",upstream="metered"}`:                 0,
 		`connects_total{upstream="metered"}`:                                         1,
 		`retries_total{upstream="metered"}`:                                          0,
 		`ejections_total{upstream="metered"}`:                                        0,

@@ -14,6 +14,7 @@ var pools = &poolCollector{
 	inFlight:    newGauge("in_flight", "Calls in flight or waiting for an instance.", "upstream"),
 	endpoints:   newGauge("endpoints", "Instances by state, as in the admin API.", "upstream", "state"),
 	connections: newGauge("connections", "Connections by state.", "upstream", "state"),
+	transports:  newGauge("transport_connections", "READY connections by transport, grpc or wire.", "upstream", "transport"),
 	lastContact: newGauge("registry_last_contact_seconds", "Time since the registry last answered.", "upstream"),
 	down:        newGauge("upstream_down", "1 while no instance takes calls, else 0.", "upstream"),
 	stale:       newGauge("registry_stale", "1 while the list of instances may be out of date, else 0.", "upstream"),
@@ -39,7 +40,7 @@ var pools = &poolCollector{
 // share a pool each show it. Channels come and go with configs, while counts belong to names. So
 // Collect adds what a channel has counted since the last time.
 type poolCollector struct {
-	inFlight, endpoints, connections, down, lastContact, stale *prometheus.Desc
+	inFlight, endpoints, connections, transports, down, lastContact, stale *prometheus.Desc
 	connects, retries, ejections, refusals, events             *prometheus.CounterVec
 	losses, restores, servicesAdded, servicesRemoved           *prometheus.CounterVec
 	skipped, services                                          *prometheus.Desc
@@ -67,7 +68,7 @@ func (p *poolCollector) counters() []*prometheus.CounterVec {
 
 // Describe implements prometheus.Collector.
 func (p *poolCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{p.inFlight, p.endpoints, p.connections, p.down, p.lastContact, p.stale, p.skipped, p.services} {
+	for _, d := range []*prometheus.Desc{p.inFlight, p.endpoints, p.connections, p.transports, p.down, p.lastContact, p.stale, p.skipped, p.services} {
 		ch <- d
 	}
 	for _, c := range p.counters() {
@@ -133,15 +134,18 @@ func (p *poolCollector) collect(ch chan<- prometheus.Metric, label string, u *up
 		states[state] = 0
 	}
 	states[stateRefused] = len(u.channel.admission.views())
-	connections := 0
+	connections, wire := 0, 0
 	for i := range s.Endpoints {
 		states[s.Endpoints[i].State]++
 		connections += s.Endpoints[i].Connections
+		wire += s.Endpoints[i].WireConnections
 	}
 	for state, n := range states {
 		gauge(p.endpoints, float64(n), string(state))
 	}
 	gauge(p.connections, float64(connections), string(pool.StateReady))
+	gauge(p.transports, float64(connections-wire), pool.TransportGRPC)
+	gauge(p.transports, float64(wire), pool.TransportWire)
 	p.add(p.connects, label, u.channel, s.Connects)
 	p.add(p.retries, label, u.channel, s.Retries)
 	p.add(p.ejections, label, u.channel, s.Ejections)

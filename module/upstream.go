@@ -7,6 +7,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/caddy-grpc/gateway/internal/pool"
 )
 
 // Upstream is one gRPC service, or several in one process: where its instances are, how to connect
@@ -50,6 +52,12 @@ type Upstream struct {
 	// `{http.request.header.X-User}`. Requests with an empty key go by `p2c`. Required with `hash`,
 	// and an error without it.
 	HashKey string `json:"hash_key,omitempty"`
+
+	// What makes the HTTP/2 connections to the instances. `grpc` (default) is grpc-go. `wire` is
+	// the gateway's own client, which needs less CPU time for each call. It is new. Both make the
+	// same calls, with the same settings. If an instance violates HTTP/2 on a connection of `wire`,
+	// new connections to this instance are those of `grpc` for an hour.
+	Transport string `json:"transport,omitempty"`
 
 	// When quiet connections are pinged (HTTP/2 keepalive). Default: as often as a gRPC server with
 	// default settings tolerates.
@@ -183,6 +191,8 @@ func (u *Upstream) validateSettings() error {
 		return errors.New("connections: expected a number above 0")
 	case u.MaxConnections > 0 && u.MaxConnections < max(u.Connections, 1):
 		return fmt.Errorf("connections: the maximum %d is below the minimum %d", u.MaxConnections, max(u.Connections, 1))
+	case u.Transport != "" && u.Transport != pool.TransportGRPC && u.Transport != pool.TransportWire:
+		return fmt.Errorf("transport %q: expected %s or %s", u.Transport, pool.TransportGRPC, pool.TransportWire)
 	case u.MaxReceiveSize < 0:
 		return errors.New("max_receive_size: expected a size above 0")
 	case u.ConnectTimeout < 0, u.DrainTimeout < 0, u.RequireReady < 0:

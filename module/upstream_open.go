@@ -116,6 +116,7 @@ func compileSettings(ctx caddy.Context, u *Upstream) (_ pool.Settings, tlsID str
 		Connections:    u.Connections,
 		MaxConnections: u.MaxConnections,
 		Balance:        u.Balance,
+		Transport:      u.Transport,
 		ConnectTimeout: time.Duration(u.ConnectTimeout),
 		MaxReceiveSize: int(u.MaxReceiveSize),
 		DrainTimeout:   time.Duration(u.DrainTimeout),

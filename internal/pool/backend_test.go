@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -25,6 +26,10 @@ import (
 
 	"github.com/caddy-grpc/gateway/discovery"
 )
+
+// transport is the transport of all channels of the tests that do not choose one. The tests are run
+// once with each (make test-unit).
+var transport = flag.String("transport", TransportGRPC, "the transport of channels: grpc or wire")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -232,6 +237,9 @@ func instances(addrs ...string) []discovery.Endpoint {
 // openChannel opens a channel that ends with the test.
 func openChannel(t testing.TB, s Settings, f Feed) *Channel {
 	t.Helper()
+	if s.Transport == "" {
+		s.Transport = *transport
+	}
 	c, err := open("user.rpc", s, f, zap.NewNop(), newRandom(1))
 	if err != nil {
 		t.Fatal(err)

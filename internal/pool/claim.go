@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 
@@ -56,6 +57,22 @@ func (b *balancer) claim(l *lease) (*pick, error) {
 			st := status.FromContextError(l.Err())
 			return nil, status.Error(st.Code(), fmt.Sprintf("%s while waiting for connections to become ready", st.Message()))
 		}
+	}
+}
+
+// awaitTermAfter waits until the picker of a term is replaced, but not longer than the call. A call
+// whose connection was lost between the claim and its start would get the same connection from the
+// same picker again.
+//
+// Called on the call path; takes no lock of the balancer.
+func (b *balancer) awaitTermAfter(number uint64, ctx context.Context) {
+	term := b.current.term.Load()
+	if term.number != number {
+		return
+	}
+	select {
+	case <-term.over:
+	case <-ctx.Done():
 	}
 }
 

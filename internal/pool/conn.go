@@ -144,6 +144,10 @@ func (b *balancer) subscribe(c *conn) bool {
 	if b.cc == nil {
 		return false
 	}
+	if b.wantedTransport(c.endpoint) == TransportWire {
+		c.link = newWireLink(b, c)
+		return true
+	}
 	addr := resolver.Address{
 		Addr:       c.endpoint.addr,
 		ServerName: b.settings.Authority, // Grpc sends it as the :authority.
@@ -241,13 +245,15 @@ func (b *balancer) idle(c *conn, was connectivity.State) {
 		b.drop(c)
 		return
 	}
+	up := c.dialled
+	c = b.withWantedLink(c)
 	if was == connectivity.TransientFailure {
 		b.dial(c)
 		return
 	}
 	// The connection was up. A successful dial resets the backoff, so without this spacing an
 	// endpoint that closes new connections would be dialled in a tight loop.
-	b.dialAt(c.dialled.Add(dialSpacing), c)
+	b.dialAt(up.Add(dialSpacing), c)
 }
 
 // failed notes why an attempt failed.

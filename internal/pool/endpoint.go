@@ -92,6 +92,9 @@ type endpoint struct {
 	since time.Time
 	// connects counts the connections that became READY.
 	connects uint64
+	// fallbackUntil is until when new connections are grpc-go's although the setting is wire. See
+	// violated.
+	fallbackUntil time.Time
 	// dialled is when the endpoint was last dialled.
 	dialled time.Time
 	silence silence

@@ -14,6 +14,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/caddy-grpc/gateway/internal/rpcwire"
 )
 
 // Reason says why no instance could take a call.
@@ -171,7 +173,14 @@ func gist(err error) string {
 		record  tls.RecordHeaderError
 		verify  *tls.CertificateVerificationError
 		unknown x509.UnknownAuthorityError
+		conn    *rpcwire.ConnError
+		call    *rpcwire.Error
 	)
+	if errors.As(err, &conn) {
+		if text := gistOfConn(conn); text != "" {
+			return text
+		}
+	}
 	switch {
 	case err == nil:
 		return "not connected"
@@ -194,6 +203,8 @@ func gist(err error) string {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
 		return "timed out"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE):
+		return "connection closed"
+	case errors.As(err, &call) && call.Kind == rpcwire.KindDraining:
 		return "connection closed"
 	}
 	return gistOfText(err.Error())

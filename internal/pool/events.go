@@ -150,6 +150,12 @@ func (e *events) noHealth(addr string) {
 	e.log.Warn("instance does not implement grpc.health.v1; such instances count as healthy; this message appears once", zap.String("instance", addr))
 }
 
+func (e *events) violated(addr string, err error, d time.Duration) {
+	e.limited(e.log.Warn, "instance violated HTTP/2 on a connection of the transport wire, which was closed; "+
+		"new connections to it use the transport grpc for some time",
+		zap.String("instance", addr), zap.Error(err), zap.Duration("for", d))
+}
+
 // tooManyPings explains a GOAWAY that operators can do something about. After it, grpc-go doubles
 // the keepalive time of new connections.
 func (e *events) tooManyPings(service, addr string, keepalive time.Duration) {

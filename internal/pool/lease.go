@@ -195,10 +195,10 @@ func (l *lease) explain(err error, headed func() bool) error {
 	switch {
 	case st.Code() == codes.Canceled && l.givenUp():
 		return l.stalledError(err)
-	case l.fromInstance(st, headed):
+	case l.fromInstance(err, st, headed):
 		return err
 	}
-	kind, ep := l.localKind(st), l.endpoint.Load()
+	kind, ep := l.localKind(err, st), l.endpoint.Load()
 	if l.callerErr() == nil {
 		cut := l.channel.cut.Load()
 		switch {
@@ -211,7 +211,7 @@ func (l *lease) explain(err error, headed func() bool) error {
 			}
 			return &LostError{Address: ep.addr, Drained: true, Cause: err, message: message}
 		case kind == failureLost:
-			return &LostError{Address: ep.addr, Cause: err, message: "the connection to the instance was lost: " + gistOfText(st.Message())}
+			return &LostError{Address: ep.addr, Cause: err, message: "the connection to the instance was lost: " + gistOfLoss(err, st)}
 		}
 	}
 	return l.callError(kind, st.Code(), err)

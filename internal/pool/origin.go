@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/caddy-grpc/gateway/internal/rpcwire"
 )
 
 // Where an error came from is decided here, once. A status that the instance sent leaves the
@@ -36,6 +38,10 @@ type evidence struct {
 	received bool
 	// trailer has the fields of the last header block, without the status.
 	trailer metadata.MD
+	// exact is true if the link knows for certain what the instance sent. verdict is its status as
+	// an error then. Nil: it sent none, or OK.
+	exact   bool
+	verdict error
 }
 
 // trailersOnly reports whether the only header block was the one with the status.
@@ -113,11 +119,14 @@ func find(texts []localText, message string) (failure, bool) {
 	return failureOther, false
 }
 
-// fromInstance reports whether the instance sent the status. headed reports whether it sent a
-// header that grpc-go accepted. It is called only if that matters.
-func (l *lease) fromInstance(st *status.Status, headed func() bool) bool {
+// fromInstance reports whether the instance sent the status, which is that of err. headed reports
+// whether it sent a header that grpc-go accepted. It is called only if that matters.
+func (l *lease) fromInstance(err error, st *status.Status, headed func() bool) bool {
 	e := &l.evidence
-	if !e.received {
+	switch {
+	case e.exact:
+		return err == e.verdict //nolint:errorlint // the link returns this very error
+	case !e.received:
 		return false
 	}
 	kind, inMessage := find(messageTexts[:], st.Message())
@@ -150,13 +159,12 @@ func (l *lease) sentAsLargeAs(message string) bool {
 }
 
 // localKind returns the kind of an error that was made in this process.
-func (l *lease) localKind(st *status.Status) failure {
+func (l *lease) localKind(err error, st *status.Status) failure {
 	cause := l.callerErr()
-	kind, known := find(messageTexts[:], st.Message())
-	if !known {
-		kind, known = find(wireTexts[:], st.Message())
-	}
+	kind, known := kindOf(err, st)
 	switch {
+	case kind == failureHeadersTooLarge:
+		return failureHeadersTooLarge
 	case strings.HasPrefix(st.Message(), headersTooLargeText):
 		return failureHeadersTooLarge
 	case strings.HasPrefix(st.Message(), proxyHeadersTooLargeText):
@@ -174,6 +182,17 @@ func (l *lease) localKind(st *status.Status) failure {
 	default:
 		return failureOther
 	}
+}
+
+// kindOf returns the kind of an error that was made in this process, as far as the error says it.
+func kindOf(err error, st *status.Status) (kind failure, known bool) {
+	if e, ok := err.(*wireError); ok { //nolint:errorlint // the link returns it unwrapped
+		return e.kind, true
+	}
+	if kind, known = find(messageTexts[:], st.Message()); known {
+		return kind, known
+	}
+	return find(wireTexts[:], st.Message())
 }
 
 // message says what went wrong, in words that are fit for clients.
@@ -203,8 +222,9 @@ const prefaceText = "error reading server preface"
 
 // explainConnect adds to an error of connecting what operators may have to change.
 func explainConnect(err error, withTLS bool) error {
+	var conn *rpcwire.ConnError
 	switch text := err.Error(); {
-	case !withTLS && strings.Contains(text, prefaceText):
+	case !withTLS && (strings.Contains(text, prefaceText) || errors.As(err, &conn) && conn.Reason == rpcwire.ReasonHandshake):
 		return fmt.Errorf("%w; the instance may expect TLS (option tls), or may not speak HTTP/2", err)
 	case withTLS && strings.Contains(text, "first record does not look like a TLS handshake"):
 		return fmt.Errorf("%w; the instance may expect no TLS", err)

@@ -202,24 +202,30 @@ func (p *pick) begin() {
 //
 // Called on the call path; takes no lock of the balancer.
 func (p *pick) end(info grpcbalancer.DoneInfo) {
-	b, ep, c := p.balancer, p.endpoint, p.conn
-	ep.calls.remove(p)
-	counts := p.lease.counts()
-	if p.lease != nil {
-		p.lease.evidence = evidence{started: info.BytesSent, received: info.BytesReceived, trailer: info.Trailer}
-	}
-	term := p.term
-	p.endpoint, p.conn, p.lease = nil, nil, nil
-	b.picks.Put(p)
-
-	if info.Err == nil && !info.BytesSent {
-		// The connection was lost before grpc could use it. Grpc picks again, so this does not
-		// count.
-		if counts {
-			ep.picks.Add(^uint64(0))
-		}
+	// If this is true, the connection was lost before grpc could use it. Grpc picks again.
+	unused := info.Err == nil && !info.BytesSent
+	b, term := p.balancer, p.term
+	p.finish(evidence{started: info.BytesSent, received: info.BytesReceived, trailer: info.Trailer}, unused)
+	if unused {
 		b.replaceAfter(term)
 	}
+}
+
+// finish returns the claim, and gives the evidence to the lease. If unused is true, the instance
+// had no chance to get the call, so it does not count.
+//
+// Called on the call path; takes no lock of the balancer.
+func (p *pick) finish(e evidence, unused bool) {
+	b, ep, c := p.balancer, p.endpoint, p.conn
+	ep.calls.remove(p)
+	if unused && p.lease.counts() {
+		ep.picks.Add(^uint64(0))
+	}
+	if p.lease != nil {
+		p.lease.evidence = e
+	}
+	p.endpoint, p.conn, p.lease = nil, nil, nil
+	b.picks.Put(p)
 	c.inFlight.Add(-1)
 	if ep.InFlight.Add(-1) == 0 && ep.draining.Load() {
 		b.drained(ep)

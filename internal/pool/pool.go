@@ -17,11 +17,9 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/caddy-grpc/gateway/discovery"
-	"github.com/caddy-grpc/gateway/internal/pool/wire"
 )
 
 // Channel is the connection pool of one service. It implements grpc.ClientConnInterface and is safe
@@ -70,6 +68,7 @@ func open(name string, s Settings, feed Feed, log *zap.Logger, random func() uin
 		return nil, fmt.Errorf("settings of the channel to %s: %w", name, err)
 	}
 	b := newBalancer(name, s, log, random)
+	b.dialer, b.security = newDialer(&b.settings), newCredentials(&b.settings)
 	conn, err := grpc.NewClient(resolverScheme+":///"+url.PathEscape(name), dialOptions(s, b)...)
 	if err != nil {
 		return nil, fmt.Errorf("opening the channel to %s: %w", name, err)
@@ -100,11 +99,6 @@ const (
 
 // dialOptions define how connections are made and kept.
 func dialOptions(s Settings, b *balancer) []grpc.DialOption {
-	security := wire.Credentials{TransportCredentials: insecure.NewCredentials()}
-	if s.TLS != nil {
-		security = wire.Credentials{TransportCredentials: s.TLS, Name: s.TLS.Info().ServerName}
-	}
-	dialer := wire.NewDialer()
 	return []grpc.DialOption{
 		grpc.WithResolvers(balancerResolver{b}),
 		grpc.WithDefaultServiceConfig(serviceConfig),
@@ -113,18 +107,12 @@ func dialOptions(s Settings, b *balancer) []grpc.DialOption {
 		// grpc still asks for another connection. See grpcPicker.
 		grpc.WithDisableRetry(),
 		grpc.WithIdleTimeout(0),
-		grpc.WithTransportCredentials(security),
-		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
-			d := guarded(dialer, s.Guard, addr)
-			if path, ok := discovery.UnixPath(addr); ok {
-				return d.DialContext(ctx, "unix", path)
-			}
-			return d.DialContext(ctx, "tcp", addr)
-		}),
+		grpc.WithTransportCredentials(b.security),
+		grpc.WithContextDialer(b.dialer),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: s.BackoffBase, Multiplier: 1.6, Jitter: 0.2, MaxDelay: s.BackoffMax},
+			Backoff:           backoff.Config{BaseDelay: s.BackoffBase, Multiplier: backoffMultiplier, Jitter: backoffJitter, MaxDelay: s.BackoffMax},
 			MinConnectTimeout: s.ConnectTimeout,
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{

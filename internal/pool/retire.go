@@ -116,6 +116,8 @@ func (c *Channel) run() {
 	c.balancer.run()
 	c.unsubscribe()
 	_ = c.conn.Close()
+	c.balancer.wireConns.close()
+	c.balancer.wireStreams.close()
 	c.balancer.lock()
 	for l := range c.balancer.listeners {
 		l.end()

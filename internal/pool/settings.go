@@ -43,6 +43,10 @@ type Settings struct {
 	// Balance is the balancing policy: "p2c", "round_robin" or "hash". Default: "p2c".
 	Balance string
 
+	// Transport is what makes connections: "grpc" (grpc-go) or "wire" (package rpcwire). Default:
+	// "grpc".
+	Transport string
+
 	// KeepaliveTime is how long a connection must be silent before it is pinged. Values below 10s
 	// count as 10s, which is grpc-go's minimum. Default: 5m10s.
 	KeepaliveTime time.Duration
@@ -180,6 +184,13 @@ func (s Settings) withDefaults() (Settings, error) {
 	case BalanceP2C, BalanceRoundRobin, BalanceHash:
 	default:
 		errs = append(errs, fmt.Errorf("balance is %q, expected %q, %q or %q", s.Balance, BalanceP2C, BalanceRoundRobin, BalanceHash))
+	}
+	switch s.Transport {
+	case "":
+		s.Transport = TransportGRPC
+	case TransportGRPC, TransportWire:
+	default:
+		errs = append(errs, fmt.Errorf("transport is %q, expected %q or %q", s.Transport, TransportGRPC, TransportWire))
 	}
 	if s.Authority == "" && s.TLS != nil {
 		s.Authority = s.TLS.Info().ServerName

@@ -12,7 +12,7 @@ func TestSettingsHaveDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Settings{
-		Connections: 1, MaxConnections: 4, Balance: "p2c",
+		Connections: 1, MaxConnections: 4, Balance: "p2c", Transport: "grpc",
 		KeepaliveTime: 5*time.Minute + 10*time.Second, KeepaliveTimeout: 20 * time.Second,
 		BackoffBase: 200 * time.Millisecond, BackoffMax: 5 * time.Second, ConnectTimeout: 5 * time.Second,
 		MaxReceiveSize: 4 << 20, DrainTimeout: 30 * time.Second, Linger: 5 * time.Second,

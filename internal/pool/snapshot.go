@@ -64,6 +64,8 @@ type EndpointSnapshot struct {
 	State  State  `json:"state"`
 	// Connections is the number of connections that are READY.
 	Connections int `json:"connections"`
+	// WireConnections is the number of those that use the transport "wire".
+	WireConnections int `json:"wire_connections,omitempty"`
 	// Connects counts the connections made since the endpoint was added.
 	Connects uint64 `json:"connects"`
 	InFlight int64  `json:"in_flight"`
@@ -125,8 +127,11 @@ func (ep *endpoint) snapshot() EndpointSnapshot {
 		s.IDs = append(s.IDs, r.id)
 	}
 	for _, c := range ep.conns {
-		if c.state == connectivity.Ready {
-			s.Connections++
+		if c.state != connectivity.Ready {
+			continue
+		}
+		if s.Connections++; c.transport() == TransportWire {
+			s.WireConnections++
 		}
 	}
 	if last := ep.lastError.Load(); last != nil {

@@ -85,6 +85,9 @@ func (s *stream) keep(m any) {
 	raw, _ := m.(mem.BufferSlice)
 	s.keptBytes += raw.Len()
 	if n := len(s.kept); n > 0 && (n == replayMessages || s.keptBytes > replayBytes) {
+		if a, ok := s.current.(*wireStream); ok {
+			a.awaitStream() // grpc-go waits for that before the first message
+		}
 		s.commit()
 		return
 	}
@@ -104,11 +107,11 @@ func (s *stream) commit() {
 		return
 	}
 	_ = s.current.Context() // gRPC documents that this ends retries
-	if s.lease.mayGoElsewhere() {
+	for !s.final.Load() && s.lease.mayGoElsewhere() {
 		s.restart()
-	} else {
-		s.decide()
+		_ = s.current.Context()
 	}
+	s.decide()
 }
 
 // settle makes the present attempt the last one, because the instance has answered or the attempt
@@ -155,19 +158,22 @@ func (s *stream) goesOn(a grpc.ClientStream) bool {
 	return s.current != a
 }
 
-// restart makes the last attempt, and sends what was sent before. If no instance takes the attempt,
-// receiving fails with the reason.
+// restart makes another attempt, and sends what was sent before. It is the last one if an instance
+// has refused the call. If no instance takes the attempt, receiving fails with the reason.
 //
 // Caller must hold s.mu.
 func (s *stream) restart() {
-	defer s.decide()
 	cs, err := s.begin()
 	if err != nil {
 		s.current = &failedStream{s.current, err}
+		s.decide()
 		s.lease.end(err)
 		return
 	}
 	s.current = cs
+	if s.lease.refused {
+		defer s.decide()
+	}
 	for _, m := range s.kept {
 		if raw, ok := m.(mem.BufferSlice); ok {
 			raw.Ref() // the link frees what it sends

@@ -155,20 +155,37 @@ func (call *Call) Send(ctx context.Context, framed bool, parts ...[]byte) error 
 	}
 	c.queueLocked(call, framed, parts)
 	for call.state != callDone && call.out.blocked() {
-		call.out.sleeping = true
-		c.mu.Unlock()
-		select {
-		case <-call.sendWake:
-		case <-ctx.Done():
-			call.cancelFor(ctx)
-		}
-		c.mu.Lock()
-		call.out.sleeping = false
+		call.sendSleepLocked(ctx)
 	}
 	if call.state == callDone {
 		return io.EOF
 	}
 	return nil
+}
+
+// AwaitStream waits until the call has a stream or has ended. The end of ctx cancels the call. Only
+// the goroutine that sends may call it.
+func (call *Call) AwaitStream(ctx context.Context) {
+	c := call.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for call.state == callPending {
+		call.sendSleepLocked(ctx)
+	}
+}
+
+// sendSleepLocked gives up the lock until something may have changed for the sender.
+func (call *Call) sendSleepLocked(ctx context.Context) {
+	c := call.conn
+	call.out.sleeping = true
+	c.mu.Unlock()
+	select {
+	case <-call.sendWake:
+	case <-ctx.Done():
+		call.cancelFor(ctx)
+	}
+	c.mu.Lock()
+	call.out.sleeping = false
 }
 
 // CloseSend says that no further messages are sent.
@@ -224,6 +241,24 @@ func (call *Call) Encoding() string { return call.in.encoding }
 // Status returns the status that the peer sent. It is called after the call has ended without an
 // error.
 func (call *Call) Status() Status { return call.status }
+
+// Err returns the *Error of a call that failed, and nil if the peer sent a status. It is called
+// after the call has ended.
+func (call *Call) Err() error {
+	if call.err == nil {
+		return nil
+	}
+	return call.err
+}
+
+// Failure returns the *Error of a call that has failed. Unlike Err, it may be called while the call
+// runs, and returns nil then.
+func (call *Call) Failure() error {
+	c := call.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return call.Err()
+}
 
 // Written reports whether the call was written to the connection. It is called after the call has
 // ended.
@@ -310,6 +345,14 @@ func (c *Conn) resetLocked(call *Call, code http2.ErrCode, err *Error) {
 // expireLocked ends a call whose deadline has passed.
 func (c *Conn) expireLocked(call *Call) {
 	c.abortLocked(call, &Error{Kind: KindDeadline, Code: codes.DeadlineExceeded, Message: "the deadline has passed"})
+}
+
+// maxMessage is the maximum size of a received message.
+func (call *Call) maxMessage() int {
+	if n := call.req.MaxMessage; n > 0 {
+		return n
+	}
+	return call.conn.opts.MaxMessage
 }
 
 // late reports whether the deadline has passed.

@@ -161,7 +161,7 @@ func (c *Conn) handshake(ctx context.Context) *ConnError {
 	h, p, err := c.reader.next()
 	switch {
 	case err != nil && c.reader.sawHTTP1():
-		return fail("the peer speaks HTTP/1", nil)
+		return fail(SpeaksHTTP1, nil)
 	case err != nil && !errors.Is(err, errFrameTooLong):
 		return fail("the peer's SETTINGS did not come", err)
 	case err != nil || h.kind != http2.FrameSettings || h.flags.Has(http2.FlagSettingsAck):

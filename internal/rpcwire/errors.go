@@ -30,6 +30,9 @@ const (
 	KindAnswerTooLarge
 	// KindNotOneMessage means that a unary call did not get exactly one message.
 	KindNotOneMessage
+	// KindCompression means that a message has a compression that Options.Decompresses does not
+	// know.
+	KindCompression
 	// KindInvalid means that the request has fields that cannot be sent.
 	KindInvalid
 )
@@ -44,6 +47,7 @@ var kindNames = [...]string{
 	KindRequestTooLarge: "request headers too large",
 	KindAnswerTooLarge:  "answer too large",
 	KindNotOneMessage:   "not exactly one message",
+	KindCompression:     "unknown compression",
 	KindInvalid:         "invalid request",
 }
 
@@ -66,6 +70,9 @@ type Error struct {
 	Unprocessed bool
 	// Reset is the peer's error code if Kind is KindReset.
 	Reset http2.ErrCode
+	// HTTPStatus is the status of a response that is not gRPC, such as a page of a proxy. 0: the
+	// failure is another one.
+	HTTPStatus int
 	// Message has details for operators.
 	Message string
 	// Cause is the *ConnError of the connection, or the error of Cancel. It may be nil.
@@ -120,6 +127,9 @@ func (r Reason) String() string {
 	}
 	return fmt.Sprintf("reason %d", uint8(r))
 }
+
+// SpeaksHTTP1 is ConnError.Detail if the peer answered the handshake with HTTP/1.
+const SpeaksHTTP1 = "the peer speaks HTTP/1"
 
 // ConnError says why a connection ended.
 type ConnError struct {

@@ -123,7 +123,7 @@ func (c *Conn) assembleLocked(call *Call, p []byte) *Error {
 			if in.prefixGot < prefixSize {
 				return nil
 			}
-			if err := c.beginMessage(in); err != nil {
+			if err := c.beginMessage(call); err != nil {
 				return err
 			}
 		}
@@ -145,12 +145,13 @@ func (c *Conn) assembleLocked(call *Call, p []byte) *Error {
 }
 
 // beginMessage checks the prefix and gets a buffer.
-func (c *Conn) beginMessage(in *incoming) *Error {
+func (c *Conn) beginMessage(call *Call) *Error {
+	in := &call.in
 	flag, size := in.prefix[0], binary.BigEndian.Uint32(in.prefix[1:])
-	if int64(size) > int64(c.opts.MaxMessage) {
+	if limit := call.maxMessage(); int64(size) > int64(limit) {
 		return &Error{
 			Kind: KindAnswerTooLarge, Code: codes.ResourceExhausted,
-			Message: fmt.Sprintf("a message has %d bytes, expected at most %d", size, c.opts.MaxMessage),
+			Message: fmt.Sprintf("a message has %d bytes, expected at most %d", size, limit),
 		}
 	}
 	switch {
@@ -158,6 +159,8 @@ func (c *Conn) beginMessage(in *incoming) *Error {
 		return notGRPC("a message has the flags %#x, expected 0 or 1", flag)
 	case flag == 1 && (in.encoding == "" || in.encoding == "identity"):
 		return notGRPC("a message is compressed, but the header has no grpc-encoding")
+	case flag == 1 && c.opts.Decompresses != nil && !c.opts.Decompresses(in.encoding):
+		return &Error{Kind: KindCompression, Code: codes.Internal, Message: fmt.Sprintf("a message has the unknown grpc-encoding %q", in.encoding)}
 	}
 	in.size, in.got = int(size), 0
 	in.part = c.opts.Buffers.Get(min(in.size, firstPart))

@@ -23,6 +23,9 @@ type Options struct {
 	ConnWindow int
 	// MaxMessage is the maximum size of a received message, in bytes. Default: 4 MiB.
 	MaxMessage int
+	// Decompresses reports whether the users of received messages know a compression. A message
+	// with another one fails its call. Nil: they know all of them.
+	Decompresses func(name string) bool
 	// MaxHeaderList is the maximum size of a received header list as RFC 9113, section 10.5.1,
 	// counts it, in bytes. Default: 256 KiB.
 	MaxHeaderList int
@@ -67,8 +70,8 @@ type Events interface {
 	// [New].
 	StreamLimit(n uint32)
 	// Draining is called once when the peer's GOAWAY stops new calls. It is not called for
-	// [Conn.Drain]. Identifiers that run out drain the connection with a GoAway whose Debug is
-	// [StreamIDsExhausted].
+	// [Conn.Drain]. Two things drain the connection with a GoAway of this client's own making: its
+	// Debug is [StreamIDsExhausted] or [WritingFailed].
 	Draining(g GoAway)
 	// Closed is called once, last, when the connection has ended. All its calls have ended.
 	Closed(err *ConnError)
@@ -76,6 +79,10 @@ type Events interface {
 
 // StreamIDsExhausted is GoAway.Debug when this client has no stream identifiers left.
 const StreamIDsExhausted = "the client has used up its stream identifiers"
+
+// WritingFailed is GoAway.Debug when nothing can be written any more. The connection closes when
+// what the peer has sent was read, after a second at most.
+const WritingFailed = "writing failed"
 
 const (
 	defaultWindow = 65535 // RFC 9113, section 6.9.2

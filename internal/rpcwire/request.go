@@ -29,6 +29,8 @@ type Request struct {
 	Unary bool
 	// Body is the message of a unary call, in any number of parts.
 	Body [][]byte
+	// MaxMessage is the maximum size of a received message, in bytes. 0: Options.MaxMessage.
+	MaxMessage int
 	// Framed says that Body begins with the five bytes of gRPC's prefix. Otherwise they are written
 	// before it.
 	Framed bool

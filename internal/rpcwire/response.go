@@ -212,7 +212,7 @@ type foreign struct {
 }
 
 func newForeign(h *head) *foreign {
-	f := &foreign{err: Error{Kind: KindNotGRPC, Code: codes.Unknown}}
+	f := &foreign{err: Error{Kind: KindNotGRPC, Code: codes.Unknown, HTTPStatus: h.status}}
 	if code, ok := httpCodes[h.status]; ok {
 		f.err.Code = code
 	}

@@ -90,6 +90,7 @@ func (c *Conn) writeFailed(err error) {
 		}
 	}
 	c.mu.Unlock()
+	c.tellDraining(GoAway{LastStream: maxStreamID, Debug: WritingFailed})
 	<-c.readerDone
 	_ = c.nc.Close()
 }
@@ -165,6 +166,9 @@ func (c *Conn) openLocked(buf []byte) []byte {
 		c.streams[call.id] = call
 		call.out.window, call.in.window = c.peer.window, c.opts.StreamWindow
 		buf = c.appendHeadersLocked(buf, call, now)
+		if call.out.sleeping {
+			wake(call.sendWake)
+		}
 		c.enqueueLocked(call)
 		c.wakeKeepaliveLocked()
 		if c.nextID > maxStreamID {

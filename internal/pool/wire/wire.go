@@ -67,13 +67,7 @@ type Credentials struct {
 // ClientHandshake is called by grpc after a dial.
 func (c Credentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	o := OwnerOf(credentials.ClientHandshakeInfoFromContext(ctx).Attributes)
-	switch {
-	case c.Name != "":
-		authority = c.Name
-	case o != nil:
-		authority = o.ServerName()
-	}
-	secured, info, err := c.TransportCredentials.ClientHandshake(ctx, authority, raw)
+	secured, info, err := c.TransportCredentials.ClientHandshake(ctx, c.nameFor(o, authority), raw)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -83,18 +77,59 @@ func (c Credentials) ClientHandshake(ctx context.Context, authority string, raw 
 	return secured, info, nil
 }
 
+// nameFor returns the name that a certificate is checked against.
+func (c Credentials) nameFor(o Owner, authority string) string {
+	switch {
+	case c.Name != "":
+		return c.Name
+	case o != nil:
+		return o.ServerName()
+	default:
+		return authority
+	}
+}
+
+// Secure does the same for a connection that is not grpc's. Of what happens to the connection, the
+// owner learns only that it is open: the Set has it until it is closed. If there is an error, raw
+// is closed.
+func (c Credentials) Secure(ctx context.Context, o Owner, raw net.Conn) (net.Conn, error) {
+	secured, _, err := c.TransportCredentials.ClientHandshake(ctx, c.nameFor(o, ""), raw)
+	if err != nil {
+		_ = raw.Close()
+		return nil, err
+	}
+	t := &tracked{Conn: secured, raw: raw, set: o.Wires()}
+	t.set.add(t)
+	return t, nil
+}
+
 // Clone returns a copy with the same name.
 func (c Credentials) Clone() credentials.TransportCredentials {
 	return Credentials{c.TransportCredentials.Clone(), c.Name}
 }
 
-// wire is an open connection. It leaves its set when grpc closes it.
-type wire struct {
-	// Conn is what grpc reads and writes, with or without TLS.
+// tracked is an open connection. It leaves its set when it is closed.
+type tracked struct {
+	// Conn is what is read and written, with or without TLS.
 	net.Conn
 
 	// raw is the TCP connection or Unix socket below Conn.
-	raw   net.Conn
+	raw net.Conn
+	set *Set
+}
+
+func (t *tracked) Close() error {
+	t.set.remove(t)
+	return t.Conn.Close()
+}
+
+// NetConn returns the TCP connection or Unix socket.
+func (t *tracked) NetConn() net.Conn { return t.raw }
+
+// wire is an open connection of grpc. It looks at what is read.
+type wire struct {
+	tracked
+
 	owner Owner
 	reads *atomic.Uint64
 	limit streamLimit
@@ -102,8 +137,8 @@ type wire struct {
 
 func track(secured, raw net.Conn, o Owner) net.Conn {
 	o.StreamLimit().Store(0)
-	w := &wire{Conn: secured, raw: raw, owner: o, reads: o.Reads(), limit: streamLimit{limit: o.StreamLimit()}}
-	o.Wires().add(w)
+	w := &wire{tracked: tracked{Conn: secured, raw: raw, set: o.Wires()}, owner: o, reads: o.Reads(), limit: streamLimit{limit: o.StreamLimit()}}
+	w.set.add(&w.tracked)
 	return withReadyReads(w)
 }
 
@@ -124,24 +159,19 @@ func (w *wire) received(p []byte) {
 	}
 }
 
-func (w *wire) Close() error {
-	w.owner.Wires().remove(w)
-	return w.Conn.Close()
-}
-
 // Set has the open connections of an instance. The zero value is empty.
 type Set struct {
 	mu    sync.Mutex
-	wires []*wire
+	wires []*tracked
 }
 
-func (s *Set) add(w *wire) {
+func (s *Set) add(w *tracked) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wires = append(s.wires, w)
 }
 
-func (s *Set) remove(w *wire) {
+func (s *Set) remove(w *tracked) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.wires {
@@ -152,8 +182,8 @@ func (s *Set) remove(w *wire) {
 	}
 }
 
-// Sever closes the raw connections without telling grpc. This ends every call on them. Unlike TLS's
-// own close, it does not wait for the peer.
+// Sever closes the raw connections without telling their users. This ends every call on them.
+// Unlike TLS's own close, it does not wait for the peer.
 func (s *Set) Sever() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
