@@ -272,16 +272,32 @@ func checkReset(t *testing.T, s *script, id uint32, code http2.ErrCode) {
 	}
 }
 
-// A server that notices the deadline first resets the stream with CANCEL.
+// A server that notices the deadline first resets the stream with CANCEL. Proxies before it make
+// something else of that.
 func TestDeadlineNoticedByThePeer(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		c, s, _ := start(t, Options{})
-		ch := begin(t, c, Request{Deadline: time.Now().Add(1001 * time.Millisecond)})
-		time.Sleep(1001 * time.Millisecond) // the wheel has not noticed yet
-		s.send(rst(1, http2.ErrCodeCancel))
-		wantError(t, end(t, ch).err, KindDeadline, codes.DeadlineExceeded, false)
-		stop(t, c)
-	})
+	tests := []struct {
+		name   string
+		frames []func(*script)
+	}{
+		{"gRPC", []func(*script){rst(1, http2.ErrCodeCancel)}},
+		{"nghttpx", []func(*script){rst(1, http2.ErrCodeInternal)}},
+		{"HAProxy", []func(*script){rst(1, http2.ErrCodeRefusedStream)}},
+		{"HAProxy after the header", []func(*script){ok(1), data(1, true, nil)}},
+		{"nginx", []func(*script){headers(1, false, ":status", "502", "content-type", "text/html"), data(1, true, []byte("Bad Gateway"))}},
+		{"nginx after the header", []func(*script){ok(1), message(1, "a"), rst(1, http2.ErrCodeInternal)}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				c, s, _ := start(t, Options{})
+				ch := begin(t, c, Request{Deadline: time.Now().Add(1001 * time.Millisecond)})
+				time.Sleep(1001 * time.Millisecond) // the wheel has not noticed yet
+				s.send(tt.frames...)
+				wantError(t, end(t, ch).err, KindDeadline, codes.DeadlineExceeded, false)
+				stop(t, c)
+			})
+		})
+	}
 }
 
 // A call can be started again when it has ended, also on another connection, and nothing of the
