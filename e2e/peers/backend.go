@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,8 +22,9 @@ import (
 
 // backend is the test service on a server of grpc-go, in this process. Proxies are in front of it.
 type backend struct {
-	addr string
-	log  *os.File
+	addr   string
+	log    *os.File
+	server *grpc.Server
 }
 
 // raw is a codec for messages of type *[]byte.
@@ -50,14 +52,14 @@ func startBackend(t testing.TB, log string, cfg Config) *backend {
 		t.Fatal(err)
 	}
 	b := &backend{addr: lis.Addr().String(), log: file}
-	server := grpc.NewServer(grpc.ForceServerCodecV2(raw{}), grpc.UnknownServiceHandler(b.serve), grpc.MaxRecvMsgSize(cfg.MaxMessage))
+	b.server = grpc.NewServer(grpc.ForceServerCodecV2(raw{}), grpc.UnknownServiceHandler(b.serve), grpc.MaxRecvMsgSize(cfg.MaxMessage))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = server.Serve(lis)
+		_ = b.server.Serve(lis)
 	}()
 	t.Cleanup(func() {
-		server.Stop()
+		b.server.Stop()
 		<-done
 		_ = file.Close()
 	})
@@ -66,6 +68,11 @@ func startBackend(t testing.TB, log string, cfg Config) *backend {
 
 // serve serves all methods.
 func (b *backend) serve(_ any, stream grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(stream)
+	method = strings.TrimPrefix(method, "/peers.Peer/")
+	if !slices.Contains([]string{"Unary", "Download", "Upload", "Chat"}, method) {
+		return status.Error(codes.Unimplemented, "unknown method "+method)
+	}
 	md, _ := metadata.FromIncomingContext(stream.Context())
 	b.write("start", md)
 	echo := metadata.MD{}
@@ -77,8 +84,6 @@ func (b *backend) serve(_ any, stream grpc.ServerStream) error {
 	if err := stream.SetHeader(echo); err != nil {
 		return err
 	}
-	method, _ := grpc.MethodFromServerStream(stream)
-	method = strings.TrimPrefix(method, "/peers.Peer/")
 	last, messages, err := talk(stream, method == "Chat")
 	for n := number(md, "x-times"); n > 0 && err == nil && method == "Download"; n-- {
 		err = stream.SendMsg(&last)

@@ -90,6 +90,9 @@ func request(method string, fields ...string) rpcwire.Request {
 
 // message is a BytesValue with a random value of a size.
 func message(size int) []byte {
+	if size == 0 {
+		return nil
+	}
 	m := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.BytesType), uint64(size))
 	random := rand.NewChaCha8([32]byte{byte(size)})
 	value := make([]byte, size)

@@ -44,6 +44,7 @@ type Peer struct {
 	// backend is the server behind a proxy. Nil: it is not a proxy.
 	backend *backend
 
+	// process is what was started last.
 	process *process
 }
 
@@ -90,6 +91,9 @@ func Start(t testing.TB, kind *Kind, cfg Config) *Peer {
 	p.Restart(t)
 	return p
 }
+
+// Kind is the kind of the peer.
+func (p *Peer) Kind() *Kind { return p.kind }
 
 // freeAddr is an address that nobody listens on.
 func freeAddr(t testing.TB) string {
@@ -152,6 +156,9 @@ func (p *Peer) Kill(t testing.TB) {
 	p.signal(t, syscall.SIGKILL)
 	p.Wait(t)
 }
+
+// LoseBackend ends the server behind a proxy at once. Its calls do not end.
+func (p *Peer) LoseBackend() { p.backend.server.Stop() }
 
 // Freeze stops the peer. Its connections stay. Thaw lets it go on.
 func (p *Peer) Freeze(t testing.TB) { p.signal(t, syscall.SIGSTOP) }

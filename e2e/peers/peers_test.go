@@ -53,10 +53,12 @@ func TestPeers(t *testing.T) {
 				t.Run(tt.name, func(t *testing.T) {
 					events := new(closed)
 					c := dial(t, p, rpcwire.Options{MaxMessage: 32 << 20, Events: events})
+					defer func() {
+						if t.Failed() {
+							t.Logf("the connection: %v\nthe peer printed: %s", events.why(), p.Output())
+						}
+					}()
 					tt.run(t, p, c)
-					if t.Failed() {
-						t.Logf("the connection: %v\nthe peer printed: %s", events.why(), p.Output())
-					}
 				})
 			}
 		})
@@ -201,8 +203,11 @@ func testChat(t *testing.T, _ *Peer, c *rpcwire.Conn) {
 	wantOK(t, o)
 }
 
-func testChatAtOnce(t *testing.T, _ *Peer, c *rpcwire.Conn) {
+func testChatAtOnce(t *testing.T, p *Peer, c *rpcwire.Conn) {
 	messages := repeated(message(10_000), 500)
+	if n := quirks[p.Kind()].chatAtOnce; n > 0 {
+		messages = messages[:n]
+	}
 	wantOK(t, do(t.Context(), c, request("Chat"), messages...), messages...)
 }
 
@@ -269,6 +274,9 @@ func testAnswerTooLarge(t *testing.T, p *Peer, _ *rpcwire.Conn) {
 // wantCancelled waits until the server has noticed the end of a call.
 func wantCancelled(t *testing.T, p *Peer, id string) {
 	t.Helper()
+	if quirks[p.Kind()].deaf {
+		return
+	}
 	kit.Eventually(t, patience, "the server notices the end of the call", func() error {
 		if got := p.Calls(t)[id]; got["cancelled"] != 1 {
 			return fmt.Errorf("the server logged %v", got)

@@ -82,7 +82,8 @@ frontend grpc
 	bind %s proto h2
 	default_backend grpc
 backend grpc
-	server one %s proto h2
+	http-reuse never
+	server one %s proto h2 max-reuse 0
 `, p.streams(), p.Addr, p.backend.addr)
 	return exec.Command(program("haproxy"), "-db", "-f", file)
 }

@@ -28,6 +28,13 @@ static void Log(const std::string& what, const std::string& id) {
   if (write(log_file, line.data(), line.size()) < 0) perror("write");
 }
 
+// Valid is the message, or an empty one if a call that was cancelled has brought none.
+static ByteBuffer Valid(const ByteBuffer& message) {
+  if (message.Valid()) return message;
+  grpc::Slice empty;
+  return ByteBuffer(&empty, 1);
+}
+
 // Call is what the metadata of a call asks for.
 class Call {
  public:
@@ -79,7 +86,7 @@ class Peer : public grpc::Service {
         new grpc::internal::RpcMethodHandler<Peer, ByteBuffer, ByteBuffer>(
             [](Peer*, ServerContext* context, const ByteBuffer* request, ByteBuffer* answer) {
               Call call(context);
-              *answer = *request;
+              *answer = Valid(*request);
               return call.End(1);
             }, this)));
     AddMethod(new RpcServiceMethod("/peers.Peer/Download", RpcMethod::SERVER_STREAMING,
@@ -87,7 +94,7 @@ class Peer : public grpc::Service {
             [](Peer*, ServerContext* context, const ByteBuffer* request, grpc::ServerWriter<ByteBuffer>* writer) {
               Call call(context);
               for (int i = call.Number("x-times"); i > 0; i--)
-                if (!writer->Write(*request)) break;
+                if (!writer->Write(Valid(*request))) break;
               return call.End(1);
             }, this)));
     AddMethod(new RpcServiceMethod("/peers.Peer/Upload", RpcMethod::CLIENT_STREAMING,
@@ -95,6 +102,7 @@ class Peer : public grpc::Service {
             [](Peer*, ServerContext* context, grpc::ServerReader<ByteBuffer>* reader, ByteBuffer* answer) {
               Call call(context);
               int messages = 0;
+              *answer = Valid(ByteBuffer());
               for (ByteBuffer message; reader->Read(&message); messages++) *answer = message;
               return call.End(messages);
             }, this)));

@@ -9,7 +9,7 @@ import {
   file_google_protobuf_any as any,
   file_google_protobuf_wrappers as wrappers,
 } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { ConnectError } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { flags, wait, write } from "./call.js";
 
@@ -50,6 +50,7 @@ class Call {
     this.context = context;
     this.id = this.get("x-id") ?? "";
     write("start", this.id);
+    context.signal.addEventListener("abort", () => this.ended || write("cancelled", this.id));
     for (const fields of [context.responseHeader, context.responseTrailer]) {
       context.requestHeader.forEach((value, name) => {
         if (name.startsWith("x-echo-")) fields.set(name, value);
@@ -73,9 +74,9 @@ class Call {
   async end(messages) {
     this.context.responseTrailer.set("x-messages", String(messages));
     if (await wait(this.number("x-wait-ms"), () => this.context.signal.aborted)) {
-      write("cancelled", this.id);
-      throw new ConnectError("cancelled", Code.Canceled);
+      throw ConnectError.from(this.context.signal.reason);
     }
+    this.ended = true;
     write("end", this.id);
     const code = this.number("x-code");
     if (code === 0) return;

@@ -62,14 +62,25 @@ async function download(stream) {
   await call.finish(1);
 }
 
+// read calls take with each message, and resolves at the end of the request. A loop with "for await"
+// would destroy the stream at its end.
+function read(stream, take) {
+  return new Promise((done) => {
+    stream.on("data", take);
+    stream.on("end", done);
+    stream.on("cancelled", done);
+    stream.on("error", done);
+  });
+}
+
 async function upload(stream, answer) {
   const call = new Call(stream);
   let messages = 0;
   let last = Buffer.alloc(0);
-  for await (const message of stream) {
+  await read(stream, (message) => {
     messages++;
     last = message;
-  }
+  });
   const [error, trailer] = await call.end(messages);
   answer(error, last, trailer);
 }
@@ -77,14 +88,10 @@ async function upload(stream, answer) {
 async function chat(stream) {
   const call = new Call(stream);
   let messages = 0;
-  try {
-    for await (const message of stream) {
-      messages++;
-      stream.write(message);
-    }
-  } catch (error) {
-    if (!stream.cancelled) throw error;
-  }
+  await read(stream, (message) => {
+    messages++;
+    stream.write(message);
+  });
   await call.finish(messages);
 }
 

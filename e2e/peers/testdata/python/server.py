@@ -25,7 +25,13 @@ class Call:
         self.metadata = context.invocation_metadata()
         self.write("start")
         self.echo = [field for field in self.metadata if field[0].startswith("x-echo-")]
+        self.ended = False
+        context.add_callback(self.gone)
         context.send_initial_metadata(self.echo)
+
+    def gone(self):
+        if not self.ended:
+            self.write("cancelled")
 
     def write(self, what):
         os.write(log_file, f"{what} {self.get('x-id', '')}\n".encode())
@@ -42,7 +48,6 @@ class Call:
         while time.monotonic() < until and self.context.is_active():
             time.sleep(0.005)
         if not self.context.is_active():
-            self.write("cancelled")
             return
         trailer = [*self.echo, ("x-messages", str(messages))]
         code = int(self.get("x-code", 0))
@@ -52,6 +57,7 @@ class Call:
             if self.get("x-details-bin"):
                 trailer.append(("grpc-status-details-bin", self.get("x-details-bin")))
         self.context.set_trailing_metadata(trailer)
+        self.ended = True
         self.write("end")
 
 

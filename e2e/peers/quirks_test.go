@@ -1,0 +1,30 @@
+package peers
+
+// quirk says in which ways a kind of peer differs from the others.
+type quirk struct {
+	// chatAtOnce is how many messages of 10,000 bytes may be sent both ways at once. 0: any number.
+	chatAtOnce int
+	// deaf is true if the server is not told that the client has cancelled a call.
+	deaf bool
+	// refuses is true if the peer sends REFUSED_STREAM for calls that the server has processed.
+	refuses bool
+	// tooManyPings is true if the peer closes connections with too many pings.
+	tooManyPings bool
+}
+
+// quirks are the kinds of peers that differ, and why.
+var quirks = map[*Kind]quirk{
+	// The server of gRPC core permits a ping every five minutes by default, and three early ones.
+	CPP:    {tooManyPings: true},
+	Python: {tooManyPings: true},
+	HAProxy: {
+		// HAProxy stops both directions of a stream when the buffers of both are full. It ends the
+		// stream after its timeout. The client of grpc-go stalls there as well.
+		chatAtOnce: 5,
+		// HAProxy sends REFUSED_STREAM when it has no answer to give, for example when the server was
+		// lost on a connection that was used before.
+		refuses: true,
+	},
+	// mod_proxy_http2 reads from the client only when it has something to write to it.
+	Apache: {deaf: true},
+}
