@@ -51,6 +51,11 @@ test-e2e: ## test against real etcd servers, registries, clients, xcaddy and Cad
 	scripts/need etcd npm chromium curl ip tc prometheus protoc
 	cd e2e && go vet ./... && go test -race -p 1 -timeout 45m ./...
 
+.PHONY: test-peers
+test-peers: ## test the transport against gRPC servers in C++, Python and Node, and against HTTP/2 proxies; two minutes
+	scripts/need g++ grpc++ grpcio npm nginx haproxy nghttpx apache2
+	cd e2e && go vet ./peers && go test -race -timeout 20m ./peers
+
 .PHONY: test-apis
 test-apis: ## describe large public APIs by OpenAPI and check the documents; builds Google's client libraries, which takes minutes
 	cd e2e/apis && go vet ./... && go test -timeout 30m ./...

@@ -50,6 +50,9 @@ func TestPeers(t *testing.T) {
 		t.Run(kind.Name, func(t *testing.T) {
 			p := Start(t, kind, Config{})
 			for _, tt := range cases {
+				if slices.Contains(quirks[kind].without, tt.name) {
+					continue
+				}
 				t.Run(tt.name, func(t *testing.T) {
 					events := new(closed)
 					c := dial(t, p, rpcwire.Options{MaxMessage: 32 << 20, Events: events})
@@ -79,13 +82,17 @@ func testUnary(t *testing.T, _ *Peer, c *rpcwire.Conn) {
 }
 
 // Metadata comes back in the header and in the trailer. Its order is kept within a name.
-func testMetadata(t *testing.T, _ *Peer, c *rpcwire.Conn) {
+func testMetadata(t *testing.T, p *Peer, c *rpcwire.Conn) {
 	want := map[string][]string{
 		"x-echo-text":     {"plain, with a comma"},
 		"x-echo-one-bin":  {"\x00\xff\x80, text"},
 		"x-echo-list-bin": {"one", "\x00,\xff", "three"},
 		"x-echo-pad-bin":  {"12", "1", "123"},
 		"x-echo-long":     {string(make32(3000))},
+	}
+	if quirks[p.Kind()].joinsLists {
+		delete(want, "x-echo-list-bin")
+		delete(want, "x-echo-pad-bin")
 	}
 	var fields []string
 	for name, list := range want {
@@ -212,12 +219,16 @@ func testChatAtOnce(t *testing.T, p *Peer, c *rpcwire.Conn) {
 }
 
 // Large messages need the windows of both sides.
-func testLargeMessages(t *testing.T, _ *Peer, c *rpcwire.Conn) {
+func testLargeMessages(t *testing.T, p *Peer, c *rpcwire.Conn) {
 	large := message(8 << 20)
 	wantOK(t, do(t.Context(), c, request("Unary"), large), large)
 	wantOK(t, do(t.Context(), c, request("Download", "x-times", "3"), large), repeated(large, 3)...)
 	wantOK(t, do(t.Context(), c, request("Upload"), repeated(large, 3)...), large)
-	wantOK(t, do(t.Context(), c, request("Chat"), repeated(large, 3)...), repeated(large, 3)...)
+	chat := repeated(large, 3)
+	if quirks[p.Kind()].chatAtOnce > 0 {
+		chat = chat[:1]
+	}
+	wantOK(t, do(t.Context(), c, request("Chat"), chat...), chat...)
 }
 
 func testManyLargeCalls(t *testing.T, _ *Peer, c *rpcwire.Conn) {
@@ -312,6 +323,9 @@ func started(t *testing.T, p *Peer, id string) {
 
 func testCancel(t *testing.T, p *Peer, c *rpcwire.Conn) {
 	for _, method := range []string{"Unary", "Download", "Upload", "Chat"} {
+		if quirks[p.Kind()].deaf {
+			c = dial(t, p, rpcwire.Options{})
+		}
 		id := newID()
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan *outcome, 1)
@@ -324,8 +338,8 @@ func testCancel(t *testing.T, p *Peer, c *rpcwire.Conn) {
 			t.Errorf("%s ended with %s", method, o)
 		}
 		wantCancelled(t, p, id)
+		wantWorking(t, c)
 	}
-	wantWorking(t, c)
 }
 
 // The peer still sends messages of a stream when the client has cancelled it.

@@ -4,6 +4,10 @@ package peers
 type quirk struct {
 	// chatAtOnce is how many messages of 10,000 bytes may be sent both ways at once. 0: any number.
 	chatAtOnce int
+	// joinsLists is true if binary metadata of one name is joined, so that the server refuses it.
+	joinsLists bool
+	// without are the cases of TestPeers that make no sense with the peer.
+	without []string
 	// deaf is true if the server is not told that the client has cancelled a call.
 	deaf bool
 	// refuses is true if the peer sends REFUSED_STREAM for calls that the server has processed.
@@ -25,6 +29,10 @@ var quirks = map[*Kind]quirk{
 		// lost on a connection that was used before.
 		refuses: true,
 	},
-	// mod_proxy_http2 reads from the client only when it has something to write to it.
-	Apache: {deaf: true},
+	// Apache joins the fields of a request that have the same name. The server of grpc-go behind it
+	// refuses lists in binary metadata.
+	//
+	// Apache does not end its call to the server when the client cancels. It then lets the connection
+	// have fewer calls at a time, down to one, and further calls wait for those that were cancelled.
+	Apache: {joinsLists: true, deaf: true, without: []string{"cancel while messages come", "cancel at random moments"}},
 }
