@@ -52,8 +52,8 @@ test-e2e: ## test against real etcd servers, registries, clients, xcaddy and Cad
 	cd e2e && go vet ./... && go test -race -p 1 -timeout 45m ./...
 
 .PHONY: test-peers
-test-peers: ## test the transport against gRPC servers in C++, Python and Node, and against HTTP/2 proxies; two minutes
-	scripts/need g++ grpc++ grpcio npm nginx haproxy nghttpx apache2
+test-peers: ## test the transport against gRPC servers in C++, Python, Java and Node, and against HTTP/2 proxies; takes minutes
+	scripts/need g++ grpc++ grpcio javac grpc-java npm nginx haproxy nghttpx apache2
 	cd e2e && go vet ./peers && go test -race -timeout 20m ./peers
 
 .PHONY: test-apis

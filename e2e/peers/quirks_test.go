@@ -12,6 +12,8 @@ type quirk struct {
 	deaf bool
 	// refuses is true if the peer sends REFUSED_STREAM for calls that the server has processed.
 	refuses bool
+	// resetsTooLarge is true if the peer resets a call with CANCEL whose message is too large.
+	resetsTooLarge bool
 	// tooManyPings is true if the peer closes connections with too many pings.
 	tooManyPings bool
 }
@@ -21,6 +23,9 @@ var quirks = map[*Kind]quirk{
 	// The server of gRPC core permits a ping every five minutes by default, and three early ones.
 	CPP:    {tooManyPings: true},
 	Python: {tooManyPings: true},
+	// The same holds for Java. Debian's version resets calls whose message is too
+	// large.
+	Java: {tooManyPings: true, resetsTooLarge: true},
 	HAProxy: {
 		// HAProxy stops both directions of a stream when the buffers of both are full. It ends the
 		// stream after its timeout. The client of grpc-go stalls there as well.

@@ -39,7 +39,7 @@ var (
 )
 
 // Kinds are all kinds of peers.
-var Kinds = []*Kind{CPP, Python, GRPCJS, Connect, Nginx, HAProxy, Nghttpx, Apache}
+var Kinds = []*Kind{CPP, Python, Java, GRPCJS, Connect, Nginx, HAProxy, Nghttpx, Apache}
 
 // testdata is a file of this package's testdata, also for tests of other packages.
 func testdata(t testing.TB, path ...string) string {
@@ -102,16 +102,21 @@ func cpp(t testing.TB, p *Peer) *exec.Cmd {
 	return exec.Command(server, p.flags()...)
 }
 
+// javaLibraries are the files that Debian's packages install, and that the server needs.
+const javaLibraries = `grpc-api grpc-core grpc-netty grpc-stub grpc-context guava perfmark-api
+	netty-buffer netty-codec netty-codec-http netty-codec-http2 netty-codec-socks netty-common netty-handler
+	netty-handler-proxy netty-resolver netty-transport netty-transport-native-unix-common`
+
 func java(t testing.TB, p *Peer) *exec.Cmd {
 	t.Helper()
 	var path []string
-	for _, jar := range []string{"grpc-api", "grpc-core", "grpc-netty", "grpc-stub", "grpc-context", "guava", "netty-all", "perfmark-api"} {
+	for jar := range strings.FieldsSeq(javaLibraries) {
 		path = append(path, filepath.Join("/usr/share/java", jar+".jar"))
 	}
 	libraries := strings.Join(path, ":")
 	source := testdata(t, "java", "Server.java")
 	classes := compileOnce(t, "java", source, func(to string) *exec.Cmd {
-		return exec.Command("javac", "-cp", libraries, "-d", to, source)
+		return exec.Command("javac", "-cp", libraries, "-d", to, source) // it makes the directory
 	})
 	return exec.Command("java", append([]string{"-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", classes + ":" + libraries, "Server"}, p.flags()...)...)
 }
