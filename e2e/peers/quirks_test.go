@@ -30,14 +30,18 @@ var quirks = map[*Kind]quirk{
 		// HAProxy stops both directions of a stream when the buffers of both are full. It ends the
 		// stream after its timeout. The client of grpc-go stalls there as well.
 		chatAtOnce: 5,
-		// HAProxy sends REFUSED_STREAM when it has no answer to give, for example when the server was
-		// lost on a connection that was used before.
+		// HAProxy sends REFUSED_STREAM when it has no answer to give, for example when the server
+		// was lost on a connection that was used before.
 		refuses: true,
 	},
 	// Apache joins the fields of a request that have the same name. The server of grpc-go behind it
 	// refuses lists in binary metadata.
 	//
-	// Apache does not end its call to the server when the client cancels. It then lets the connection
-	// have fewer calls at a time, down to one, and further calls wait for those that were cancelled.
-	Apache: {joinsLists: true, deaf: true, without: []string{"cancel while messages come", "cancel at random moments"}},
+	// Apache does not end its call to the server when the client cancels. It then lets the
+	// connection have fewer calls at a time, down to one. Further calls wait for those that were
+	// cancelled.
+	Apache: {
+		joinsLists: true, deaf: true,
+		without: []string{"cancel while messages come", "cancel at random moments"},
+	},
 }

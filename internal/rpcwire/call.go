@@ -267,8 +267,8 @@ func wake(ch chan struct{}) {
 // a status.
 func (c *Conn) endLocked(call *Call, err *Error) {
 	if err != nil && (err.Kind == KindReset || err.Kind == KindNotGRPC) && call.late(time.Now()) {
-		// The peer has noticed the deadline before this client. Many proxies then answer with a 502,
-		// or with another code than CANCEL.
+		// The peer has noticed the deadline before this client. Many proxies then answer with
+		// a 502, or with another code than CANCEL.
 		err.Kind, err.Code, err.Unprocessed = KindDeadline, codes.DeadlineExceeded, false
 		call.in.release(c)
 	}

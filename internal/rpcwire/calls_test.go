@@ -123,8 +123,8 @@ func TestBadServers(t *testing.T) {
 			c, s, _ := start(t, Options{})
 			first, second := begin(t, c, Request{}), begin(t, c, Request{})
 			s.send(settings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1}))
-			third := begin(t, c, Request{})
 			s.frames()
+			third := begin(t, c, Request{})
 			s.send(ok(1), message(1, "a"), trailer(1, "0"))
 			end(t, first)
 			if got := s.frames(http2.FrameHeaders); len(got) > 0 {
