@@ -35,7 +35,7 @@ release: ## build Caddy with the plugin for all six platforms into .bin/release,
 	scripts/release $(BIN)/release
 
 .PHONY: test
-test: test-unit test-modules conformance-protobuf conformance-connect conformance-protovalidate fuzz-codec test-e2e ## run all tests, installing what they need
+test: test-unit test-modules conformance-protobuf conformance-connect conformance-protovalidate fuzz-codec test-e2e test-peers ## run all tests, installing what they need
 
 .PHONY: test-unit
 test-unit: ## test the plugin's module, with the race detector; replays the fuzz corpora
@@ -50,7 +50,12 @@ test-modules: ## test the modules beside it that are not end-to-end
 .PHONY: test-e2e
 test-e2e: ## test against real etcd servers, registries, clients, xcaddy and Caddy processes
 	scripts/need etcd npm chromium curl ip tc prometheus protoc
-	cd e2e && go vet ./... && go test -race -p 1 -timeout 45m ./...
+	cd e2e && go vet ./... && go test -race -p 1 -timeout 45m $$(go list ./... | grep -v /e2e/peers$$) # see test-peers
+
+.PHONY: test-peers
+test-peers: ## test the transport against gRPC servers in C++, Python, Java and Node, and against HTTP/2 proxies; takes minutes
+	scripts/need g++ grpc++ grpcio javac grpc-java npm nginx haproxy nghttpx apache2
+	cd e2e && go vet ./peers && go test -race -timeout 20m ./peers
 
 .PHONY: test-apis
 test-apis: ## describe large public APIs by OpenAPI and check the documents; builds Google's client libraries, which takes minutes

@@ -301,6 +301,12 @@ func wake(ch chan struct{}) {
 // endLocked ends the call. It is the only place where a call ends. If err is nil, the peer has sent
 // a status.
 func (c *Conn) endLocked(call *Call, err *Error) {
+	if err != nil && (err.Kind == KindReset || err.Kind == KindNotGRPC) && call.late(time.Now()) {
+		// The peer has noticed the deadline before this client. Many proxies then answer with
+		// a 502, or with another code than CANCEL.
+		err.Kind, err.Code, err.Unprocessed = KindDeadline, codes.DeadlineExceeded, false
+		call.in.release(c)
+	}
 	if call.list != nil {
 		call.list.remove(call)
 	}
@@ -337,6 +343,7 @@ func (c *Conn) abortLocked(call *Call, err *Error) bool {
 func (c *Conn) resetLocked(call *Call, code http2.ErrCode, err *Error) {
 	if call.state == callOpen {
 		c.control.resets = append(c.control.resets, reset{call.id, code})
+		c.expectLateLocked(call)
 	}
 	c.endLocked(call, err)
 	c.wakeWriterLocked()

@@ -117,6 +117,55 @@ func TestBadServers(t *testing.T) {
 			stop(t, c)
 		})
 	})
+	t.Run("max_streams after the first call", func(t *testing.T) {
+		// As in gRPC's test, the limit comes later. It is below the number of open calls.
+		inBubble(t, func(t *testing.T) {
+			c, s, _ := start(t, Options{})
+			first, second := begin(t, c, Request{}), begin(t, c, Request{})
+			s.send(settings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1}))
+			s.frames()
+			third := begin(t, c, Request{})
+			s.send(ok(1), message(1, "a"), trailer(1, "0"))
+			end(t, first)
+			if got := s.frames(http2.FrameHeaders); len(got) > 0 {
+				t.Errorf("the client sent %v beside another call", got)
+			}
+			s.send(ok(3), message(3, "a"), trailer(3, "0"))
+			end(t, second)
+			s.send(ok(5), message(5, "a"), trailer(5, "0"))
+			if r := end(t, third); r.err != nil {
+				t.Error(r.err)
+			}
+			stop(t, c)
+		})
+	})
+	t.Run("data_frame_padding", func(t *testing.T) {
+		// Padding counts for the windows. There is more of it than the window of the stream has.
+		inBubble(t, func(t *testing.T) {
+			c, s, _ := start(t, Options{})
+			ch := begin(t, c, Request{})
+			s.send(ok(1))
+			s.frames()
+			window := 64 << 10
+			for p := framed(strings.Repeat("text", 500)); len(p) > 0; p = p[5:] {
+				payload := append(append([]byte{255}, p[:5]...), make([]byte, 255)...)
+				if window -= len(payload); window < 0 {
+					t.Fatal("the client does not let the peer send more")
+				}
+				s.send(rawFrame(http2.FrameData, http2.FlagDataPadded, 1, payload...))
+				for _, f := range s.frames(http2.FrameWindowUpdate) {
+					if f.stream == 1 {
+						window += int(binary.BigEndian.Uint32(f.payload))
+					}
+				}
+			}
+			s.send(trailer(1, "0"))
+			if r := end(t, ch); r.err != nil || r.text != strings.Repeat("text", 500) {
+				t.Error(len(r.text), r.err)
+			}
+			stop(t, c)
+		})
+	})
 }
 
 // An answer may come before the request is complete. The rest is not sent (RFC 9113, section 8.1).
@@ -272,16 +321,32 @@ func checkReset(t *testing.T, s *script, id uint32, code http2.ErrCode) {
 	}
 }
 
-// A server that notices the deadline first resets the stream with CANCEL.
+// A server that notices the deadline first resets the stream with CANCEL. Proxies before it make
+// something else of that.
 func TestDeadlineNoticedByThePeer(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		c, s, _ := start(t, Options{})
-		ch := begin(t, c, Request{Deadline: time.Now().Add(1001 * time.Millisecond)})
-		time.Sleep(1001 * time.Millisecond) // the wheel has not noticed yet
-		s.send(rst(1, http2.ErrCodeCancel))
-		wantError(t, end(t, ch).err, KindDeadline, codes.DeadlineExceeded, false)
-		stop(t, c)
-	})
+	tests := []struct {
+		name   string
+		frames []func(*script)
+	}{
+		{"gRPC", []func(*script){rst(1, http2.ErrCodeCancel)}},
+		{"nghttpx", []func(*script){rst(1, http2.ErrCodeInternal)}},
+		{"HAProxy", []func(*script){rst(1, http2.ErrCodeRefusedStream)}},
+		{"HAProxy after the header", []func(*script){ok(1), data(1, true, nil)}},
+		{"nginx", []func(*script){headers(1, false, ":status", "502", "content-type", "text/html"), data(1, true, []byte("Bad Gateway"))}},
+		{"nginx after the header", []func(*script){ok(1), message(1, "a"), rst(1, http2.ErrCodeInternal)}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				c, s, _ := start(t, Options{})
+				ch := begin(t, c, Request{Deadline: time.Now().Add(1001 * time.Millisecond)})
+				time.Sleep(1001 * time.Millisecond) // the wheel has not noticed yet
+				s.send(tt.frames...)
+				wantError(t, end(t, ch).err, KindDeadline, codes.DeadlineExceeded, false)
+				stop(t, c)
+			})
+		})
+	}
 }
 
 // A call can be started again when it has ended, also on another connection, and nothing of the

@@ -58,7 +58,7 @@ func plan(c *choices) (steps []step) {
 	add := func(name string, f func(fr *http2.Framer, block func(...string) []byte)) {
 		steps = append(steps, step{name: name, frames: f})
 	}
-	headed, ended, left := false, false, 50_000
+	headed, ended, left, lowest := false, false, 50_000, uint32(1<<31-1)
 	for range 2 + c.below(12) {
 		switch c.below(20) {
 		case 0, 1, 2, 3:
@@ -100,6 +100,8 @@ func plan(c *choices) (steps []step) {
 			add("RST_STREAM "+code.String(), func(fr *http2.Framer, _ func(...string) []byte) { _ = fr.WriteRSTStream(1, code) })
 		case 13:
 			last, code := pick(c, uint32(0), 1, 1, 1<<31-1), pick(c, http2.ErrCodeNo, http2.ErrCodeNo, http2.ErrCodeInternal, http2.ErrCodeEnhanceYourCalm)
+			last = min(last, lowest) // grpc-go reads on for a moment if it grows
+			lowest = last
 			if ended && last == 0 {
 				continue
 			}

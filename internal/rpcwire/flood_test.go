@@ -103,6 +103,68 @@ func TestUsefulFramesAreNoFlood(t *testing.T) {
 	})
 }
 
+// When calls are cancelled, what the peer has sent before it knew is not a flood. More than the
+// windows allow is one.
+func TestFramesThatWereOnTheWayAreNoFlood(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c, s, _ := start(t, Options{})
+		var calls []*Call
+		for range junkMax {
+			call := new(Call)
+			if err := c.Start(call, &Request{Method: "/a/b"}); err != nil {
+				t.Fatal(err)
+			}
+			calls = append(calls, call)
+		}
+		synctest.Wait()
+		s.send(ok(1))
+		for _, call := range calls {
+			call.Cancel(errCause)
+		}
+		for i := range calls[1:] {
+			id := uint32(2*i + 3)
+			s.send(ok(id), message(id, "a"), trailer(id, "0"))
+		}
+		s.send(times(10_000, data(1, false, []byte("small"))), trailer(1, "0"))
+		if code := s.goAwayCode(); code != "" {
+			t.Fatalf("the client closed the connection with %s", code)
+		}
+		last := begin(t, c, Request{})
+		s.send(ok(uint32(2*len(calls)+1)), message(uint32(2*len(calls)+1), "a"), trailer(uint32(2*len(calls)+1), "0"))
+		if r := end(t, last); r.err != nil {
+			t.Error(r.err)
+		}
+		s.send(times(6*junkMax, rst(1, http2.ErrCodeCancel)))
+		if code := s.goAwayCode(); code != "ENHANCE_YOUR_CALM" {
+			t.Errorf("the client's GOAWAY has the code %q", code)
+		}
+		stop(t, c)
+	})
+}
+
+// More DATA than the window of a cancelled stream had cannot have been on the way.
+func TestDataAfterACancelledStreamIsBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c, s, _ := start(t, Options{})
+		call := new(Call)
+		if err := c.Start(call, &Request{Method: "/a/b"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		s.send(ok(1))
+		call.Cancel(errCause)
+		s.send(times(13_000, data(1, false, []byte("small"))))
+		if code := s.goAwayCode(); code != "" {
+			t.Fatalf("the client closed the connection with %s", code)
+		}
+		s.send(times(4*junkMax, data(1, false, []byte("x"))))
+		if code := s.goAwayCode(); code != "ENHANCE_YOUR_CALM" {
+			t.Errorf("the client's GOAWAY has the code %q", code)
+		}
+		stop(t, c)
+	})
+}
+
 // A peer that allows one byte at a time makes the client send a frame for each.
 func TestWindowsOfOneByte(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

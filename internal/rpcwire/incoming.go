@@ -270,5 +270,6 @@ func (c *Conn) finishLocked(call *Call, err *Error) {
 		c.endLocked(call, err)
 		return
 	}
+	in.window = 0 // nothing may follow
 	c.resetLocked(call, http2.ErrCodeNo, err)
 }

@@ -20,6 +20,10 @@ const (
 	progressMin = 128
 	// junkTime is that second.
 	junkTime = time.Second
+	// framesOfAnswer is how many frames of an answer are not DATA: header, trailer and RST_STREAM.
+	framesOfAnswer = 3
+	// lateFramesMax is the maximum of flood.lateFrames.
+	lateFramesMax = 64 << 10
 )
 
 // flood counts frames that do nothing: empty DATA, PING, SETTINGS, WINDOW_UPDATE, and whatever
@@ -27,10 +31,36 @@ const (
 type flood struct {
 	count int
 	since time.Time
+	// lateBytes and lateFrames are what the peer may have sent before it knew that this client has
+	// ended a stream: bytes of DATA, and other frames.
+	lateBytes, lateFrames int
 }
 
 // progress notes that something useful happened.
 func (f *flood) progress() { f.count = 0 }
+
+// expectLateLocked notes that this client ends a stream, of which the peer may have sent more. No
+// more can be on the way than the window of the connection allows.
+func (c *Conn) expectLateLocked(call *Call) {
+	f := &c.flood
+	f.lateBytes = min(f.lateBytes+call.in.window, c.opts.ConnWindow)
+	f.lateFrames = min(f.lateFrames+framesOfAnswer, lateFramesMax)
+}
+
+// endedLocked takes a frame of a stream that has ended. n is how many bytes of DATA it has. The
+// frame does nothing, but it need not be the peer's fault.
+func (c *Conn) endedLocked(h frameHeader, n int) *ConnError {
+	f := &c.flood
+	switch {
+	case n > 0 && n <= f.lateBytes:
+		f.lateBytes -= n
+	case h.kind != http2.FrameData && f.lateFrames > 0:
+		f.lateFrames--
+	default:
+		return c.junkLocked(h)
+	}
+	return nil
+}
 
 func (c *Conn) junkLocked(h frameHeader) *ConnError {
 	f := &c.flood
@@ -57,10 +87,6 @@ func (c *Conn) resetError(call *Call, code http2.ErrCode) *Error {
 		Message: "the peer sent RST_STREAM with " + code.String(),
 		// A peer that has answered has processed the call, whatever it says.
 		Unprocessed: code == http2.ErrCodeRefusedStream && !call.in.answered,
-	}
-	if e.Code == codes.Canceled && call.late(time.Now()) {
-		// Usually the peer has noticed the deadline before this client.
-		e.Kind, e.Code = KindDeadline, codes.DeadlineExceeded
 	}
 	return e
 }

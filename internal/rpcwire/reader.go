@@ -136,7 +136,7 @@ func (c *Conn) onData(h frameHeader, p []byte) *ConnError {
 	}
 	call := c.streams[h.stream]
 	if call == nil {
-		return c.junkLocked(h) // it has ended, and the peer does not know yet
+		return c.endedLocked(h, len(data)) // usually the peer does not know yet
 	}
 	end := h.flags.Has(http2.FlagDataEndStream)
 	if len(data) > 0 || end {
@@ -211,7 +211,10 @@ func (c *Conn) onBlock(h frameHeader, block []byte) *ConnError {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	call := c.streams[stream]
-	if call == nil || !c.headLocked(call, &c.head, end) {
+	if call == nil {
+		return c.endedLocked(h, 0)
+	}
+	if !c.headLocked(call, &c.head, end) {
 		return c.junkLocked(h)
 	}
 	c.flood.progress()
@@ -236,7 +239,7 @@ func (c *Conn) onReset(h frameHeader, p []byte) *ConnError {
 	}
 	call := c.streams[h.stream]
 	if call == nil {
-		return c.junkLocked(h)
+		return c.endedLocked(h, 0)
 	}
 	c.endLocked(call, c.resetError(call, http2.ErrCode(binary.BigEndian.Uint32(p))))
 	return nil
