@@ -26,7 +26,7 @@ func TestRelease(t *testing.T) {
 		}
 		return string(out)
 	}
-	const version = "v9.8.7"
+	const version = "v0.98.7"
 	release := func(clone string) string {
 		t.Helper()
 		dir, out := filepath.Join(t.TempDir(), clone), t.TempDir()
