@@ -31,7 +31,7 @@ build: ## build Caddy with the plugin into .bin/caddy
 	go build -trimpath -o $(BIN)/caddy ./cmd/caddy
 
 .PHONY: release
-release: ## build Caddy with the plugin for all six platforms into .bin/release, with checksums (see RELEASE.md)
+release: ## build Caddy with the plugin for eight platforms into .bin/release, with checksums and a list of its modules (see RELEASE.md)
 	scripts/release $(BIN)/release
 
 .PHONY: test
