@@ -1,11 +1,8 @@
 package kit
 
 import (
-	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -21,18 +18,9 @@ func Node(t testing.TB) string {
 	return binary
 }
 
-// Inspector calls a server of MCP with the command line of MCP's inspector, and returns what it
-// prints.
-func Inspector(t testing.TB, args ...string) string {
+// Inspector returns Node and MCP's inspector, which is a program for it.
+func Inspector(t testing.TB) (node, program string) {
 	t.Helper()
 	dir := NPMPackages(t, "mcp-inspector", filepath.Join(RootDir(t), "e2e/mcp/testdata/inspector"))
-	program := filepath.Join(dir, "node_modules", ".bin", "mcp-inspector")
-	cmd := exec.CommandContext(t.Context(), Node(t), append([]string{program}, args...)...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("inspector %s: %v\n%s%s", strings.Join(args, " "), err, out, &stderr)
-	}
-	return string(out)
+	return Node(t), filepath.Join(dir, "node_modules", ".bin", "mcp-inspector")
 }
