@@ -32,8 +32,8 @@ type inspected struct {
 	} `json:"structuredContent"`
 }
 
-// TestExampleMCP runs the commands of examples/mcp/README.md as they are printed there, on the ports
-// of a demo.
+// TestExampleMCP runs the commands of examples/mcp/README.md as they are printed there, on the
+// ports of a demo.
 func TestExampleMCP(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(kit.RootDir(t), "examples/mcp/README.md"))
 	if err != nil {

@@ -86,8 +86,8 @@ func samples(n int) []*sample {
 	return out
 }
 
-// TestSchemasAgreeWithTheGateway calls tools with 5,000 random messages. ajv and the gateway have to
-// agree on which are right, and ajv has to accept all results.
+// TestSchemasAgreeWithTheGateway calls tools with 5,000 random messages. ajv and the gateway have
+// to agree on which are right, and ajv has to accept all results.
 func TestSchemasAgreeWithTheGateway(t *testing.T) {
 	backend := testkit.StartBackend(t)
 	caddy := kit.StartCaddy(t, kit.Options{Site: "\tgrpc_gateway " + backend.Addr() + " {\n\t\tmcp /mcp {\n\t\t\ttools gateway.test.v1.*\n\t\t\tsearch off\n\t\t}\n\t}"})

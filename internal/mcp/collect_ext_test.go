@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/frontend/rpctest"
@@ -54,14 +55,22 @@ type gateway struct {
 func newGateway(t *testing.T, opts frontend.Options, limits mcp.Limits) *gateway {
 	t.Helper()
 	backend := testkit.StartBackend(t)
-	table := rpctest.Table(t, rpctest.Dial(t, backend.Addr()))
+	g := gatewayTo(t, rpctest.Dial(t, backend.Addr()), opts, limits)
+	g.backend = backend
+	return g
+}
+
+// gatewayTo is newGateway with any upstream.
+func gatewayTo(t *testing.T, conn grpc.ClientConnInterface, opts frontend.Options, limits mcp.Limits) *gateway {
+	t.Helper()
+	table := rpctest.Table(t, conn)
 	h := mcp.New(mcp.Config{Options: opts, Path: "/mcp", Matches: func(string) bool { return true }, Names: new(toolname.Registry), Limits: limits})
 	source := mcp.Source{Key: table, Methods: func() map[string]*frontend.Method { return table.Methods }}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.Serve(w, r, func(context.Context) mcp.Source { return source })
 	}))
 	t.Cleanup(server.Close)
-	return &gateway{t: t, url: server.URL + "/mcp", client: server.Client(), backend: backend}
+	return &gateway{t: t, url: server.URL + "/mcp", client: server.Client()}
 }
 
 // call calls a tool.
@@ -146,4 +155,30 @@ func TestDrainEndsCollectedStreams(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 	})
+}
+
+// stuck is an upstream that no call can reach, as one without instances.
+type stuck struct{ grpc.ClientConnInterface }
+
+// NewStream implements grpc.ClientConnInterface.
+func (stuck) NewStream(ctx context.Context, _ *grpc.StreamDesc, _ string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestStreamThatDoesNotBegin ends a stream that waits for an instance, at the limits and when the
+// server stops.
+func TestStreamThatDoesNotBegin(t *testing.T) {
+	limits := hour
+	limits.Time = 50 * time.Millisecond
+	g := gatewayTo(t, stuck{}, frontend.Options{}, limits)
+	if code, message := g.call("Echo_ServerStream", `{"count":1}`).status(); code != 4 || message != "the stream did not begin within 50ms" {
+		t.Errorf("at the limits: %d %s", code, message)
+	}
+	drain := frontend.NewDrain()
+	drain.Close()
+	g = gatewayTo(t, stuck{}, frontend.Options{Drain: drain}, hour)
+	if code, message := g.call("Echo_ServerStream", `{"count":1}`).status(); code != 14 || message != "the server is shutting down" {
+		t.Errorf("at the end: %d %s", code, message)
+	}
 }
