@@ -73,8 +73,8 @@ func TestMCPToolName(t *testing.T) {
 	wanted := map[string]string{
 		"Echo/Unary":         "say_it_again",
 		"Library/GetBook":    "1st book", // No valid name.
-		"Library/ListBooks":  "twice",
 		"Library/CreateBook": "twice",
+		"Library/ListBooks":  "twice",       // CreateBook has it.
 		"Library/UpdateBook": "call_method", // The search has it.
 		"Library/DeleteBook": "mine",        // The config has it.
 	}
@@ -91,7 +91,7 @@ func TestMCPToolName(t *testing.T) {
 		"\n\t}\n\tmcp /mcp {\n\t\ttools gateway.test.v1.*\n\t\ttool gateway.test.v1.Echo/ServerStream as mine\n\t}\n}")
 	s.want(s.get("/v1/echo/x"), http.StatusOK)
 	a := s.agent("")
-	const want = "Echo_Download Echo_Upload Library_CreateBook Library_DeleteBook Library_GetBook Library_ListBooks Library_UpdateBook mine say_it_again"
+	const want = "Echo_Download Echo_Upload Library_DeleteBook Library_GetBook Library_ListBooks Library_UpdateBook mine say_it_again twice"
 	if got := a.names(); got != want {
 		t.Errorf("the tools are %s, want %s", got, want)
 	}
@@ -152,6 +152,7 @@ func TestMCPNamesStay(t *testing.T) {
 	}
 	load := func(more string) {
 		t.Helper()
+		s.client.CloseIdleConnections() // Those of the config before end at some time.
 		s.load("", "grpc_gateway {\n\tupstream live {\n\t\tdiscover static "+backend.Addr()+"\n\t\tdescriptors protoset "+set+"\n\t}\n\tmcp /mcp\n\t"+more+"\n}")
 	}
 	protosetWith(t, set, services("Library"))
@@ -178,19 +179,30 @@ func TestMCPNamesStay(t *testing.T) {
 
 // TestMCPSearchesAmongMany lists 40 tools, and offers a search for 41.
 func TestMCPSearchesAmongMany(t *testing.T) {
-	s := newSite(t)
-	set := filepath.Join(s.dir, "large.binpb")
-	for n, want := range map[int]int{40: 40, 41: 3} {
-		raw, err := proto.Marshal(&descriptorpb.FileDescriptorSet{File: []*descriptorpb.FileDescriptorProto{manyMethods(n)}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(t, set, string(raw))
-		for option, want := range map[string]int{"search auto": want, "search off": n, "": want, "search on": 3} {
-			s.load("", "grpc_gateway {\n\tupstream large {\n\t\tdiscover static 127.0.0.1:1\n\t\tdescriptors protoset "+set+"\n\t}\n\tmcp /mcp {\n\t\t"+option+"\n\t}\n}")
-			if got := len(s.agent("").tools()); got != want {
-				t.Errorf("%d methods, %q: %d tools, want %d", n, option, got, want)
+	for _, c := range []struct {
+		methods int
+		option  string
+		tools   int
+	}{
+		{40, "", 40},
+		{40, "search auto", 40},
+		{40, "search on", 3},
+		{41, "", 3},
+		{41, "search auto", 3},
+		{41, "search off", 41},
+	} {
+		t.Run(fmt.Sprint(c.methods, " ", c.option), func(t *testing.T) {
+			s := newSite(t)
+			set := filepath.Join(s.dir, "large.binpb")
+			raw, err := proto.Marshal(&descriptorpb.FileDescriptorSet{File: []*descriptorpb.FileDescriptorProto{manyMethods(c.methods)}})
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
+			write(t, set, string(raw))
+			s.load("", "grpc_gateway {\n\tupstream large {\n\t\tdiscover static 127.0.0.1:1\n\t\tdescriptors protoset "+set+"\n\t}\n\tmcp /mcp {\n\t\t"+c.option+"\n\t}\n}")
+			if got := len(s.agent("").tools()); got != c.tools {
+				t.Errorf("%d tools, want %d", got, c.tools)
+			}
+		})
 	}
 }
