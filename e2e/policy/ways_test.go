@@ -52,6 +52,9 @@ var (
 	webLimited = []string{" 200", "grpc-status: 8\r\n", "grpc-message: Too Many Requests\r\n", "grpc-status-details-bin: "}
 	webPrivate = []string{" 200", "grpc-status: 16\r\n", "grpc-message: Unauthorized\r\n"}
 
+	toolLimited = []string{" 200", "Retry-After: 3", `"isError":true`, `{\"code\":8,\"message\":\"Too Many Requests\"`, `\"retryDelay\":\"3`}
+	toolPrivate = []string{" 200", `"isError":true`, `{\"code\":16,\"message\":\"Unauthorized\"}`}
+
 	bufLimited = []string{"ended with 64", `"code": "resource_exhausted"`, `"message": "Too Many Requests"`, `"type": "google.rpc.RetryInfo"`}
 	bufPrivate = []string{"ended with 128", `"code": "unauthenticated"`, `"message": "Unauthorized"`}
 )
@@ -102,6 +105,11 @@ func ways() []way {
 		{
 			name: "a WebSocket", call: socket("/v1/" + book),
 			limited: restLimited, private: restPrivate,
+		},
+		{
+			name: "curl, a tool", limited: toolLimited, private: toolPrivate,
+			call: curl("/mcp", fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"Library_GetBook","arguments":%s}}`, json),
+				"-HContent-Type: application/json", "-HAccept: application/json, text/event-stream"),
 		},
 	}
 }

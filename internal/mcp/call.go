@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -219,66 +218,4 @@ func (c *call) result(w *recorder) (*mcp.CallToolResult, error) {
 
 func isObject(text []byte) bool {
 	return len(text) > 0 && text[0] == '{' && json.Valid(text)
-}
-
-// errLimit ends a stream of which enough was collected.
-var errLimit = errors.New("the limits of a collected stream")
-
-// lastWait is how long the end of a stream is waited for that has as many messages as it may have.
-const lastWait = 100 * time.Millisecond
-
-// collect answers with the messages of a stream, up to the limits.
-func (c *call) collect(w http.ResponseWriter, r *http.Request, settings frontend.CallSettings, msg *[]byte) error {
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	enough := func() { cancel(errLimit) }
-	timer := time.AfterFunc(c.h.cfg.Limits.Time, enough)
-	defer timer.Stop()
-	ends := time.Now().Add(c.h.cfg.Limits.Time)
-	out, err := c.h.opts.Open(ctx, c.method, settings, msg, c.info)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	defer c.h.opts.WatchClient(c.x.r, out.Close)()
-
-	body := frontend.GetBuffer(0)
-	defer func() { frontend.PutBuffer(body) }()
-	*body = append(*body, `{"messages":[`...)
-	truncated := false
-	for n := 0; ; n++ {
-		if n == c.h.cfg.Limits.Messages && timer.Stop() {
-			timer.Reset(min(lastWait, time.Until(ends)))
-		}
-		answer, err := out.Recv()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil && !errors.Is(context.Cause(ctx), errLimit) {
-			e := frontend.AsError(err)
-			c.h.opts.WriteErrorHeader(w.Header(), out, e.HTTP())
-			return e
-		}
-		if truncated = err != nil || n == c.h.cfg.Limits.Messages; truncated {
-			answer.Free()
-			break
-		}
-		before := len(*body)
-		if n > 0 {
-			*body = append(*body, ',')
-		}
-		*body, err = relay.AppendMessage(*body, c.method, answer, true)
-		answer.Free()
-		if err != nil {
-			return err
-		}
-		if len(*body)-len(`{"messages":[`) > c.h.cfg.Limits.Bytes {
-			*body, truncated = (*body)[:before], true
-			break
-		}
-	}
-	c.h.opts.WriteHeader(w.Header(), out.Header())
-	*body = fmt.Appendf(*body, `],"truncated":%t}`, truncated)
-	c.write(w, http.StatusOK, *body)
-	return nil
 }

@@ -37,7 +37,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, source func(cont
 	}
 	raw, err := body.ReadAll(r.ContentLength, h.opts.MaxRequestSize)
 	if errors.Is(err, frontend.ErrTooLarge) {
-		err = &refusal{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("the request body is larger than %d bytes", h.opts.MaxRequestSize)}
+		err = h.tooLarge()
 	} else if err != nil {
 		e := frontend.AsError(body.Error(err))
 		err = &refusal{status: e.HTTP(), message: e.Status.GetMessage()}
@@ -100,9 +100,13 @@ func (h *Handler) admit(r *http.Request) error {
 		return h.challenge(r, nil)
 	}
 	if r.ContentLength > h.opts.MaxRequestSize {
-		return &refusal{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("the request body is larger than %d bytes", h.opts.MaxRequestSize)}
+		return h.tooLarge()
 	}
 	return nil
+}
+
+func (h *Handler) tooLarge() *refusal {
+	return &refusal{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("the request body is larger than %d bytes", h.opts.MaxRequestSize)}
 }
 
 // checkOrigin refuses pages of other sites, by the rules of all protocols. It also refuses a page

@@ -2,12 +2,15 @@ package mcp
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -92,13 +95,31 @@ func (b *toolbox) add(t *tool) (err error) {
 }
 
 func (h *Handler) newServer() *mcp.Server {
-	return mcp.NewServer(
+	s := mcp.NewServer(
 		&mcp.Implementation{Name: cmp.Or(h.cfg.Title, "grpc_gateway"), Version: "1"},
 		&mcp.ServerOptions{
 			Instructions: h.cfg.Instructions,
 			// Nothing is kept between requests, so nobody can be told that tools have changed.
 			Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
 		})
+	s.AddReceivingMiddleware(onlyTools)
+	return s
+}
+
+// served are the requests that a server of tools alone answers.
+var served = map[string]bool{
+	"initialize": true, "ping": true, "server/discover": true, "subscriptions/listen": true, "tools/list": true, "tools/call": true,
+}
+
+// onlyTools refuses the requests of capabilities that the server does not declare, such as
+// prompts. The SDK answers them with empty lists, which clients take for a capability.
+func onlyTools(next mcp.MethodHandler) mcp.MethodHandler {
+	return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
+		if !served[method] && !strings.HasPrefix(method, "notifications/") {
+			return nil, &jsonrpc.Error{Code: jsonrpc.CodeMethodNotFound, Message: fmt.Sprintf("the server does not support %q: it has tools alone", method)}
+		}
+		return next(ctx, method, req)
+	}
 }
 
 // choose returns the methods that become tools, by name.

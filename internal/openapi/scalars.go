@@ -21,6 +21,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 const (
 	signedPattern   = "^-?[0-9]+$"
 	unsignedPattern = "^[0-9]+$"
+	floatPattern    = `^(NaN|-?Infinity|-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?)$`
 )
 
 // scalar is the schema of a scalar (ProtoJSON, "JSON Mapping").
@@ -78,7 +79,7 @@ func integer(format, pattern string, dir Direction, quoted bool) *object {
 func number(format string, dir Direction) *object {
 	special := newObject("type", "string", "enum", list{"NaN", "Infinity", "-Infinity"})
 	if dir == Request {
-		special = newObject("type", "string")
+		special = newObject("type", "string", "pattern", floatPattern)
 	}
 	return newObject("anyOf", list{newObject("type", "number", "format", format), special})
 }
@@ -107,6 +108,10 @@ func beLenient(o *object, fd protoreflect.FieldDescriptor) {
 	case protoreflect.BoolKind:
 		o.set("type", list{"boolean", "string"}).
 			set("enum", list{true, false, "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"})
+	case protoreflect.FloatKind, protoreflect.DoubleKind:
+		if forms, ok := o.get("anyOf").(list); ok {
+			o.set("anyOf", list{forms[0], newObject("type", "string")})
+		}
 	default:
 		if pattern := o.get("pattern"); pattern == signedPattern || pattern == unsignedPattern {
 			o.set("pattern", "^[+-]?[0-9]+$")

@@ -1,6 +1,6 @@
 // Compiles the schemas of tools with ajv, and judges values by them. It reads lines of JSON: {"name",
 // "input", "output"} is a tool, {"name", "arguments", "result"} a call. It prints a line for each
-// complaint.
+// complaint. With "wrong": true, it complains about a call that the schemas accept.
 import Ajv from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import { createInterface } from "node:readline";
@@ -11,7 +11,7 @@ addFormats(ajv);
 for (const format of ["uint32", "uint64"]) ajv.addFormat(format, true);
 const tools = new Map();
 for await (const line of createInterface({ input: process.stdin })) {
-	const { name, input, output, ...call } = JSON.parse(line);
+	const { name, input, output, wrong, ...call } = JSON.parse(line);
 	try {
 		if (input) {
 			for (const schema of [input, output]) {
@@ -22,7 +22,9 @@ for await (const line of createInterface({ input: process.stdin })) {
 		}
 		for (const [part, value] of Object.entries(call)) {
 			const validate = tools.get(name)[part];
-			if (!validate(value)) console.log(`${name}: ${part} ${JSON.stringify(value)}: ${ajv.errorsText(validate.errors)}`);
+			const right = validate(value);
+			if (right && wrong) console.log(`${name}: ${part} ${JSON.stringify(value)}: accepted`);
+			if (!right && !wrong) console.log(`${name}: ${part} ${JSON.stringify(value)}: ${ajv.errorsText(validate.errors)}`);
 		}
 	} catch (error) {
 		console.log(`${name}: ${error}`);
