@@ -21,6 +21,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/discovery/caddyblock"
 	"github.com/caddy-grpc/gateway/discovery/clienttls"
 )
 
@@ -277,24 +278,9 @@ func (s *Source) setParameter(name, value string) (err error) {
 	case "partition":
 		s.Partition = value
 	case "hold":
-		s.Hold, err = parseHold(value)
+		s.Hold, err = caddyblock.ParseHold(value)
 	}
 	return err
-}
-
-// parseHold parses a duration; none, "off" or 0, is negative in the config.
-func parseHold(value string) (caddy.Duration, error) {
-	if value == "off" {
-		return -1, nil
-	}
-	d, err := caddy.ParseDuration(value)
-	switch {
-	case err != nil || d < 0:
-		return 0, fmt.Errorf("hold %s: expected a duration, such as 60s, or off", discovery.Excerpt(value))
-	case d == 0:
-		return -1, nil
-	}
-	return caddy.Duration(d), nil
 }
 
 // Interface guards.
