@@ -28,6 +28,8 @@ type Block struct {
 	Kind string
 	// Expected says what the argument is, with an example. It completes "expected ".
 	Expected string
+	// Optional says that the argument may be left out.
+	Optional bool
 	// Options are the options of the block, by name.
 	Options map[string]Option
 }
@@ -47,7 +49,10 @@ func (b *Block) Unmarshal(d *caddyfile.Dispenser) (argument string, line *caddyf
 	if kind := d.Val(); kind != b.Kind {
 		return "", nil, d.Errf("%s %s: expected %s", b.Directive, kind, b.Kind)
 	}
-	if !d.AllArgs(&argument) {
+	switch args := d.RemainingArgs(); {
+	case len(args) == 1:
+		argument = args[0]
+	case len(args) > 1 || !b.Optional:
 		return "", nil, d.Errf("expected %s", b.Expected)
 	}
 	first := *d

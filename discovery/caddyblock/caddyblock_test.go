@@ -65,6 +65,18 @@ func TestUnmarshalRefuses(t *testing.T) {
 	}
 }
 
+func TestUnmarshalWithoutArgument(t *testing.T) {
+	b := Block{Directive: "catalog", Kind: "test", Expected: "one address at most", Optional: true}
+	for input, want := range map[string]string{"test": "", "test {\n}": "", "test a": "a"} {
+		if got, _, err := b.Unmarshal(caddyfile.NewTestDispenser(input)); err != nil || got != want {
+			t.Errorf("%q: got %q, %v", input, got, err)
+		}
+	}
+	if _, _, err := b.Unmarshal(caddyfile.NewTestDispenser("test a b")); err == nil || !strings.Contains(err.Error(), "expected one address at most") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestParseHold(t *testing.T) {
 	for value, want := range map[string]time.Duration{"off": -1, "0": -1, "0s": -1, "90s": 90 * time.Second} {
 		if got, err := ParseHold(value); err != nil || time.Duration(got) != want {

@@ -21,7 +21,7 @@ import (
 //	}
 func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	block := caddyblock.Block{
-		Directive: "discover", Kind: "consul", Expected: "one service, as in: discover consul user", Options: s.options(),
+		Directive: "discover", Kind: "consul", Expected: "one service, as in: discover consul user", Options: s.blockOptions(),
 	}
 	service, line, err := block.Unmarshal(d)
 	if err != nil {
@@ -35,7 +35,7 @@ func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 // options are those of the block.
-func (s *Source) options() map[string]caddyblock.Option {
+func (s *Source) blockOptions() map[string]caddyblock.Option {
 	return map[string]caddyblock.Option{
 		"address":    caddyblock.Text(&s.Address),
 		"tag":        caddyblock.Texts(&s.Tags),
