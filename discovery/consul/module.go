@@ -186,7 +186,8 @@ func (s *Source) setAddress(address string) error {
 	return nil
 }
 
-// makeID names what is watched: a service, or all of them. Tokens are long and random, so their hash tells nothing.
+// makeID names what is watched: a service, or all of them. Tokens are long and random, so their
+// hash tells nothing.
 func (s *Source) makeID(address, token, tlsID string) string {
 	query := url.Values{"tag": slices.Sorted(slices.Values(s.Tags))}
 	for name, value := range map[string]string{"dc": s.Datacenter, "ns": s.Namespace, "partition": s.Partition} {

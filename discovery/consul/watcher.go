@@ -21,9 +21,9 @@ const (
 	minInterval = 200 * time.Millisecond
 )
 
-// poller asks Consul by blocking queries, one after the other. It keeps the rules for them: an index
-// that goes back is forgotten, an index is never 0 after an answer, and queries do not follow each
-// other too closely.
+// poller asks Consul by blocking queries, one after the other. It keeps the rules for them. An
+// index that goes back is forgotten. An index is never 0 after an answer. Queries do not follow
+// each other too closely.
 type poller struct {
 	// index is the one that the next query waits for. 0: it does not wait.
 	index   uint64
