@@ -77,14 +77,14 @@ func (b *Block) Unmarshal(d *caddyfile.Dispenser) (argument string, line *caddyf
 // names lists the options for an error.
 func (b *Block) names() string {
 	names := slices.Sorted(maps.Keys(b.Options))
+	text := strings.Join(names, ", ")
+	if n := len(names); n > 1 {
+		text = strings.Join(names[:n-1], ", ") + " or " + names[n-1]
+	}
 	if b.Directive == "catalog" {
-		names = append(names, "an option of every catalog")
+		text += ", or an option of every catalog"
 	}
-	if len(names) < 2 {
-		return strings.Join(names, "")
-	}
-	last := len(names) - 1
-	return strings.Join(names[:last], ", ") + " or " + names[last]
+	return text
 }
 
 // Text is an option with one argument.

@@ -60,7 +60,7 @@ func TestUnmarshalRefuses(t *testing.T) {
 		}
 	}
 	_, _, err := block("catalog", new(settings)).Unmarshal(caddyfile.NewTestDispenser("test user {\nlimt 5\n}"))
-	if want := "of catalog test: expected hold, port, tag or an option of every catalog"; err == nil || !strings.Contains(err.Error(), want) {
+	if want := "of catalog test: expected hold, port or tag, or an option of every catalog"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

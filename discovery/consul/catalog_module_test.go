@@ -87,7 +87,7 @@ func TestCatalogUnmarshalCaddyfile(t *testing.T) {
 	for input, want := range map[string]string{
 		"consul a:1 b:1":                   "expected one address of a Consul agent at most, at Testfile:1",
 		"etcd /":                           "catalog etcd: expected consul",
-		"consul {\naddress a:1\n}":         `unknown option "address" of catalog consul: expected datacenter, hold, namespace, partition, queries, tag, tls, token or an option of every catalog`,
+		"consul {\naddress a:1\n}":         `unknown option "address" of catalog consul: expected datacenter, hold, namespace, partition, queries, tag, tls or token, or an option of every catalog`,
 		"consul {\nqueries many\n}":        `queries "many": expected a number from 1 to 10000, at Testfile:2`,
 		"consul {\nqueries 0\n}":           `queries "0": expected a number from 1 to 10000`,
 		"consul {\nqueries\n}":             "wrong argument count",
