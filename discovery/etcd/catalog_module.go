@@ -99,8 +99,10 @@ func (c *Catalog) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	block := caddyblock.Block{
 		Directive: "catalog", Kind: "etcd", Expected: "one prefix, as in: catalog fleet etcd /microservices",
 		Options: map[string]caddyblock.Option{
-			"cluster": caddyblock.Text(&c.Cluster), "layout": caddyblock.Text(&c.Layout), "hold": caddyblock.Hold(&c.Hold),
-			"endpoints": {Parse: caddyblock.Texts(&c.Endpoints).Parse},
+			"cluster":   caddyblock.Text(&c.Cluster),
+			"endpoints": {Parse: c.unmarshalEndpoints},
+			"layout":    {Parse: c.unmarshalLayout},
+			"hold":      caddyblock.Hold(&c.Hold),
 		},
 	}
 	prefix, line, err := block.Unmarshal(d)
@@ -111,17 +113,28 @@ func (c *Catalog) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if _, err := LayoutAuto.CatalogPrefix(c.Prefix); err != nil {
 		return line.WrapErr(err)
 	}
-	if _, err := ParseLayout(c.Layout); err != nil {
-		return line.WrapErr(err)
-	}
-	if len(c.Endpoints) == 0 {
-		return nil
-	}
-	if c.Cluster != "" {
+	if c.Cluster != "" && len(c.Endpoints) > 0 {
 		return line.Err("catalog etcd: expected either cluster or endpoints, found both")
 	}
+	return nil
+}
+
+func (c *Catalog) unmarshalEndpoints(d *caddyfile.Dispenser) error {
+	if err := caddyblock.Texts(&c.Endpoints).Parse(d); err != nil {
+		return err
+	}
 	if _, err := checkEndpoints(c.Endpoints, false); err != nil {
-		return line.WrapErr(err)
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+func (c *Catalog) unmarshalLayout(d *caddyfile.Dispenser) error {
+	if err := caddyblock.Text(&c.Layout).Parse(d); err != nil {
+		return err
+	}
+	if _, err := ParseLayout(c.Layout); err != nil {
+		return d.WrapErr(err)
 	}
 	return nil
 }
