@@ -10,7 +10,7 @@ GOLANGCI_LINT_VERSION := v2.15.0
 # Sources of instances that are plugins of their own, so that their clients are not in every build.
 PLUGINS := discovery/consul discovery/kubernetes
 # The modules of this repository. The first is the plugin. The last have heavy test dependencies.
-MODULES := . $(PLUGINS) examples/quickstart examples/getting-started e2e e2e/policy/caddy bench
+MODULES := . $(PLUGINS) examples/quickstart examples/getting-started e2e e2e/policy/caddy e2e/consul bench
 # Arguments of `make demo` and `make bench`, for example ARGS="--etcd 10.0.0.1:2379".
 ARGS ?=
 # Seconds for each fuzz target of `make fuzz`.
@@ -60,6 +60,10 @@ test-peers: ## test the transport against gRPC servers in C++, Python, Java and 
 .PHONY: test-apis
 test-apis: ## describe large public APIs by OpenAPI and check the documents; builds Google's client libraries, which takes minutes
 	cd e2e/apis && go vet ./... && go test -timeout 30m ./...
+
+.PHONY: test-consul
+test-consul: ## test against a real Consul agent; builds it, which takes minutes the first time
+	cd e2e/consul && go vet ./... && go test -count=1 -v -timeout 40m ./...
 
 .PHONY: test-http
 test-http: ## test routing, binding, errors, metadata and streams through Caddy; part of test-e2e

@@ -573,7 +573,7 @@ func TestErrors(t *testing.T) {
 		},
 		"unknown option of a source": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover etcd user {\n\t\t\tholt 60s\n\t\t}\n\t}\n}",
-			`unknown option "holt" of discover etcd: expected cluster, hold or layout, or one of a cluster: dial_timeout, endpoints, keepalive, tls, user, at Caddyfile:5`,
+			`unknown option "holt" of discover etcd: expected cluster, dial_timeout, endpoints, hold, keepalive, layout, tls or user, at Caddyfile:5`,
 		},
 		"hold without a unit": {
 			":8080\ngrpc_gateway {\n\tupstream a {\n\t\tdiscover etcd user {\n\t\t\thold 60\n\t\t}\n\t}\n}",
@@ -669,7 +669,7 @@ func TestErrors(t *testing.T) {
 		},
 		"catalog with two kinds of cluster": {
 			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tcluster a\n\t\t\tendpoints h:1\n\t\t}\n\t}\n}\n:8080",
-			"catalog etcd: expected either cluster or endpoints, found both, at Caddyfile:6",
+			"catalog etcd: expected either cluster or endpoints, found both, at Caddyfile:3",
 		},
 		"catalog limit twice": {
 			"{\n\tgrpc_gateway {\n\t\tcatalog fleet etcd / {\n\t\t\tlimit 5\n\t\t\tlimit 6\n\t\t}\n\t}\n}\n:8080",

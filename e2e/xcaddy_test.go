@@ -85,6 +85,7 @@ func TestXcaddyBuildsPlugins(t *testing.T) {
 	for name, text := range map[string]string{
 		"consul as a target":      ":8080\ngrpc_gateway consul://127.0.0.1:8500/user?tag=grpc\n",
 		"kubernetes as a target":  ":8080\ngrpc_gateway kubernetes:///shop/user:grpc\n",
+		"a catalog of consul":     "{\ngrpc_gateway {\ncatalog fleet consul {\ntag grpc\nqueries 100\nlimit 300\n}\n}\n}\n:8080\ngrpc_gateway catalog:fleet {\nexpose *\n}\n",
 		"a catalog of kubernetes": "{\ngrpc_gateway {\ncatalog fleet kubernetes shop {\nport grpc\nlimit 300\n}\n}\n}\n:8080\ngrpc_gateway catalog:fleet {\nexpose *\n}\n",
 	} {
 		t.Run(name, func(t *testing.T) {

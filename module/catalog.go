@@ -46,9 +46,10 @@ type Catalog struct {
 	// call connects the others. At least 1s. Default: never.
 	Idle caddy.Duration `json:"idle,omitempty"`
 
-	// The settings of the upstream of each service. `discover` and `require_ready` cannot be set,
-	// and `descriptors` can only be `reflection`. `networks`, `tls` and all other settings apply to
-	// every service. Default: as for any upstream.
+	// The settings of the upstream of each service. `discover` and `require_ready` cannot be set.
+	// `descriptors` can be `reflection`, or `protoset` with patterns for files: each file describes
+	// the service that it is named after, and the other services are asked by reflection.
+	// `networks`, `tls` and all other settings apply to every service. Default: as for any upstream.
 	Upstream *Upstream `json:"upstream,omitempty"`
 }
 
@@ -81,14 +82,14 @@ func (c *Catalog) Validate() error {
 		}
 	}
 	u := c.upstream()
-	switch d := u.Descriptors; {
+	switch {
 	case len(u.DiscoverRaw) > 0:
 		return errors.New("upstream: discover cannot be set, because the catalog finds the instances")
 	case u.RequireReady != 0:
 		return errors.New("upstream: require_ready cannot be set, because no service of a catalog is required")
-	case d != nil && d.Source != "" && d.Source != DescriptorsReflection:
-		return fmt.Errorf("upstream: descriptors %s cannot be set, because the files would describe every service; "+
-			"exclude a service without reflection, and give it an upstream of its own", d.Source)
+	}
+	if err := u.Descriptors.validateForCatalog(); err != nil {
+		return fmt.Errorf("upstream: %w", err)
 	}
 	if err := u.validateSettings(); err != nil {
 		return fmt.Errorf("upstream: %w", err)

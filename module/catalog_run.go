@@ -40,6 +40,7 @@ type catalog struct {
 	tlsID       string
 	networks    *netpolicy.Policy
 	descriptors *Descriptors
+	files       descriptorFiles
 	timeout     time.Duration
 	hashKey     string
 	snapshot    bool
@@ -85,6 +86,10 @@ func openCatalog(ctx caddy.Context, name string, config *Catalog) (*catalog, err
 	if err != nil {
 		return nil, fmt.Errorf("upstream: %w", err)
 	}
+	files, err := findDescriptorFiles(ctx, u.Descriptors)
+	if err != nil {
+		return nil, fmt.Errorf("upstream: descriptors: %w", err)
+	}
 	c := &catalog{
 		name:        name,
 		opened:      time.Now(),
@@ -95,6 +100,7 @@ func openCatalog(ctx caddy.Context, name string, config *Catalog) (*catalog, err
 		tlsID:       tlsID,
 		networks:    u.Networks.compile(source),
 		descriptors: u.Descriptors,
+		files:       files,
 		timeout:     time.Duration(u.Timeout),
 		hashKey:     u.HashKey,
 		snapshot:    u.Snapshot == nil || *u.Snapshot,
@@ -226,7 +232,7 @@ func (c *catalog) sync(now time.Time, most int) (what change) {
 			break
 		}
 		s, err := c.open(l)
-		if err != nil { // Only files can be wrong, and there are none.
+		if err != nil { // Only files can be wrong, and then reflection takes their place.
 			c.log.Error("cannot open a service", zap.String("service", l.name), zap.Error(err))
 			continue
 		}

@@ -51,7 +51,7 @@ func (c *catalog) open(l *listed) (*service, error) {
 	u.channel = acquireChannel(label, c.settings, c.tlsID, c.networks, u.feed, log)
 	s.releases = append(s.releases, u.channel.release)
 	var err error
-	if u.schema, err = acquireSchema(context.Background(), c.descriptors, u.channel, log); err != nil {
+	if u.schema, err = c.acquireSchema(l.name, u.channel, log); err != nil {
 		s.close()
 		return nil, err
 	}

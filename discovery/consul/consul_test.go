@@ -223,7 +223,7 @@ func TestWatcher(t *testing.T) {
 }
 
 // watch runs the source and returns a function that waits for a state.
-func watch(t *testing.T, s *Source) (until func(what string, ok func(discovery.State) bool) discovery.State) {
+func watch(t *testing.T, s discovery.Source) (until func(what string, ok func(discovery.State) bool) discovery.State) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex

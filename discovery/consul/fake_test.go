@@ -28,11 +28,16 @@ type agent struct {
 	status  int // of answers; 0: 200
 	// leaderless makes it say that the cluster has no leader.
 	leaderless bool
-	asked      []url.Values
-	tokens     []string
+	// broken are the statuses of the answers about some services.
+	broken map[string]int
+	asked  []url.Values
+	paths  []string
+	// most is how many questions there were at once.
+	most, now int
+	tokens    []string
 }
 
-func newAgent(t *testing.T) *agent {
+func newAgent(t testing.TB) *agent {
 	t.Helper()
 	a := &agent{changed: make(chan struct{}), index: 10}
 	a.Server = httptest.NewServer(http.HandlerFunc(a.serve))
@@ -82,24 +87,33 @@ func (a *agent) questions() []url.Values {
 func (a *agent) serve(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	a.mu.Lock()
-	a.asked = append(a.asked, query)
+	a.asked, a.paths = append(a.asked, query), append(a.paths, r.URL.Path)
+	a.now++
+	a.most = max(a.most, a.now)
 	a.tokens = append(a.tokens, r.Header.Get("X-Consul-Token"))
 	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.now--
+	}()
 	service, ok := strings.CutPrefix(r.URL.Path, "/v1/health/service/")
-	if !ok {
+	if !ok && r.URL.Path != "/v1/catalog/services" {
 		http.Error(w, "not found", http.StatusNotFound)
 		return
 	}
 	wait, _ := strconv.ParseUint(query.Get("index"), 10, 64)
-	limit := time.After(10 * time.Second)
+	longest, _ := time.ParseDuration(query.Get("wait"))
+	limit := time.After(min(longest, 10*time.Second))
 	for {
 		a.mu.Lock()
 		index, changed, status, leaderless := a.index, a.changed, a.status, a.leaderless
-		var found []*api.ServiceEntry
-		for _, e := range a.entries {
-			if e.Service.Service == service {
-				found = append(found, e)
-			}
+		if broken := a.broken[service]; broken != 0 {
+			status = broken
+		}
+		var found any = a.services()
+		if ok {
+			found = a.instances(service)
 		}
 		a.mu.Unlock()
 		if status != 0 {
@@ -111,7 +125,7 @@ func (a *agent) serve(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("X-Consul-Knownleader", strconv.FormatBool(!leaderless))
 			w.Header().Set("X-Consul-Lastcontact", "0")
 			w.Header().Set("Content-Type", "application/json")
-			_ = json.NewEncoder(w).Encode(append([]*api.ServiceEntry{}, found...))
+			_ = json.NewEncoder(w).Encode(found)
 			return
 		}
 		select {
@@ -122,6 +136,36 @@ func (a *agent) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// services are the names and tags of all services.
+//
+// Caller must hold a.mu.
+func (a *agent) services() map[string][]string {
+	all := make(map[string][]string)
+	for _, e := range a.entries {
+		all[e.Service.Service] = append(append([]string{}, all[e.Service.Service]...), e.Service.Tags...)
+	}
+	return all
+}
+
+// instances are those of one service.
+//
+// Caller must hold a.mu.
+func (a *agent) instances(service string) []*api.ServiceEntry {
+	found := []*api.ServiceEntry{}
+	for _, e := range a.entries {
+		if e.Service.Service == service {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// of makes the instance one of another service.
+func of(service string, e *api.ServiceEntry, tags ...string) *api.ServiceEntry {
+	e.Service.Service, e.Service.Tags = service, tags
+	return e
 }
 
 // instance is a registration of the service user on a node of its own.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/discovery/caddyblock"
 	"github.com/caddy-grpc/gateway/discovery/clienttls"
 )
 
@@ -78,8 +80,10 @@ type Source struct {
 	dial   dialFunc
 	tls    *clienttls.Client // nil: plaintext
 	query  api.QueryOptions
-	// service is Service without placeholders.
+	// service is Service without placeholders. A catalog has none.
 	service string
+	// queries is that of the catalog whose settings these are.
+	queries int
 	id      string
 }
 
@@ -96,22 +100,25 @@ func (*Source) CaddyModule() caddy.ModuleInfo {
 // Provision checks the settings, resolves placeholders and loads certificates. It connects to
 // nothing.
 func (s *Source) Provision(ctx caddy.Context) (err error) {
-	var address, token string
-	repl := caddy.NewReplacer()
-	for name, field := range map[string]struct {
-		text string
-		to   *string
-	}{
-		"address": {cmp.Or(s.Address, defaultAddress), &address},
-		"service": {s.Service, &s.service},
-		"token":   {s.Token, &token},
-	} {
-		if *field.to, err = repl.ReplaceOrErr(field.text, true, true); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
+	if s.service, err = caddy.NewReplacer().ReplaceOrErr(s.Service, true, true); err != nil {
+		return fmt.Errorf("service: %w", err)
 	}
 	if err := s.check(s.service); err != nil {
 		return err
+	}
+	return s.provision(ctx)
+}
+
+// provision does what does not depend on the service.
+func (s *Source) provision(ctx caddy.Context) error {
+	repl := caddy.NewReplacer()
+	address, err := repl.ReplaceOrErr(cmp.Or(s.Address, defaultAddress), true, true)
+	if err != nil {
+		return fmt.Errorf("address: %w", err)
+	}
+	token, err := repl.ReplaceOrErr(s.Token, true, true)
+	if err != nil {
+		return fmt.Errorf("token: %w", err)
 	}
 	tlsID := ""
 	if s.TLS != nil {
@@ -127,7 +134,7 @@ func (s *Source) Provision(ctx caddy.Context) (err error) {
 		return err
 	}
 	s.config.Token = token
-	s.query = api.QueryOptions{Datacenter: s.Datacenter, Namespace: s.Namespace, Partition: s.Partition, WaitTime: waitTime}
+	s.query = api.QueryOptions{Datacenter: s.Datacenter, Namespace: s.Namespace, Partition: s.Partition}
 	s.id = s.makeID(address, token, tlsID)
 	return nil
 }
@@ -139,7 +146,12 @@ func (s *Source) check(service string) error {
 		return errors.New("expected the name of a service in Consul, as in: discover consul user")
 	case strings.ContainsAny(service, "/?#"):
 		return fmt.Errorf("expected the name of a service in Consul, found %s", discovery.Excerpt(service))
-	case slices.Contains(s.Tags, ""):
+	}
+	return s.checkTags()
+}
+
+func (s *Source) checkTags() error {
+	if slices.Contains(s.Tags, "") {
 		return errors.New("expected tags, found an empty one")
 	}
 	return nil
@@ -174,13 +186,17 @@ func (s *Source) setAddress(address string) error {
 	return nil
 }
 
-// makeID names what is watched. Tokens are long and random, so their hash tells nothing.
+// makeID names what is watched: a service, or all of them. Tokens are long and random, so their
+// hash tells nothing.
 func (s *Source) makeID(address, token, tlsID string) string {
 	query := url.Values{"tag": slices.Sorted(slices.Values(s.Tags))}
 	for name, value := range map[string]string{"dc": s.Datacenter, "ns": s.Namespace, "partition": s.Partition} {
 		if value != "" {
 			query.Set(name, value)
 		}
+	}
+	if s.queries != 0 && s.queries != defaultQueries {
+		query.Set("queries", strconv.Itoa(s.queries))
 	}
 	if d := s.hold(); d != defaultHold {
 		query.Set("hold", d.String())
@@ -204,8 +220,28 @@ func (s *Source) hold() time.Duration {
 // Watch implements discovery.Source. The connections to Consul belong to the watch, which may
 // outlive the config.
 func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
+	client, done, err := s.client(1)
+	if err != nil {
+		publish(discovery.State{Err: err, Hold: s.hold()})
+		<-ctx.Done()
+		return
+	}
+	defer done()
+	health := client.Health()
+	w := watcher{query: func(ctx context.Context, index uint64) ([]*api.ServiceEntry, *api.QueryMeta, error) {
+		// All instances are asked for, so that those that fail their checks are shown.
+		return health.ServiceMultipleTags(s.service, s.Tags, false, s.options(ctx, index, waitTime))
+	}}
+	w.state.Hold = s.hold()
+	w.run(ctx, publish)
+}
+
+// client makes the client of one watch, which keeps up to idle connections that are not in use.
+// done closes them. An error says that the environment of the process has settings that contradict
+// the config.
+func (s *Source) client(idle int) (client *api.Client, done func(), err error) {
 	transport := &http.Transport{
-		DialContext: s.dial, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 1, IdleConnTimeout: 2 * waitTime,
+		DialContext: s.dial, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: idle, IdleConnTimeout: 2 * waitTime,
 		TLSHandshakeTimeout: answerTime, Proxy: http.ProxyFromEnvironment,
 	}
 	if s.dial == nil {
@@ -216,22 +252,18 @@ func (s *Source) Watch(ctx context.Context, publish func(discovery.State)) {
 	if s.tls != nil {
 		config.HttpClient.Transport = s.tls.Transport(transport)
 	}
-	defer config.HttpClient.CloseIdleConnections()
-	client, err := api.NewClient(&config)
-	if err != nil { // The environment of the process has settings that contradict the config.
-		publish(discovery.State{Err: fmt.Errorf("making the client of Consul: %w", err), Hold: s.hold()})
-		<-ctx.Done()
-		return
+	if client, err = api.NewClient(&config); err != nil {
+		return nil, nil, fmt.Errorf("making the client of Consul: %w", err)
 	}
-	health := client.Health()
-	w := watcher{query: func(ctx context.Context, index uint64) ([]*api.ServiceEntry, *api.QueryMeta, error) {
-		options := s.query
-		options.WaitIndex = index
-		// All instances are asked for, so that those that fail their checks are shown.
-		return health.ServiceMultipleTags(s.service, s.Tags, false, options.WithContext(ctx))
-	}}
-	w.state.Hold = s.hold()
-	w.run(ctx, publish)
+	return client, config.HttpClient.CloseIdleConnections, nil
+}
+
+// options are those of a query that blocks until there is something newer than index, for wait at
+// most.
+func (s *Source) options(ctx context.Context, index uint64, wait time.Duration) *api.QueryOptions {
+	options := s.query
+	options.WaitIndex, options.WaitTime = index, wait
+	return options.WithContext(ctx)
 }
 
 // UnmarshalTarget implements discovery.TargetUnmarshaler:
@@ -280,24 +312,9 @@ func (s *Source) setParameter(name, value string) (err error) {
 	case "partition":
 		s.Partition = value
 	case "hold":
-		s.Hold, err = parseHold(value)
+		s.Hold, err = caddyblock.ParseHold(value)
 	}
 	return err
-}
-
-// parseHold parses a duration; none, "off" or 0, is negative in the config.
-func parseHold(value string) (caddy.Duration, error) {
-	if value == "off" {
-		return -1, nil
-	}
-	d, err := caddy.ParseDuration(value)
-	switch {
-	case err != nil || d < 0:
-		return 0, fmt.Errorf("hold %s: expected a duration, such as 60s, or off", discovery.Excerpt(value))
-	case d == 0:
-		return -1, nil
-	}
-	return caddy.Duration(d), nil
 }
 
 // Interface guards.

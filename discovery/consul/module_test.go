@@ -22,14 +22,14 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-func provision(t *testing.T, s *Source) error {
+func provision(t testing.TB, s *Source) error {
 	t.Helper()
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	t.Cleanup(cancel)
 	return s.Provision(ctx)
 }
 
-func provisioned(t *testing.T, s *Source) *Source {
+func provisioned(t testing.TB, s *Source) *Source {
 	t.Helper()
 	if err := provision(t, s); err != nil {
 		t.Fatal(err)

@@ -1,11 +1,10 @@
 package etcd
 
 import (
-	"strings"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-grpc/gateway/discovery/caddyblock"
 	"github.com/caddy-grpc/gateway/discovery/clienttls"
 )
 
@@ -74,35 +73,21 @@ func parseDurations(d *caddyfile.Dispenser, name string, args []string, to ...*c
 //		endpoints <host:port>... // with the other options of a cluster, in the place of its name
 //	}
 func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next()
-	if kind := d.Val(); kind != "etcd" {
-		return d.Errf("discover %s: expected etcd", kind)
-	}
-	if !d.AllArgs(&s.Key) {
-		return d.Err("expected one key, as in: discover etcd user.rpc")
-	}
-	line := *d // for errors about the block as a whole
 	own := new(Cluster)
-	options := map[string]option{
-		"cluster": text(&s.Cluster),
-		"layout":  text(&s.Layout),
-		"hold": func(d *caddyfile.Dispenser) (err error) {
-			var value string
-			if err := text(&value)(d); err != nil {
-				return err
-			}
-			if s.Hold, err = parseHold(value); err != nil {
-				return d.WrapErr(err)
-			}
-			return nil
+	block := caddyblock.Block{
+		Directive: "discover", Kind: "etcd", Expected: "one key, as in: discover etcd user.rpc",
+		Options: map[string]caddyblock.Option{
+			"cluster": caddyblock.Text(&s.Cluster), "layout": caddyblock.Text(&s.Layout), "hold": caddyblock.Hold(&s.Hold),
 		},
 	}
 	for _, name := range ClusterOptions() {
-		options[name] = own.UnmarshalOption
+		block.Options[name] = caddyblock.Option{Parse: own.UnmarshalOption}
 	}
-	if err := unmarshalOptions(d, options); err != nil {
+	key, line, err := block.Unmarshal(d)
+	if err != nil {
 		return err
 	}
+	s.Key = key
 	s.Endpoints, s.Username, s.Password, s.TLS = own.Endpoints, own.Username, own.Password, own.TLS
 	s.DialTimeout, s.KeepaliveTime, s.KeepaliveTimeout = own.DialTimeout, own.KeepaliveTime, own.KeepaliveTimeout
 	if _, err := ParseLayout(s.Layout); err != nil {
@@ -113,40 +98,6 @@ func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	if err := s.Validate(); err != nil {
 		return line.Errf("discover etcd: %w", err)
-	}
-	return nil
-}
-
-// option parses one option. The dispenser is at its name.
-type option func(d *caddyfile.Dispenser) error
-
-// text is an option with one argument.
-func text(to *string) option {
-	return func(d *caddyfile.Dispenser) error {
-		if !d.AllArgs(to) || *to == "" {
-			return d.ArgErr()
-		}
-		return nil
-	}
-}
-
-// unmarshalOptions parses the block, if there is one.
-func unmarshalOptions(d *caddyfile.Dispenser, options map[string]option) error {
-	seen := make(map[string]bool)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		name := d.Val()
-		parse, ok := options[name]
-		switch {
-		case !ok:
-			return d.Errf("unknown option %q of discover etcd: expected cluster, hold or layout, or one of a cluster: %s",
-				name, strings.Join(ClusterOptions(), ", "))
-		case seen[name]:
-			return d.Errf("option %s of discover etcd is given twice", name)
-		}
-		seen[name] = true
-		if err := parse(d); err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/discovery/caddyblock"
 )
 
 func init() {
@@ -95,54 +96,44 @@ func (*Catalog) LogsTrouble() {}
 //
 // The block is a part of the block of `catalog`, which takes its own options out.
 func (c *Catalog) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next()
-	if kind := d.Val(); kind != "etcd" {
-		return d.Errf("catalog %s: expected etcd", kind)
+	block := caddyblock.Block{
+		Directive: "catalog", Kind: "etcd", Expected: "one prefix, as in: catalog fleet etcd /microservices",
+		Options: map[string]caddyblock.Option{
+			"cluster":   caddyblock.Text(&c.Cluster),
+			"endpoints": {Parse: c.unmarshalEndpoints},
+			"layout":    {Parse: c.unmarshalLayout},
+			"hold":      caddyblock.Hold(&c.Hold),
+		},
 	}
-	if !d.AllArgs(&c.Prefix) {
-		return d.Err("expected one prefix, as in: catalog fleet etcd /microservices")
+	prefix, line, err := block.Unmarshal(d)
+	if err != nil {
+		return err
 	}
+	c.Prefix = prefix
 	if _, err := LayoutAuto.CatalogPrefix(c.Prefix); err != nil {
-		return d.WrapErr(err)
-	}
-	seen := make(map[string]bool)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		name := d.Val()
-		if seen[name] {
-			return d.Errf("option %s of catalog etcd is given twice", name)
-		}
-		seen[name] = true
-		if err := c.option(d, name); err != nil {
-			return err
-		}
+		return line.WrapErr(err)
 	}
 	if c.Cluster != "" && len(c.Endpoints) > 0 {
-		return d.Err("catalog etcd: expected either cluster or endpoints, found both")
+		return line.Err("catalog etcd: expected either cluster or endpoints, found both")
 	}
 	return nil
 }
 
-func (c *Catalog) option(d *caddyfile.Dispenser, name string) error {
-	got := d.RemainingArgs()
-	if len(got) == 0 || got[0] == "" || len(got) > 1 && name != "endpoints" {
-		return d.ArgErr()
+func (c *Catalog) unmarshalEndpoints(d *caddyfile.Dispenser) error {
+	if err := caddyblock.Texts(&c.Endpoints).Parse(d); err != nil {
+		return err
 	}
-	var err error
-	switch name {
-	case "cluster":
-		c.Cluster = got[0]
-	case "endpoints":
-		c.Endpoints = got
-		_, err = checkEndpoints(got, false)
-	case "layout":
-		c.Layout = got[0]
-		_, err = ParseLayout(got[0])
-	case "hold":
-		c.Hold, err = parseHold(got[0])
-	default:
-		return d.Errf("unknown option %q of catalog etcd: expected cluster, endpoints, hold or layout, or an option of every catalog", name)
+	if _, err := checkEndpoints(c.Endpoints, false); err != nil {
+		return d.WrapErr(err)
 	}
-	if err != nil {
+	return nil
+}
+
+func (c *Catalog) unmarshalLayout(d *caddyfile.Dispenser) error {
+	if err := caddyblock.Text(&c.Layout).Parse(d); err != nil {
+		return err
+	}
+	if _, err := ParseLayout(c.Layout); err != nil {
 		return d.WrapErr(err)
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/discovery/caddyblock"
 	"github.com/caddy-grpc/gateway/discovery/clienttls"
 )
 
@@ -305,7 +306,7 @@ func (s *Source) UnmarshalTarget(t discovery.Target) error {
 		}
 	}
 	if values := t.Query["hold"]; len(values) > 0 {
-		if s.Hold, err = parseHold(values[0]); err != nil {
+		if s.Hold, err = caddyblock.ParseHold(values[0]); err != nil {
 			return err
 		}
 	}
@@ -313,21 +314,6 @@ func (s *Source) UnmarshalTarget(t discovery.Target) error {
 		return err
 	}
 	return s.Validate()
-}
-
-// parseHold parses a duration; none, "off" or 0, is negative in the config.
-func parseHold(value string) (caddy.Duration, error) {
-	if value == "off" {
-		return -1, nil
-	}
-	d, err := caddy.ParseDuration(value)
-	switch {
-	case err != nil || d < 0:
-		return 0, fmt.Errorf("hold %s: expected a duration, such as 60s, or off", discovery.Excerpt(value))
-	case d == 0:
-		return -1, nil
-	}
-	return caddy.Duration(d), nil
 }
 
 // Interface guards.

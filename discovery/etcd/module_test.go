@@ -330,7 +330,7 @@ func TestUnmarshalCaddyfile(t *testing.T) {
 		"etcd a b":                              "expected one key",
 		"etcd+x a":                              "discover etcd+x: expected etcd, at Testfile:1",
 		"etcd /":                                "expected an etcd key",
-		"etcd a {\nholt 60s\n}":                 `unknown option "holt" of discover etcd: expected cluster, hold or layout, or one of a cluster: dial_timeout, endpoints, keepalive, tls, user, at Testfile:2`,
+		"etcd a {\nholt 60s\n}":                 `unknown option "holt" of discover etcd: expected cluster, dial_timeout, endpoints, hold, keepalive, layout, tls or user, at Testfile:2`,
 		"etcd a {\nhold -1s\n}":                 "hold \"-1s\": expected a duration, such as 60s, or off, at Testfile:2",
 		"etcd a {\nhold soon\n}":                "hold \"soon\": expected a duration, such as 60s, or off, at Testfile:2",
 		"etcd a {\nhold 1s\nhold 2s\n}":         "option hold of discover etcd is given twice, at Testfile:3",

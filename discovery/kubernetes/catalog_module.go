@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/discovery/caddyblock"
 )
 
 func init() {
@@ -104,34 +105,18 @@ func (c *Catalog) Watch(ctx context.Context, publish func(discovery.State)) {
 //
 // The block is a part of the block of `catalog`, which takes its own options out.
 func (c *Catalog) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next()
-	if kind := d.Val(); kind != "kubernetes" {
-		return d.Errf("catalog %s: expected kubernetes", kind)
+	block := caddyblock.Block{
+		Directive: "catalog", Kind: "kubernetes", Expected: "one namespace, as in: catalog fleet kubernetes shop",
+		Options: map[string]caddyblock.Option{
+			"port": caddyblock.Text(&c.Port), "kubeconfig": caddyblock.Text(&c.Kubeconfig), "context": caddyblock.Text(&c.Context),
+			"hold": caddyblock.Hold(&c.Hold),
+		},
 	}
-	if !d.AllArgs(&c.Namespace) {
-		return d.Err("expected one namespace, as in: catalog fleet kubernetes shop")
+	namespace, line, err := block.Unmarshal(d)
+	if err != nil {
+		return err
 	}
-	line := *d // for errors about the block as a whole
-	var hold string
-	options := map[string]*string{"port": &c.Port, "kubeconfig": &c.Kubeconfig, "context": &c.Context, "hold": &hold}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		field, ok := options[option]
-		switch {
-		case !ok:
-			return d.Errf("unknown option %q of catalog kubernetes: expected context, hold, kubeconfig or port, or an option of every catalog", option)
-		case *field != "":
-			return d.Errf("option %s of catalog kubernetes is given twice", option)
-		case !d.AllArgs(field) || *field == "":
-			return d.ArgErr()
-		}
-	}
-	if hold != "" {
-		var err error
-		if c.Hold, err = parseHold(hold); err != nil {
-			return line.WrapErr(err)
-		}
-	}
+	c.Namespace = namespace
 	if err := c.check(); err != nil {
 		return line.Errf("catalog kubernetes: %w", err)
 	}

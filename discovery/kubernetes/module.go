@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/discovery/caddyblock"
 )
 
 func init() {
@@ -237,7 +238,7 @@ func (s *Source) UnmarshalTarget(t discovery.Target) error {
 	}
 	if values := t.Query["hold"]; len(values) > 0 {
 		var err error
-		if s.Hold, err = parseHold(values[0]); err != nil {
+		if s.Hold, err = caddyblock.ParseHold(values[0]); err != nil {
 			return err
 		}
 	}
@@ -270,21 +271,6 @@ func cutPort(text string) (name, port string, ok bool) {
 		return text, "", false
 	}
 	return text[:i], text[i+1:], true
-}
-
-// parseHold parses a duration; none, "off" or 0, is negative in the config.
-func parseHold(value string) (caddy.Duration, error) {
-	if value == "off" {
-		return -1, nil
-	}
-	d, err := caddy.ParseDuration(value)
-	switch {
-	case err != nil || d < 0:
-		return 0, fmt.Errorf("hold %s: expected a duration, such as 60s, or off", discovery.Excerpt(value))
-	case d == 0:
-		return -1, nil
-	}
-	return caddy.Duration(d), nil
 }
 
 // Interface guards.

@@ -10,6 +10,7 @@ import (
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -24,18 +25,60 @@ func StartNamed(t testing.TB, grpcService, answer string, rules ...string) *Back
 	if err != nil {
 		t.Fatal(err)
 	}
-	return StartBackend(t, WithoutServices(), WithReflection(false, false),
+	return startNamed(t, answer, WithRegister(func(s grpc.ServiceRegistrar) {
+		reflectionv1.RegisterServerReflectionServer(s, reflection.NewServerV1(reflection.ServerOptions{
+			Services: serviceName(grpcService), DescriptorResolver: files,
+		}))
+	}))
+}
+
+// StartSilent is StartNamed without server reflection. DescriptorSet describes such a service.
+func StartSilent(t testing.TB, answer string) *Backend {
+	t.Helper()
+	return startNamed(t, answer)
+}
+
+// startNamed starts a backend that answers every method with the given answer.
+func startNamed(t testing.TB, answer string, opts ...Option) *Backend {
+	t.Helper()
+	return StartBackend(t, append(opts, WithoutServices(), WithReflection(false, false),
 		WithServerOptions(grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
 			if err := stream.RecvMsg(new(wrapperspb.StringValue)); err != nil {
 				return err
 			}
 			return stream.SendMsg(wrapperspb.String(answer))
-		})),
-		WithRegister(func(s grpc.ServiceRegistrar) {
-			reflectionv1.RegisterServerReflectionServer(s, reflection.NewServerV1(reflection.ServerOptions{
-				Services: serviceName(grpcService), DescriptorResolver: files,
-			}))
-		}))
+		})))...)
+}
+
+// DescriptorSet is what protoc would write of the service that StartNamed starts, with all that it
+// imports.
+func DescriptorSet(t testing.TB, grpcService string, rules ...string) []byte {
+	t.Helper()
+	files, err := describe(grpcService, rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, seen := new(descriptorpb.FileDescriptorSet), make(map[string]bool)
+	var add func(protoreflect.FileDescriptor)
+	add = func(file protoreflect.FileDescriptor) {
+		if seen[file.Path()] {
+			return
+		}
+		seen[file.Path()] = true
+		for i := range file.Imports().Len() {
+			add(file.Imports().Get(i).FileDescriptor)
+		}
+		set.File = append(set.File, protodesc.ToFileDescriptorProto(file))
+	}
+	files.RangeFiles(func(file protoreflect.FileDescriptor) bool {
+		add(file)
+		return true
+	})
+	raw, err := proto.Marshal(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
 }
 
 // describe makes the descriptor of the service.
