@@ -284,8 +284,8 @@ func (r *routing) reportPending() {
 		if m.upstream == nil {
 			continue // The registry has a warning of its own.
 		}
-		if !m.upstream.schema.awaitsRegistry() {
-			level = zap.WarnLevel // While a registry has not answered, it has a warning of its own.
+		if !m.upstream.schema.awaitsInstance() {
+			level = zap.WarnLevel // That there is no instance has a warning of its own.
 		}
 		if began := m.upstream.schema.began; since.IsZero() || began.Before(since) {
 			since = began
