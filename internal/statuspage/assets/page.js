@@ -83,10 +83,9 @@ function judge(u) {
 	if (lame && serving) found.push(["warn", "degraded", `${number.format(lame)} of ${plural(total, "instance", "instances")} cannot be called${count.ejected ? "" : example}`]);
 	if (u.refused) found.push(["warn", "refused", `${plural(u.refused, "instance is", "instances are")} refused because of the address`]);
 	if (u.registry.skipped) found.push(["warn", "skipped", `${plural(u.registry.skipped, "entry", "entries")} of the registry cannot be used`]);
-	if (count.draining) found.push(["idle", "draining", ""]);
-	const [tone, word] = found.find((f) => f[0] === "bad") || found.find((f) => f[0] === "warn") || found[0] || (serving ? ["ok", "ready"] : ["warn", "empty"]);
+	const [tone, word] = found.find((f) => f[0] === "bad") || found[0] || (serving ? ["ok", "ready"] : ["warn", "empty"]);
 	if (word === "empty") found.push(["warn", "empty", u.registry.synced ? "the registry has no instance" : "the registry has not answered yet"]);
-	return { tone: tone, word: word, found: found.filter((f) => f[2]), serving: serving, total: total };
+	return { tone: tone, word: word, found: found, serving: serving, total: total };
 }
 
 function registryText(r) {
@@ -99,7 +98,7 @@ function registryText(r) {
 function schemaText(s) {
 	if (!s || !s.source) return "";
 	if (!s.loaded && !s.methods) return "unknown";
-	return `${number.format(s.methods)} methods`;
+	return plural(s.methods, "method", "methods");
 }
 
 function matching(list, filter, text) {
@@ -131,7 +130,7 @@ function renderServices() {
 		row.appendChild(element("td", undefined, { class: "name" })).appendChild(opener(x.u.name));
 		return row;
 	}, (row, { u, j }) => {
-		cells(row, [row.cells[0].firstElementChild, badge(j.word, j.tone), `${number.format(j.serving)} of ${number.format(j.total)}`, u.leases, u.picks, u.failures,
+		cells(row, [row.cells[0].firstElementChild, badge(j.word, j.tone), `${number.format(j.serving)} of ${number.format(j.total)}` + (u.states.draining ? `, ${number.format(u.states.draining)} draining` : ""), u.leases, u.picks, u.failures,
 			registryText(u.registry), schemaText(u.schema)], ["name", "", "n", "n", "n", "n"]);
 	});
 	return live;
@@ -156,6 +155,7 @@ function renderTrouble(live) {
 	}
 	const shown = [...groups.entries()].slice(0, 30);
 	$("trouble").hidden = shown.length === 0;
+	$("trouble").dataset.tone = shown.length ? shown[0][1].tone : "";
 	sync(document.querySelector("#trouble ul"), shown, ([key]) => key, () => element("li"), (li, [, l]) => {
 		const id = l.tone + l.names.slice(0, 4).join() + l.names.length + l.text;
 		if (li.dataset.id === id) return;
@@ -207,7 +207,7 @@ function renderDetail() {
 	const shown = u.endpoints;
 	sync($("instances").tBodies[0], shown, (e) => e.address, () => element("tr"), (row, e) => {
 		const error = e.last_error ? e.last_error + (e.last_error_at ? ` (${ago(e.last_error_at)} ago)` : "") : e.state === "unhealthy" ? "health check: " + e.health : "";
-		cells(row, [e.address, badge(e.state, tones[e.state] || "idle"), ago(e.since), e.weight, e.connections, e.in_flight, e.picks, e.failures, error],
+		cells(row, [e.address, badge(e.state, tones[e.state] || "idle"), ago(e.since), e.weight || "", e.connections, e.in_flight, e.picks, e.failures, error],
 			["name", "", "", "n", "n", "n", "n", "n", "wrap"]);
 	});
 }
