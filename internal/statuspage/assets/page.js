@@ -71,8 +71,10 @@ function judge(u) {
 	if (u.down) found.push(["bad", "out", `no instance takes calls for ${ago(u.down_since)}: ${u.down}`]);
 	else if (serving === 0 && total > 0) found.push(["bad", "not ready", "no instance takes calls" + example]);
 	if (u.registry.error) {
-		const last = total ? "the registry is in trouble, its last list stays in use" : "the registry is in trouble, no instance is known";
-		found.push([u.down || !total ? "bad" : "warn", "registry", `${last}: ${u.registry.error}`]);
+		// Without the key, the trouble of all services of one etcd has one text, and is one line.
+		const error = u.registry.error.replace(/^etcd \S+: /, "etcd: ");
+		const last = total ? "the registry is in trouble, the last list stays in use" : "the registry is in trouble, no instance is known";
+		found.push([u.down || !total ? "bad" : "warn", "registry lost", `${last}: ${error}`]);
 	} else if (u.registry.snapshot) found.push(["warn", "snapshot", `the registry has not answered yet; the list on disk of ${ago(u.registry.snapshot)} ago is in use`]);
 	if (serving === 0) { /* The schema cannot be read without an instance. */ }
 	else if (u.schema.source && !u.schema.loaded) found.push(["bad", "no schema", "its methods are not known" + (u.schema.last_error ? ": " + u.schema.last_error : "")]);
