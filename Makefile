@@ -35,7 +35,7 @@ release: ## build Caddy with the plugin for eight platforms into .bin/release, w
 	scripts/release $(BIN)/release
 
 .PHONY: test
-test: test-unit test-modules conformance-protobuf conformance-connect conformance-protovalidate fuzz-codec test-e2e test-peers ## run all tests, installing what they need
+test: test-unit test-modules conformance-protobuf conformance-connect conformance-protovalidate fuzz-codec test-e2e ## run all tests, installing what they need
 
 .PHONY: test-unit
 test-unit: ## test the plugin's module, with the race detector; replays the fuzz corpora
@@ -53,7 +53,7 @@ test-e2e: ## test against real etcd servers, registries, clients, xcaddy and Cad
 	cd e2e && go vet ./... && go test -race -p 1 -timeout 45m $$(go list ./... | grep -v /e2e/peers$$) # see test-peers
 
 .PHONY: test-peers
-test-peers: ## test the transport against gRPC servers in C++, Python, Java and Node, and against HTTP/2 proxies; takes minutes
+test-peers: ## test the transport against gRPC servers in C++, Python, Java and Node, and against HTTP/2 proxies; it compiles a server in C++, takes minutes, and is not part of test
 	scripts/need g++ grpc++ grpcio javac grpc-java npm nginx haproxy nghttpx apache2
 	cd e2e && go vet ./peers && go test -race -timeout 20m ./peers
 

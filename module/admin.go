@@ -1,11 +1,14 @@
 package module
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"hash/maphash"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -21,6 +24,9 @@ import (
 //	GET /grpc_gateway/upstreams/<name>   one of them
 //	GET /grpc_gateway/routes             the route tables of its handlers
 //	GET /grpc_gateway/catalog            the catalogs and their services
+//	GET /grpc_gateway/overview           all of this in short, for the page
+//
+// An answer has an ETag, so that who asks often learns cheaply that nothing has changed.
 //
 // It is read-only. What the gateway does is changed by its config, through Caddy's own API.
 //
@@ -33,6 +39,7 @@ const (
 	upstreamsPath = "/grpc_gateway/upstreams"
 	routesPath    = "/grpc_gateway/routes"
 	catalogPath   = "/grpc_gateway/catalog"
+	overviewPath  = "/grpc_gateway/overview"
 )
 
 // CaddyModule returns the Caddy module information.
@@ -52,6 +59,7 @@ func (a *adminAPI) Routes() []caddy.AdminRoute {
 		{Pattern: upstreamsPath + "/", Handler: get(a.upstream)},
 		{Pattern: routesPath, Handler: get(a.routes)},
 		{Pattern: catalogPath, Handler: get(a.catalogs)},
+		{Pattern: overviewPath, Handler: get(a.overview)},
 	}
 }
 
@@ -82,12 +90,15 @@ func onlyGet(w http.ResponseWriter, r *http.Request) error {
 	return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method %s is not allowed: expected GET", r.Method)}
 }
 
-// get answers GET and HEAD with what show returns, in JSON.
+// get answers GET and HEAD with what show returns, in JSON. If the client has the same already, the
+// answer is 304. Server-Timing says how long it took to find that out, so that the page can ask
+// less often where it takes long.
 func get(show func(app *App, r *http.Request) (any, error)) caddy.AdminHandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if err := onlyGet(w, r); err != nil {
 			return err
 		}
+		began := time.Now()
 		app := running.newest()
 		if app == nil {
 			app = new(App) // There is no config, so there is nothing to show.
@@ -100,10 +111,22 @@ func get(show func(app *App, r *http.Request) (any, error)) caddy.AdminHandlerFu
 		if err != nil {
 			return caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: err}
 		}
-		w.Header().Set("Content-Type", "application/json")
-		_, err = w.Write(append(body, '\n'))
-		return err
+		h := w.Header()
+		h.Set("ETag", etag(body))
+		h.Set("Cache-Control", "no-cache")
+		h.Set("Server-Timing", fmt.Sprintf("view;dur=%.1f", float64(time.Since(began).Microseconds())/1000))
+		h.Set("Content-Type", "application/json")
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(append(body, '\n')))
+		return nil
 	}
+}
+
+// etagSeed makes tags of this process differ from those of others.
+var etagSeed = maphash.MakeSeed()
+
+// etag identifies a body. With its secret seed, a fast hash is enough.
+func etag(body []byte) string {
+	return fmt.Sprintf(`"%016x"`, maphash.Bytes(etagSeed, body))
 }
 
 // marshal returns JSON that can be shown on a terminal: characters that do not print are escaped.
@@ -154,6 +177,10 @@ func (*adminAPI) upstream(app *App, r *http.Request) (any, error) {
 }
 
 func (*adminAPI) catalogs(app *App, _ *http.Request) (any, error) { return app.catalogViews(), nil }
+
+func (*adminAPI) overview(app *App, r *http.Request) (any, error) {
+	return app.overview(r.URL.Query()), nil
+}
 
 func (*adminAPI) routes(app *App, _ *http.Request) (any, error) { return app.handlerViews(), nil }
 

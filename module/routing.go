@@ -55,6 +55,7 @@ type table struct {
 	*routes.Table
 
 	members []member
+	made    time.Time
 }
 
 // member is one upstream with what is known about it at the moment.
@@ -186,7 +187,7 @@ func (r *routing) compile(members []member) (*table, error) {
 		}
 	}
 	t, err := routes.Compile(r.cfg, in)
-	return &table{t, members}, err
+	return &table{t, members, time.Now()}, err
 }
 
 // report logs each problem once, and that there is a new table. Caller must hold r.mu.
@@ -283,8 +284,8 @@ func (r *routing) reportPending() {
 		if m.upstream == nil {
 			continue // The registry has a warning of its own.
 		}
-		if !m.upstream.schema.awaitsRegistry() {
-			level = zap.WarnLevel // While a registry has not answered, it has a warning of its own.
+		if !m.upstream.schema.awaitsInstance() {
+			level = zap.WarnLevel // That there is no instance has a warning of its own.
 		}
 		if began := m.upstream.schema.began; since.IsZero() || began.Before(since) {
 			since = began

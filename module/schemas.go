@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -161,7 +162,7 @@ func (s *sharedSchema) start() {
 	if s.live != nil || s.closed {
 		return
 	}
-	opts := schema.LiveOptions{Refresh: s.refresh, OnReload: s.reloaded, OnChange: s.changed, Early: notKnownYet, Log: s.log}
+	opts := schema.LiveOptions{Refresh: s.refresh, OnReload: s.reloaded, OnChange: s.changed, Early: s.isOutage, Log: s.log}
 	if s.channel != nil && s.channel.feed.whole != nil {
 		// A catalog may have many services that are not meant to be called.
 		opts.BackoffMax = max(s.refresh, 10*time.Second)
@@ -173,16 +174,32 @@ func (s *sharedSchema) start() {
 	}
 }
 
-// notKnownYet reports whether the registry has not answered yet, which is how every start begins.
-func notKnownYet(err error) bool {
-	var unavailable *pool.UnavailableError
-	return errors.As(err, &unavailable) && unavailable.Reason == pool.NotKnownYet
+// isOutage reports whether a schema cannot be read because no instance of the service takes calls.
+// Its registry or its pool logs that. The pool may only be about to notice, so an error of the last
+// connection is asked about at once.
+func (s *sharedSchema) isOutage(err error) bool {
+	if noInstance(err) {
+		return true
+	}
+	if s.channel == nil {
+		return false
+	}
+	snapshot, ok := s.channel.snapshot()
+	return ok && !slices.ContainsFunc(snapshot.Endpoints, func(e pool.EndpointSnapshot) bool {
+		return e.State == pool.StateReady || e.State == pool.StateHeld
+	})
 }
 
-// awaitsRegistry reports whether the schema is not known because no instance of the service is.
-func (s *sharedSchema) awaitsRegistry() bool {
+// noInstance reports whether an error says that no instance could take the call.
+func noInstance(err error) bool {
+	var unavailable *pool.UnavailableError
+	return errors.As(err, &unavailable)
+}
+
+// awaitsInstance reports whether the schema is not known because no instance takes calls.
+func (s *sharedSchema) awaitsInstance() bool {
 	live := s.follower()
-	return live != nil && notKnownYet(live.Status().Err)
+	return live != nil && noInstance(live.Status().Err)
 }
 
 func (s *sharedSchema) follower() *schema.Live {

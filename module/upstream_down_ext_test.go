@@ -56,6 +56,55 @@ func TestServiceThatIsOut(t *testing.T) {
 	}
 }
 
+// TestOutageIsOneWarning: however long a service is out, and whatever else fails because of that,
+// operators get one warning and one event, also if the gateway starts meanwhile.
+func TestOutageIsOneWarning(t *testing.T) {
+	for _, c := range []struct {
+		name, book string
+		start      bool // the service is up when the gateway starts
+	}{{"a service that goes", "goes", true}, {"a service that was never there", "absent", false}} {
+		t.Run(c.name, func(t *testing.T) {
+			backend := testkit.StartBackend(t)
+			s := newSite(t)
+			if !c.start {
+				backend.Stop()
+			}
+			s.load(subscription(c.book), "grpc_gateway {\n upstream shop {\n discover static "+backend.Addr()+"\n descriptors reflection {\n refresh 1s\n }\n}\n}")
+			if c.start {
+				s.want(s.get("/v1/echo/x"), http.StatusOK)
+				backend.Stop()
+			}
+			anEvent(t, c.book, "upstream_down error=")
+			read := `schema_reloads_total{result="failed"}`
+			for before := s.metric(read); s.metric(read) < before+2; {
+				s.get("/v1/echo/x")
+			}
+			if c.start == (len(s.logged("the methods of some upstreams")) > 0) {
+				t.Errorf("the log says of missing methods: %q", s.logged("the methods of some upstreams"))
+			}
+			var warnings []string
+			for _, level := range []string{"warn", "error"} {
+				warnings = append(warnings, s.linesWith(`"level":"`+level+`"`, `"logger":"`, "grpc_gateway")...)
+			}
+			if len(warnings) != 1 || !strings.Contains(warnings[0], "the service is out") {
+				t.Errorf("%d warnings:\n%s", len(warnings), strings.Join(warnings, ""))
+			}
+			if got := s.metric(`upstream_down{upstream="shop"}`); got != 1 {
+				t.Errorf("upstream_down is %v", got)
+			}
+			down := 0
+			for _, e := range noted(c.book) {
+				if strings.HasPrefix(e, "upstream_down ") {
+					down++
+				}
+			}
+			if down != 1 {
+				t.Errorf("%d events upstream_down: %q", down, noted(c.book))
+			}
+		})
+	}
+}
+
 func TestSchemaThatChangesIsAnEvent(t *testing.T) {
 	backend := testkit.StartBackend(t)
 	s := newSite(t)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/caddy-grpc/gateway/e2e/kit"
+	"github.com/caddy-grpc/gateway/e2e/kit/browser"
 )
 
 // excused are findings of axe that the page has, by rule, with the reason. None of them may be
@@ -22,24 +23,24 @@ var excused = map[string]string{}
 func TestAccess(t *testing.T) {
 	caddy, _ := startGateway(t, "%s")
 	b := startBrowser(t)
-	for name, l := range map[string]look{"light": {}, "dark": {dark: true}} {
+	for name, l := range map[string]browser.Look{"light": {}, "dark": {Dark: true}} {
 		t.Run(name, func(t *testing.T) {
 			p := b.open(t, caddy.URL(""), "/docs/", l)
-			p.wait("#streams-title", "Streams")
+			p.Wait("#streams-title", "Streams")
 			block := p.operation("GET", "/v1/shelves:titles")
-			p.click(block + " .execute")
-			p.wait(block+" .live-responses-table", "200")
-			p.click(block + " .tablinks[data-name=model]")
+			p.Click(block + " .execute")
+			p.Wait(block+" .live-responses-table", "200")
+			p.Click(block + " .tablinks[data-name=model]")
 			post := p.operation("POST", "/v1/echo")
-			p.fill(post+" textarea", `{"text": 1}`)
-			p.click(post + " .execute")
-			p.wait(post+" .live-responses-table", "400")
+			p.Fill(post+" textarea", `{"text": 1}`)
+			p.Click(post + " .execute")
+			p.Wait(post+" .live-responses-table", "400")
 			s := p.panel("POST", "/v1/stream", "application/x-ndjson")
 			s.start(`{"text": "s", "count": 3, "script": {"failCode": 5, "failMessage": "no such thing", "failAfter": 2}}`)
-			p.wait("#stream-state", "failed after 2 messages")
-			p.click(".models-control")
-			p.shoot("access-" + name)
-			for _, v := range p.axe() {
+			p.Wait("#stream-state", "failed after 2 messages")
+			p.Click(".models-control")
+			p.Shoot("access-" + name)
+			for _, v := range p.Axe() {
 				if reason, ok := excused[v.ID]; ok && (v.Impact == "minor" || v.Impact == "moderate") {
 					t.Logf("%s (%s): %s", v.ID, v.Impact, reason)
 					continue
@@ -56,31 +57,23 @@ func TestAccess(t *testing.T) {
 // TestJudges: what the other tests rely on does see what is wrong with a page that was spoiled.
 func TestJudges(t *testing.T) {
 	caddy, _ := startGateway(t, "%s")
-	p := startBrowser(t).open(t, caddy.URL(""), "/docs/", look{})
-	p.wait("#streams-title", "Streams")
-	p.run(`document.body.insertAdjacentHTML("beforeend", "<select></select><p style='width: 5000px'>wide</p><p class='wide' id='wide'>wide</p>")`)
-	p.run(`fetch("http://127.0.0.2:1/").catch(() => 0)`)
-	p.run(`document.getElementById("wide").style.width = "5000px"`)
-	if wide := js[string](p, widest); !strings.Contains(wide, `id="wide"`) {
+	p := startBrowser(t).open(t, caddy.URL(""), "/docs/", browser.Look{})
+	p.Wait("#streams-title", "Streams")
+	p.Run(`document.body.insertAdjacentHTML("beforeend", "<select></select><p style='width: 5000px'>wide</p><p class='wide' id='wide'>wide</p>")`)
+	p.Run(`fetch("http://127.0.0.2:1/").catch(() => 0)`)
+	p.Run(`document.getElementById("wide").style.width = "5000px"`)
+	if wide := p.Widest(); !strings.Contains(wide, `id="wide"`) {
 		t.Errorf("the page is not too wide: %q", wide)
 	}
-	if found := p.axe(); !slices.ContainsFunc(found, func(v violation) bool { return v.ID == "select-name" && v.Impact == "critical" }) {
+	if found := p.Axe(); !slices.ContainsFunc(found, func(v browser.Violation) bool { return v.ID == "select-name" && v.Impact == "critical" }) {
 		t.Errorf("axe found %v", found)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	trouble := strings.Join(p.trouble, "\n")
-	p.trouble = nil
+	trouble := strings.Join(p.TakeTrouble(), "\n")
 	for _, want := range []string{"POLICY style-src-attr", "POLICY connect-src"} {
 		if !strings.Contains(trouble, want) {
 			t.Errorf("nobody noticed %q:\n%s", want, trouble)
 		}
 	}
-	p.askedFor("http://127.0.0.2:1/")
-	if len(p.trouble) != 1 {
-		t.Errorf("nobody noticed a request to another host")
-	}
-	p.trouble = nil
 }
 
 // TestSwaggerUIAsPublished: what is embedded is what the npm package has, byte for byte.

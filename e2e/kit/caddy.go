@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -283,6 +284,31 @@ func (c *Caddy) WaitReady(t testing.TB, limit time.Duration, addrs ...string) ti
 		}
 		return nil
 	})
+}
+
+// CPU returns the processor time that the process has used.
+func (c *Caddy) CPU(t testing.TB) time.Duration {
+	t.Helper()
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The name of the program, in parentheses, may have spaces. User and system time are the 12th
+	// and 13th field after it, in hundredths of a second.
+	_, rest, _ := strings.Cut(string(raw), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		t.Fatalf("read the processor time: %q", raw)
+	}
+	var total time.Duration
+	for _, field := range fields[11:13] {
+		ticks, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatalf("read the processor time: %v", err)
+		}
+		total += time.Duration(ticks) * 10 * time.Millisecond
+	}
+	return total
 }
 
 // Terminate sends SIGTERM without waiting.

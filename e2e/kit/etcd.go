@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -180,6 +181,36 @@ func (e *Etcd) Delete(t testing.TB, key string) {
 	defer cancel()
 	if _, err := client.Delete(ctx, key); err != nil {
 		t.Fatalf("delete %s: %v", key, err)
+	}
+}
+
+// DeletePrefix removes all keys with a prefix at once, as somebody does by accident.
+func (e *Etcd) DeletePrefix(t testing.TB, prefix string) {
+	t.Helper()
+	client := e.Client(t)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if _, err := client.Delete(ctx, prefix, clientv3.WithPrefix()); err != nil {
+		t.Fatalf("delete %s: %v", prefix, err)
+	}
+}
+
+// PutAll writes many keys, without leases.
+func (e *Etcd) PutAll(t testing.TB, values map[string]string) {
+	t.Helper()
+	client := e.Client(t)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var ops []clientv3.Op
+	for key, value := range values {
+		ops = append(ops, clientv3.OpPut(key, value))
+	}
+	for chunk := range slices.Chunk(ops, 100) { // etcd takes 128 in a transaction.
+		if _, err := client.Txn(ctx).Then(chunk...).Commit(); err != nil {
+			t.Fatalf("put %d keys: %v", len(values), err)
+		}
 	}
 }
 

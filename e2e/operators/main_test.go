@@ -14,3 +14,14 @@ func TestMain(m *testing.M) {
 	kit.RemoveBinary()
 	os.Exit(code)
 }
+
+// write replaces a file as a whole, as tools that make descriptor sets do.
+func write(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -64,5 +65,15 @@ func (r rules) defaults() []string {
 		"ETCD_LISTEN_CLIENT_URLS=" + etcd, "ETCD_ADVERTISE_CLIENT_URLS=" + etcd,
 		"ETCD_LISTEN_PEER_URLS=" + peer, "ETCD_INITIAL_ADVERTISE_PEER_URLS=" + peer,
 		"ETCD_INITIAL_CLUSTER=default=" + peer,
+	}
+}
+
+// needs fails the test if a program is missing.
+func needs(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, program := range programs {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Fatalf("%v (scripts/need installs it)", err)
+		}
 	}
 }

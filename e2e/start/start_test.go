@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/caddy-grpc/gateway/e2e/kit"
+	"github.com/caddy-grpc/gateway/e2e/kit/browser"
 )
 
 // TestGettingStarted follows docs/getting-started.md: all its commands and files, and then the
@@ -18,10 +19,13 @@ func TestGettingStarted(t *testing.T) {
 	rd := newReader(t, newRules(t, "2379", "2380", "9001", "9002", "2019", "8080", "8443", "8444"))
 	rd.follow(t, p.blocks)
 
-	visits := map[string]func(*testing.T, *tab){
+	visits := map[string]func(*browser.Tab){
 		"https://localhost:8444/":      usePage,
 		"https://localhost:8443/docs/": useDocs,
 	}
+	b := browser.Start(t, browser.Options{
+		Pictures: "start", Authorities: filepath.Join(rd.where(), "root.pem"), Others: []string{rd.apply("localhost:8443")},
+	})
 	if addresses := p.addresses(); len(addresses) != len(visits) {
 		t.Errorf("the page has the addresses %v, and the test can visit %d", addresses, len(visits))
 	}
@@ -31,31 +35,32 @@ func TestGettingStarted(t *testing.T) {
 			if visit == nil {
 				t.Fatal("the test does not know what to do there")
 			}
-			visit(t, openTab(t, rd.apply(address), filepath.Join(rd.where(), "root.pem")))
+			site, path, _ := strings.Cut(strings.TrimPrefix(rd.apply(address), "https://"), "/")
+			visit(b.Open(t, "https://"+site, "/"+path, browser.Look{}))
 		})
 	}
 }
 
 // usePage calls the service from the reader's own page.
-func usePage(t *testing.T, page *tab) {
-	t.Helper()
-	page.click("#greet")
-	page.wait("#answer", "Hello, Ada!")
-	page.click("#count")
-	page.wait("#answer", `{"number":3}`, `{"number":2}`, `{"number":1}`)
-	page.shoot("page")
+func usePage(page *browser.Tab) {
+	page.T.Helper()
+	page.Click("#greet")
+	page.Wait("#answer", "Hello, Ada!")
+	page.Click("#count")
+	page.Wait("#answer", `{"number":3}`, `{"number":2}`, `{"number":1}`)
+	page.Shoot("page")
 }
 
 // useDocs makes a call on the page of the API.
-func useDocs(t *testing.T, page *tab) {
-	t.Helper()
+func useDocs(page *browser.Tab) {
+	page.T.Helper()
 	const greet = `.opblock-get:has(> .opblock-summary [data-path="/v1/greetings/{name}"])`
-	page.wait("#swagger-ui", "Greets one person.")
-	page.click(greet + " .opblock-summary-control")
-	page.fill(greet+" tr[data-param-name=name] input", "Grace")
-	page.click(greet + " .execute")
-	page.wait(greet+" .live-responses-table", "200", "Hello, Grace!")
-	page.shoot("docs")
+	page.Wait("#swagger-ui", "Greets one person.")
+	page.Click(greet + " .opblock-summary-control")
+	page.Fill(greet+" tr[data-param-name=name] input", "Grace")
+	page.Click(greet + " .execute")
+	page.Wait(greet+" .live-responses-table", "200", "Hello, Grace!")
+	page.Shoot("docs")
 }
 
 // TestGettingStartedExample: the files of the page are those of the example, which is compiled and

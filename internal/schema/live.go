@@ -28,8 +28,8 @@ type LiveOptions struct {
 	OnReload func(Result)
 	// OnChange is called with each schema that takes the place of another. It must not block.
 	OnChange func(before, now *Schema)
-	// Early reports whether an error only says that it is too early to read the schema. Such errors
-	// are logged at DEBUG, because whatever keeps the service from being known has a log line of
+	// Early reports whether an error only says that there is no instance to read the schema from.
+	// Such errors are logged at DEBUG, because whatever keeps the service away has a log line of
 	// its own. Default: no error is.
 	Early func(error) bool
 	// Log gets changes at INFO and new failures at WARN. Default: no log.

@@ -5,7 +5,8 @@ const rowsShown = 200;
 const $ = (id) => document.getElementById(id);
 const clean = (s) => String(s ?? "").replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => "\\u{" + c.codePointAt(0).toString(16) + "}");
 const number = new Intl.NumberFormat("en");
-const state = { upstreams: [], handlers: [], read: 0, failed: "", open: "" };
+const nothing = { services: [], routes: { revision: "" } };
+const state = { seen: nothing, tag: "", asked: "", read: 0, failed: "", open: "", handlers: [], revision: "", routesAfter: 0 };
 
 function ago(time) {
 	if (!time) return "";
@@ -58,29 +59,35 @@ function cells(row, values, classes = []) {
 	});
 }
 
+const plural = (n, one, many) => `${number.format(n)} ${n === 1 ? one : many}`;
+
 // judge says what is wrong with a service, the worst first.
 function judge(u) {
 	const found = [];
-	const count = {};
-	for (const e of u.endpoints) count[e.state] = (count[e.state] || 0) + 1;
+	const count = u.states;
 	const serving = (count.READY || 0) + (count.held || 0);
-	const total = u.endpoints.length - (count.draining || 0);
+	const total = Object.values(count).reduce((a, b) => a + b, 0) - (count.draining || 0);
+	const example = u.worst ? `; ${u.worst.address}: ${u.worst.error || u.worst.state}` : "";
 	if (u.down) found.push(["bad", "out", `no instance takes calls for ${ago(u.down_since)}: ${u.down}`]);
-	else if (serving === 0 && total > 0) found.push(["bad", "not ready", "no instance takes calls"]);
-	if (u.registry.error) found.push([u.down ? "bad" : "warn", "registry", `the registry is in trouble, its last list stays in use: ${u.registry.error}`]);
-	else if (u.registry.snapshot) found.push(["warn", "snapshot", `the registry has not answered yet; the list on disk of ${ago(u.registry.snapshot)} ago is in use`]);
-	if (u.down) { /* The schema cannot be read without an instance. */ }
-	else if (u.schema && u.schema.source && !u.schema.loaded) found.push(["bad", "no schema", "its methods are not known" + (u.schema.last_error ? ": " + u.schema.last_error : "")]);
-	else if (u.schema && u.schema.last_error) found.push(["warn", "old schema", "a newer schema cannot be read: " + u.schema.last_error]);
-	if (u.held) found.push(["warn", "held", `${number.format(u.held)} instances vanished from the registry at once and stay in use`]);
-	if (count.ejected) found.push(["warn", "ejected", `${number.format(count.ejected)} instances get no calls, because calls failed or hung there`]);
+	else if (serving === 0 && total > 0) found.push(["bad", "not ready", "no instance takes calls" + example]);
+	if (u.registry.error) {
+		// Without the key, the trouble of all services of one etcd has one text, and is one line.
+		const error = u.registry.error.replace(/^etcd \S+: /, "etcd: ");
+		const last = total ? "the registry is in trouble, the last list stays in use" : "the registry is in trouble, no instance is known";
+		found.push([u.down || !total ? "bad" : "warn", "registry lost", `${last}: ${error}`]);
+	} else if (u.registry.snapshot) found.push(["warn", "snapshot", `the registry has not answered yet; the list on disk of ${ago(u.registry.snapshot)} ago is in use`]);
+	if (serving === 0) { /* The schema cannot be read without an instance. */ }
+	else if (u.schema.source && !u.schema.loaded) found.push(["bad", "no schema", "its methods are not known" + (u.schema.last_error ? ": " + u.schema.last_error : "")]);
+	else if (u.schema.last_error) found.push(["warn", "old schema", "a newer schema cannot be read, the last one stays in use: " + u.schema.last_error]);
+	if (u.held) found.push(["warn", "held", `${plural(u.held, "instance", "instances")} vanished from the registry at once and stay in use`]);
+	if (count.ejected) found.push(["warn", "ejected", `${plural(count.ejected, "instance gets", "instances get")} no calls, because calls failed or hung there${example}`]);
 	const lame = (count.TRANSIENT_FAILURE || 0) + (count.unhealthy || 0);
-	if (lame && !u.down) found.push(["warn", "degraded", `${number.format(lame)} of ${number.format(total)} instances cannot be called`]);
-	if (u.refused) found.push(["warn", "refused", `${number.format(u.refused.length)} instances are refused because of their address`]);
-	if (u.registry.skipped) found.push(["warn", "skipped", `${number.format(u.registry.skipped.length)} entries of the registry cannot be used`]);
-	if (count.draining) found.push(["idle", "draining", ""]);
-	const [tone, word] = found.find((f) => f[0] === "bad") || found[0] || ["ok", serving ? "ready" : "empty"];
-	return { tone: tone, word: word, found: found.filter((f) => f[2]), serving: serving, total: total };
+	if (lame && serving) found.push(["warn", "degraded", `${number.format(lame)} of ${plural(total, "instance", "instances")} cannot be called${count.ejected ? "" : example}`]);
+	if (u.refused) found.push(["warn", "refused", `${plural(u.refused, "instance is", "instances are")} refused because of the address`]);
+	if (u.registry.skipped) found.push(["warn", "skipped", `${plural(u.registry.skipped, "entry", "entries")} of the registry cannot be used`]);
+	const [tone, word] = found.find((f) => f[0] === "bad") || found[0] || (serving ? ["ok", "ready"] : ["warn", "empty"]);
+	if (word === "empty") found.push(["warn", "empty", u.registry.synced ? "the registry has no instance" : "the registry has not answered yet"]);
+	return { tone: tone, word: word, found: found, serving: serving, total: total };
 }
 
 function registryText(r) {
@@ -93,7 +100,7 @@ function registryText(r) {
 function schemaText(s) {
 	if (!s || !s.source) return "";
 	if (!s.loaded && !s.methods) return "unknown";
-	return `${number.format(s.methods)} methods`;
+	return plural(s.methods, "method", "methods");
 }
 
 function matching(list, filter, text) {
@@ -107,8 +114,8 @@ function limited(list, note, what) {
 	return list.slice(0, rowsShown);
 }
 
-function opener(name) {
-	const b = element("button", name, { type: "button", class: "link" });
+function opener(name, text = name) {
+	const b = element("button", text, { type: "button", class: "link" });
 	b.addEventListener("click", () => open(name));
 	return b;
 }
@@ -116,7 +123,7 @@ function opener(name) {
 const severity = { bad: 0, warn: 1, idle: 2, ok: 3 };
 
 function renderServices() {
-	const live = state.upstreams.filter((u) => !u.retiring).map((u) => ({ u: u, j: judge(u) }));
+	const live = state.seen.services.map((u) => ({ u: u, j: judge(u) }));
 	live.sort((a, b) => severity[a.j.tone] - severity[b.j.tone] || a.u.name.localeCompare(b.u.name));
 	document.querySelector("section .find").hidden = live.length < 20;
 	const shown = limited(matching(live, "find-service", (x) => x.u.name + " " + x.j.word), "services-more", "services");
@@ -125,7 +132,7 @@ function renderServices() {
 		row.appendChild(element("td", undefined, { class: "name" })).appendChild(opener(x.u.name));
 		return row;
 	}, (row, { u, j }) => {
-		cells(row, [row.cells[0].firstElementChild, badge(j.word, j.tone), `${number.format(j.serving)} of ${number.format(j.total)}`, u.leases, u.picks, u.failures,
+		cells(row, [row.cells[0].firstElementChild, badge(j.word, j.tone), `${number.format(j.serving)} of ${number.format(j.total)}` + (u.states.draining ? `, ${number.format(u.states.draining)} draining` : ""), u.leases, u.picks, u.failures,
 			registryText(u.registry), schemaText(u.schema)], ["name", "", "n", "n", "n", "n"]);
 	});
 	return live;
@@ -134,7 +141,11 @@ function renderServices() {
 function renderTrouble(live) {
 	const lines = [];
 	for (const { u, j } of live) for (const [tone, word, text] of j.found) lines.push({ tone: tone, word: word, name: u.name, text: text });
-	for (const h of state.handlers) for (const p of h.problems || []) lines.push({ tone: "warn", word: "route", name: "", text: [p.route, p.rpc, p.reason].filter(Boolean).join(": ") });
+	for (const c of state.seen.catalogs || []) for (const [tone, word, text] of judgeCatalog(c)) lines.push({ tone: tone, word: word, name: "", text: `catalog ${c.name}: ${text}` });
+	const routes = state.seen.routes;
+	for (const p of routes.problems || []) lines.push({ tone: "warn", word: "route", name: "", text: [p.route, p.rpc, p.reason].filter(Boolean).join(": ") });
+	const hidden = (routes.problem_count || 0) - (routes.problems || []).length;
+	if (hidden > 0) lines.push({ tone: "warn", word: "route", name: "", text: `${number.format(hidden)} more problems` });
 	lines.sort((a, b) => severity[a.tone] - severity[b.tone]);
 	// The same trouble of many services is one line.
 	const groups = new Map();
@@ -146,6 +157,7 @@ function renderTrouble(live) {
 	}
 	const shown = [...groups.entries()].slice(0, 30);
 	$("trouble").hidden = shown.length === 0;
+	$("trouble").dataset.tone = shown.length ? shown[0][1].tone : "";
 	sync(document.querySelector("#trouble ul"), shown, ([key]) => key, () => element("li"), (li, [, l]) => {
 		const id = l.tone + l.names.slice(0, 4).join() + l.names.length + l.text;
 		if (li.dataset.id === id) return;
@@ -158,8 +170,8 @@ function renderTrouble(live) {
 	const bad = live.filter((x) => x.j.tone === "bad").length;
 	const warn = live.filter((x) => x.j.tone === "warn").length;
 	if (state.failed) return badge("no answer from the gateway", "bad");
-	if (bad) return badge(`${number.format(bad)} of ${number.format(live.length)} services out`, "bad");
-	if (warn || shown.length) return badge(warn ? `${number.format(warn)} of ${number.format(live.length)} services need a look` : "problems with routes", "warn");
+	if (bad) return badge(`${number.format(bad)} of ${plural(live.length, "service", "services")} out`, "bad");
+	if (warn || shown.length) return badge(warn ? `${number.format(warn)} of ${plural(live.length, "service needs", "services need")} a look` : "something needs a look", "warn");
 	return live.length ? badge("all well", "ok") : badge("no services", "idle");
 }
 
@@ -169,13 +181,12 @@ function setVerdict(b) {
 	document.title = b.textContent + " · gRPC gateway";
 }
 
-const worth = { ejected: 0, unhealthy: 0, TRANSIENT_FAILURE: 1, held: 2, draining: 3, CONNECTING: 4, IDLE: 5, READY: 6 };
 const tones = { READY: "ok", held: "warn", ejected: "warn", unhealthy: "bad", TRANSIENT_FAILURE: "bad" };
 
 function renderDetail() {
-	const u = state.upstreams.find((x) => x.name === state.open && !x.retiring);
-	$("detail").hidden = !u;
-	if (!u) return;
+	const u = state.seen.detail;
+	$("detail").hidden = !u || u.name !== state.open;
+	if ($("detail").hidden) return;
 	$("detail-title").textContent = clean(u.name);
 	const r = u.registry, s = u.schema || {};
 	const facts = [
@@ -193,21 +204,59 @@ function renderDetail() {
 	sync(list, pairs, ([tag, name]) => tag + name, ([tag]) => element(tag), (e, [, , text]) => {
 		if (e.textContent !== clean(text)) e.textContent = clean(text);
 	});
-	const all = [...u.endpoints].sort((a, b) => (worth[a.state] ?? 3) - (worth[b.state] ?? 3) || a.address.localeCompare(b.address));
-	const shown = limited(matching(all, "find-instance", (e) => e.address + " " + e.state + " " + (e.last_error || "")), "instances-more", "instances");
+	const rest = u.matching - u.endpoints.length;
+	$("instances-more").textContent = rest > 0 ? `${number.format(rest)} more instances. Narrow the search to see them.` : u.matching ? "" : "No instance.";
+	const shown = u.endpoints;
 	sync($("instances").tBodies[0], shown, (e) => e.address, () => element("tr"), (row, e) => {
 		const error = e.last_error ? e.last_error + (e.last_error_at ? ` (${ago(e.last_error_at)} ago)` : "") : e.state === "unhealthy" ? "health check: " + e.health : "";
-		cells(row, [e.address, badge(e.state, tones[e.state] || "idle"), ago(e.since), e.weight, e.connections, e.in_flight, e.picks, e.failures, error],
+		cells(row, [e.address, badge(e.state, tones[e.state] || "idle"), ago(e.since), e.weight || "", e.connections, e.in_flight, e.picks, e.failures, error],
 			["name", "", "", "n", "n", "n", "n", "n", "wrap"]);
 	});
 }
 
 function renderDraining() {
-	const pools = state.upstreams.filter((u) => u.retiring);
+	const pools = state.seen.draining || [];
 	$("draining").hidden = pools.length === 0;
 	sync(document.querySelector("#draining ul"), pools, (u) => u.name + u.key, () => element("li"), (li, u) => {
-		const text = clean(`${u.name} (${u.key}): ${number.format(u.leases)} calls in flight`);
+		const text = clean(`${u.name} (${u.key}): ${plural(u.leases, "call", "calls")} in flight`);
 		if (li.textContent !== text) li.textContent = text;
+	});
+}
+
+const catalogTones = { serving: "ok", failed: "warn", waiting: "warn", reading: "idle", leaving: "idle" };
+
+// judgeCatalog says what is wrong with a catalog. What is wrong with one of its services is not
+// repeated for services that are open, which the list of services has.
+function judgeCatalog(c) {
+	const found = [];
+	const r = c.registry;
+	if (r.error) found.push(["warn", "registry", "the registry is in trouble: " + r.error]);
+	else if (r.snapshot) found.push(["warn", "snapshot", `the registry has not answered yet; the list on disk of ${ago(r.snapshot)} ago is in use`]);
+	const waiting = c.services.filter((s) => s.state === "waiting").length;
+	if (waiting) found.push(["warn", "waiting", `${plural(waiting, "service waits", "services wait")}, because the limit of ${number.format(c.limit)} is reached`]);
+	return found;
+}
+
+function renderCatalogs() {
+	const catalogs = state.seen.catalogs || [];
+	$("catalogs").hidden = catalogs.length === 0;
+	sync(document.querySelector("#catalogs ul"), catalogs, (c) => c.name, () => element("li"), (li, c) => {
+		const count = {};
+		for (const s of c.services) count[s.state] = (count[s.state] || 0) + 1;
+		const states = Object.keys(catalogTones).filter((s) => count[s]).map((s) => `${number.format(count[s])} ${s}`).join(", ");
+		const parts = [`registry ${registryText(c.registry)}`, plural(c.services.length, "service", "services") + (states ? ` (${states})` : ""), `limit ${number.format(c.limit)}`];
+		if (c.left_out) parts.push(`${number.format(c.left_out)} left out by the config`);
+		if (c.registry.skipped) parts.push(`${plural(c.registry.skipped, "entry", "entries")} of the registry not used`);
+		const text = clean(`${c.name} (${c.target}): ${parts.join(", ")}`);
+		if (li.textContent !== text) li.textContent = text;
+	});
+	const all = catalogs.flatMap((c) => c.services.map((s) => ({ c: c.name, s: s, tone: catalogTones[s.state] || "idle" })));
+	all.sort((a, b) => severity[a.tone] - severity[b.tone]); // Then the oldest first.
+	const shown = limited(matching(all, "find-catalog", ({ c, s }) => [c, s.name, s.state, s.reason, ...(s.problems || [])].join(" ")), "catalog-more", "services");
+	sync($("catalog").tBodies[0], shown, (x) => x.c + "\n" + x.s.name, () => element("tr"), (row, { c, s, tone }) => {
+		const name = s.upstream ? (row.querySelector("button") || opener(s.upstream, s.name)) : s.name;
+		cells(row, [name, c, badge(s.state + (s.resting ? ", resting" : ""), tone), s.instances, s.methods, [s.reason, ...(s.problems || [])].filter(Boolean).join("; ")],
+			["name", "", "", "n", "n", "wrap"]);
 	});
 }
 
@@ -219,56 +268,79 @@ function renderRoutes() {
 	});
 }
 
-function open(name) {
+async function open(name) {
 	state.open = name;
 	$("find-instance").value = "";
-	render();
-	$("detail-title").focus();
+	await refresh();
+	if (state.open === name && !$("detail").hidden) $("detail-title").focus();
 }
 
 function render() {
 	const live = renderServices();
 	setVerdict(renderTrouble(live));
 	renderDetail();
+	renderCatalogs();
 	renderDraining();
 	$("age").textContent = state.failed ? clean(state.failed) + (state.read ? `; last answer ${ago(new Date(state.read).toISOString())} ago` : "") : "";
 }
 
-async function get(path) {
-	const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(5000) });
+// get asks for a view. The answer says how many milliseconds the gateway worked for it. The value
+// is undefined if it is still what the tag stands for.
+async function get(path, tag) {
+	const response = await fetch(path, { cache: "no-store", headers: tag ? { "If-None-Match": tag } : {}, signal: AbortSignal.timeout(5000) });
+	const took = Number(/dur=([\d.]+)/.exec(response.headers.get("Server-Timing") || "")?.[1] || 0);
+	if (response.status === 304) return { tag: tag, took: took };
 	if (!response.ok) throw new Error(`${path} answers ${response.status}`);
-	return response.json();
+	return { value: await response.json(), tag: response.headers.get("ETag") || "", took: took };
 }
 
+// patience is how many milliseconds to wait before a question is asked again, so that the gateway
+// spends at most a hundredth of its time on it.
+const patience = (took, least) => Math.min(Math.max(least, 100 * took), 10 * least);
+
+const wanted = () => "overview" + (state.open ? "?" + new URLSearchParams({ upstream: state.open, find: $("find-instance").value }) : "");
+
+// refresh brings everything up to date, and returns how long to wait before the next time.
 async function refresh() {
+	let pause = 1000;
+	const asked = wanted();
 	try {
-		state.upstreams = await get("upstreams");
+		const { value, tag, took } = await get(asked, asked === state.asked ? state.tag : "");
+		// Somebody may have opened another service meanwhile.
+		if (value && asked === wanted()) Object.assign(state, { seen: value, tag: tag, asked: asked });
 		state.read = Date.now();
 		state.failed = "";
+		pause = patience(took, pause);
+		await refreshRoutes();
 	} catch (e) {
 		state.failed = e.message;
 	}
 	render();
+	return pause;
 }
 
+// refreshRoutes reads the routes, if there are others than those that are shown.
 async function refreshRoutes() {
-	try {
-		state.handlers = await get("routes");
-		renderRoutes();
-	} catch { /* refresh says that nothing answers */ }
+	const revision = state.seen.routes.revision;
+	if (revision === state.revision || Date.now() < state.routesAfter) return;
+	const { value, took } = await get("routes");
+	Object.assign(state, { handlers: value, revision: revision, routesAfter: Date.now() + patience(took, 1000) });
+	renderRoutes();
 }
 
-// every repeats a task while the page is visible. A task begins only after the last one has ended.
-async function every(milliseconds, task) {
+// The page refreshes itself while it can be seen. The next time is counted from the end of the last
+// one.
+async function follow() {
 	for (;;) {
-		if (!document.hidden) await task();
-		await new Promise((done) => setTimeout(done, milliseconds));
+		const pause = document.hidden ? 1000 : await refresh();
+		await new Promise((done) => setTimeout(done, pause));
 	}
 }
 
-$("close").addEventListener("click", () => { state.open = ""; render(); });
+$("close").addEventListener("click", () => { state.open = ""; $("detail").hidden = true; refresh(); });
 $("find-service").addEventListener("input", render);
-$("find-instance").addEventListener("input", renderDetail);
+$("find-catalog").addEventListener("input", renderCatalogs);
+$("find-instance").addEventListener("input", refresh);
 $("find-route").addEventListener("input", renderRoutes);
-every(1000, refresh);
-every(10000, refreshRoutes);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+follow();
