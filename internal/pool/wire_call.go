@@ -136,7 +136,7 @@ func (k *wireLink) whole(ctx context.Context, l *lease, p *pick, o *wireOptions,
 	if err := k.concluded(ctx, l, p, &w.call, waitErr); err != nil {
 		return err
 	}
-	return o.deliver(m, w.call.Encoding(), reply)
+	return o.deliver(m, k.balancer.buffers, w.call.Encoding(), reply)
 }
 
 // putCall keeps a call that has ended for later calls.
