@@ -170,8 +170,8 @@ func StartCaddy(t testing.TB, opts Options) *Caddy {
 	return c
 }
 
-// configArgs are the arguments of a command of Caddy for a Caddyfile. If a transport is chosen, they
-// name a file with the JSON of the Caddyfile and that transport.
+// configArgs are the arguments of a command of Caddy for a Caddyfile. If a transport is chosen,
+// they name a file with the JSON of the Caddyfile and that transport.
 func configArgs(t testing.TB, binary, path string, env []string) []string {
 	t.Helper()
 	plain := []string{"--config", path, "--adapter", "caddyfile"}

@@ -125,6 +125,13 @@ func (k *wireLink) whole(ctx context.Context, l *lease, p *pick, o *wireOptions,
 	if err := k.start(ctx, l, p, &w.call, r); err != nil {
 		return err
 	}
+	if l != nil && l.mayFollow {
+		l.ending.call.Store(&w.call)
+		defer l.ending.call.Store(nil)
+		if l.givenUp() {
+			w.call.Cancel(context.Canceled)
+		}
+	}
 	m, waitErr := w.call.Wait(ctx)
 	header, headed := w.call.ResponseHeader()
 	if o.header != nil && headed {
@@ -210,6 +217,7 @@ func (k *wireLink) unsent(ctx context.Context, l *lease, p *pick) error {
 	}
 	term := p.term
 	p.unstarted()
+	l.bind()
 	k.balancer.awaitTermAfter(term, ctx)
 	l.notProcessed()
 	return errNotProcessed
