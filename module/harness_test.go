@@ -22,6 +22,7 @@ import (
 
 	_ "github.com/caddy-grpc/gateway"
 	"github.com/caddy-grpc/gateway/internal/freeport"
+	"github.com/caddy-grpc/gateway/internal/testkit"
 	"github.com/caddy-grpc/gateway/module"
 )
 
@@ -162,6 +163,9 @@ func adapt(t testing.TB, caddyfile string) []byte {
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, caddyfile)
+	}
+	if config, err = testkit.WithTransport(config); err != nil {
+		t.Fatal(err)
 	}
 	return config
 }

@@ -41,9 +41,9 @@ var pools = &poolCollector{
 // Collect adds what a channel has counted since the last time.
 type poolCollector struct {
 	inFlight, endpoints, connections, transports, down, lastContact, stale *prometheus.Desc
-	connects, retries, ejections, refusals, events             *prometheus.CounterVec
-	losses, restores, servicesAdded, servicesRemoved           *prometheus.CounterVec
-	skipped, services                                          *prometheus.Desc
+	connects, retries, ejections, refusals, events                         *prometheus.CounterVec
+	losses, restores, servicesAdded, servicesRemoved                       *prometheus.CounterVec
+	skipped, services                                                      *prometheus.Desc
 
 	mu      sync.Mutex
 	carried map[carryKey]uint64 // the counts that have been added

@@ -66,6 +66,10 @@ func parse() (*options, error) {
 		o.others = append(o.others, fleet.OursOf(name, path))
 		return err
 	})
+	flag.Func("transport", "also measure the gateway with this `transport` of its upstream; may be repeated", func(s string) error {
+		o.others = append(o.others, fleet.OursOver(s))
+		return nil
+	})
 	flag.Parse()
 	o.memory = o.memory || o.docs != ""
 	o.works = strings.Split(*works, ",")

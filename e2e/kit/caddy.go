@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-grpc/gateway/internal/testkit"
 )
 
 var builds struct {
@@ -142,9 +144,10 @@ func StartCaddy(t testing.TB, opts Options) *Caddy {
 	if err := os.WriteFile(path, []byte(c.Caddyfile(opts)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.cmd = exec.Command(opts.Binary, "run", "--config", path, "--adapter", "caddyfile")
-	c.cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+cmp.Or(opts.Data, dir), "XDG_CONFIG_HOME="+dir, "HOME="+dir, "CADDY_ADMIN="+c.Admin)
-	c.cmd.Env = append(c.cmd.Env, opts.Env...)
+	env := append(os.Environ(), "XDG_DATA_HOME="+cmp.Or(opts.Data, dir), "XDG_CONFIG_HOME="+dir, "HOME="+dir, "CADDY_ADMIN="+c.Admin)
+	env = append(env, opts.Env...)
+	c.cmd = exec.Command(opts.Binary, append([]string{"run"}, configArgs(t, opts.Binary, path, env)...)...)
+	c.cmd.Env = env
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -168,6 +171,30 @@ func StartCaddy(t testing.TB, opts Options) *Caddy {
 	return c
 }
 
+// configArgs are the arguments of a command of Caddy for a Caddyfile. If a transport is chosen,
+// they name a file with the JSON of the Caddyfile and that transport.
+func configArgs(t testing.TB, binary, path string, env []string) []string {
+	t.Helper()
+	plain := []string{"--config", path, "--adapter", "caddyfile"}
+	if testkit.Transport() == "" {
+		return plain
+	}
+	adapt := exec.Command(binary, append([]string{"adapt"}, plain...)...)
+	adapt.Env = env
+	config, err := adapt.Output()
+	if err != nil {
+		return plain // Caddy will say what is wrong
+	}
+	if config, err = testkit.WithTransport(config); err != nil {
+		t.Fatal(err)
+	}
+	path += ".json"
+	if err := os.WriteFile(path, config, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return []string{"--config", path}
+}
+
 // Caddyfile returns the whole Caddyfile of opts for this process: HTTP/1.1 and h2c on one port, no
 // grace period.
 func (c *Caddy) Caddyfile(opts Options) string {
@@ -189,7 +216,11 @@ func (c *Caddy) Log() string {
 
 // Reload loads a config through the admin API, and returns the error that Caddy answers with.
 func (c *Caddy) Reload(opts Options) error {
-	resp, err := http.Post("http://"+c.Admin+"/load", "text/caddyfile", strings.NewReader(c.Caddyfile(opts)))
+	kind, config := "text/caddyfile", []byte(c.Caddyfile(opts))
+	if adapted, ok := c.adapted(config); ok {
+		kind, config = "application/json", adapted
+	}
+	resp, err := http.Post("http://"+c.Admin+"/load", kind, bytes.NewReader(config))
 	if err != nil {
 		return fmt.Errorf("load a config: %w", err)
 	}
@@ -199,6 +230,27 @@ func (c *Caddy) Reload(opts Options) error {
 		return fmt.Errorf("load a config: %d %s", resp.StatusCode, bytes.TrimSpace(text))
 	}
 	return nil
+}
+
+// adapted returns the JSON of a Caddyfile with the chosen transport. It returns false if none is
+// chosen, or if the Caddyfile is wrong.
+func (c *Caddy) adapted(caddyfile []byte) ([]byte, bool) {
+	if testkit.Transport() == "" {
+		return nil, false
+	}
+	resp, err := http.Post("http://"+c.Admin+"/adapt", "text/caddyfile", bytes.NewReader(caddyfile))
+	if err != nil {
+		return nil, false
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Result json.RawMessage `json:"result"`
+	}
+	if resp.StatusCode != http.StatusOK || json.NewDecoder(resp.Body).Decode(&answer) != nil {
+		return nil, false
+	}
+	config, err := testkit.WithTransport(answer.Result)
+	return config, err == nil
 }
 
 func (c *Caddy) get(path string) ([]byte, error) {

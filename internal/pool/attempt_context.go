@@ -38,6 +38,22 @@ func newAttemptContext() *attemptContext {
 	return h
 }
 
+// bind gives the attempt a context of its own, if it needs one and has none. It needs one to wait
+// for a picker, and for a link of grpc-go. A wireLink ends calls at their deadlines itself, and
+// giveUp ends them in place.
+//
+// Called on the call path; takes no lock of the balancer.
+func (l *lease) bind() {
+	if l.own != nil || !l.mayFollow && l.deadline.IsZero() {
+		return
+	}
+	l.bindContext(l.deadline)
+	l.ending.context.Store(l.own)
+	if l.givenUp() {
+		l.own.cancel()
+	}
+}
+
 // bindContext gives the attempt a context of its own. A zero deadline means none.
 //
 // Called on the call path; takes no lock of the balancer.
@@ -106,8 +122,8 @@ func (l *lease) Err() error {
 // Deadline implements context.Context.
 func (l *lease) Deadline() (time.Time, bool) {
 	at, ok := l.Context.Deadline()
-	if l.own == nil || l.own.deadline.IsZero() || ok && at.Before(l.own.deadline) {
+	if l.deadline.IsZero() || ok && at.Before(l.deadline) {
 		return at, ok
 	}
-	return l.own.deadline, true
+	return l.deadline, true
 }

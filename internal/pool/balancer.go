@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/mem"
 
 	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/pool/balance"
@@ -74,6 +75,8 @@ type balancer struct {
 	wireConns wireConns
 	// wireStreams has the streams over wireLinks that are not over.
 	wireStreams wireStreams
+	// buffers is where wireLinks get the buffers of received messages.
+	buffers mem.BufferPool
 	// wireCalls holds *wireCall values that are free to be used again.
 	wireCalls sync.Pool
 	// pings is the keepalive time that instances have forced, in nanoseconds. 0: none.
@@ -168,6 +171,7 @@ func newBalancer(service string, settings Settings, log *zap.Logger, random func
 		listeners: make(map[*listener]struct{}),
 	}
 	b.events.observer = settings.Observer
+	b.buffers = mem.DefaultBufferPool()
 	b.current.replace(waitingPicker{})
 	b.looking.Store(settings.EjectFailures < 0)
 	b.picked.Store(-int64(servesFor)) // not yet

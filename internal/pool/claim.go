@@ -51,6 +51,7 @@ func (b *balancer) claim(l *lease) (*pick, error) {
 			p.term = term.number
 			return p, nil
 		}
+		l.bind()
 		select {
 		case <-term.over:
 		case <-l.Done():

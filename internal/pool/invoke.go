@@ -101,13 +101,7 @@ func (w *wholeCall) read(opts []grpc.CallOption) {
 func (w *wholeCall) invoke(ctx context.Context, l *lease, method string, args, reply any) error {
 	w.forget()
 	l.Context, l.channel, l.unary, l.uncounted = ctx, w.channel, true, w.uncounted
-	mayFollow := w.safe && w.mayFollow()
-	if mayFollow || !w.deadline.IsZero() {
-		l.bindContext(w.deadline)
-	}
-	if mayFollow {
-		l.cancel = l.own.cancel
-	}
+	l.deadline, l.mayFollow = w.deadline, w.safe && w.mayFollow()
 	if w.safe {
 		l.attempts = &w.attempts
 	}

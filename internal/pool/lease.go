@@ -6,10 +6,13 @@ import (
 	"io"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
+
+	"github.com/caddy-grpc/gateway/internal/rpcwire"
 )
 
 // lease is a call's hold on its channel, from NewStream to the end of the call. It is also the
@@ -42,8 +45,12 @@ type lease struct {
 	uncounted bool
 	// caller is the context of the whole stream call. Nil: no other attempt may follow.
 	caller context.Context
-	// cancel ends the attempt. Nil: no other attempt may follow.
+	// cancel ends an attempt of a stream. Nil: no other attempt may follow, or it is a whole call.
 	cancel context.CancelFunc
+	// mayFollow is true for a whole call if another attempt may follow.
+	mayFollow bool
+	// ending is what giveUp ends an attempt of a whole call with.
+	ending ending
 	fate   atomic.Int32
 	// request is the raw request of Invoke. Nil: the request is not raw.
 	request mem.BufferSlice
@@ -51,7 +58,9 @@ type lease struct {
 	evidence evidence
 	// largest is the size of the largest message that was sent, in bytes.
 	largest atomic.Int64
-	// own ends an attempt of Invoke. Nil: only Context ends it.
+	// deadline is that of an attempt of Invoke, in addition to Context's. Zero: there is none.
+	deadline time.Time
+	// own ends an attempt of Invoke. Nil: only Context ends it, or the link does.
 	own *attemptContext
 	// unbind detaches own from the caller's context.
 	unbind func() bool
@@ -246,11 +255,36 @@ const (
 //
 // Called on the call path; takes no lock of the balancer.
 func (l *lease) giveUp() bool {
-	if l == nil || l.cancel == nil || !l.fate.CompareAndSwap(fateOpen, fateGivenUp) {
+	if l == nil || l.cancel == nil && !l.mayFollow || !l.fate.CompareAndSwap(fateOpen, fateGivenUp) {
 		return false
 	}
-	l.cancel()
+	if l.cancel != nil {
+		l.cancel()
+	} else {
+		l.ending.end()
+	}
 	return true
+}
+
+// ending is what ends an attempt of a whole call: its context, or the call itself. It is set after
+// the attempt has got its claim. So whoever sets it checks afterwards if the attempt was given up
+// meanwhile.
+type ending struct {
+	context atomic.Pointer[attemptContext]
+	call    atomic.Pointer[rpcwire.Call]
+}
+
+// end ends the attempt. It is called while the attempt is in the list of its endpoint, so the
+// context and the call are not those of another one yet.
+//
+// Called on the call path; takes no lock of the balancer.
+func (e *ending) end() {
+	if h := e.context.Load(); h != nil {
+		h.cancel()
+	}
+	if c := e.call.Load(); c != nil {
+		c.Cancel(context.Canceled)
+	}
 }
 
 // answered notes that the response has begun. It returns false if the attempt was given up before.

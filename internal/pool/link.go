@@ -60,6 +60,7 @@ func (k grpcLink) invoke(l *lease, p *pick, method string, args, reply any, opts
 		// Without the message, grpc can make no other attempt, and passes the reason on.
 		opts = append(opts[:len(opts):len(opts)], grpc.MaxRetryRPCBufferSize(0))
 	}
+	l.bind()
 	l.claim, l.claimed = p, true
 	err := k.clientConn.Invoke(l, method, args, reply, opts...)
 	l.dropClaim()

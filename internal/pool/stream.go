@@ -85,9 +85,6 @@ func (s *stream) keep(m any) {
 	raw, _ := m.(mem.BufferSlice)
 	s.keptBytes += raw.Len()
 	if n := len(s.kept); n > 0 && (n == replayMessages || s.keptBytes > replayBytes) {
-		if a, ok := s.current.(*wireStream); ok {
-			a.awaitStream() // grpc-go waits for that before the first message
-		}
 		s.commit()
 		return
 	}
@@ -106,12 +103,23 @@ func (s *stream) commit() {
 	if s.final.Load() {
 		return
 	}
-	_ = s.current.Context() // gRPC documents that this ends retries
+	s.endRetries()
 	for !s.final.Load() && s.lease.mayGoElsewhere() {
 		s.restart()
-		_ = s.current.Context()
+		s.endRetries()
 	}
 	s.decide()
+}
+
+// endRetries makes a refusal of the present attempt final. A call that waits for a free stream may
+// still have to go elsewhere, so it waits for that first. grpc-go does so in NewStream.
+//
+// Caller must hold s.mu.
+func (s *stream) endRetries() {
+	if a, ok := s.current.(*wireStream); ok {
+		a.awaitStream()
+	}
+	_ = s.current.Context() // gRPC documents that this ends retries
 }
 
 // settle makes the present attempt the last one, because the instance has answered or the attempt

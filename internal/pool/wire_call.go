@@ -125,6 +125,13 @@ func (k *wireLink) whole(ctx context.Context, l *lease, p *pick, o *wireOptions,
 	if err := k.start(ctx, l, p, &w.call, r); err != nil {
 		return err
 	}
+	if l != nil && l.mayFollow {
+		l.ending.call.Store(&w.call)
+		defer l.ending.call.Store(nil)
+		if l.givenUp() {
+			w.call.Cancel(context.Canceled)
+		}
+	}
 	m, waitErr := w.call.Wait(ctx)
 	header, headed := w.call.ResponseHeader()
 	if o.header != nil && headed {
@@ -136,7 +143,7 @@ func (k *wireLink) whole(ctx context.Context, l *lease, p *pick, o *wireOptions,
 	if err := k.concluded(ctx, l, p, &w.call, waitErr); err != nil {
 		return err
 	}
-	return o.deliver(m, w.call.Encoding(), reply)
+	return o.deliver(m, k.balancer.buffers, w.call.Encoding(), reply)
 }
 
 // putCall keeps a call that has ended for later calls.
@@ -210,6 +217,7 @@ func (k *wireLink) unsent(ctx context.Context, l *lease, p *pick) error {
 	}
 	term := p.term
 	p.unstarted()
+	l.bind()
 	k.balancer.awaitTermAfter(term, ctx)
 	l.notProcessed()
 	return errNotProcessed

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
-	"google.golang.org/grpc/mem"
 
 	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/pool/wire"
@@ -89,7 +88,7 @@ func (k *wireLink) options(c *wireConn) rpcwire.Options {
 		KeepaliveTime:    max(s.KeepaliveTime, keepaliveMin, time.Duration(k.balancer.pings.Load())),
 		KeepaliveTimeout: s.KeepaliveTimeout, PermitWithoutStream: s.PermitWithoutStream,
 		Decompresses: func(name string) bool { return encoding.GetCompressor(name) != nil },
-		Reads:        &k.conn.endpoint.reads, Buffers: mem.DefaultBufferPool(), Events: c,
+		Reads:        &k.conn.endpoint.reads, Buffers: k.balancer.buffers, Events: c,
 	}
 	if o.Authority == "" {
 		o.Authority = k.conn.ServerName()

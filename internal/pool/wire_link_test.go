@@ -2,11 +2,8 @@ package pool
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -18,16 +15,11 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/net/http2"
-	"google.golang.org/grpc"
 	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-
-	"github.com/caddy-grpc/gateway/discovery"
-	"github.com/caddy-grpc/gateway/internal/rpcwire"
 )
 
 // openWire opens a channel over rpcwire to one instance, and waits until it is connected.
@@ -348,13 +340,3 @@ func TestWireFollowsTheStreamLimit(t *testing.T) {
 		eventually(t, fmt.Sprintf("the limit is %d", tc.want), func() bool { return now() == tc.want })
 	}
 }
-
-var (
-	_ = io.EOF
-	_ = errors.New
-	_ net.Conn
-	_ grpc.ClientStream
-	_ metadata.MD
-	_ discovery.Endpoint
-	_ rpcwire.Call
-)

@@ -20,10 +20,10 @@ const gzipName = "gzip"
 var errTooLarge = errors.New("the message is too large after decompression")
 
 // deliver gives a received message to the caller.
-func (o *wireOptions) deliver(m rpcwire.Message, compression string, reply any) error {
-	data := mem.BufferSlice{mem.NewBuffer(m.Buf, mem.DefaultBufferPool())}
+func (o *wireOptions) deliver(m rpcwire.Message, buffers mem.BufferPool, compression string, reply any) error {
+	data := mem.BufferSlice{mem.NewBuffer(m.Buf, buffers)}
 	if m.Compressed {
-		plain, err := decompress(data, compression, o.maxReceive)
+		plain, err := decompress(data, buffers, compression, o.maxReceive)
 		data.Free()
 		if err != nil {
 			return err
@@ -43,7 +43,7 @@ func (o *wireOptions) deliver(m rpcwire.Message, compression string, reply any) 
 
 // decompress returns the message that data has in a compressed form. A limit of 0 is grpc-go's
 // default.
-func decompress(data mem.BufferSlice, compression string, limit int) (mem.BufferSlice, error) {
+func decompress(data mem.BufferSlice, buffers mem.BufferPool, compression string, limit int) (mem.BufferSlice, error) {
 	c := encoding.GetCompressor(compression)
 	if c == nil {
 		return nil, badMessage("no decompressor for grpc-encoding %q is installed", compression)
@@ -57,7 +57,7 @@ func decompress(data mem.BufferSlice, compression string, limit int) (mem.Buffer
 	if err != nil {
 		return nil, badMessage("decompressing the message: %w", err)
 	}
-	plain, err := mem.ReadAll(io.LimitReader(r, int64(limit)+1), mem.DefaultBufferPool())
+	plain, err := mem.ReadAll(io.LimitReader(r, int64(limit)+1), buffers)
 	switch {
 	case err != nil:
 		plain.Free()

@@ -7,7 +7,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/caddy-grpc/gateway/internal/rpcwire"
@@ -133,8 +132,8 @@ func (s *wireStream) Header() (metadata.MD, error) {
 		_ = s.finish(err)
 	case len(header) > 0: // it has a content-type at least
 		return mdOf(header), nil
-	default:
-		_ = s.finish(nil)
+	default: // the only header block was the one with the status
+		_ = s.finish(s.missing())
 	}
 	return nil, nil
 }
@@ -227,12 +226,12 @@ func (s *wireStream) RecvMsg(m any) error {
 	}
 	second, err := s.call.Recv(s.context)
 	if err == nil {
-		putBack(msg)
-		putBack(second)
+		s.putBack(msg)
+		s.putBack(second)
 		return s.abort(notOneMessage("the peer sent another message after the first"))
 	}
 	if err := s.ended(err); err != io.EOF { //nolint:errorlint // streams end with the bare io.EOF
-		putBack(msg)
+		s.putBack(msg)
 		return err
 	}
 	return s.deliver(msg, m)
@@ -242,7 +241,7 @@ func (s *wireStream) RecvMsg(m any) error {
 //
 // Called on the call path; takes no lock of the balancer.
 func (s *wireStream) deliver(msg rpcwire.Message, m any) error {
-	if err := s.options.deliver(msg, s.call.Encoding(), m); err != nil {
+	if err := s.options.deliver(msg, s.link.balancer.buffers, s.call.Encoding(), m); err != nil {
 		return s.abort(err)
 	}
 	return nil
@@ -265,8 +264,8 @@ func (s *wireStream) abort(failure error) error {
 func (s *wireStream) ended(failure error) error {
 	if failure == io.EOF { //nolint:errorlint // streams end with the bare io.EOF
 		failure = nil
-		if !s.desc.ServerStreams && !s.received && s.call.Status().Code == codes.OK {
-			failure = notOneMessage("the peer sent no message")
+		if !s.received {
+			failure = s.missing()
 		}
 	}
 	if err := s.finish(failure); err != nil {
@@ -275,12 +274,20 @@ func (s *wireStream) ended(failure error) error {
 	return io.EOF
 }
 
+// missing returns the failure of a stream that has ended without a message, if it must have one.
+func (s *wireStream) missing() error {
+	if s.desc.ServerStreams || s.call.Status().Code != codes.OK {
+		return nil
+	}
+	return notOneMessage("the peer sent no message")
+}
+
 func notOneMessage(text string) *rpcwire.Error {
 	return &rpcwire.Error{Kind: rpcwire.KindNotOneMessage, Code: codes.Internal, Message: text}
 }
 
 // putBack frees a message that nobody gets.
-func putBack(m rpcwire.Message) { mem.DefaultBufferPool().Put(m.Buf) }
+func (s *wireStream) putBack(m rpcwire.Message) { s.link.balancer.buffers.Put(m.Buf) }
 
 // Trailer returns the trailer. It is for after the end of the stream.
 func (s *wireStream) Trailer() metadata.MD {

@@ -65,8 +65,19 @@ func OursOf(name, binary string) Peer {
 	return p
 }
 
-func oursSite(b Backends) string {
-	return fmt.Sprintf("grpc_gateway {\n\tupstream bench {\n\t\tdiscover static %s\n\t\tdescriptors protoset %s\n\t}\n}", b.GRPC, b.Protoset)
+// OursOver is the gateway with another transport than the default.
+func OursOver(transport string) Peer {
+	p := Peers()[0]
+	p.Name += ", " + transport
+	p.Site = func(b Backends) string { return oursSiteWith(b, "\n\t\ttransport "+transport) }
+	return p
+}
+
+func oursSite(b Backends) string { return oursSiteWith(b, "") }
+
+// oursSiteWith adds lines to the upstream.
+func oursSiteWith(b Backends, options string) string {
+	return fmt.Sprintf("grpc_gateway {\n\tupstream bench {\n\t\tdiscover static %s\n\t\tdescriptors protoset %s%s\n\t}\n}", b.GRPC, b.Protoset, options)
 }
 
 // reverseProxySite sends gRPC to the gRPC server and Connect to the server of that protocol.

@@ -288,6 +288,10 @@ func caddyfile(dir string, req request, listen, backend string) (string, error) 
 	if req.receiveLimit > 0 {
 		limit = fmt.Sprintf("\t\tmax_request_size %d\n", req.receiveLimit)
 	}
+	transport := ""
+	if name := os.Getenv("GATEWAY_TRANSPORT"); name != "" {
+		transport = "transport " + name
+	}
 	if further := os.Getenv("OPTIONS"); further != "" {
 		limit += further + "\n"
 	}
@@ -315,10 +319,11 @@ func caddyfile(dir string, req request, listen, backend string) (string, error) 
 			}
 			max_receive_size 64MiB
 			require_ready 10s
+			%s
 		}
 %s	}
 }
-`, protocols, scheme, listen, tls, backend, os.Getenv("PROTO_DIR"), limit), nil
+`, protocols, scheme, listen, tls, backend, os.Getenv("PROTO_DIR"), transport, limit), nil
 }
 
 // child is a command that dies with the launcher.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the official Connect conformance suite (connectrpc.com/conformance) against the gateway in a real Caddy, in front of
 # the suite's own servers. Further arguments go to the suite, for example --run '**/unary/**' or --trace. The environment variable
-# OPTIONS has further options of the handler in the syntax of a Caddyfile.
+# OPTIONS has further options of the handler in the syntax of a Caddyfile. GATEWAY_TRANSPORT is the transport of the upstream.
 #
 # There is no list of known failures: every case must pass, and there must be as many cases as the suite has.
 set -euo pipefail
