@@ -16,22 +16,33 @@ import (
 	"github.com/caddy-grpc/gateway/discovery"
 )
 
-// BenchmarkCall compares a call through a channel with a call through a bare grpc.ClientConn.
+// BenchmarkCall compares a call through a channel, over each transport, with a call through a bare
+// grpc.ClientConn. The server is in the same process and counts as well.
 func BenchmarkCall(b *testing.B) {
 	server := startBackend(b, "")
-	f := &manualFeed{}
-	c := openChannel(b, Settings{}, f)
-	f.list(server.addr)
-	ready(b, c)
+	overGRPC := openChannel(b, Settings{Transport: TransportGRPC}, oneInstance(server.addr))
+	overWire := openChannel(b, Settings{Transport: TransportWire}, oneInstance(server.addr))
+	ready(b, overGRPC)
+	ready(b, overWire)
 	for _, cc := range []struct {
 		name string
 		conn grpc.ClientConnInterface
-	}{{"bare", bare(b, server.addr)}, {"channel", c}} {
+	}{{"bare", bare(b, server.addr)}, {"grpc", overGRPC}, {"wire", overWire}} {
 		b.Run("Invoke/"+cc.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				var reply mem.BufferSlice
 				if err := cc.conn.Invoke(context.Background(), methodEcho, raw("hello"), &reply); err != nil {
+					b.Fatal(err)
+				}
+				reply.Free()
+			}
+		})
+		b.Run("Idempotent/"+cc.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				var reply mem.BufferSlice
+				if err := cc.conn.Invoke(context.Background(), methodEcho, raw("hello"), &reply, Idempotent()); err != nil {
 					b.Fatal(err)
 				}
 				reply.Free()
