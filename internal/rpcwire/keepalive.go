@@ -45,7 +45,7 @@ func (c *Conn) onKeepalive() {
 			c.closeLocked(&ConnError{Reason: ReasonKeepalive})
 			return
 		}
-		k.timer.Reset(left)
+		k.timer.Reset(min(c.opts.KeepaliveTime, left))
 		return
 	}
 	k.waiting = false

@@ -82,6 +82,28 @@ func TestKeepalive(t *testing.T) {
 			stop(t, c)
 		})
 	})
+	t.Run("a late answer does not delay the next ping", func(t *testing.T) {
+		// The answer takes longer than the time between pings, and much less than the timeout.
+		inBubble(t, func(t *testing.T) {
+			c, s, _ := start(t, Options{KeepaliveTime: time.Second, KeepaliveTimeout: 20 * time.Second})
+			ch := begin(t, c, Request{})
+			time.Sleep(2500 * time.Millisecond)
+			if n := s.pings(); n != 1 {
+				t.Errorf("%d pings came, want 1", n)
+			}
+			s.send(pong)
+			time.Sleep(999 * time.Millisecond)
+			if n := s.pings(); n != 0 {
+				t.Errorf("%d pings came too early", n)
+			}
+			time.Sleep(2 * time.Millisecond)
+			if n := s.pings(); n != 1 {
+				t.Errorf("%d pings came, want 1", n)
+			}
+			running(t, ch)
+			stop(t, c)
+		})
+	})
 	t.Run("a peer that talks is not pinged", func(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
 			c, s, _ := start(t, options)
