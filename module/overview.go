@@ -14,7 +14,7 @@ import (
 
 const (
 	// maxInstancesShown is how many instances the overview lists of the service that was asked for.
-	maxInstancesShown = 200
+	maxInstancesShown = 100
 	// maxProblemsShown is how many problems of routes the overview lists.
 	maxProblemsShown = 100
 )
@@ -117,7 +117,7 @@ type OverviewRoutes struct {
 	ProblemCount int       `json:"problem_count,omitempty"`
 }
 
-// OverviewDetail is an upstream with at most 200 of its instances, the worst first.
+// OverviewDetail is an upstream with at most 100 of its instances, the worst first.
 type OverviewDetail struct {
 	UpstreamView
 

@@ -378,7 +378,6 @@ func (w *world) manyServices(t *testing.T) {
 	w.page.Wait("#catalogs", "fleet", "registry in sync", "300 services (299 serving, 1 failed)", "limit 500")
 	out.Stop()
 	w.sees(t, "300-services", "2 of 300 services out", "out", "fleet:s001.rpc", "no schema", "fleet:s200.rpc", "reflection")
-	w.looks(t, "300-services", "2 of 300 services out")
 	w.page.Wait("#catalog", "s200.rpc", "failed", "reflection")
 	w.page.Fill("#find-service", "s123")
 	w.page.Wait("#services", "fleet:s123.rpc", "ready", "1 of 1")
@@ -410,7 +409,7 @@ func (w *world) manyInstances(t *testing.T) {
 	if first := strings.Index(text, "READY"); first < strings.LastIndex(text, "TRANSIENT_FAILURE") {
 		t.Error("the instances that need a look are not the first ones")
 	}
-	w.page.Wait("#instances-more", "2,800 more instances. Narrow the search to see them.")
+	w.page.Wait("#instances-more", "2,900 more instances. Narrow the search to see them.")
 	w.page.Fill("#find-instance", "127.1.11.200:")
 	w.page.Wait("#instances", "127.1.11.200:"+port)
 	w.page.Shoot("3000-instances-open")

@@ -122,7 +122,7 @@ var symptoms = []symptom{
 			w.etcd.DeletePrefix(w.t, "held.rpc/")
 			return firstError(w.answers("held/v1/echo/x", 200, ""), w.shows("upstreams", "held", "! instances held"))
 		},
-		command: "upstreams", of: "held", shows: []string{"instances held although the registry does not have them any more: 1"},
+		command: "upstreams", of: "held", shows: []string{"instances held although the registry does not have them any more: 2"},
 	},
 	{
 		row:  []string{"fewer keepalive pings", "instance closed the connection"},
@@ -224,7 +224,7 @@ func newWard(t *testing.T) *ward {
 	silent := testkit.StartBackend(t, testkit.WithReflection(false, false))
 	here := w.backend.Addr()
 	w.etcd.PutAll(t, map[string]string{
-		"skipped.rpc/1": "this is no address", "held.rpc/1": here, "old.rpc/1": here,
+		"skipped.rpc/1": "this is no address", "held.rpc/1": here, "held.rpc/2": testkit.StartBackend(t).Addr(), "old.rpc/1": here,
 	})
 	upstreams := map[string]string{
 		"unknown": "discover etcd unknown.rpc {\n endpoints " + kit.FreeAddr(t) + "\n }",
@@ -256,7 +256,7 @@ func newWard(t *testing.T) *ward {
 	w.caddy = kit.StartCaddy(t, kit.Options{Global: global.String(), Site: site.String()})
 	kit.Eventually(t, patience, "the services that are well answer", func() error {
 		return firstError(w.answers("sick/v1/echo/x", 200, ""), w.answers("old/v1/echo/x", 200, ""), w.answers("held/v1/echo/x", 200, ""),
-			w.answers("typo/v1/echo/x", 200, ""), w.answers("strict/v1/echo/x", 200, ""))
+			w.answers("typo/v1/echo/x", 200, ""), w.answers("strict/v1/echo/x", 200, ""), w.shows("upstreams", "held", "instances: 2"))
 	})
 	w.broken.Store(true)
 	rest(t, w.caddy.URL("/strict/v1/stream"))

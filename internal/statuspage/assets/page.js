@@ -1,7 +1,7 @@
 "use strict";
 // Texts of services and registries are shown as text only, never as HTML. Characters that do not
 // print are shown as escapes, so that no text can pretend to be something else.
-const rowsShown = 200;
+const rowsShown = 100;
 const $ = (id) => document.getElementById(id);
 const clean = (s) => String(s ?? "").replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => "\\u{" + c.codePointAt(0).toString(16) + "}");
 const number = new Intl.NumberFormat("en");
