@@ -123,7 +123,7 @@ func TestCertificatesAreRenewed(t *testing.T) {
 	expired := time.Now().Add(life)
 	block := fmt.Sprintf("tls {\n\ttrust_pool file %s\n\tclient_auth %s %s\n}", gateway.ca, gateway.cert, gateway.key)
 	opts := secured(etcd, block)
-	opts.Site = "grpc_gateway {\n\tupstream user {\n\t\tdiscover etcd user.rpc {\n\t\t\tcluster main\n\t\t}\n\t\t" + block + "\n\t}\n}"
+	opts.Site = site(etcd, "user.rpc", block)
 	caddy := kit.StartCaddy(t, opts)
 	caddy.WaitReady(t, 20*time.Second, addrs...)
 	serving(t, caddy, addrs)
