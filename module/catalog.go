@@ -49,7 +49,8 @@ type Catalog struct {
 	// The settings of the upstream of each service. `discover` and `require_ready` cannot be set.
 	// `descriptors` can be `reflection`, or `protoset` with patterns for files: each file describes
 	// the service that it is named after, and the other services are asked by reflection.
-	// `networks`, `tls` and all other settings apply to every service. Default: as for any upstream.
+	// `networks`, `tls` and all other settings apply to every service. Default: as for any
+	// upstream.
 	Upstream *Upstream `json:"upstream,omitempty"`
 }
 
