@@ -189,8 +189,8 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// add adds one operation. Version 3.1 has no place for an HTTP method that it does not know, so such
-// an operation is left out. Version 3.2 has `additionalOperations` for it.
+// add adds one operation. Version 3.1 has no place for an HTTP method that it does not know, so
+// such an operation is left out. Version 3.2 has `additionalOperations` for it.
 func (b *builder) add(bd *frontend.Binding) {
 	fixed := slices.Contains([]string{"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"}, bd.HTTPMethod)
 	name := strings.ToLower(bd.HTTPMethod)

@@ -1,6 +1,6 @@
-// Package browser drives a headless Chromium for the end-to-end tests. It also judges what a page may
-// never do: ask another host, break its Content-Security-Policy, throw. It is for pages that people
-// use; kit.Page is for scripts that call the gateway.
+// Package browser drives a headless Chromium for the end-to-end tests. It also judges what a page
+// may never do: ask another host, break its Content-Security-Policy, throw. It is for pages that
+// people use; kit.Page is for scripts that call the gateway.
 package browser
 
 import (
@@ -121,8 +121,8 @@ type Tab struct {
 	trouble []string
 }
 
-// Open opens a page of a site, http://host:port, in a new tab. When the test ends, it fails for what
-// the page was seen to do and may not.
+// Open opens a page of a site, http://host:port, in a new tab. When the test ends, it fails for
+// what the page was seen to do and may not.
 func (b *Browser) Open(t testing.TB, site, path string, l Look) *Tab {
 	t.Helper()
 	ctx, closeTab := chromedp.NewContext(b.ctx)
