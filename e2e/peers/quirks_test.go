@@ -12,6 +12,8 @@ type quirk struct {
 	deaf bool
 	// refuses is true if the peer sends REFUSED_STREAM for calls that the server has processed.
 	refuses bool
+	// cancelsAtStop is true if calls may end with CANCELLED when the peer stops gracefully.
+	cancelsAtStop bool
 	// resetsTooLarge is true if the peer resets a call with CANCEL whose message is too large.
 	resetsTooLarge bool
 	// tooManyPings is true if the peer closes connections with too many pings.
@@ -21,9 +23,11 @@ type quirk struct {
 // quirks are the kinds of peers that differ, and why.
 var quirks = map[*Kind]quirk{
 	// The server of gRPC core permits a ping every five minutes by default, and three early ones.
-	CPP:    {tooManyPings: true},
-	Python: {tooManyPings: true},
-	// The same holds for Java. Debian's version resets calls whose message is too
+	// When it shuts down, calls that come just before the client reads its GOAWAY end with
+	// CANCELLED. It does not begin with them, but it does not say so.
+	CPP:    {tooManyPings: true, cancelsAtStop: true},
+	Python: {tooManyPings: true, cancelsAtStop: true},
+	// Java permits as few pings. Debian's version resets calls whose message is too
 	// large.
 	Java: {tooManyPings: true, resetsTooLarge: true},
 	HAProxy: {
