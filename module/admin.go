@@ -145,6 +145,11 @@ func marshal(v any, indent string) ([]byte, error) {
 func printableJSON(raw []byte) []byte {
 	out := make([]byte, 0, len(raw))
 	for len(raw) > 0 {
+		plain := bytes.IndexFunc(raw, func(r rune) bool { return r < ' ' || r > '~' })
+		if plain < 0 {
+			return append(out, raw...)
+		}
+		out, raw = append(out, raw[:plain]...), raw[plain:]
 		r, size := utf8.DecodeRune(raw)
 		switch {
 		case r == utf8.RuneError && size == 1:

@@ -12,11 +12,10 @@ import (
 	"github.com/caddy-grpc/gateway/e2e/kit/browser"
 )
 
-// BenchmarkOpenPage measures what an open page costs a gateway with 300 services, in percent of a
-// core. Calls go on all the while, so that every answer to the page is a new one. Each of the two
-// times takes a minute. docs/operations.md has the command and a result.
-func BenchmarkOpenPage(b *testing.B) {
-	const minute = time.Minute
+// startFleet runs a gateway with 300 services, and calls one of them ten times a second, so that
+// every answer to a page is a new one.
+func startFleet(b *testing.B) *kit.Caddy {
+	b.Helper()
 	etcd := kit.EmbeddedEtcd(b)
 	keys, _ := startMany(b)
 	etcd.PutAll(b, keys)
@@ -30,14 +29,37 @@ func BenchmarkOpenPage(b *testing.B) {
 		}
 		return err
 	})
-	load := kit.StartLoad(kit.H1(), 10, func(ctx context.Context, id string) (*http.Request, error) {
+	load := kit.StartLoad(kit.H1(), 10, func(ctx context.Context, _ string) (*http.Request, error) {
 		return http.NewRequestWithContext(ctx, http.MethodPost, caddy.URL("/s001.v1.Thing/Get"), strings.NewReader("{}"))
 	}, nil)
-	defer load.Stop()
+	b.Cleanup(func() { load.Stop() })
+	return caddy
+}
+
+// BenchmarkOverview measures the processor time of one answer to an open page, which asks once a
+// second. Ten milliseconds are a hundredth of a core.
+func BenchmarkOverview(b *testing.B) {
+	caddy := startFleet(b)
+	before := caddy.CPU(b)
+	answers := 0
+	for b.Loop() {
+		answers++
+		if _, _, err := kit.GetJSON(http.DefaultClient, caddy.URL("/status/overview")); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(1000*(caddy.CPU(b)-before).Seconds()/float64(answers), "cpu-ms/op")
+}
+
+// BenchmarkOpenPage measures what a page that is open in Chromium costs, in percent of a core: the
+// difference of a minute with it and a minute without. docs/operations.md has the command and a
+// result.
+func BenchmarkOpenPage(b *testing.B) {
+	caddy := startFleet(b)
 	spent := func() float64 {
 		before := caddy.CPU(b)
-		time.Sleep(minute)
-		return 100 * (caddy.CPU(b) - before).Seconds() / minute.Seconds()
+		time.Sleep(time.Minute)
+		return 100 * (caddy.CPU(b) - before).Seconds() / time.Minute.Seconds()
 	}
 	for b.Loop() {
 		without := spent()

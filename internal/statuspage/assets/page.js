@@ -125,7 +125,9 @@ const severity = { bad: 0, warn: 1, idle: 2, ok: 3 };
 function renderServices() {
 	const live = state.seen.services.map((u) => ({ u: u, j: judge(u) }));
 	live.sort((a, b) => severity[a.j.tone] - severity[b.j.tone] || a.u.name.localeCompare(b.u.name));
-	document.querySelector("section .find").hidden = live.length < 20;
+	const few = live.length < 20;
+	document.querySelector("section .find").hidden = few;
+	if (few) $("find-service").value = ""; // What cannot be seen must not hide anything.
 	const shown = limited(matching(live, "find-service", (x) => x.u.name + " " + x.j.word), "services-more", "services");
 	sync($("services").tBodies[0], shown, (x) => x.u.name, (x) => {
 		const row = element("tr");
