@@ -152,12 +152,15 @@ func TestCatalogLimitsItsQueries(t *testing.T) {
 
 // fleet is a registry in memory whose services block until they are told.
 type fleet struct {
-	mu       sync.Mutex
-	names    map[string][]string
-	err      error // of the list
-	asked    map[string][]uint64
-	index    uint64
-	changed  chan struct{}
+	mu      sync.Mutex
+	names   map[string][]string
+	err     error // of the list
+	asked   map[string][]uint64
+	index   uint64
+	changed chan struct{}
+	// renamed wakes those who wait for the list only.
+	renamed  chan struct{}
+	renaming uint64
 	failures map[string]error
 }
 
@@ -170,15 +173,28 @@ func (f *fleet) change(fn func()) {
 	f.changed = make(chan struct{})
 }
 
-func (f *fleet) wait(ctx context.Context, index uint64, wait time.Duration) {
+// rename changes the list, and nothing of the services that stay.
+func (f *fleet) rename(names ...string) {
 	f.mu.Lock()
-	changed, now := f.changed, f.index
-	f.mu.Unlock()
+	defer f.mu.Unlock()
+	f.renaming++
+	f.names = make(map[string][]string)
+	for _, name := range names {
+		f.names[name] = nil
+	}
+	close(f.renamed)
+	f.renamed = make(chan struct{})
+}
+
+// wait blocks until there is something newer than index. renamed is nil for those who do not wait
+// for the list.
+func (f *fleet) wait(ctx context.Context, index, now uint64, changed, renamed <-chan struct{}, wait time.Duration) {
 	if index != now {
 		return
 	}
 	select {
 	case <-ctx.Done():
+	case <-renamed:
 	case <-changed:
 	case <-time.After(wait):
 	}
@@ -187,16 +203,20 @@ func (f *fleet) wait(ctx context.Context, index uint64, wait time.Duration) {
 func (f *fleet) registry() registry {
 	return registry{
 		services: func(ctx context.Context, index uint64, wait time.Duration) (map[string][]string, *api.QueryMeta, error) {
-			f.wait(ctx, index, wait)
+			f.mu.Lock()
+			now, changed, renamed := f.index+f.renaming, f.changed, f.renamed
+			f.mu.Unlock()
+			f.wait(ctx, index, now, changed, renamed, wait)
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			return f.names, &api.QueryMeta{LastIndex: f.index, KnownLeader: true}, errors.Join(ctx.Err(), f.err)
+			return f.names, &api.QueryMeta{LastIndex: f.index + f.renaming, KnownLeader: true}, errors.Join(ctx.Err(), f.err)
 		},
 		instances: func(ctx context.Context, service string, index uint64, wait time.Duration) ([]*api.ServiceEntry, *api.QueryMeta, error) {
 			f.mu.Lock()
 			f.asked[service] = append(f.asked[service], index)
+			now, changed := f.index, f.changed
 			f.mu.Unlock()
-			f.wait(ctx, index, wait)
+			f.wait(ctx, index, now, changed, nil, wait)
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			entries := []*api.ServiceEntry{of(service, instance(fmt.Sprint(f.index), "10.0.0.1:9001"))}
@@ -209,7 +229,7 @@ func (f *fleet) registry() registry {
 func inTime(t *testing.T, f *fleet, queries int, fn func(state *atomic.Pointer[discovery.State])) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f.changed, f.asked, f.index = make(chan struct{}), make(map[string][]uint64), 1
+		f.changed, f.renamed, f.asked, f.index = make(chan struct{}), make(chan struct{}), make(map[string][]uint64), 1
 		ctx, cancel := context.WithCancel(t.Context())
 		var state atomic.Pointer[discovery.State]
 		var wg sync.WaitGroup
@@ -255,6 +275,23 @@ func TestCatalogAfterAnOutage(t *testing.T) {
 	})
 }
 
+// A query that outlives an outage of the list may come from before it. Its index may mean nothing
+// to the Consul that answers now.
+func TestCatalogForgetsIndexes(t *testing.T) {
+	f := &fleet{names: map[string][]string{"a": nil}}
+	inTime(t, f, 8, func(*atomic.Pointer[discovery.State]) {
+		f.change(func() { f.err = errors.New("no leader") })
+		time.Sleep(time.Minute)
+		f.change(func() { f.err = nil })
+		time.Sleep(2 * time.Minute)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if asked := f.asked["a"]; !slices.Contains(asked[1:], 0) {
+			t.Errorf("asked for the indexes %v, want 0 again", asked)
+		}
+	})
+}
+
 // A service that cannot be read for long does not hold up the others.
 func TestCatalogLosesPatience(t *testing.T) {
 	f := &fleet{names: map[string][]string{"a": nil, "b": nil}, failures: map[string]error{"b": errors.New("odd")}}
@@ -273,7 +310,7 @@ func TestCatalogLosesPatience(t *testing.T) {
 func TestCatalogBeginsToTakeTurns(t *testing.T) {
 	f := &fleet{names: map[string][]string{"a": nil, "b": nil}}
 	inTime(t, f, 2, func(*atomic.Pointer[discovery.State]) {
-		f.change(func() { f.names = map[string][]string{"a": nil, "b": nil, "c": nil, "d": nil} })
+		f.rename("a", "b", "c", "d")
 		time.Sleep(10 * time.Second)
 		f.mu.Lock()
 		asked := make(map[string]int)
@@ -286,7 +323,7 @@ func TestCatalogBeginsToTakeTurns(t *testing.T) {
 				t.Errorf("%s was asked for %d times, want a turn every two seconds: %v", name, n, asked)
 			}
 		}
-		f.change(func() { f.names = map[string][]string{"a": nil, "b": nil} })
+		f.rename("a", "b")
 		time.Sleep(5 * time.Second)
 		f.mu.Lock()
 		before := len(f.asked["a"])
