@@ -68,19 +68,7 @@ type balancer struct {
 	current currentPicker
 	// clientConn makes the calls over links of grpc. It is set before the first one.
 	clientConn *grpc.ClientConn
-	// dialer and security make the connections of wireLinks. They are set before the first one.
-	dialer   dialFunc
-	security wire.Credentials
-	// wireConns has the open connections of wireLinks.
-	wireConns wireConns
-	// wireStreams has the streams over wireLinks that are not over.
-	wireStreams wireStreams
-	// buffers is where wireLinks get the buffers of received messages.
-	buffers mem.BufferPool
-	// wireCalls holds *wireCall values that are free to be used again.
-	wireCalls sync.Pool
-	// pings is the keepalive time that instances have forced, in nanoseconds. 0: none.
-	pings atomic.Int64
+	wireParts
 
 	mu sync.Mutex
 	// cc is nil before grpc builds the policy and after grpc closes it.

@@ -10,7 +10,9 @@ import (
 	"google.golang.org/grpc"
 	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/mem"
 
+	"github.com/caddy-grpc/gateway/internal/pool/wire"
 	"github.com/caddy-grpc/gateway/internal/rpcwire"
 )
 
@@ -31,6 +33,24 @@ type wireLink struct {
 	failures int
 	// tell is told the states, which is onConnState of the balancer.
 	tell func(grpcbalancer.SubConnState)
+}
+
+// wireParts is what the wireLinks of a balancer share. Their calls use it without the balancer's
+// lock.
+type wireParts struct {
+	// dialer and security make the connections of wireLinks. They are set before the first one.
+	dialer   dialFunc
+	security wire.Credentials
+	// wireConns has the open connections of wireLinks.
+	wireConns wireConns
+	// wireStreams has the streams over wireLinks that are not over.
+	wireStreams wireStreams
+	// buffers is where wireLinks get the buffers of received messages.
+	buffers mem.BufferPool
+	// wireCalls holds *wireCall values that are free to be used again.
+	wireCalls sync.Pool
+	// pings is the keepalive time that instances have forced, in nanoseconds. 0: none.
+	pings atomic.Int64
 }
 
 func newWireLink(b *balancer, c *conn) *wireLink {
