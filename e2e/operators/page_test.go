@@ -405,7 +405,7 @@ func (w *world) manyInstances(t *testing.T) {
 	w.page.Wait("#services", "big", "2,998 of 3,000")
 	w.sees(t, "3000-instances", "1 of 1 service needs a look", "degraded", "big", "2 of 3,000 instances cannot be called", "connection refused")
 	w.page.Click(`#services button`)
-	text := w.page.Wait("#instances", dead[0], dead[1], "TRANSIENT_FAILURE", "127.1.0.1:"+port, "READY")
+	text := w.page.Wait("#instances", dead[0], dead[1], "TRANSIENT_FAILURE", "127.1.0.100:"+port, "READY")
 	if first := strings.Index(text, "READY"); first < strings.LastIndex(text, "TRANSIENT_FAILURE") {
 		t.Error("the instances that need a look are not the first ones")
 	}
