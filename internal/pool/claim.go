@@ -66,7 +66,7 @@ func (b *balancer) claim(l *lease) (*pick, error) {
 // same picker again.
 //
 // Called on the call path; takes no lock of the balancer.
-func (b *balancer) awaitTermAfter(number uint64, ctx context.Context) {
+func (b *balancer) awaitTermAfter(ctx context.Context, number uint64) {
 	term := b.current.term.Load()
 	if term.number != number {
 		return

@@ -49,14 +49,14 @@ func (o *wireOptions) finished(err error) {
 }
 
 // fill fills in what is the same for whole calls and streams.
-func (o *wireOptions) fill(r *rpcwire.Request, ctx context.Context, method string) {
+func (o *wireOptions) fill(ctx context.Context, r *rpcwire.Request, method string) {
 	r.Method, r.MaxMessage = method, o.maxReceive
 	r.Deadline, _ = ctx.Deadline()
-	r.Metadata = appendMetadata(r.Metadata[:0], ctx)
+	r.Metadata = appendMetadata(ctx, r.Metadata[:0])
 }
 
 // appendMetadata appends the metadata of a request.
-func appendMetadata(dst []rpcwire.Field, ctx context.Context) []rpcwire.Field {
+func appendMetadata(ctx context.Context, dst []rpcwire.Field) []rpcwire.Field {
 	if encoding.GetCompressor(gzipName) != nil {
 		dst = append(dst, rpcwire.Field{Name: "grpc-accept-encoding", Value: gzipName})
 	}
@@ -117,7 +117,7 @@ func (k *wireLink) whole(ctx context.Context, l *lease, p *pick, o *wireOptions,
 	}
 	defer k.putCall(w)
 	r := &w.request
-	o.fill(r, ctx, method)
+	o.fill(ctx, r, method)
 	r.Unary, r.Body = true, r.Body[:0]
 	for _, part := range data {
 		r.Body = append(r.Body, part.ReadOnlyData())
@@ -218,7 +218,7 @@ func (k *wireLink) unsent(ctx context.Context, l *lease, p *pick) error {
 	term := p.term
 	p.unstarted()
 	l.bind()
-	k.balancer.awaitTermAfter(term, ctx)
+	k.balancer.awaitTermAfter(ctx, term)
 	l.notProcessed()
 	return errNotProcessed
 }

@@ -19,8 +19,8 @@ import (
 const (
 	// wireUserAgent is the user-agent of calls over rpcwire. It has the form that gRPC asks for.
 	wireUserAgent = "grpc-go-gateway"
-	// keepaliveMin is the shortest keepalive time. It is grpc-go's.
-	keepaliveMin = 10 * time.Second
+	// shortestKeepalive is the shortest keepalive time. It is grpc-go's.
+	shortestKeepalive = 10 * time.Second
 	// backoffMultiplier is the growth of the pause between attempts to connect.
 	backoffMultiplier = 1.6
 	// backoffJitter is the part of the pause that is left to chance.
@@ -85,7 +85,7 @@ func (k *wireLink) options(c *wireConn) rpcwire.Options {
 		StreamWindow: streamWindow, ConnWindow: connWindow, MaxMessage: s.MaxReceiveSize,
 		// The context limits the handshake.
 		HandshakeTimeout: 2 * max(s.ConnectTimeout, s.BackoffMax),
-		KeepaliveTime:    max(s.KeepaliveTime, keepaliveMin, time.Duration(k.balancer.pings.Load())),
+		KeepaliveTime:    max(s.KeepaliveTime, shortestKeepalive, time.Duration(k.balancer.pings.Load())),
 		KeepaliveTimeout: s.KeepaliveTimeout, PermitWithoutStream: s.PermitWithoutStream,
 		Decompresses: func(name string) bool { return encoding.GetCompressor(name) != nil },
 		Reads:        &k.conn.endpoint.reads, Buffers: k.balancer.buffers, Events: c,

@@ -94,7 +94,7 @@ func statusError(st rpcwire.Status, trailer []rpcwire.Field) error {
 	if len(details) != 1 || proto.Unmarshal([]byte(details[0]), full) != nil {
 		return grpcstatus.Error(st.Code, st.Message)
 	}
-	if full.GetCode() != int32(st.Code) { //nolint:gosec // codes are small
+	if full.GetCode() != int32(st.Code) {
 		return grpcstatus.Errorf(codes.Internal, "grpc-status-details-bin mismatch: grpc-status=%v, grpc-message=%q, grpc-status-details-bin=%+v",
 			st.Code, st.Message, full)
 	}

@@ -34,12 +34,8 @@ func openWire(t testing.TB, s Settings, addr string) *Channel {
 // badServer is an instance that sends bytes of a test's choice when a request has ended, if bad is
 // true. Otherwise it answers.
 type badServer struct {
-	addr  string
-	bad   atomic.Bool
-	conns atomic.Int64
-	// agents has the user-agent of each request.
-	mu     sync.Mutex
-	agents []string
+	addr string
+	bad  atomic.Bool
 }
 
 func startBadServer(t *testing.T, bytes func(s *script, id uint32)) *badServer {
@@ -223,7 +219,7 @@ func TestWireLinkStates(t *testing.T) {
 		{"a violation", func(s *script, id uint32) { _ = s.WriteRawFrame(http2.FrameData, 0, id+100, nil) }, []connectivity.State{connecting, up, idle}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			addr := "127.0.0.1:1"
+			var addr string
 			if tc.respond != nil {
 				addr = startScript(t, tc.respond)
 			} else {
@@ -309,12 +305,12 @@ func TestWirePingsSlowDown(t *testing.T) {
 	k := newWireLink(b, &conn{balancer: b, endpoint: newEndpoint("127.0.0.1:1", time.Now())})
 	defer k.end()
 	time10 := func() time.Duration { return k.options(new(wireConn)).KeepaliveTime }
-	if got := time10(); got != keepaliveMin {
+	if got := time10(); got != shortestKeepalive {
 		t.Errorf("the keepalive time is %s, want the minimum", got)
 	}
-	b.slowDownPings(keepaliveMin)
-	b.slowDownPings(keepaliveMin) // another connection with the same time
-	if got := time10(); got != 2*keepaliveMin {
+	b.slowDownPings(shortestKeepalive)
+	b.slowDownPings(shortestKeepalive) // another connection with the same time
+	if got := time10(); got != 2*shortestKeepalive {
 		t.Errorf("the keepalive time is %s, want twice the minimum", got)
 	}
 	b.end()

@@ -59,7 +59,7 @@ func (k *wireLink) begin(ctx context.Context, l *lease, p *pick, desc *grpc.Stre
 	s := &wireStream{link: k, lease: l, pick: p, context: ctx, desc: desc, final: l != nil && l.refused}
 	s.options.read(opts)
 	var r rpcwire.Request
-	s.options.fill(&r, ctx, method)
+	s.options.fill(ctx, &r, method)
 	if err := k.start(ctx, l, p, &s.call, &r); err != nil {
 		s.options.finished(err)
 		return nil, err
