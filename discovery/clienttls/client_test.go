@@ -71,6 +71,12 @@ func TestRenewedAuthority(t *testing.T) {
 	f.write(f.ca, newer.pem())
 	want(after, second.serial, "")
 	want(before, "", "certificate signed by unknown authority")
+	newest := newAuthority(t)
+	last := newest.issue(t)
+	f.write(f.ca, newest.pem())
+	f.writePair(last)
+	want(newest.server(t), last.serial, "") // Both have changed since the last handshake.
+	after = newest.server(t)
 	if _, err := dial(t, c, after, "other.test:443"); err == nil {
 		t.Error("another name than the certificate's is accepted")
 	}
