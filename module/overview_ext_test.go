@@ -50,7 +50,7 @@ func TestViewsHaveTags(t *testing.T) {
 	s.load("grpc_gateway {\n upstream user {\n discover static "+backend.Addr()+"\n }\n }", "handle_path /gateway/* {\n grpc_gateway_status\n}\ngrpc_gateway user")
 	s.want(s.get("/v1/echo/x"), http.StatusOK)
 	ask := func(address, tag string) answer {
-		req, err := http.NewRequest("GET", address, nil)
+		req, err := http.NewRequest(http.MethodGet, address, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

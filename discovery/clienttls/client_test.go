@@ -110,6 +110,7 @@ func TestCredentials(t *testing.T) {
 	f.writePair(ca.issue(t))
 	c, _ := loaded(t, f.config())
 	creds := c.Credentials()
+	//nolint:staticcheck // The name is deprecated for setting the authority of a whole channel.
 	if info := creds.Info(); info.ServerName != "server.test" || info.SecurityProtocol != "tls" {
 		t.Errorf("info is %+v", info)
 	}
@@ -195,9 +196,10 @@ func TestID(t *testing.T) {
 		config   reverseproxy.TLSConfig
 		followed bool
 	}{
-		"file":                {reverseproxy.TLSConfig{CARaw: fileCA(f.ca)}, true},
-		"another name":        {reverseproxy.TLSConfig{CARaw: fileCA(f.ca), ServerName: "a"}, true},
-		"combined":            {reverseproxy.TLSConfig{CARaw: combined("file")}, true},
+		"file":         {reverseproxy.TLSConfig{CARaw: fileCA(f.ca)}, true},
+		"another name": {reverseproxy.TLSConfig{CARaw: fileCA(f.ca), ServerName: "a"}, true},
+		"combined":     {reverseproxy.TLSConfig{CARaw: combined("file")}, true},
+		//nolint:staticcheck // It works as long as Caddy has it.
 		"deprecated":          {reverseproxy.TLSConfig{RootCAPEMFiles: []string{f.ca}, RootCAPool: []string{base64.StdEncoding.EncodeToString(other.cert.Raw)}}, true},
 		"combined with other": {reverseproxy.TLSConfig{CARaw: combined("test")}, false},
 		"other":               {reverseproxy.TLSConfig{CARaw: json.RawMessage(`{"provider":"test","pem_files":["` + f.ca + `"]}`)}, false},

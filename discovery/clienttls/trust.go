@@ -24,8 +24,8 @@ type caModule struct {
 func trusted(config *reverseproxy.TLSConfig) (json.RawMessage, error) {
 	var parts []json.RawMessage
 	for _, m := range []caModule{
-		{Provider: "inline", TrustedCerts: config.RootCAPool},
-		{Provider: "file", PEMFiles: config.RootCAPEMFiles},
+		{Provider: "inline", TrustedCerts: config.RootCAPool}, //nolint:staticcheck // It works as long as Caddy has it.
+		{Provider: "file", PEMFiles: config.RootCAPEMFiles},   //nolint:staticcheck // The same.
 	} {
 		if len(m.TrustedCerts)+len(m.PEMFiles) == 0 {
 			continue

@@ -154,7 +154,7 @@ func TestGracefulStopDuringStream(t *testing.T) {
 			events.mu.Lock()
 			defer events.mu.Unlock()
 			if len(events.draining) == 0 {
-				return fmt.Errorf("no GOAWAY, %v", events.err)
+				return fmt.Errorf("no GOAWAY; the connection has ended: %t", events.err != nil)
 			}
 			return nil
 		})

@@ -193,7 +193,12 @@ func (s Settings) withDefaults() (Settings, error) {
 		errs = append(errs, fmt.Errorf("transport is %q, expected %q or %q", s.Transport, TransportGRPC, TransportWire))
 	}
 	if s.Authority == "" && s.TLS != nil {
-		s.Authority = s.TLS.Info().ServerName
+		s.Authority = serverName(s.TLS)
 	}
 	return s, errors.Join(errs...)
+}
+
+// serverName is the name that certificates are checked against. "": each instance has its own.
+func serverName(tls credentials.TransportCredentials) string {
+	return tls.Info().ServerName //nolint:staticcheck // It is deprecated for setting the authority of a whole channel.
 }

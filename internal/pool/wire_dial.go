@@ -47,7 +47,7 @@ func newCredentials(s *Settings) wire.Credentials {
 	if s.TLS == nil {
 		return wire.Credentials{TransportCredentials: insecure.NewCredentials()}
 	}
-	return wire.Credentials{TransportCredentials: s.TLS, Name: s.TLS.Info().ServerName}
+	return wire.Credentials{TransportCredentials: s.TLS, Name: serverName(s.TLS)}
 }
 
 // dial makes the connection c.
