@@ -149,7 +149,10 @@ func exampleDocuments(t testing.TB) map[string][]byte {
 			// A catalog takes every schema from its service.
 			etcd := kit.EmbeddedEtcd(t)
 			etcd.Put(t, "user.rpc/1", testkit.StartBackend(t).Addr())
-			text = strings.NewReplacer("{$ETCD:127.0.0.1:2379}", etcd.Addr, "expose demo.*", "expose gateway.test.*").Replace(text)
+			text = strings.NewReplacer("{$ETCD:127.0.0.1:2379}", etcd.Addr,
+				// Caddy has no plugin here, and the registry does not matter.
+				"catalog fleet consul {$CONSUL:127.0.0.1:8500}", "etcd {\nendpoints "+etcd.Addr+"\n}\ncatalog fleet etcd /", "\ttag grpc\n\t\t\texclude", "\texclude",
+				"expose demo.*", "expose gateway.test.*", "expose shop.*", "expose gateway.test.*").Replace(text)
 		case !strings.Contains(text, "upstream user"):
 			text = strings.Replace(text, "{\n", "{\n\tgrpc_gateway {\n\t\tupstream user {\n\t\t\tdiscover etcd user.rpc\n\t\t}\n\t}\n", 1)
 		}
