@@ -91,8 +91,8 @@ func newDocument(name, version string, infos []*debug.BuildInfo) document {
 		byRef[std.Ref] = std
 		for _, m := range info.Deps {
 			// What is in the place of a module has its own name and version, unless it is a
-			// directory.
-			if m.Replace != nil && m.Replace.Version != "" {
+			// directory. Some versions of Go record none for a directory, others "(devel)".
+			if r := m.Replace; r != nil && r.Version != "" && r.Version != "(devel)" {
 				m = m.Replace
 			}
 			c := library(m.Path, m.Version, m.Sum)

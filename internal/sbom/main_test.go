@@ -16,8 +16,9 @@ func TestDocument(t *testing.T) {
 	unix := &debug.Module{Path: "example.com/unix", Version: "v1.0.0+incompatible"}
 	forked := &debug.Module{Path: "example.com/a", Version: "v1.0.0", Replace: &debug.Module{Path: "example.com/fork", Version: "v1.0.1"}}
 	local := &debug.Module{Path: "example.com/here", Version: "v0.1.0", Replace: &debug.Module{Path: "../.."}}
+	devel := &debug.Module{Path: "example.com/devel", Version: "v0.2.0", Replace: &debug.Module{Path: "../..", Version: "(devel)"}}
 	linux := &debug.BuildInfo{GoVersion: "go1.26.4", Deps: []*debug.Module{zap, unix, forked}}
-	windows := &debug.BuildInfo{GoVersion: "go1.26.4", Deps: []*debug.Module{local, zap}}
+	windows := &debug.BuildInfo{GoVersion: "go1.26.4", Deps: []*debug.Module{local, devel, zap}}
 	d := newDocument("gateway", "v0.1.0", []*debug.BuildInfo{linux, windows})
 	var got []string
 	for _, c := range d.Components {
