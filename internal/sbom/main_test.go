@@ -25,6 +25,7 @@ func TestDocument(t *testing.T) {
 		got = append(got, c.PURL)
 	}
 	want := []string{
+		"pkg:golang/example.com/devel@v0.2.0",
 		"pkg:golang/example.com/fork@v1.0.1",
 		"pkg:golang/example.com/here@v0.1.0",
 		"pkg:golang/example.com/unix@v1.0.0%2Bincompatible",
@@ -37,7 +38,7 @@ func TestDocument(t *testing.T) {
 	if strings.Join(d.Dependencies[0].DependsOn, "\n") != strings.Join(want, "\n") {
 		t.Errorf("dependencies are %q", d.Dependencies)
 	}
-	if h := d.Components[3].Hashes; len(h) != 1 || h[0].Content != "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f" {
+	if h := d.Components[4].Hashes; len(h) != 1 || h[0].Content != "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f" {
 		t.Errorf("the hash of zap is %v", h)
 	}
 	other := newDocument("gateway", "v0.1.0", []*debug.BuildInfo{windows, linux})
