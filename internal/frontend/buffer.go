@@ -1,10 +1,11 @@
 package frontend
 
 import (
-	"sync"
 	"sync/atomic"
 
 	"google.golang.org/grpc/mem"
+
+	"github.com/caddy-grpc/gateway/internal/buffers"
 )
 
 // Buffers come in a few sizes, so that a small message does not hold a large buffer. The wire form
@@ -14,33 +15,30 @@ import (
 const (
 	tinyBuffer   = 1<<10 + 128 // gRPC does not give back buffers of up to 1 KiB.
 	smallBuffer  = 4 << 10
-	batchBuffer  = 18 << 10 // For a stream: 16 KiB that wait, and the message that exceeds them.
+	batchBuffer  = 20 << 10 // For a stream: 16 KiB that wait, and the message that exceeds them.
 	mediumBuffer = 32 << 10
 	largeBuffer  = 64 << 10
 	maxRetained  = 1 << 20
 )
 
-var bufferSizes = [...]int{tinyBuffer, smallBuffer, batchBuffer, mediumBuffer, largeBuffer}
-
-// bufferPool is a pool of buffers for each size. Buffers are byte slices that are appended to. They
-// are taken by GetBuffer and given back by PutBuffer. Call.Send and Options.Invoke hand them to
-// gRPC.
-type bufferPool [len(bufferSizes)]sync.Pool
-
-// buffers is shared by all frontends. It holds only spare memory.
-var buffers bufferPool
+// spare is shared by all frontends. It holds only spare memory. Its buffers are byte slices that
+// are appended to. They are taken by GetBuffer and given back by PutBuffer. Call.Send and
+// Options.Invoke hand them to gRPC.
+var spare = buffers.New(maxRetained, tinyBuffer, smallBuffer, batchBuffer, mediumBuffer, largeBuffer)
 
 // GetBuffer returns an empty buffer with room for about size bytes. 0: not known.
 func GetBuffer(size int) *[]byte {
 	if size == 0 {
 		size = smallBuffer
 	}
-	return buffers.Get(size)
+	b := spare.Get(size)
+	*b = (*b)[:0]
+	return b
 }
 
 // PutBuffer gives a buffer back. Neither the buffer nor anything that points into it may be used
 // afterwards.
-func PutBuffer(b *[]byte) { buffers.Put(b) }
+func PutBuffer(b *[]byte) { spare.Put(b) }
 
 // GrowBuffer returns a buffer with the content of b and room for n more bytes. It is b itself if b
 // has the room. Otherwise it replaces b.
@@ -61,35 +59,7 @@ func GrowBuffer(b *[]byte, n int) *[]byte {
 // newMessage makes a message of a buffer from GetBuffer and takes it over. The buffer returns to
 // the pool when gRPC has sent it.
 func newMessage(b *[]byte) mem.BufferSlice {
-	return mem.BufferSlice{mem.NewBuffer(b, &buffers)}
-}
-
-// Get is like that of mem.BufferPool, but the length is 0 and size is the capacity.
-func (p *bufferPool) Get(size int) *[]byte {
-	i := 0
-	for i < len(bufferSizes)-1 && bufferSizes[i] < size {
-		i++
-	}
-	if b, ok := p[i].Get().(*[]byte); ok && cap(*b) >= size {
-		*b = (*b)[:0]
-		return b
-	}
-	b := make([]byte, 0, max(size, bufferSizes[i]))
-	return &b
-}
-
-// Put implements mem.BufferPool.
-func (p *bufferPool) Put(b *[]byte) {
-	c := cap(*b)
-	if c > maxRetained {
-		return
-	}
-	for i := len(bufferSizes) - 1; i >= 0; i-- {
-		if c >= bufferSizes[i] {
-			p[i].Put(b)
-			return
-		}
-	}
+	return mem.BufferSlice{mem.NewBuffer(b, spare)}
 }
 
 // Ratio is the recent ratio of the size of results of a conversion to that of their inputs. With

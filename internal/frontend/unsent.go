@@ -60,12 +60,12 @@ func (u *unsent) message(b *[]byte) mem.BufferSlice {
 }
 
 // Get implements mem.BufferPool.
-func (u *unsent) Get(size int) *[]byte { return buffers.Get(size) }
+func (u *unsent) Get(size int) *[]byte { return spare.Get(size) }
 
 // Put implements mem.BufferPool. gRPC calls it when a message is written, or never will be.
 func (u *unsent) Put(b *[]byte) {
 	if b != &packed {
-		buffers.Put(b)
+		spare.Put(b)
 	}
 	if u.messages.Add(-1) == maxUnsent/2 {
 		select {

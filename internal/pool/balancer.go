@@ -10,7 +10,6 @@ import (
 	"google.golang.org/grpc"
 	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/mem"
 
 	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/pool/balance"
@@ -159,7 +158,7 @@ func newBalancer(service string, settings Settings, log *zap.Logger, random func
 		listeners: make(map[*listener]struct{}),
 	}
 	b.events.observer = settings.Observer
-	b.buffers = mem.DefaultBufferPool()
+	b.buffers = received
 	b.current.replace(waitingPicker{})
 	b.looking.Store(settings.EjectFailures < 0)
 	b.picked.Store(-int64(servesFor)) // not yet

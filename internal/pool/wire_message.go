@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
 
+	"github.com/caddy-grpc/gateway/internal/buffers"
 	"github.com/caddy-grpc/gateway/internal/rpcwire"
 )
 
@@ -19,11 +20,16 @@ const gzipName = "gzip"
 // errTooLarge is the reason if a message is too large after it was decompressed.
 var errTooLarge = errors.New("the message is too large after decompression")
 
+// received is where the buffers of received messages come from. The pool of grpc-go has a buffer of
+// 1 MiB for a message of 33 KiB, and of 32 KiB for one of 16 KiB and a few bytes. Go's allocator
+// gives large buffers of these sizes a span each, so one that is held holds no other memory.
+var received = buffers.New(1<<20, 256, 1<<10, 4<<10, 8<<10, 20<<10, 32<<10, 48<<10, 64<<10, 128<<10, 256<<10, 512<<10, 1<<20)
+
 // deliver gives a received message to the caller.
-func (o *wireOptions) deliver(m rpcwire.Message, buffers mem.BufferPool, compression string, reply any) error {
-	data := mem.BufferSlice{mem.NewBuffer(m.Buf, buffers)}
+func (o *wireOptions) deliver(m rpcwire.Message, pool mem.BufferPool, compression string, reply any) error {
+	data := mem.BufferSlice{mem.NewBuffer(m.Buf, pool)}
 	if m.Compressed {
-		plain, err := decompress(data, buffers, compression, o.maxReceive)
+		plain, err := decompress(data, pool, compression, o.maxReceive)
 		data.Free()
 		if err != nil {
 			return err
@@ -43,7 +49,7 @@ func (o *wireOptions) deliver(m rpcwire.Message, buffers mem.BufferPool, compres
 
 // decompress returns the message that data has in a compressed form. A limit of 0 is grpc-go's
 // default.
-func decompress(data mem.BufferSlice, buffers mem.BufferPool, compression string, limit int) (mem.BufferSlice, error) {
+func decompress(data mem.BufferSlice, pool mem.BufferPool, compression string, limit int) (mem.BufferSlice, error) {
 	c := encoding.GetCompressor(compression)
 	if c == nil {
 		return nil, badMessage("no decompressor for grpc-encoding %q is installed", compression)
@@ -57,7 +63,7 @@ func decompress(data mem.BufferSlice, buffers mem.BufferPool, compression string
 	if err != nil {
 		return nil, badMessage("decompressing the message: %w", err)
 	}
-	plain, err := mem.ReadAll(io.LimitReader(r, int64(limit)+1), buffers)
+	plain, err := mem.ReadAll(io.LimitReader(r, int64(limit)+1), pool)
 	switch {
 	case err != nil:
 		plain.Free()
