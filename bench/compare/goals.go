@@ -21,6 +21,9 @@ type goal struct {
 
 var figures = map[string]func(traffic.Result) float64{"CPU": perRequest, "p99": p99}
 
+// loaded are the numbers of connections at which the processor is busy.
+var loaded = []int{64, 512}
+
 var goals = []goal{
 	{work: canned.Get, beside: fleet.PassThrough, figure: "CPU", most: 1.03},
 	{work: canned.Get, beside: fleet.GRPCGateway, figure: "CPU", most: 0.85},
@@ -35,6 +38,14 @@ var goals = []goal{
 	{work: canned.GRPC, beside: fleet.ReverseProxy, figure: "CPU", most: 0.5},
 	{work: canned.Connect, beside: fleet.ReverseProxy, figure: "CPU", most: 0.5},
 	{work: canned.ConnectJSON, beside: fleet.ReverseProxy, figure: "CPU", most: 0.5},
+	{work: canned.Get, peer: fleet.OursWire, beside: fleet.GRPCGateway, figure: "CPU", most: 0.7, conns: loaded},
+	{work: canned.Post, peer: fleet.OursWire, beside: fleet.GRPCGateway, figure: "CPU", most: 0.7, conns: loaded},
+	{work: canned.List, peer: fleet.OursWire, beside: fleet.Ours, figure: "CPU", most: 0.85, conns: loaded},
+	{work: canned.Upload, peer: fleet.OursWire, beside: fleet.Ours, figure: "CPU", most: 0.85, conns: loaded},
+	{work: canned.Stream, peer: fleet.OursWire, beside: fleet.Ours, figure: "CPU", most: 0.5, conns: loaded},
+	{work: canned.GRPC, peer: fleet.OursWire, beside: fleet.ReverseProxy, figure: "CPU", most: 0.65, conns: loaded},
+	{work: canned.Connect, peer: fleet.OursWire, beside: fleet.ReverseProxy, figure: "CPU", most: 0.5, conns: loaded},
+	{work: canned.ConnectJSON, peer: fleet.OursWire, beside: fleet.ReverseProxy, figure: "CPU", most: 0.5, conns: loaded},
 	{work: canned.Get, beside: fleet.PassThrough, figure: "p99", most: 1.1, conns: []int{512}},
 	{work: canned.Post, beside: fleet.PassThrough, figure: "p99", most: 1.1, conns: []int{512}},
 	{work: canned.List, beside: fleet.PassThrough, figure: "p99", most: 1.1, conns: []int{512}},
@@ -62,6 +73,10 @@ func (m *matrix) goalTable() string {
 		// Beside the goals, what they rest on: how alike equals are, and where the floor is.
 		m.goalRow(t, goal{work: work, beside: fleet.OursAgain, figure: "CPU"})
 		m.goalRow(t, goal{work: work, beside: fleet.OursAgain, figure: "p99", conns: []int{512}})
+		m.goalRow(t, goal{work: work, peer: fleet.OursWire, beside: fleet.Ours, figure: "CPU"})
+		m.goalRow(t, goal{work: work, peer: fleet.OursWire, beside: fleet.Ours, figure: "p99"})
+		m.goalRow(t, goal{work: work, peer: fleet.OursWire, beside: fleet.PassWire, figure: "CPU"})
+		m.goalRow(t, goal{work: work, peer: fleet.ByHand, beside: fleet.PassWire, figure: "CPU"})
 		m.goalRow(t, goal{work: work, peer: fleet.PassThrough, beside: fleet.GRPCGateway, figure: "CPU"})
 		m.goalRow(t, goal{work: work, peer: fleet.PassThrough, beside: fleet.ReverseProxy, figure: "CPU"})
 		m.goalRow(t, goal{work: work, peer: fleet.FlushEach, beside: fleet.PassThrough, figure: "CPU"})

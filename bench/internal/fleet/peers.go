@@ -25,11 +25,14 @@ type Backends struct{ GRPC, Connect, Protoset string }
 const (
 	Ours         = "ours"
 	OursAgain    = "ours, again"
+	OursWire     = "ours, wire" // what OursOver makes of wire
 	GRPCGateway  = "grpc-gateway"
 	Vanguard     = "vanguard"
 	GoZero       = "go-zero"
 	PassThrough  = "pass-through"
 	FlushEach    = "pass-through, flushing"
+	PassWire     = "pass-through, wire"
+	ByHand       = "by hand, wire"
 	Respond      = "respond"
 	ReverseProxy = "reverse_proxy"
 )
@@ -51,8 +54,10 @@ func Peers() []Peer {
 		{Name: GRPCGateway, Program: "grpcgateway", Works: restAndStream},
 		{Name: Vanguard, Program: "vanguard", Works: append(slices.Clone(rest), connect...)},
 		{Name: GoZero, Program: "gozero", Works: restAndStream},
-		caddy(PassThrough, func(b Backends) string { return "bench_floor " + b.GRPC }, append(restAndStream, connect...)...),
+		caddy(PassThrough, func(b Backends) string { return "bench_floor " + b.GRPC }, append(slices.Clone(restAndStream), connect...)...),
 		caddy(FlushEach, func(b Backends) string { return "bench_floor " + b.GRPC + " flush" }, canned.Stream),
+		caddy(PassWire, func(b Backends) string { return "bench_floor " + b.GRPC + " wire" }, append(slices.Clone(restAndStream), connect...)...),
+		{Name: ByHand, Program: "byhand", Works: append(slices.Clone(restAndStream), connect...)},
 		respond,
 		caddy(ReverseProxy, reverseProxySite, append([]string{canned.GRPC}, connect...)...),
 	}

@@ -3,9 +3,8 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"errors"
+	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -14,13 +13,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/mem"
 
 	"github.com/caddy-grpc/gateway/bench/internal/canned"
-	"github.com/caddy-grpc/gateway/bench/internal/raw"
+	"github.com/caddy-grpc/gateway/bench/internal/wirecall"
 )
 
 func init() {
@@ -43,14 +38,24 @@ type Floor struct {
 
 	// Dial connects again for each call.
 	Dial bool `json:"dial,omitempty"`
+	// Wire makes the calls over the gateway's own transport. Otherwise grpc-go makes them.
+	Wire bool `json:"wire,omitempty"`
 	// CA is the file of the certificate that the backend must have; without it the connection is
 	// not secured.
 	CA string `json:"ca,omitempty"`
 
-	opts  []grpc.DialOption
-	cc    *grpc.ClientConn
-	works map[key]*canned.Work
-	lines map[*canned.Work][][]byte
+	client floorClient
+	works  map[key]*canned.Work
+	lines  map[*canned.Work][][]byte
+}
+
+// floorClient makes calls with canned bytes.
+type floorClient interface {
+	// Invoke makes a unary call, and drops the answer.
+	Invoke(ctx context.Context, w *canned.Work) error
+	// Stream makes a call whose answer is a stream, and calls each for every message.
+	Stream(ctx context.Context, w *canned.Work, each func(i int) error) error
+	Close() error
 }
 
 type key struct{ method, path, contentType string }
@@ -60,7 +65,7 @@ func (Floor) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.bench_floor", New: func() caddy.Module { return new(Floor) }}
 }
 
-// UnmarshalCaddyfile reads bench_floor <backend> [flush | dial] [<CA file>].
+// UnmarshalCaddyfile reads bench_floor <backend> [flush | dial | wire] [<CA file>].
 func (f *Floor) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	if !d.Args(&f.Backend) {
@@ -72,6 +77,8 @@ func (f *Floor) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			f.Flush = true
 		case "dial":
 			f.Dial = true
+		case "wire":
+			f.Wire = true
 		default:
 			f.CA = arg
 		}
@@ -81,14 +88,9 @@ func (f *Floor) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Provision connects.
 func (f *Floor) Provision(caddy.Context) (err error) {
-	creds := insecure.NewCredentials()
-	if f.CA != "" {
-		if creds, err = credentials.NewClientTLSFromFile(f.CA, "bench.local"); err != nil {
-			return err
-		}
+	if f.client, err = f.connect(); err != nil {
+		return err
 	}
-	f.opts = []grpc.DialOption{grpc.WithTransportCredentials(creds), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(raw.Codec{}), grpc.WaitForReady(true))}
-	f.cc, err = f.connect()
 	f.works = make(map[key]*canned.Work)
 	f.lines = make(map[*canned.Work][][]byte)
 	for _, w := range canned.Works() {
@@ -97,15 +99,18 @@ func (f *Floor) Provision(caddy.Context) (err error) {
 			f.lines[w] = w.Lines()
 		}
 	}
-	return err
+	return nil
 }
 
-func (f *Floor) connect() (*grpc.ClientConn, error) {
-	return grpc.NewClient("passthrough:///"+f.Backend, f.opts...)
+func (f *Floor) connect() (floorClient, error) {
+	if f.Wire {
+		return wirecall.Dial(f.Backend)
+	}
+	return newGRPCClient(f.Backend, f.CA)
 }
 
 // Cleanup disconnects.
-func (f *Floor) Cleanup() error { return f.cc.Close() }
+func (f *Floor) Cleanup() error { return f.client.Close() }
 
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
@@ -130,57 +135,40 @@ func (f *Floor) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Ha
 	if work.Stream {
 		return f.stream(w, r, work)
 	}
-	cc := f.cc
+	client := f.client
 	if f.Dial {
 		var err error
-		if cc, err = f.connect(); err != nil {
+		if client, err = f.connect(); err != nil {
 			return err
 		}
-		defer cc.Close()
+		defer client.Close()
 	}
-	var reply mem.BufferSlice
-	if err := cc.Invoke(r.Context(), work.RPC, work.Request, &reply); err != nil {
+	if err := client.Invoke(r.Context(), work); err != nil {
 		return caddyhttp.Error(http.StatusBadGateway, err)
 	}
-	reply.Free()
 	w.Header().Set("Content-Length", strconv.Itoa(len(work.Answer)))
 	_, err := w.Write(work.Answer)
 	return err
 }
 
 func (f *Floor) stream(w http.ResponseWriter, r *http.Request, work *canned.Work) error {
-	cs, err := f.cc.NewStream(r.Context(), &grpc.StreamDesc{ServerStreams: true}, work.RPC)
-	if err != nil {
-		return err
-	}
-	if err := cs.SendMsg(work.Request); err != nil {
-		return err
-	}
-	if err := cs.CloseSend(); err != nil {
-		return err
-	}
 	buffered := bufio.NewWriterSize(w, 4096)
 	flusher := http.NewResponseController(w)
 	lines := f.lines[work]
-	for i := 0; ; i++ {
-		var reply mem.BufferSlice
-		if err := cs.RecvMsg(&reply); errors.Is(err, io.EOF) {
-			return buffered.Flush()
-		} else if err != nil {
-			return err
-		}
-		reply.Free()
+	err := f.client.Stream(r.Context(), work, func(i int) error {
 		if !f.Flush {
-			_, _ = buffered.Write(lines[i])
-			continue
+			_, err := buffered.Write(lines[i])
+			return err
 		}
 		if _, err := w.Write(lines[i]); err != nil {
 			return err
 		}
-		if err := flusher.Flush(); err != nil {
-			return err
-		}
+		return flusher.Flush()
+	})
+	if err != nil {
+		return err
 	}
+	return buffered.Flush()
 }
 
 var (
