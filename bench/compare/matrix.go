@@ -35,9 +35,14 @@ type cell struct {
 
 // launch starts every peer that has something to do.
 func (m *matrix) launch() error {
-	for _, p := range append(fleet.Peers(), m.others...) {
-		wanted := len(m.peers) == 0 || p.Binary != "" || slices.Contains(m.peers, p.Name)
-		if !wanted || !slices.ContainsFunc(p.Works, func(w string) bool { return slices.Contains(m.works, w) }) {
+	var peers []fleet.Peer
+	for _, p := range fleet.Peers() {
+		if len(m.peers) == 0 || slices.Contains(m.peers, p.Name) {
+			peers = append(peers, p)
+		}
+	}
+	for _, p := range append(peers, m.others...) {
+		if !slices.ContainsFunc(p.Works, func(w string) bool { return slices.Contains(m.works, w) }) {
 			continue
 		}
 		g, err := m.fleet.Launch(p)

@@ -10,18 +10,19 @@ import (
 )
 
 // memoryPeers are those whose memory is compared.
-var memoryPeers = []string{fleet.Ours, fleet.OursAgain, fleet.PassThrough, fleet.ReverseProxy, fleet.GRPCGateway}
+var memoryPeers = []string{fleet.Ours, fleet.OursAgain, fleet.OursWire, fleet.PassThrough, fleet.PassWire, fleet.ReverseProxy, fleet.GRPCGateway}
 
 // memoryTable measures how much memory processes have under load, with Go's own pacing of the
 // garbage collector and not that of the rest of the comparison, under which all of them grow to the
 // same limit. Each work has processes of its own.
 func memoryTable(o *options) (string, error) {
 	conns := slices.Max(o.conns)
-	t := page.NewTable("RSS in MiB, "+fmt.Sprint(conns)+" connections", "ours", "ours, again", "pass-through", "reverse_proxy", "grpc-gateway",
-		fmt.Sprintf("ours beyond the floor; goal: at most %d", mostMemory), "GC/s, ours", "GC/s, pass-through")
+	head := append([]string{"RSS in MiB, " + fmt.Sprint(conns) + " connections"}, memoryPeers...)
+	t := page.NewTable(append(head, fmt.Sprintf("ours beyond the floor; goal: at most %d", mostMemory),
+		fmt.Sprintf("ours over wire beyond the floor; goal: at most %d", mostMemoryWire), "GC/s, ours", "GC/s, pass-through")...)
 	for _, work := range o.works {
 		only := *o
-		only.works, only.conns, only.peers, only.others = []string{work}, []int{conns}, memoryPeers, nil
+		only.works, only.conns, only.peers, only.others = []string{work}, []int{conns}, memoryPeers, []fleet.Peer{fleet.OursOver("wire")}
 		only.gc = "GOGC=100,GOMEMLIMIT=off"
 		only.rounds, only.duration = min(3, o.rounds), o.duration
 		m, err := compare(&only)
@@ -45,6 +46,7 @@ func memoryTable(o *options) (string, error) {
 		}
 		ours := cell{work, conns, fleet.Ours}
 		row = append(row, fmt.Sprintf("%+.0f", m.median(ours, rss)-m.median(floor, rss)),
+			fmt.Sprintf("%+.0f", m.median(cell{work, conns, fleet.OursWire}, rss)-m.median(floor, rss)),
 			fmt.Sprintf("%.1f", m.median(ours, gcs)), fmt.Sprintf("%.1f", m.median(floor, gcs)))
 		t.Row(row...)
 	}

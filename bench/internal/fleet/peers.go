@@ -25,14 +25,14 @@ type Backends struct{ GRPC, Connect, Protoset string }
 const (
 	Ours         = "ours"
 	OursAgain    = "ours, again"
-	OursWire     = "ours, wire" // what OursOver makes of wire
+	OursWire     = "ours over wire" // what OursOver makes of wire
 	GRPCGateway  = "grpc-gateway"
 	Vanguard     = "vanguard"
 	GoZero       = "go-zero"
 	PassThrough  = "pass-through"
 	FlushEach    = "pass-through, flushing"
-	PassWire     = "pass-through, wire"
-	ByHand       = "by hand, wire"
+	PassWire     = "pass-through over wire"
+	ByHand       = "by hand over wire"
 	Respond      = "respond"
 	ReverseProxy = "reverse_proxy"
 )
@@ -73,7 +73,7 @@ func OursOf(name, binary string) Peer {
 // OursOver is the gateway with another transport than the default.
 func OursOver(transport string) Peer {
 	p := Peers()[0]
-	p.Name += ", " + transport
+	p.Name += " over " + transport
 	p.Site = func(b Backends) string { return oursSiteWith(b, "\n\t\ttransport "+transport) }
 	return p
 }
