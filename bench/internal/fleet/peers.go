@@ -105,7 +105,7 @@ func respondSite(Backends) string {
 
 // Find returns the peer of a name.
 func Find(name string) (Peer, error) {
-	for _, p := range Peers() {
+	for _, p := range append(Peers(), OursOver("wire")) {
 		if p.Name == name {
 			return p, nil
 		}
