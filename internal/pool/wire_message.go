@@ -23,7 +23,7 @@ var errTooLarge = errors.New("the message is too large after decompression")
 // received is where the buffers of received messages come from. The pool of grpc-go has a buffer of
 // 1 MiB for a message of 33 KiB, and of 32 KiB for one of 16 KiB and a few bytes. Go's allocator
 // gives large buffers of these sizes a span each, so one that is held holds no other memory.
-var received = buffers.New(1<<20, 256, 1<<10, 4<<10, 8<<10, 20<<10, 32<<10, 48<<10, 64<<10, 128<<10, 256<<10, 512<<10, 1<<20)
+var received = buffers.New(1<<20, 1<<10+128, 4<<10, 8<<10, 20<<10, 32<<10, 48<<10, 64<<10, 128<<10, 256<<10, 512<<10, 1<<20)
 
 // deliver gives a received message to the caller.
 func (o *wireOptions) deliver(m rpcwire.Message, pool mem.BufferPool, compression string, reply any) error {

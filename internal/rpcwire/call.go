@@ -72,7 +72,7 @@ func (call *Call) Wait(ctx context.Context) (Message, error) {
 		<-call.recvWake
 		c.mu.Lock()
 	}
-	m := call.in.pop()
+	m := call.in.queue.pop(c.opts.Buffers)
 	c.mu.Unlock()
 	if call.err != nil {
 		c.putBack(m)
@@ -108,8 +108,8 @@ func (call *Call) Recv(ctx context.Context) (Message, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		if call.in.queued() > 0 {
-			m := call.in.pop()
+		if call.in.queue.len() > 0 {
+			m := call.in.queue.pop(c.opts.Buffers)
 			if call.state == callOpen {
 				c.consumedLocked(call, len(*m.Buf)+prefixSize)
 			}

@@ -37,14 +37,15 @@ type incoming struct {
 	// prefix is the prefix of the current message. prefixGot is how much of it has come.
 	prefix    [prefixSize]byte
 	prefixGot int
-	// part is the current message. Nil: its prefix is not complete.
+	// begun is true while there is a current message: its prefix is complete.
+	begun bool
+	// part is the current message. Nil: there is none, or it goes to the queue as it comes.
 	part *[]byte
 	// got is how much of the message has come, and size how much will have come.
 	got, size int
 
-	// messages are those that were not received yet, from first on.
-	messages []Message
-	first    int
+	// queue has the messages that were not received yet.
+	queue queue
 	// delivered is the number of messages that have come.
 	delivered int
 
@@ -54,42 +55,15 @@ type incoming struct {
 	sleeping bool
 }
 
-func (in *incoming) queued() int { return len(in.messages) - in.first }
-
-// pop returns the next message, or none.
-func (in *incoming) pop() Message {
-	if in.first == len(in.messages) {
-		return Message{}
-	}
-	m := in.messages[in.first]
-	in.messages[in.first] = Message{}
-	in.first++
-	if in.first == len(in.messages) {
-		in.messages, in.first = in.messages[:0], 0
-	}
-	return m
-}
-
-func (in *incoming) push(m Message) {
-	if in.first > 0 && len(in.messages) == cap(in.messages) {
-		n := copy(in.messages, in.messages[in.first:])
-		clear(in.messages[n:])
-		in.messages, in.first = in.messages[:n], 0
-	}
-	in.messages = append(in.messages, m)
-}
-
 // partial is how many bytes of an incomplete message have come.
 func (in *incoming) partial() int { return in.prefixGot + in.got }
 
 // remaining is how many bytes of the current message are still to come. 0: there is none.
 func (in *incoming) remaining() int { return in.size - in.got }
 
-// release gives back the messages that nobody received.
+// release gives back the messages that nobody received, and the current one.
 func (in *incoming) release(c *Conn) {
-	for in.queued() > 0 {
-		c.putBack(in.pop())
-	}
+	in.queue.empty(c.opts.Buffers)
 	in.abandonPart(c)
 }
 
@@ -101,8 +75,9 @@ func (in *incoming) abandonPart(c *Conn) {
 	}
 }
 
+// reset is for a call that was released.
 func (in *incoming) reset() {
-	*in = incoming{header: emptied(in.header), trailer: emptied(in.trailer), messages: in.messages[:0]}
+	*in = incoming{header: emptied(in.header), trailer: emptied(in.trailer), queue: in.queue}
 }
 
 func (c *Conn) putBack(m Message) {
@@ -116,7 +91,7 @@ func (c *Conn) putBack(m Message) {
 func (c *Conn) assembleLocked(call *Call, p []byte) *Error {
 	in := &call.in
 	for len(p) > 0 {
-		if in.part == nil {
+		if !in.begun {
 			n := copy(in.prefix[in.prefixGot:], p)
 			in.prefixGot += n
 			p = p[n:]
@@ -127,13 +102,19 @@ func (c *Conn) assembleLocked(call *Call, p []byte) *Error {
 				return err
 			}
 		}
-		for len(p) > 0 && in.got < in.size {
+		now := p[:min(len(p), in.remaining())]
+		p = p[len(now):]
+		if in.part == nil {
+			in.queue.addSmall(now)
+			in.got += len(now)
+		}
+		for in.part != nil && len(now) > 0 {
 			if in.got == len(*in.part) {
 				c.growPart(in)
 			}
-			n := copy((*in.part)[in.got:], p)
+			n := copy((*in.part)[in.got:], now)
 			in.got += n
-			p = p[n:]
+			now = now[n:]
 		}
 		if in.got == in.size {
 			if err := c.endMessageLocked(call); err != nil {
@@ -162,8 +143,10 @@ func (c *Conn) beginMessage(call *Call) *Error {
 	case flag == 1 && c.opts.Decompresses != nil && !c.opts.Decompresses(in.encoding):
 		return &Error{Kind: KindCompression, Code: codes.Internal, Message: fmt.Sprintf("a message has the unknown grpc-encoding %q", in.encoding)}
 	}
-	in.size, in.got = int(size), 0
-	in.part = c.opts.Buffers.Get(min(in.size, firstPart))
+	in.begun, in.size, in.got = true, int(size), 0
+	if call.req.Unary || in.size > smallMessage {
+		in.part = c.opts.Buffers.Get(min(in.size, firstPart))
+	}
 	return nil
 }
 
@@ -182,14 +165,14 @@ func (c *Conn) endMessageLocked(call *Call) *Error {
 	if call.req.Unary && in.delivered > 1 {
 		return &Error{Kind: KindNotOneMessage, Code: codes.Internal, Message: "the peer sent another message after the first"}
 	}
-	in.push(Message{Buf: in.part, Compressed: in.prefix[0] == 1})
+	in.queue.push(waiting{buf: in.part, size: in.size, compressed: in.prefix[0] == 1})
 	if !call.req.Unary {
 		in.held += in.size + prefixSize
 		if in.sleeping {
 			wake(call.recvWake)
 		}
 	}
-	in.part, in.prefixGot, in.got, in.size = nil, 0, 0, 0
+	in.begun, in.part, in.prefixGot, in.got, in.size = false, nil, 0, 0, 0
 	return nil
 }
 
