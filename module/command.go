@@ -1,20 +1,14 @@
 package module
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
+	"context"
 	"fmt"
 	"io"
-	"net/http"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
-
-	"github.com/caddy-grpc/gateway/internal/routes"
 )
 
 func init() {
@@ -24,7 +18,9 @@ func init() {
 		Short: "Shows and describes what the gRPC gateway does, and calls through it",
 		Long: `
 Shows the routes and upstreams of the gRPC gateway, of a running server or of a config file, and makes calls through
-a running one. Prints the OpenAPI document of a config file.`,
+a running one. Prints the OpenAPI document of a config file.
+
+` + exitCodesHelp,
 		CobraFunc: addCommands,
 	})
 }
@@ -35,78 +31,90 @@ func addCommands(cmd *cobra.Command) {
 
 func routesCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "routes [--config <path> [--adapter <name>]] [--address <admin>] [--json]",
+		Use: "routes [--config <path> [--adapter <name>]] [--address <admin>] [--insecure | --cacert <file>] [--json] " +
+			"[--check | --watch[=<interval>]] [<package.Service[/Method]>...]",
 		Short: "Prints the compiled route tables",
 		Long: `
-Prints which HTTP requests call which RPC at which upstream, and what does not work as it is written.
+Prints which HTTP requests call which RPC at which upstream, and what does not work as it is written. With arguments
+it shows only the routes of these services or methods. A "*" stands for any text.
 
 With --config the tables are compiled from that file, without starting anything. Schemas in files are read. If a
 schema is read by reflection, the running server is asked for its tables instead. Without --config the running
-server is asked at once.
+server is asked at once. --watch always asks the running server, and --config then only says where that is.
 
-The exit code is 1 if the config is wrong or no server answers. Problems in routes do not change it.`,
-		Args: cobra.NoArgs,
+With --check the exit code is 6 if something does not work as it is written, or if the methods of an upstream are not
+known. Without it, problems do not change the exit code.
+
+` + exitCodesHelp,
 	}
-	cmd.Flags().StringP("config", "c", "", "Config file to compile")
-	cmd.Flags().StringP("adapter", "a", "", "Name of the config adapter")
-	addCommonFlags(cmd)
-	cmd.RunE = exits(func(cmd *cobra.Command, _ []string) error {
-		handlers, err := findRoutes(cmd)
-		if err != nil {
-			return err
-		}
-		return show(cmd, handlers, func(w io.Writer) error { return printRoutes(w, handlers) })
-	})
+	tables := view[HandlerView]{
+		open: openRoutes, choose: chooseRoutes, check: checkRoutes,
+		write: func(w io.Writer, handlers []HandlerView, _ time.Time) error { return printRoutes(w, handlers) },
+	}
+	tables.addTo(cmd)
 	return cmd
 }
 
 func upstreamsCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "upstreams [--address <admin>] [--json]",
+		Use: "upstreams [--config <path> [--adapter <name>]] [--address <admin>] [--insecure | --cacert <file>] [--json] " +
+			"[--check | --watch[=<interval>]] [<name>...]",
 		Short: "Prints the upstreams and instances of a running server",
-		Args:  cobra.NoArgs,
+		Long: `
+Prints the upstreams of a running server with the state of their registry, schema and instances. With names it shows
+only these upstreams. --config finds the admin endpoint of the server in a config file.
+
+With --check the exit code is 6 if calls to one of the upstreams cannot succeed: none of its instances takes calls, or
+its methods are not known. Without it, the state of the upstreams does not change the exit code.
+
+` + exitCodesHelp,
 	}
-	addCommonFlags(cmd)
-	cmd.RunE = exits(func(cmd *cobra.Command, _ []string) error {
-		var upstreams []UpstreamView
-		if err := askAdmin(adminAddress(cmd, nil), upstreamsPath, &upstreams); err != nil {
-			return err
-		}
-		return show(cmd, upstreams, func(w io.Writer) error { return printUpstreams(w, upstreams, time.Now()) })
-	})
+	upstreams := view[UpstreamView]{open: ask[UpstreamView](upstreamsPath), choose: chooseUpstreams, check: checkUpstreams, write: printUpstreams}
+	upstreams.addTo(cmd)
 	return cmd
 }
 
 func catalogCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "catalog [--address <admin>] [--json]",
+		Use: "catalog [--config <path> [--adapter <name>]] [--address <admin>] [--insecure | --cacert <file>] [--json] " +
+			"[--check | --watch[=<interval>]] [<catalog or service>...]",
 		Short: "Prints the catalogs of a running server, their services, and why some of these cannot be called",
-		Args:  cobra.NoArgs,
+		Long: `
+Prints the catalogs of a running server. With names it shows only these catalogs, or only these services of catalogs.
+--config finds the admin endpoint of the server in a config file.
+
+With --check the exit code is 6 if one of the services cannot be called, or if nothing is known of a registry. Without
+it, the state of the services does not change the exit code.
+
+` + exitCodesHelp,
 	}
-	addCommonFlags(cmd)
-	cmd.RunE = exits(func(cmd *cobra.Command, _ []string) error {
-		var catalogs []CatalogView
-		if err := askAdmin(adminAddress(cmd, nil), catalogPath, &catalogs); err != nil {
-			return err
-		}
-		return show(cmd, catalogs, func(w io.Writer) error { return printCatalogs(w, catalogs, time.Now()) })
-	})
+	catalogs := view[CatalogView]{open: ask[CatalogView](catalogPath), choose: chooseCatalogs, check: checkCatalogs, write: printCatalogs}
+	catalogs.addTo(cmd)
 	return cmd
 }
 
 func callCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "call [--address <url>] [--header <name: value>]... [--json] <package.Service/Method> [<json>]",
+		Use: "call [--config <path> [--adapter <name>]] [--address <url>] [--insecure | --cacert <file>] [--header <name: value>]... " +
+			"[--timeout <duration>] [--json] <package.Service/Method> [<json> | -]",
 		Short: "Makes one call through the gateway",
 		Long: `
 Calls a method with a request message in JSON and prints the answer. "-" reads the message from the standard
 input. The default is an empty message. The messages of a stream are printed as they come, one a line.
 
-The exit code is 0 if the call succeeded. It is 1 if the call failed, if a stream ended in an error, if there was
-no answer, and if the arguments are wrong.`,
-		Args: cobra.RangeArgs(1, 2),
+--config finds the site with the gateway in a config file. If the gateway is at several addresses, --address has to
+choose. The connection then goes to this machine, even if the site has a public name.
+
+A call that fails with a gRPC status ends with the exit code 64 plus the status, as that of grpcurl does: 69 is
+NOT_FOUND. No answer within the timeout is DEADLINE_EXCEEDED, 68.
+
+` + exitCodesHelp,
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	cmd.Flags().String("address", "http://localhost:80", "Address of the site with the gateway")
+	addConfigFlags(cmd)
+	addTLSFlags(cmd)
+	cmd.Flags().String("address", defaultSite, "Address of the site with the gateway")
 	cmd.Flags().StringArrayP("header", "H", nil, "Request header, name: value")
 	cmd.Flags().Duration("timeout", 30*time.Second, "How long to wait for the answer")
 	cmd.Flags().Bool("json", false, "Print HTTP status, headers and body as JSON")
@@ -114,21 +122,15 @@ no answer, and if the arguments are wrong.`,
 	return cmd
 }
 
-func addCommonFlags(cmd *cobra.Command) {
-	cmd.Flags().String("address", "", "Address of the admin API of the running server")
-	cmd.Flags().Bool("json", false, "Print JSON")
+func addConfigFlags(cmd *cobra.Command) {
+	cmd.Flags().StringP("config", "c", "", "Config file")
+	cmd.Flags().StringP("adapter", "a", "", "Name of the config adapter")
 }
 
-// exits makes a command. An error of run is printed, and the exit code is 1. The error may have the
-// text of a server, so it is made printable.
-func exits(run func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		cmd.SilenceUsage = true
-		if err := run(cmd, args); err != nil {
-			return printableError{err}
-		}
-		return nil
-	}
+func addTLSFlags(cmd *cobra.Command) {
+	cmd.Flags().Bool("insecure", false, "Do not verify the certificate of an https address")
+	cmd.Flags().String("cacert", "", "File of the certificate authorities to trust at an https address, in PEM")
+	cmd.MarkFlagsMutuallyExclusive("insecure", "cacert")
 }
 
 // show prints a value as JSON or in words.
@@ -144,16 +146,13 @@ func show(cmd *cobra.Command, v any, words func(io.Writer) error) error {
 	return err
 }
 
-// findRoutes takes the tables from the config file, or from the running server.
-func findRoutes(cmd *cobra.Command) ([]HandlerView, error) {
+// openRoutes returns what takes the tables from the config file, or from the running server.
+func openRoutes(cmd *cobra.Command) (reader[HandlerView], error) {
 	file, _ := cmd.Flags().GetString("config")
-	adapter, _ := cmd.Flags().GetString("adapter")
-	if file == "" {
-		var handlers []HandlerView
-		err := askAdmin(adminAddress(cmd, nil), routesPath, &handlers)
-		return handlers, err
+	if file == "" || cmd.Flags().Changed("watch") {
+		return ask[HandlerView](routesPath)(cmd)
 	}
-	raw, _, _, err := caddycmd.LoadConfig(file, adapter)
+	raw, err := readConfig(cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -161,11 +160,13 @@ func findRoutes(cmd *cobra.Command) ([]HandlerView, error) {
 	if err != nil {
 		return nil, err
 	}
-	handlers, err := routesOf(config)
-	if err != nil {
-		return nil, err
-	}
-	return completeRoutes(cmd, handlers, raw), nil
+	return func(ctx context.Context) ([]HandlerView, error) {
+		handlers, err := routesOf(config)
+		if err != nil {
+			return nil, err
+		}
+		return completeRoutes(ctx, cmd, handlers, raw), nil
+	}, nil
 }
 
 func decodeConfig(raw []byte) (*caddy.Config, error) {
@@ -178,7 +179,7 @@ func decodeConfig(raw []byte) (*caddy.Config, error) {
 
 // completeRoutes asks the running server for the tables if the config file does not lead to all
 // schemas.
-func completeRoutes(cmd *cobra.Command, handlers []HandlerView, raw []byte) []HandlerView {
+func completeRoutes(ctx context.Context, cmd *cobra.Command, handlers []HandlerView, raw []byte) []HandlerView {
 	complete := true
 	for i := range handlers {
 		complete = complete && handlers[i].Pending == ""
@@ -186,78 +187,17 @@ func completeRoutes(cmd *cobra.Command, handlers []HandlerView, raw []byte) []Ha
 	if complete {
 		return handlers
 	}
-	address := adminAddress(cmd, raw)
 	var live []HandlerView
-	if err := askAdmin(address, routesPath, &live); err != nil {
-		sayf(cmd.ErrOrStderr(), "Some schemas are read by reflection, which only a running server does, and none answers at %s: "+
-			"only the routes from files are known.\n", address)
+	a, err := adminOf(cmd, raw)
+	if err == nil {
+		err = a.ask(ctx, routesPath, &live)
+	}
+	if err != nil {
+		sayf(cmd.ErrOrStderr(), "Some schemas are read by reflection, which only a running server does, and none answers (%s): "+
+			"only the routes from files are known.\n", err)
 		return handlers
 	}
 	sayf(cmd.ErrOrStderr(), "Some schemas are read by reflection, which only a running server does: "+
-		"these are the routes of the server at %s.\n", address)
+		"these are the routes of the server at %s.\n", a.address)
 	return live
-}
-
-// adminAddress returns the address of the flag, of the config, or Caddy's default.
-func adminAddress(cmd *cobra.Command, config []byte) string {
-	if address, _ := cmd.Flags().GetString("address"); address != "" {
-		return address
-	}
-	var parsed struct {
-		Admin struct {
-			Listen string `json:"listen"`
-		} `json:"admin"`
-	}
-	if err := json.Unmarshal(config, &parsed); err == nil && parsed.Admin.Listen != "" {
-		return parsed.Admin.Listen
-	}
-	return caddy.DefaultAdminListen
-}
-
-// askAdmin gets JSON from the admin API.
-func askAdmin(address, path string, into any) error {
-	resp, err := caddycmd.AdminAPIRequest(address, http.MethodGet, path, nil, nil)
-	if err != nil {
-		return fmt.Errorf("asking the admin API at %s: %w", address, err)
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
-		return fmt.Errorf("reading the answer of the admin API at %s: %w", address, err)
-	}
-	return nil
-}
-
-func newCall(cmd *cobra.Command, args []string) (*http.Request, error) {
-	rpc := strings.TrimPrefix(args[0], "/")
-	if err := routes.CheckRPC(rpc); err != nil {
-		return nil, err
-	}
-	message := []byte("{}")
-	if len(args) == 2 {
-		message = []byte(args[1])
-	}
-	if string(message) == "-" {
-		var err error
-		if message, err = io.ReadAll(cmd.InOrStdin()); err != nil {
-			return nil, fmt.Errorf("reading the message: %w", err)
-		}
-	}
-	address, _ := cmd.Flags().GetString("address")
-	if !strings.Contains(address, "://") {
-		address = "http://" + address
-	}
-	req, err := http.NewRequestWithContext(cmd.Context(), http.MethodPost, strings.TrimSuffix(address, "/")+"/"+rpc, bytes.NewReader(message))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	headers, _ := cmd.Flags().GetStringArray("header")
-	for _, h := range headers {
-		name, value, ok := strings.Cut(h, ":")
-		if !ok {
-			return nil, errors.New(`header: expected "name: value"`)
-		}
-		req.Header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
-	}
-	return req, nil
 }

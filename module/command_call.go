@@ -3,6 +3,7 @@ package module
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,10 +11,14 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"google.golang.org/grpc/codes"
 
 	"github.com/caddy-grpc/gateway/discovery"
+	"github.com/caddy-grpc/gateway/internal/routes"
 )
 
 // callAnswer is what `call --json` prints.
@@ -25,31 +30,107 @@ type callAnswer struct {
 
 // call makes one call and prints the answer. The error says why the call failed.
 func call(cmd *cobra.Command, args []string) error {
-	req, err := newCall(cmd, args)
+	at, err := siteFor(cmd)
+	if err != nil {
+		return err
+	}
+	req, err := newCall(cmd, at.url, args)
 	if err != nil {
 		return err
 	}
 	timeout, _ := cmd.Flags().GetDuration("timeout")
-	client := http.Client{Timeout: timeout}
+	client, err := newClient(cmd, at.dial, timeout)
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
 	resp, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("calling: %w", err)
+		return lost(fmt.Errorf("calling: %w", err))
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode >= http.StatusBadRequest {
+		return callFailed(cmd, resp)
+	}
+	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
+		return callJSON(cmd, resp)
+	}
+	return callText(cmd.OutOrStdout(), resp)
+}
+
+// newCall is the request of a call to the site.
+func newCall(cmd *cobra.Command, site string, args []string) (*http.Request, error) {
+	rpc := strings.TrimPrefix(args[0], "/")
+	if err := routes.CheckRPC(rpc); err != nil {
+		return nil, err
+	}
+	message := []byte("{}")
+	if len(args) == 2 {
+		message = []byte(args[1])
+	}
+	if string(message) == "-" {
+		var err error
+		if message, err = io.ReadAll(cmd.InOrStdin()); err != nil {
+			return nil, fmt.Errorf("reading the message: %w", err)
+		}
+	}
+	req, err := http.NewRequestWithContext(cmd.Context(), http.MethodPost, strings.TrimSuffix(site, "/")+"/"+rpc, bytes.NewReader(message))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	headers, _ := cmd.Flags().GetStringArray("header")
+	for _, h := range headers {
+		name, value, ok := strings.Cut(h, ":")
+		if !ok {
+			return nil, errors.New(`header: expected "name: value"`)
+		}
+		req.Header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	return req, nil
+}
+
+// lost is the error of a connection that failed, or of an answer that did not come in time.
+func lost(err error) error {
+	var timeout interface{ Timeout() bool }
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return &commandError{exitGRPC + int(codes.DeadlineExceeded), err}
+	}
+	return &commandError{exitUnreachable, err}
+}
+
+// callFailed prints the answer to a call that failed. The error has the code of the gRPC status, if
+// the answer is one.
+func callFailed(cmd *cobra.Command, resp *http.Response) error {
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return lost(fmt.Errorf("reading the answer: %w", err))
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
 	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
 		err = callJSON(cmd, resp)
 	} else {
 		err = callText(cmd.OutOrStdout(), resp)
 	}
-	if err == nil && resp.StatusCode >= http.StatusBadRequest {
-		err = fmt.Errorf("the call failed: HTTP %s", resp.Status)
+	if err != nil {
+		return err
+	}
+	err = fmt.Errorf("the call failed: HTTP %s", resp.Status)
+	// The second is the name of the code in problem details.
+	var status struct{ Code, Title codes.Code }
+	_ = json.Unmarshal(body, &status)
+	if code := cmp.Or(status.Code, status.Title); code != codes.OK {
+		err = &commandError{exitGRPC + int(code), err}
 	}
 	return err
 }
 
+// isFailure reports whether a number is the code of a gRPC status that is not OK.
+func isFailure(code int) bool { return code > int(codes.OK) && code <= int(codes.Unauthenticated) }
+
 // callJSON prints the whole answer as one JSON value.
 func callJSON(cmd *cobra.Command, resp *http.Response) error {
-	body, err := io.ReadAll(resp.Body)
+	body, readErr := io.ReadAll(resp.Body)
 	answer := callAnswer{Status: resp.StatusCode, Header: resp.Header, Body: body}
 	if !json.Valid(body) {
 		answer.Body, _ = json.Marshal(string(body))
@@ -57,8 +138,8 @@ func callJSON(cmd *cobra.Command, resp *http.Response) error {
 	if err := show(cmd, answer, nil); err != nil {
 		return err
 	}
-	if err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
+	if readErr != nil {
+		return lost(fmt.Errorf("reading the answer: %w", readErr))
 	}
 	if isStream(resp) {
 		lines := bytes.Split(bytes.TrimSpace(body), []byte("\n"))
@@ -89,7 +170,7 @@ func callText(w io.Writer, resp *http.Response) error {
 			}
 			return nil
 		case err != nil:
-			return fmt.Errorf("reading the answer: %w", err)
+			return lost(fmt.Errorf("reading the answer: %w", err))
 		}
 	}
 }
@@ -107,13 +188,10 @@ func forOutput(w io.Writer, line []byte) string {
 	}
 }
 
+// isTerminal reports whether people read what is written.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // isStream reports whether the body is a stream of messages, one a line.
@@ -134,5 +212,9 @@ func streamError(line []byte) error {
 	if !isError || status.Code == 0 {
 		return nil
 	}
-	return fmt.Errorf("the stream failed: code %d: %s", status.Code, status.Message)
+	err := fmt.Errorf("the stream failed: code %d: %s", status.Code, status.Message)
+	if !isFailure(status.Code) {
+		return err
+	}
+	return &commandError{exitGRPC + status.Code, err}
 }

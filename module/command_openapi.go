@@ -30,15 +30,17 @@ list that the error shows.
 
 The exit code is 1 if the config is wrong, if --handler has to choose, and if a schema is not known within the timeout.
 Then nothing is printed.`,
-		Args: cobra.NoArgs,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	cmd.Flags().StringP("config", "c", "", "Config file")
-	cmd.Flags().StringP("adapter", "a", "", "Name of the config adapter")
+	addConfigFlags(cmd)
 	cmd.Flags().Int("handler", 0, "Number of the handler, from 1")
 	cmd.Flags().String("format", "json", "json or yaml")
 	cmd.Flags().String("version", "", "Version of OpenAPI, 3.1 or 3.2. Default: that of the config")
 	cmd.Flags().StringArray("server", nil, "Base URL of the API. Default: that of the config, or none")
 	cmd.Flags().Duration("timeout", 30*time.Second, "How long to wait for schemas that are read by reflection")
+	formats := cobra.FixedCompletions([]string{"json", "yaml"}, cobra.ShellCompDirectiveNoFileComp)
+	_ = cmd.RegisterFlagCompletionFunc("format", formats) // The flag exists.
 	cmd.RunE = exits(printOpenAPI)
 	return cmd
 }

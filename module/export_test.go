@@ -77,3 +77,16 @@ func ResetDigests() {
 		d.mu.Unlock()
 	}
 }
+
+// ExitCode is the exit code for the error of a command.
+func ExitCode(err error) int { return exitCode(err) }
+
+// SiteOf is where `call --config` finds the gateway in the JSON of a config: its URL, and where to
+// connect.
+func SiteOf(config []byte) (url, dial string, err error) {
+	s, err := siteOf(config)
+	if err != nil {
+		return "", "", err
+	}
+	return s.url, s.dial.String(), nil
+}

@@ -56,6 +56,13 @@ func TestTextsOfOthers(t *testing.T) {
 			surfaces["caddy grpc-gateway "+command+" "+strings.Join(args, " ")] = out + stderr
 		}
 	}
+	for _, args := range [][]string{{"upstreams", "nobody"}, {"routes", "no.Body"}, {"catalog", "nobody"}} {
+		_, _, err := run(t, "", append(args, "--address", s.admin)...)
+		if err == nil {
+			t.Fatalf("%v has not failed", args)
+		}
+		surfaces["caddy grpc-gateway "+strings.Join(args, " ")] = err.Error()
+	}
 	_, _, err := run(t, "", "call", "--address", s.addr, "gateway.test.v1.Echo/Unary", `{"script":{"failCode":5,"failMessage":"x\n\u001b[2J"}}`)
 	if err == nil {
 		t.Fatal("the call has not failed")
