@@ -199,6 +199,15 @@ func (c *sharedChannel) InvokeUntil(ctx context.Context, deadline time.Time, met
 	return ch.InvokeUntil(traced(ctx), deadline, method, args, reply, opts...)
 }
 
+// Admit implements frontend.AdmittingConn.
+func (c *sharedChannel) Admit(ctx context.Context, n int64) (release func()) {
+	ch := c.channel.Load()
+	if ch == nil {
+		return func() {}
+	}
+	return ch.Admit(ctx, n)
+}
+
 func (c *sharedChannel) waitReady(ctx context.Context) error {
 	ch := c.start()
 	if ch == nil {

@@ -15,6 +15,7 @@ import (
 type calls interface {
 	grpc.ClientConnInterface
 	frontend.BoundingConn
+	frontend.AdmittingConn
 }
 
 // conn returns what calls to this upstream go through.

@@ -158,7 +158,7 @@ func newBalancer(service string, settings Settings, log *zap.Logger, random func
 		listeners: make(map[*listener]struct{}),
 	}
 	b.events.observer = settings.Observer
-	b.buffers = received
+	b.wireParts.init()
 	b.current.replace(waitingPicker{})
 	b.looking.Store(settings.EjectFailures < 0)
 	b.picked.Store(-int64(servesFor)) // not yet

@@ -92,6 +92,16 @@ func headerOf(fields []rpcwire.Field) metadata.MD {
 	return mdOf(fields)
 }
 
+// backlogShare is how many bytes of requests may wait to be written, for each connection over
+// rpcwire, before large requests wait.
+const backlogShare = 1 << 20
+
+// Admit waits until a request message of about n bytes may be made, for a quarter of a second at
+// most. The caller calls release before it makes the call. Calls over grpc-go never wait.
+func (c *Channel) Admit(ctx context.Context, n int64) (release func()) {
+	return c.balancer.admission.Admit(ctx, n)
+}
+
 // Called on the call path; takes no lock of the balancer.
 func (k *wireLink) invoke(l *lease, p *pick, method string, args, reply any, opts []grpc.CallOption) error {
 	var o wireOptions

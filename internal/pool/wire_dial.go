@@ -88,7 +88,7 @@ func (k *wireLink) options(c *wireConn) rpcwire.Options {
 		KeepaliveTime:    max(s.KeepaliveTime, shortestKeepalive, time.Duration(k.balancer.pings.Load())),
 		KeepaliveTimeout: s.KeepaliveTimeout, PermitWithoutStream: s.PermitWithoutStream,
 		Decompresses: func(name string) bool { return encoding.GetCompressor(name) != nil },
-		Reads:        &k.conn.endpoint.reads, Buffers: k.balancer.buffers, Events: c,
+		Reads:        &k.conn.endpoint.reads, Buffers: k.balancer.buffers, Events: c, Admission: k.balancer.admission,
 	}
 	if o.Authority == "" {
 		o.Authority = k.conn.ServerName()

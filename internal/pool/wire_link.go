@@ -47,10 +47,16 @@ type wireParts struct {
 	wireStreams wireStreams
 	// buffers is where wireLinks get the buffers of received messages.
 	buffers mem.BufferPool
+	// admission makes large requests wait while much waits to be written over wireLinks.
+	admission *rpcwire.Admission
 	// wireCalls holds *wireCall values that are free to be used again.
 	wireCalls sync.Pool
 	// pings is the keepalive time that instances have forced, in nanoseconds. 0: none.
 	pings atomic.Int64
+}
+
+func (w *wireParts) init() {
+	w.buffers, w.admission = received, rpcwire.NewAdmission(backlogShare)
 }
 
 func newWireLink(b *balancer, c *conn) *wireLink {

@@ -92,7 +92,8 @@ type Conn struct {
 	wheel     wheel
 	keepalive keepalive
 	flood     flood
-	admission admission
+	// backlog is how many bytes of requests wait to be written.
+	backlog int
 
 	events teller
 }
@@ -121,6 +122,9 @@ func New(ctx context.Context, nc net.Conn, opts Options) (*Conn, error) {
 		return nil, err
 	}
 	c.running.Store(2)
+	if opts.Admission != nil {
+		opts.Admission.opened()
+	}
 	c.startKeepalive()
 	go c.readLoop()
 	go c.writeLoop()
@@ -266,7 +270,6 @@ func (c *Conn) drainLocked() {
 		c.endLocked(call, &Error{Kind: KindDraining, Code: codes.Unavailable, Unprocessed: true})
 	}
 	c.state = connDraining
-	c.admission.wakeAll()
 	c.afterEndLocked()
 }
 
@@ -308,7 +311,9 @@ func (c *Conn) closeLocked(err *ConnError) {
 	}
 	c.wheel.stop()
 	c.keepalive.stop()
-	c.admission.wakeAll()
+	if c.opts.Admission != nil {
+		c.opts.Admission.closed()
+	}
 	// These end what the goroutines wait for, and do not wait themselves.
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
 	_ = c.nc.SetWriteDeadline(time.Now().Add(closeTimeout))

@@ -205,8 +205,8 @@ func checkEmpty(t testing.TB, c *Conn) {
 			}
 		}
 	}
-	if c.admission.backlog != 0 {
-		t.Errorf("a closed connection has a backlog of %d bytes", c.admission.backlog)
+	if c.backlog != 0 {
+		t.Errorf("a closed connection has a backlog of %d bytes", c.backlog)
 	}
 }
 

@@ -422,8 +422,8 @@ func (m *model) check() {
 			m.checkStream(call)
 		}
 	}
-	if backlog != c.admission.backlog {
-		m.t.Errorf("the backlog is %d, want %d", c.admission.backlog, backlog)
+	if backlog != c.backlog {
+		m.t.Errorf("the backlog is %d, want %d", c.backlog, backlog)
 	}
 	if streams != len(c.streams) {
 		m.t.Errorf("%d streams are open, want %d", len(c.streams), streams)

@@ -29,9 +29,9 @@ type Options struct {
 	// MaxHeaderList is the maximum size of a received header list as RFC 9113, section 10.5.1,
 	// counts it, in bytes. Default: 256 KiB.
 	MaxHeaderList int
-	// MaxBacklog is how many bytes of requests may wait to be written before Admit makes its
-	// callers wait. Default: 1 MiB.
-	MaxBacklog int
+	// Admission is told how much waits to be written. Several connections may share it. Nil: nobody
+	// is told.
+	Admission *Admission
 
 	// HandshakeTimeout is how long the peer's SETTINGS may take. Default: 20s.
 	HandshakeTimeout time.Duration
@@ -106,7 +106,6 @@ func (o Options) withDefaults() Options {
 	number(&o.ConnWindow, 8<<20, defaultWindow)
 	number(&o.MaxMessage, 4<<20, 1)
 	number(&o.MaxHeaderList, 256<<10, 1)
-	number(&o.MaxBacklog, 1<<20, 1)
 	if o.HandshakeTimeout <= 0 {
 		o.HandshakeTimeout = 20 * time.Second
 	}

@@ -97,7 +97,9 @@ func (x *unary) exchange() error {
 		}
 		msg, err = x.readQuery()
 	} else {
+		release := x.method.Admit(x.r)
 		msg, err = x.readBody()
+		release()
 	}
 	if err != nil {
 		return err

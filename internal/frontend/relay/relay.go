@@ -113,7 +113,9 @@ func (x *Exchange) serve() error {
 	if x.Method.StreamDesc.ClientStreams {
 		return x.serveUpload(in, settings)
 	}
+	release := x.Method.Admit(x.R)
 	msg, err := x.readOnly(in)
+	release()
 	in.Close()
 	if err != nil {
 		return err

@@ -17,7 +17,9 @@ func (x *exchange) serveUnary() error {
 	if err := x.checkAccept(); err != nil {
 		return err
 	}
+	release := x.method.Admit(x.r)
 	wire, err := x.requestWire()
+	release()
 	if err != nil {
 		return err
 	}
