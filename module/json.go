@@ -18,6 +18,56 @@ var enumCases = map[string]transcode.EnumCase{
 	"lower": transcode.EnumCaseLower,
 }
 
+// JSONOptions say how JSON is written and how strictly it is read. The defaults are those of the
+// ProtoJSON specification.
+type JSONOptions struct {
+	// Whether field names are written as in the .proto file, and not in lowerCamelCase. Both are
+	// read in any case. Default: false.
+	UseProtoNames bool `json:"use_proto_names,omitempty"`
+
+	// Whether fields at their default, empty lists and empty maps are written. Default: false.
+	EmitDefaults bool `json:"emit_defaults,omitempty"`
+
+	// Whether `emit_defaults` applies, and `null` is written for messages that are not set. As
+	// protojson's EmitUnpopulated does, this also writes `null` for fields of proto2 and of
+	// editions that are not set and have presence, and leaves out members of oneofs and optional
+	// fields of proto3. Default: false.
+	EmitUnpopulated *bool `json:"emit_unpopulated,omitempty"`
+
+	// Whether enum values are written as numbers. Names and numbers are read in any case. Default:
+	// false.
+	EnumsAsNumbers bool `json:"enums_as_numbers,omitempty"`
+
+	// Whether unknown fields and unknown enum names in bodies, and unknown enum names in queries,
+	// are skipped. Otherwise they get 400. Default: false.
+	DiscardUnknown *bool `json:"discard_unknown,omitempty"`
+
+	// Whether text after the JSON value of a request body is ignored. Otherwise it gets 400. It
+	// does not apply to streams, in which messages follow one another. Default: false.
+	DiscardTrailing *bool `json:"discard_trailing,omitempty"`
+
+	// Whether the names of enum values begin with the name of their enum. `keep` (default) writes
+	// them as they are declared, and reads nothing else. `omit` writes `PENDING` for the value
+	// `ORDER_STATUS_PENDING` of the enum `OrderStatus`, and reads both. A name that would not be
+	// unique is written in full.
+	EnumPrefix string `json:"enum_prefix,omitempty"`
+
+	// The case of the names of enum values. `exact` (default) reads and writes them as they are
+	// declared. `any` reads them in any case. `lower` reads them in any case and writes them in
+	// lower case.
+	EnumCase string `json:"enum_case,omitempty"`
+
+	// How deeply messages, lists and objects in a request may be nested, from 1 to 10000. A request
+	// that is nested more deeply gets 400. A level takes about 1 KiB of memory while the request is
+	// converted. Default: 100.
+	MaxDepth int `json:"max_depth,omitempty"`
+
+	// How deeply messages, lists and objects in an answer may be nested, from 1 to 10000. An answer
+	// that is nested more deeply becomes 500. A level takes about 2 KiB of memory while the answer
+	// is converted. Default: 1000.
+	MaxAnswerDepth int `json:"max_answer_depth,omitempty"`
+}
+
 // compile makes the options of the transcoder. If j is nil they are the defaults.
 func (j *JSONOptions) compile() (transcode.Options, error) {
 	if j == nil {
