@@ -50,7 +50,8 @@ test-modules: ## test the modules beside it that are not end-to-end
 .PHONY: test-e2e
 test-e2e: ## test against real etcd servers, registries, clients, xcaddy and Caddy processes
 	scripts/need etcd npm chromium curl ip tc prometheus protoc
-	cd e2e && go vet ./... && go test -race -p 1 -timeout 45m $$(go list ./... | grep -v /e2e/peers$$) # see test-peers
+	go build -race -o $(BIN)/caddy-race ./cmd/caddy # once for all packages, not once for each
+	cd e2e && go vet ./... && E2E_CADDY=$(BIN)/caddy-race go test -race -p 1 -timeout 45m $$(go list ./... | grep -v /e2e/peers$$) # see test-peers
 
 .PHONY: test-peers
 test-peers: ## test the transport against gRPC servers in C++, Python, Java and Node, and against HTTP/2 proxies; it compiles a server in C++, takes minutes, and is not part of test

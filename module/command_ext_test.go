@@ -67,7 +67,7 @@ func TestCommandConfig(t *testing.T) {
 	backend := testkit.StartBackend(t)
 	s := newSite(t)
 	file := filepath.Join(t.TempDir(), "Caddyfile")
-	write(t, file, s.caddyfile("grpc_gateway {\n upstream user {\n discover static "+backend.Addr()+"\n }\n }", "grpc_gateway user"))
+	write(t, file, s.caddyfile("grpc_gateway {\n upstream user {\n discover static "+backend.Addr()+"\n }\n }", "handle_path /grpc_gateway/* {\n grpc_gateway_status\n }\n grpc_gateway user"))
 	if err := caddy.Load(adapt(t, read(t, file)), true); err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +85,7 @@ func TestCommandConfig(t *testing.T) {
 		"call":               {[]string{"call", "--config", file, "gateway.test.v1.Echo/Unary", `{"text":"found"}`}, `"text":"found"`, ""},
 		"admin address wins": {[]string{"upstreams", "--config", file, "--address", "127.0.0.1:1"}, "", "127.0.0.1:1"},
 		"site address wins":  {[]string{"call", "--config", file, "--address", "127.0.0.1:1", "a.B/C"}, "", "127.0.0.1:1"},
+		"a status site":      {[]string{"upstreams", "--address", "http://" + s.addr}, "READY", ""},
 		"admin off":          {[]string{"upstreams", "--config", off}, "", "switches the admin endpoint off"},
 		"no file":            {[]string{"catalog", "--config", file + ".gone"}, "", "no such file"},
 	} {
