@@ -68,7 +68,7 @@ var symptoms = []symptom{
 	{
 		row:     []string{"no instance of the service can be reached"},
 		seen:    func(w *ward) error { return w.answers("tls/x", 503, "no instance of the service can be reached") },
-		command: "upstreams", of: "tls", shows: []string{"error reading server preface"}, named: []string{"error reading server preface"},
+		command: "upstreams", of: "tls", shows: []string{"the instance may expect TLS"}, named: []string{"the instance may expect TLS"},
 	},
 	{
 		row: []string{"the methods of the service are not known"},
