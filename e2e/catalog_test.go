@@ -4,7 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -292,5 +296,113 @@ func TestCatalogWithHostileRegistrations(t *testing.T) {
 	}
 	if warnings > 20 {
 		t.Errorf("the log has %d warnings:\n%s", warnings, caddy.Log())
+	}
+}
+
+// brokenService is a way to be registered and not to be a service that can be called.
+type brokenService struct {
+	name   string
+	reason string // a part of what the catalog says of it
+	start  func(t *testing.T) (addr string)
+}
+
+func brokenServices() []brokenService {
+	return []brokenService{
+		{"nobody-listens", "connection refused", func(t *testing.T) string { return kit.FreeAddr(t) }},
+		{"http1", "not gRPC", func(t *testing.T) string {
+			server := httptest.NewServer(http.NotFoundHandler())
+			t.Cleanup(server.Close)
+			return server.Listener.Addr().String()
+		}},
+		{"http2", "x", func(t *testing.T) string { // It answers every request with 404.
+			server := httptest.NewUnstartedServer(http.NotFoundHandler())
+			server.Config.Protocols = new(http.Protocols)
+			server.Config.Protocols.SetUnencryptedHTTP2(true)
+			server.Start()
+			t.Cleanup(server.Close)
+			return server.Listener.Addr().String()
+		}},
+		{"tls", "x", func(t *testing.T) string {
+			server := httptest.NewUnstartedServer(http.NotFoundHandler())
+			server.EnableHTTP2, server.Config.ErrorLog = true, log.New(io.Discard, "", 0)
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			return server.Listener.Addr().String()
+		}},
+		{"hangs-up", "x", func(t *testing.T) string {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { listener.Close() })
+			go func() {
+				for {
+					conn, err := listener.Accept()
+					if err != nil {
+						return
+					}
+					conn.Close()
+				}
+			}()
+			return listener.Addr().String()
+		}},
+		{"silent", "x", func(t *testing.T) string { // It takes connections and says nothing.
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { listener.Close() })
+			return listener.Addr().String()
+		}},
+		{"no-reflection", "the service offers no server reflection", func(t *testing.T) string { return testkit.StartSilent(t, "x").Addr() }},
+		{"undescribed", "x", func(t *testing.T) string { return testkit.StartNamed(t, "", "x").Addr() }},
+		{"grpcs-own", "x", func(t *testing.T) string {
+			return testkit.StartNamed(t, "grpc.health.v1.Health", "x", "GET /v1/health").Addr()
+		}},
+		{"refused", "x", func(*testing.T) string { return "127.0.0.2:9001" }},
+	}
+}
+
+// TestCatalogStartsWithBrokenServices starts a gateway for 500 services, of which 50 are broken.
+func TestCatalogStartsWithBrokenServices(t *testing.T) {
+	const all, broken = 500, 50
+	etcd := kit.EmbeddedEtcd(t)
+	entries := make(map[string]string)
+	kinds := brokenServices()
+	reasons := make(map[string]string) // of the broken ones, by name
+	for i := range all - broken {
+		name := fmt.Sprintf("s%03d", i)
+		entries[name+".rpc/1"] = testkit.StartNamed(t, name+".v1.Service", name, "GET /v1/"+name+"/{value}").Addr()
+	}
+	for i := range broken {
+		kind := kinds[i%len(kinds)]
+		name := fmt.Sprintf("%s-%d", kind.name, i)
+		entries[name+"/1"], reasons[name] = kind.start(t), kind.reason
+	}
+	etcd.PutAll(t, entries)
+
+	began := time.Now()
+	caddy := kit.StartCaddy(t, fleetOf(etcd, "upstream {\n networks {\n deny 127.0.0.2/32\n }\n }"))
+	for i := range all - broken {
+		name := fmt.Sprintf("s%03d", i)
+		kit.Eventually(t, 60*time.Second, name+" answers", func() error {
+			code, body, err := kit.GetJSON(http.DefaultClient, caddy.URL("/v1/"+name+"/x"))
+			if err != nil || code != http.StatusOK || body != `"`+name+`"` {
+				return fmt.Errorf("status %d, %s, %w", code, body, err)
+			}
+			return nil
+		})
+	}
+	t.Logf("all healthy services answer %v after the start of the process", time.Since(began))
+	time.Sleep(25 * time.Second)
+	services, skipped, err := catalogOf(caddy)
+	fmt.Println(skipped, err, len(services))
+	for name := range reasons {
+		fmt.Printf("%s: %+v\n", name, services[name])
+	}
+	for line := range strings.Lines(caddy.Log()) {
+		if strings.Contains(line, `"level":"warn"`) || strings.Contains(line, `"level":"error"`) {
+			fmt.Print(line)
+		}
 	}
 }
