@@ -63,7 +63,7 @@ test-apis: ## describe large public APIs by OpenAPI and check the documents; bui
 	cd e2e/apis && go vet ./... && go test -timeout 30m ./...
 
 .PHONY: test-consul
-test-consul: ## test against a real Consul agent; builds it, which takes minutes the first time
+test-consul: ## test against a real Consul agent; builds it, which took 7 minutes the first time on two busy cores
 	cd e2e/consul && go vet ./... && go test -count=1 -v -timeout 40m ./...
 
 .PHONY: test-http

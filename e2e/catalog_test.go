@@ -4,7 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +20,9 @@ import (
 	"go.etcd.io/etcd/client/v3/naming/endpoints"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/reflection"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/caddy-grpc/gateway/e2e/kit"
@@ -293,4 +300,163 @@ func TestCatalogWithHostileRegistrations(t *testing.T) {
 	if warnings > 20 {
 		t.Errorf("the log has %d warnings:\n%s", warnings, caddy.Log())
 	}
+}
+
+// brokenService is a way to be registered and not to be a service that can be called.
+type brokenService struct {
+	name   string
+	reason string // a part of what the catalog says of it
+	start  func(t *testing.T) (addr string)
+}
+
+func brokenServices() []brokenService {
+	return []brokenService{
+		{"nobody-listens", "connection refused", func(t *testing.T) string { return kit.FreeAddr(t) }},
+		{"says-nothing", "no instance of the service can be reached", func(t *testing.T) string { return startTCP(t, func(net.Conn) {}) }},
+		{"hangs-up", "no instance of the service can be reached", func(t *testing.T) string {
+			return startTCP(t, func(conn net.Conn) { conn.Close() })
+		}},
+		{"http1", "it does not speak HTTP/2", func(t *testing.T) string { return startHTTP(t, (*httptest.Server).Start) }},
+		{"http2", "is not valid gRPC", func(t *testing.T) string { // It answers every request with 404.
+			return startHTTP(t, func(s *httptest.Server) {
+				s.Config.Protocols = new(http.Protocols)
+				s.Config.Protocols.SetUnencryptedHTTP2(true)
+				s.Start()
+			})
+		}},
+		{"tls", "the instance may expect TLS", func(t *testing.T) string {
+			return startHTTP(t, func(s *httptest.Server) {
+				s.EnableHTTP2 = true
+				s.StartTLS()
+			})
+		}},
+		{"no-reflection", "the service offers no server reflection", func(t *testing.T) string {
+			return testkit.StartBackend(t, testkit.WithReflection(false, false)).Addr()
+		}},
+		{"takes-any-call", "something that is not server reflection", func(t *testing.T) string { return testkit.StartSilent(t, "x").Addr() }},
+		{"only-grpcs-own", "lists no services except gRPC's own", func(t *testing.T) string {
+			return testkit.StartBackend(t, testkit.WithoutServices()).Addr()
+		}},
+		{"undescribed", "ghost.v1.Ghost: it is listed, but the server does not describe it", func(t *testing.T) string {
+			return testkit.StartBackend(t, testkit.WithoutServices(), testkit.WithReflection(false, false), testkit.WithRegister(func(s grpc.ServiceRegistrar) {
+				reflectionv1.RegisterServerReflectionServer(s, reflection.NewServerV1(reflection.ServerOptions{
+					Services: listed("ghost.v1.Ghost"), DescriptorResolver: new(protoregistry.Files),
+				}))
+			})).Addr()
+		}},
+		{"refused", "is refused: 127.0.0.2 is in the denied network", func(*testing.T) string { return "127.0.0.2:9001" }},
+	}
+}
+
+// startTCP listens, and does something with each connection.
+func startTCP(t *testing.T, with func(net.Conn)) (addr string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			with(conn)
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// startHTTP starts a server that has nothing.
+func startHTTP(t *testing.T, start func(*httptest.Server)) (addr string) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	start(server)
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+// listed is a gRPC service that a server lists, whatever it has.
+type listed string
+
+// GetServiceInfo implements reflection.ServiceInfoProvider.
+func (l listed) GetServiceInfo() map[string]grpc.ServiceInfo {
+	return map[string]grpc.ServiceInfo{string(l): {}}
+}
+
+// TestCatalogStartsWithBrokenServices starts a gateway for 500 services, of which 50 are broken.
+// Each of the others answers. Each broken one is listed with its reason, and the log stays short.
+func TestCatalogStartsWithBrokenServices(t *testing.T) {
+	const healthy, broken = 450, 50
+	etcd := kit.EmbeddedEtcd(t)
+	entries, reasons := make(map[string]string), make(map[string]string) // The reasons are those of the broken ones.
+	for i := range healthy {
+		name := fmt.Sprintf("s%d", i)
+		entries[name+"/1"] = testkit.StartNamed(t, name+".v1.Service", name, "GET /v1/"+name+"/{value}").Addr()
+	}
+	kinds := brokenServices()
+	for i := range broken {
+		kind := kinds[i%len(kinds)]
+		name := fmt.Sprintf("%s-%d", kind.name, i)
+		entries[name+"/1"], reasons[name] = kind.start(t), kind.reason
+	}
+	etcd.PutAll(t, entries)
+
+	kit.Binary(t) // It takes time to build.
+	began := time.Now()
+	caddy := kit.StartCaddy(t, fleetOf(etcd, "upstream {\n networks {\n deny 127.0.0.2/32\n }\n }"))
+	// The first one is called while the others are being opened.
+	kit.Eventually(t, 60*time.Second, "a service answers", func() error { return answers(caddy, "/v1/s0/x") })
+	t.Logf("the first service answers %v after the start", time.Since(began))
+	kit.Eventually(t, 90*time.Second, "each service serves, or has its reason", func() error { return sorted(caddy, healthy, reasons) })
+	t.Logf("all services are sorted out %v after the start", time.Since(began))
+	for i := range healthy {
+		name := fmt.Sprintf("s%d", i)
+		code, body, err := kit.GetJSON(http.DefaultClient, caddy.URL("/v1/"+name+"/x"))
+		if err != nil || code != http.StatusOK || body != `"`+name+`"` {
+			t.Errorf("%s: status %d, %s, %v", name, code, body, err)
+		}
+	}
+	for name := range reasons {
+		if code, _, err := kit.GetJSON(http.DefaultClient, caddy.URL("/v1/"+name+"/x")); err != nil || code != http.StatusNotFound {
+			t.Errorf("%s: status %d, %v", name, code, err)
+		}
+	}
+	// Two warnings are about services: that some cannot be called, and that some are not known yet.
+	// Each may come once a minute. One line tells of services that were added.
+	var lines []string
+	for line := range strings.Lines(caddy.Log()) {
+		if strings.Contains(line, "grpc_gateway") && !strings.Contains(line, "admin.api") {
+			lines = append(lines, line)
+		}
+	}
+	if most := 3 * int(1+time.Since(began)/time.Minute); len(lines) > most || len(lines) == 0 {
+		t.Errorf("the log has %d lines, and not 1 to %d:\n%s", len(lines), most, strings.Join(lines, ""))
+	}
+	for _, line := range lines {
+		if len(line) > 2000 {
+			t.Errorf("a line has %d bytes: %s", len(line), line)
+		}
+	}
+}
+
+// sorted checks what the catalog says of each service.
+func sorted(caddy *kit.Caddy, healthy int, reasons map[string]string) error {
+	services, _, err := catalogOf(caddy)
+	if err != nil {
+		return err
+	}
+	for name, reason := range reasons {
+		if s := services[name]; s.State != "failed" || !strings.Contains(s.Reason, reason) {
+			return fmt.Errorf("expected the reason %q, found %+v", reason, s)
+		}
+	}
+	for i := range healthy {
+		if s := services[fmt.Sprintf("s%d", i)]; s.State != "serving" {
+			return fmt.Errorf("s%d: %+v", i, s)
+		}
+	}
+	return nil
 }

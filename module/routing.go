@@ -42,6 +42,7 @@ type routing struct {
 	mu       sync.Mutex // held while compiling; guards the fields below
 	reported map[routes.Problem]bool
 	awaited  []string    // what reportPending has logged last
+	told     time.Time   // when it did
 	late     *time.Timer // reports pending upstreams at the deadline
 	soon     *time.Timer // refreshes the table, see refreshSoon; nil: nothing is due
 	took     time.Duration
@@ -266,9 +267,10 @@ const (
 	refreshBy    = time.Second
 )
 
-// reportPending logs in one line which upstreams have no schema, and why, if that has changed.
-// Requests that a start or a reload brings wait for schemas, so there is nothing to report before
-// the deadline. Caller must hold r.mu.
+// reportPending logs in one line how many upstreams have no schema, some of them, and why, if that
+// has changed. Services of a catalog become known one after the other, so with a catalog there is at
+// most one line a minute. Requests that a start or a reload brings wait for schemas, so there is
+// nothing to report before the deadline. Caller must hold r.mu.
 func (r *routing) reportPending() {
 	var upstreams, reasons []string
 	var since time.Time
@@ -295,10 +297,19 @@ func (r *routing) reportPending() {
 	if r.stopped || slices.Equal(awaited, r.awaited) {
 		return
 	}
+	if wait := time.Until(r.told.Add(digestEvery)); len(upstreams) > 0 && len(r.catalogs) > 0 && wait > 0 {
+		if r.late != nil {
+			r.late.Reset(wait)
+		}
+		return
+	}
 	r.awaited = awaited
 	if len(upstreams) > 0 {
+		const examples = 5
+		r.told = time.Now()
 		r.log.Log(level, "the methods of some upstreams are not known; a path that may be one of theirs is answered with 503",
-			zap.Strings("upstreams", upstreams), zap.Time("since", since), zap.Strings("reasons", reasons))
+			zap.Int("count", len(upstreams)), zap.Strings("upstreams", upstreams[:min(len(upstreams), examples)]),
+			zap.Time("since", since), zap.Strings("reasons", reasons[:min(len(reasons), examples)]))
 	}
 }
 

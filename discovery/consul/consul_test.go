@@ -3,10 +3,12 @@ package consul
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -188,6 +190,16 @@ func TestWatcher(t *testing.T) {
 		}
 		if at[3]-at[2] < time.Second*3/2 {
 			t.Errorf("asked at %v, want a pause that grows", at)
+		}
+	})
+	t.Run("asks each second while nobody listens", func(t *testing.T) {
+		nobody := answer{err: fmt.Errorf("dial: %w", syscall.ECONNREFUSED)}
+		_, _, at := script(t, nobody, nobody, nobody, nobody, nobody, nobody, answer{err: refused}, answer{err: refused}, answer{index: 1})
+		if got := at[6]; got > 8*time.Second {
+			t.Errorf("asked at %v", at)
+		}
+		if at[8]-at[7] < time.Second*3/2 {
+			t.Errorf("asked at %v, want a pause that grows once there is another error", at)
 		}
 	})
 	t.Run("says that there is trouble before it has a list", func(t *testing.T) {

@@ -2,7 +2,9 @@ package consul
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -52,11 +54,15 @@ func (p *poller) ask(
 	return meta, nil
 }
 
-// rest waits until the next query may be made: after an error with backoff from 1 s to 30 s. It
-// ends early when again is closed.
+// rest waits until the next query may be made: after an error with backoff from 1 s to 30 s. While
+// nobody listens it is always 1 s, because an attempt costs nobody anything, and an agent that
+// restarts is used soon. It ends early when again is closed.
 func (p *poller) rest(ctx context.Context, asked time.Time, err error, again <-chan struct{}) {
 	wait := minInterval - time.Since(asked)
 	if err != nil {
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			p.backoff.Reset()
+		}
 		wait = p.backoff.Next()
 	}
 	select {

@@ -35,7 +35,8 @@ type apiServer struct {
 	oldest  int // version from which changes are known
 	slices  map[string]*discoveryv1.EndpointSlice
 	log     []change
-	status  int // of answers; 0: 200
+	status  int    // of answers; 0: 200
+	token   string // the only one that is accepted; "": any
 	asked   []url.Values
 	tokens  []string
 	cut     func() // ends the watches
@@ -67,11 +68,16 @@ func newServer(t testing.TB, old bool) *apiServer {
 // kubeconfig writes a kubeconfig for the server, with the token of a service account.
 func (s *apiServer) kubeconfig(t testing.TB) string {
 	t.Helper()
+	return s.kubeconfigOf(t, `"token":"s3cret"`)
+}
+
+func (s *apiServer) kubeconfigOf(t testing.TB, login string) string {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	ca := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
 	content := `{"apiVersion":"v1","kind":"Config","current-context":"test",
 		"clusters":[{"name":"test","cluster":{"server":"` + s.URL + `","certificate-authority-data":"` + ca + `"}}],
-		"users":[{"name":"gateway","user":{"token":"s3cret"}}],
+		"users":[{"name":"gateway","user":{` + login + `}}],
 		"contexts":[{"name":"test","context":{"cluster":"test","user":"gateway"}}]}`
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
@@ -137,6 +143,9 @@ func (s *apiServer) serve(w http.ResponseWriter, r *http.Request) {
 	s.asked = append(s.asked, query)
 	s.tokens = append(s.tokens, r.Header.Get("Authorization"))
 	status, version := s.status, s.version
+	if s.token != "" && r.Header.Get("Authorization") != "Bearer "+s.token {
+		status = http.StatusUnauthorized
+	}
 	items := make([]discoveryv1.EndpointSlice, 0, len(s.slices))
 	for _, slice := range s.slices {
 		items = append(items, *slice)

@@ -2,13 +2,16 @@ package kubernetes
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -124,6 +127,48 @@ func TestTroubleEndsWithoutAChange(t *testing.T) {
 	}
 	server.fail(0)
 	until("empty list", has())
+}
+
+// A token that ended is replaced in its file. It is read again at once, and not a minute later.
+func TestTokenFile(t *testing.T) {
+	server := newServer(t, false)
+	file := filepath.Join(t.TempDir(), "token")
+	put := func(token string) {
+		if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("old")
+	server.token = "old"
+	config := server.kubeconfigOf(t, `"tokenFile":"`+file+`"`)
+	until := watching(t, provisioned(t, &Source{Namespace: "shop", Service: "user", Kubeconfig: config}))
+	until("empty list", has())
+	server.locked(func() { server.token = "new" })
+	server.fail(0) // The watch is made again.
+	until("trouble", func(s discovery.State) bool { return s.Err != nil })
+	put("new")
+	server.set(slice("1", pod("a", "10.0.0.1", "")))
+	until("list with the new token", has("a")) // within 30 s
+}
+
+// While nobody listens where the API server was, the pause between attempts does not grow.
+func TestRestartOfTheServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		w := &watcher{publish: func(discovery.State) {}}
+		got, err := persist(t.Context(), w, func() (string, error) {
+			if time.Since(began) < time.Minute {
+				return "", fmt.Errorf("dial: %w", syscall.ECONNREFUSED)
+			}
+			return "answer", nil
+		})
+		if took := time.Since(began); err != nil || got != "answer" || took > time.Minute+2*refusedPause {
+			t.Errorf("%q and %v after %v", got, err, took)
+		}
+		if w.state.Err == nil {
+			t.Error("no trouble was published")
+		}
+	})
 }
 
 // Outside of a pod there is no service account. That is trouble, and not a config that is refused.

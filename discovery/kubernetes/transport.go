@@ -10,6 +10,7 @@ import (
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
+	clienttransport "k8s.io/client-go/transport"
 )
 
 // newHTTPClient returns a client for the API server, and a function that closes its connections.
@@ -29,7 +30,7 @@ func newHTTPClient(config *rest.Config) (client *http.Client, closeAll func(), e
 		Proxy: proxy, TLSHandshakeTimeout: 10 * time.Second, TLSClientConfig: tlsConfig, DialContext: conns.dial,
 		DisableCompression: config.DisableCompression,
 	})
-	wrapped, err := rest.HTTPWrappersForConfig(config, transport)
+	wrapped, err := rest.HTTPWrappersForConfig(renewing(config), transport)
 	if err != nil {
 		return nil, nil, fmt.Errorf("authentication: %w", err)
 	}
@@ -37,6 +38,19 @@ func newHTTPClient(config *rest.Config) (client *http.Client, closeAll func(), e
 		transport.CloseIdleConnections()
 		conns.close()
 	}, nil
+}
+
+// renewing makes a client that was refused read the file of its token again. client-go alone would
+// go on with a token that has ended for up to a minute.
+func renewing(config *rest.Config) *rest.Config {
+	file := config.BearerTokenFile
+	if file == "" {
+		return config
+	}
+	config = rest.CopyConfig(config)
+	config.BearerToken, config.BearerTokenFile = "", ""
+	config.Wrap(clienttransport.ResettableTokenSourceWrapTransport(clienttransport.NewCachedFileTokenSource(file)))
+	return config
 }
 
 // connections are the open connections of a client.

@@ -13,6 +13,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
@@ -20,6 +21,9 @@ import (
 
 	"github.com/caddy-grpc/gateway/discovery"
 )
+
+// refusedPause is how long to wait after the API server has refused a connection.
+const refusedPause = time.Second
 
 // client is what is needed of the client of EndpointSlices in a namespace.
 type client interface {
@@ -64,7 +68,7 @@ func (w *watcher) run(ctx context.Context, publish func(discovery.State)) {
 
 func (w *watcher) list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 	opts.LabelSelector = w.selector
-	found, err := w.client.List(ctx, opts)
+	found, err := persist(ctx, w, func() (*discoveryv1.EndpointSliceList, error) { return w.client.List(ctx, opts) })
 	if err != nil {
 		w.trouble(ctx, fmt.Errorf("listing EndpointSlices: %w", err))
 		return nil, err
@@ -74,7 +78,7 @@ func (w *watcher) list(ctx context.Context, opts metav1.ListOptions) (runtime.Ob
 
 func (w *watcher) watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 	opts.LabelSelector = w.selector
-	started, err := w.client.Watch(ctx, opts)
+	started, err := persist(ctx, w, func() (watch.Interface, error) { return w.client.Watch(ctx, opts) })
 	switch {
 	case err == nil && opts.SendInitialEvents == nil:
 		w.contact()
@@ -83,6 +87,23 @@ func (w *watcher) watch(ctx context.Context, opts metav1.ListOptions) (watch.Int
 		w.trouble(ctx, fmt.Errorf("watching EndpointSlices: %w", err))
 	}
 	return started, err
+}
+
+// persist asks the API server, and asks again each second while nobody listens there. An attempt
+// costs nobody anything then, and a server that restarts is used soon. The reflector would wait for
+// longer each time.
+func persist[T any](ctx context.Context, w *watcher, ask func() (T, error)) (T, error) {
+	for {
+		answer, err := ask()
+		if err == nil || !utilnet.IsConnectionRefused(err) || ctx.Err() != nil {
+			return answer, err
+		}
+		w.trouble(ctx, fmt.Errorf("asking for EndpointSlices: %w", err))
+		select {
+		case <-ctx.Done():
+		case <-time.After(discovery.Jitter(refusedPause, 0.2)):
+		}
+	}
 }
 
 // trouble publishes an error beside the last list.

@@ -93,6 +93,7 @@ func (a *agent) start(t *testing.T) {
 	}
 	a.cmd, a.done = exec.Command(binary, "agent", "-config-file", a.config), make(chan struct{})
 	a.cmd.Stdout, a.cmd.Stderr = log, log
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := a.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -4,9 +4,11 @@ package consul
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,9 +47,9 @@ func kinds() map[string]func(a *agent, token string) kit.Options {
 	}
 }
 
-func startUser(t *testing.T) string {
+func startUser(t *testing.T) *testkit.Backend {
 	t.Helper()
-	return testkit.StartNamed(t, "user.v1.Users", "user", "GET /v1/users/{value}").Addr()
+	return testkit.StartNamed(t, "user.v1.Users", "user", "GET /v1/users/{value}")
 }
 
 func answers(caddy *kit.Caddy, path string) error {
@@ -70,78 +72,105 @@ func startLoad(caddy *kit.Caddy) *kit.Load {
 	})
 }
 
+// used waits until an instance gets calls, and logs how long that took.
+func used(t *testing.T, b *testkit.Backend, since string) {
+	t.Helper()
+	before := b.Calls()
+	took := kit.Eventually(t, 30*time.Second, "it gets calls", func() error {
+		if got := b.Calls() - before; got < 3 { // One may be for the schema.
+			return fmt.Errorf("%d calls", got)
+		}
+		return nil
+	})
+	t.Logf("in use %v after %s", took.Round(time.Millisecond), since)
+}
+
+// ready waits until the gateway is connected to these instances and to no others, and logs how long
+// that took.
+func ready(t *testing.T, caddy *kit.Caddy, since string, all ...*testkit.Backend) {
+	t.Helper()
+	var addrs []string
+	for _, b := range all {
+		addrs = append(addrs, b.Addr())
+	}
+	t.Logf("%d instances %v after %s", len(all), caddy.WaitReady(t, 30*time.Second, addrs...).Round(time.Millisecond), since)
+}
+
 // TestConsul lets instances come and go, fail their checks, and lose their registry. No call fails.
 func TestConsul(t *testing.T) {
 	for name, options := range kinds() {
 		t.Run(name, func(t *testing.T) {
 			a := startAgent(t)
 			oldID, oldToken := a.token(t, "old")
-			one, two := startUser(t), startUser(t)
-			a.register(t, "user", "user-1", one)
+			one, two, three := startUser(t), startUser(t), startUser(t)
+			a.register(t, "user", "user-1", one.Addr())
 			opts := options(a, oldToken)
 			opts.Binary = kit.BinaryOf(t, "e2e/consul/caddy")
 			caddy := kit.StartCaddy(t, opts)
 			kit.Eventually(t, 30*time.Second, "the first instance answers", func() error { return answers(caddy, "/v1/users/me") })
 			load := startLoad(caddy)
 
-			a.register(t, "user", "user-2", two)
-			t.Logf("in use %v after it registered", caddy.WaitReady(t, 30*time.Second, one, two))
+			a.register(t, "user", "user-2", two.Addr())
+			used(t, two, "it registered")
 			a.check(t, "user-2", "fail")
-			t.Logf("out of use %v after its check failed", caddy.WaitReady(t, 30*time.Second, one))
+			ready(t, caddy, "a check failed", one)
 			a.check(t, "user-2", "pass")
-			t.Logf("in use %v after its check passed", caddy.WaitReady(t, 30*time.Second, one, two))
+			used(t, two, "its check passed")
+			ready(t, caddy, "that", one, two)
 			a.deregister(t, "user-1")
-			t.Logf("out of use %v after it deregistered", caddy.WaitReady(t, 30*time.Second, two))
+			ready(t, caddy, "one deregistered", two)
 
 			a.stop()
-			trouble(t, caddy, true)
-			caddy.WaitReady(t, 10*time.Second, two)
+			trouble(t, caddy, "connection refused")
+			ready(t, caddy, "Consul's end", two)
 			a.start(t)
-			restarted := time.Now()
-			trouble(t, caddy, false)
-			t.Logf("no trouble any more %v after Consul's restart", time.Since(restarted))
-			a.register(t, "user", "user-1", one)
-			t.Logf("in use %v after it registered again", caddy.WaitReady(t, 30*time.Second, one, two))
+			trouble(t, caddy, "")
+			a.register(t, "user", "user-1", one.Addr())
+			used(t, one, "it registered again after Consul's restart")
+			ready(t, caddy, "that", one, two)
 
 			_, newToken := a.token(t, "new")
 			a.must(t, http.MethodDelete, "/v1/acl/token/"+oldID, nil)
 			a.deregister(t, "user-1") // It wakes the query, which is then refused.
-			trouble(t, caddy, true)
-			changed := options(a, newToken)
-			if err := caddy.Reload(changed); err != nil {
+			trouble(t, caddy, "ACL not found")
+			ready(t, caddy, "the end of the token", one, two)
+			if err := caddy.Reload(options(a, newToken)); err != nil {
 				t.Fatal(err)
 			}
-			t.Logf("out of use %v after the change of the token", caddy.WaitReady(t, 30*time.Second, two))
+			a.register(t, "user", "user-3", three.Addr())
+			used(t, three, "it registered after the change of the token")
+			ready(t, caddy, "that, without the pool of the old token", two, three)
 			kit.NoFailures(t, load.Stop(), 50)
 		})
 	}
 }
 
-// trouble waits until the admin API shows trouble with Consul, or none.
-func trouble(t *testing.T, caddy *kit.Caddy, want bool) {
+// trouble waits until the admin API shows trouble with Consul with that text, or none if it is "".
+func trouble(t *testing.T, caddy *kit.Caddy, want string) {
 	t.Helper()
-	kit.Eventually(t, 90*time.Second, fmt.Sprintf("trouble with Consul: %v", want), func() error {
+	took := kit.Eventually(t, 90*time.Second, fmt.Sprintf("trouble with Consul: %q", want), func() error {
 		upstreams, err := caddy.Upstreams()
 		if err != nil {
 			return err
 		}
 		if len(upstreams) == 0 {
-			return fmt.Errorf("no upstreams")
+			return errors.New("no upstreams")
 		}
 		for _, u := range upstreams {
-			if (u.Registry.Error != "") != want {
-				return fmt.Errorf("%s: %q", u.Name, u.Registry.Error)
+			if got := u.Registry.Error; (got != "") != (want != "") || !strings.Contains(got, want) {
+				return fmt.Errorf("%s: %q", u.Name, got)
 			}
 		}
 		return nil
 	})
+	t.Logf("trouble %q is shown after %v", want, took.Round(time.Millisecond))
 }
 
 // TestCatalogOfConsul lets a service come that no config names, and lets it go again.
 func TestCatalogOfConsul(t *testing.T) {
 	a := startAgent(t)
 	_, token := a.token(t, "gateway")
-	a.register(t, "user", "user-1", startUser(t))
+	a.register(t, "user", "user-1", startUser(t).Addr())
 	opts := kinds()["catalog"](a, token)
 	opts.Binary = kit.BinaryOf(t, "e2e/consul/caddy")
 	caddy := kit.StartCaddy(t, opts)

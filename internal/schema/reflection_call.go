@@ -225,9 +225,17 @@ func (c *reflectionCall) take(resp *answer, failed func(error)) (paths []string,
 			}
 		}
 	default:
-		failed(fmt.Errorf("the server answered with %T", resp.GetMessageResponse()))
+		failed(fmt.Errorf("the server answered with %s", kindOf(resp)))
 	}
 	return paths, nil
+}
+
+// kindOf names what is in an answer. A server that takes any call may send an empty one.
+func kindOf(resp *answer) string {
+	if resp.GetMessageResponse() == nil {
+		return "something that is not server reflection"
+	}
+	return fmt.Sprintf("%T", resp.GetMessageResponse())
 }
 
 // takeFile adds a file, unless it is known.

@@ -19,7 +19,7 @@ func (c *reflectionCall) listServices(ctx context.Context) ([]string, error) {
 			return fmt.Errorf("list services: %w", answeredError(e))
 		}
 		if resp.GetListServicesResponse() == nil {
-			return fmt.Errorf("list services: the server answered with %T", resp.GetMessageResponse())
+			return fmt.Errorf("list services: the server answered with %s", kindOf(resp))
 		}
 		for _, s := range resp.GetListServicesResponse().GetService() {
 			if s.GetName() != "" && !IsGRPCOwn(s.GetName()) {

@@ -21,11 +21,17 @@ import (
 // is an HTTP method and a path template, whose variable is {value}.
 func StartNamed(t testing.TB, grpcService, answer string, rules ...string) *Backend {
 	t.Helper()
+	return StartNamedAt(t, "", grpcService, answer, rules...)
+}
+
+// StartNamedAt is StartNamed at an address of the caller's choice. "": any of 127.0.0.1.
+func StartNamedAt(t testing.TB, addr, grpcService, answer string, rules ...string) *Backend {
+	t.Helper()
 	files, err := describe(grpcService, rules)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return startNamed(t, answer, WithRegister(func(s grpc.ServiceRegistrar) {
+	return startNamed(t, answer, WithAddress(addr), WithRegister(func(s grpc.ServiceRegistrar) {
 		reflectionv1.RegisterServerReflectionServer(s, reflection.NewServerV1(reflection.ServerOptions{
 			Services: serviceName(grpcService), DescriptorResolver: files,
 		}))
