@@ -85,8 +85,13 @@ func TestHeldStreams(t *testing.T) {
 	all := make([]*held, streams)
 	clients := []*client{w.client(t, "HTTP/1.1"), w.client(t, "h2c")}
 	const request = `{"count":1000000,"script":{"interval":"3s"}}`
+	others := []*client{w.unjudged(t, "HTTP/1.1"), w.unjudged(t, "h2c")}
 	for i := range all {
-		resp := clients[i%2].open(context.Background(), "POST", "/v1/stream", strings.NewReader(request), "Accept: text/event-stream")
+		from := clients
+		if i >= 20 {
+			from = others
+		}
+		resp := from[i%2].open(context.Background(), "POST", "/v1/stream", strings.NewReader(request), "Accept: text/event-stream")
 		if resp.StatusCode != http.StatusOK {
 			t.Fatalf("stream %d: %d", i, resp.StatusCode)
 		}

@@ -88,15 +88,23 @@ type client struct {
 	name string
 }
 
-// client returns one for "HTTP/1.1" or "h2c".
+// client returns one for "HTTP/1.1" or "h2c", whose calls are judged.
 func (w *world) client(t testing.TB, version string) *client {
+	t.Helper()
+	c := w.unjudged(t, version)
+	c.http.Transport = w.judged.Transport(c.http.Transport, w.document)
+	return c
+}
+
+// unjudged returns a client whose calls nobody judges. It is for more calls than the judges have
+// time for, because the end of a body waits for its verdict.
+func (w *world) unjudged(t testing.TB, version string) *client {
 	t.Helper()
 	c := &client{t: t, w: w, name: version, http: kit.H1()}
 	if version == "h2c" {
 		c.http = kit.H2C()
 	}
 	c.http.Timeout = 0
-	c.http.Transport = w.judged.Transport(c.http.Transport, w.document)
 	t.Cleanup(c.http.CloseIdleConnections)
 	return c
 }
