@@ -14,19 +14,19 @@ type Pool struct {
 	sizes []int
 	// free has the buffers whose capacity is at least that size, and less than the next.
 	free []sync.Pool
-	// max is the largest capacity that is kept, in bytes.
-	max int
+	// limit is the largest capacity that is kept, in bytes.
+	limit int
 }
 
 // New returns a pool of buffers with the given capacities, in bytes and in ascending order. Buffers
 // that are larger than the last size have the capacity that is asked for. The pool keeps them up to
-// max bytes. The garbage collector takes larger ones, because a rare huge message must not stay in
+// limit bytes. The garbage collector takes larger ones, because a rare huge message must not stay in
 // memory.
-func New(max int, sizes ...int) *Pool {
+func New(limit int, sizes ...int) *Pool {
 	if len(sizes) == 0 || !slices.IsSorted(sizes) {
 		panic("buffers: expected sizes in ascending order")
 	}
-	return &Pool{sizes: sizes, free: make([]sync.Pool, len(sizes)), max: max}
+	return &Pool{sizes: sizes, free: make([]sync.Pool, len(sizes)), limit: limit}
 }
 
 // Get returns a buffer of length n, in bytes. It has any content.
@@ -50,7 +50,7 @@ func (p *Pool) Put(b *[]byte) {
 	if !exact {
 		i--
 	}
-	if i >= 0 && cap(*b) <= p.max {
+	if i >= 0 && cap(*b) <= p.limit {
 		p.free[i].Put(b)
 	}
 }
