@@ -3,7 +3,8 @@
 //
 // The API server is the only part of Kubernetes that runs. It does not take EndpointSlices with
 // addresses of 127.0.0.0/8. So everything runs in a network namespace of its own, in which a range
-// of documentation addresses (RFC 5737) is on the loopback device. No packet leaves it. It takes root.
+// of documentation addresses (RFC 5737) is on the loopback device. No packet leaves it. It takes
+// root.
 package kubernetes
 
 import (
@@ -70,8 +71,8 @@ func build(dir string, args ...string) error {
 	return nil
 }
 
-// furnish makes the namespaces what the tests need: addresses for pods, and a place for the files of
-// a service account.
+// furnish makes the namespaces what the tests need: addresses for pods, and a place for the files
+// of a service account.
 func furnish() error {
 	for _, command := range []string{
 		"ip link set lo up",

@@ -40,7 +40,7 @@ type catalogResult struct {
 	ready   []time.Duration // until each gateway has connected everything and has read all schemas
 	started time.Duration   // until all have
 	cpu     float64         // seconds of all gateways, until then
-	heap    float64         // bytes of all gateways, with stacks, beyond what they have without a catalog
+	heap    float64         // bytes of all gateways, with stacks, for the catalog alone
 	idle    counts
 	idleCPU float64
 	changes counts
@@ -189,8 +189,8 @@ func putAll(t *testing.T, client *clientv3.Client, entries map[string]string) {
 	}
 }
 
-// loadAll gives the gateways a config, two at a time as in a rolling start. It returns after how long
-// each serves so many services with so many instances, from when it got the config.
+// loadAll gives the gateways a config, two at a time as in a rolling start. It returns after how
+// long each serves so many services with so many instances, from when it got the config.
 func loadAll(t *testing.T, all []*kit.Caddy, config kit.Options, services, instances int) []time.Duration {
 	t.Helper()
 	ready := make([]time.Duration, len(all))
@@ -272,8 +272,8 @@ func used(t *testing.T, all []*kit.Caddy) (sum usage) {
 	return sum
 }
 
-// TestOneWatchPerCatalog is the same arithmetic with whole gateways: however many services a catalog
-// has, each gateway reads one list and has one watch.
+// TestOneWatchPerCatalog is the same arithmetic with whole gateways: however many services a
+// catalog has, each gateway reads one list and has one watch.
 func TestOneWatchPerCatalog(t *testing.T) {
 	if *measureAll {
 		t.Skip("it is measured instead")
