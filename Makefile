@@ -10,7 +10,7 @@ GOLANGCI_LINT_VERSION := v2.15.0
 # Sources of instances that are plugins of their own, so that their clients are not in every build.
 PLUGINS := discovery/consul discovery/kubernetes
 # The modules of this repository. The first is the plugin. The last have heavy test dependencies.
-MODULES := . $(PLUGINS) examples/quickstart examples/getting-started e2e e2e/policy/caddy e2e/consul bench
+MODULES := . $(PLUGINS) examples/quickstart examples/getting-started e2e e2e/policy/caddy e2e/consul e2e/kubernetes bench
 # Arguments of `make demo` and `make bench`, for example ARGS="--etcd 10.0.0.1:2379".
 ARGS ?=
 # Seconds for each fuzz target of `make fuzz`.
@@ -65,6 +65,11 @@ test-apis: ## describe large public APIs by OpenAPI and check the documents; bui
 .PHONY: test-consul
 test-consul: ## test against a real Consul agent; builds it, which took 7 minutes the first time on two busy cores
 	cd e2e/consul && go vet ./... && go test -count=1 -v -timeout 40m ./...
+
+.PHONY: test-kubernetes
+test-kubernetes: ## test against a real Kubernetes API server; builds it, which took 8 minutes the first time on two busy cores, and needs root
+	scripts/need ip
+	cd e2e/kubernetes && go vet ./... && go test -count=1 -v -timeout 60m ./...
 
 .PHONY: test-http
 test-http: ## test routing, binding, errors, metadata and streams through Caddy; part of test-e2e
@@ -123,9 +128,9 @@ bench-scale: ## measure start-up, reload, memory, and the time until 10,000 inst
 	cd bench && go run ./scale -docs ../docs/performance.md $(ARGS)
 
 .PHONY: scaling
-scaling: ## measure what 50 gateways ask of a three-node etcd, with and without its grpc-proxy (7 minutes)
+scaling: build ## measure what 50 gateways ask of a three-node etcd, with and without its grpc-proxy, and what a catalog costs them (15 minutes)
 	scripts/need etcd
-	cd e2e && go test -count=1 -v -timeout 30m -run TestMeasure ./scaling -args -measure
+	cd e2e && E2E_CADDY=$(BIN)/caddy go test -count=1 -v -timeout 40m -run TestMeasure ./scaling -args -measure
 
 .PHONY: bench-codec
 bench-codec: ## measure the transcoder beside protojson, hyperpb and sonic

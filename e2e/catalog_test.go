@@ -317,7 +317,8 @@ func brokenServices() []brokenService {
 			return startTCP(t, func(conn net.Conn) { conn.Close() })
 		}},
 		{"http1", "it does not speak HTTP/2", func(t *testing.T) string { return startHTTP(t, (*httptest.Server).Start) }},
-		{"http2", "is not valid gRPC", func(t *testing.T) string { // It answers every request with 404.
+		// It answers every request with 404.
+		{"http2", "is not valid gRPC", func(t *testing.T) string {
 			return startHTTP(t, func(s *httptest.Server) {
 				s.Config.Protocols = new(http.Protocols)
 				s.Config.Protocols.SetUnencryptedHTTP2(true)
@@ -391,7 +392,8 @@ func (l listed) GetServiceInfo() map[string]grpc.ServiceInfo {
 func TestCatalogStartsWithBrokenServices(t *testing.T) {
 	const healthy, broken = 450, 50
 	etcd := kit.EmbeddedEtcd(t)
-	entries, reasons := make(map[string]string), make(map[string]string) // The reasons are those of the broken ones.
+	entries := make(map[string]string)
+	reasons := make(map[string]string) // of the broken ones, by name
 	for i := range healthy {
 		name := fmt.Sprintf("s%d", i)
 		entries[name+"/1"] = testkit.StartNamed(t, name+".v1.Service", name, "GET /v1/"+name+"/{value}").Addr()

@@ -268,8 +268,8 @@ const (
 )
 
 // reportPending logs in one line how many upstreams have no schema, some of them, and why, if that
-// has changed. Services of a catalog become known one after the other, so with a catalog there is at
-// most one line a minute. Requests that a start or a reload brings wait for schemas, so there is
+// has changed. Services of a catalog become known one after the other, so with a catalog there is
+// at most one line a minute. Requests that a start or a reload brings wait for schemas, so there is
 // nothing to report before the deadline. Caller must hold r.mu.
 func (r *routing) reportPending() {
 	var upstreams, reasons []string

@@ -219,7 +219,8 @@ func TestKubernetes(t *testing.T) {
 			s.remove(t, "user-1")
 			ready("out of use after its slice was deleted, after the new token", three)
 
-			s.remove(t, "user-2") // Nothing is left. That is doubted, because the pod is still there.
+			// Nothing is left. That is doubted, because the pod is still there.
+			s.remove(t, "user-2")
 			kit.Eventually(t, 30*time.Second, "the last pod is held", func() error { return held(caddy, three) })
 			s.set(t, "user", "user-2", three)
 			ready("in use as before after its slice came back", three)

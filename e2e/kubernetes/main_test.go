@@ -3,7 +3,8 @@
 //
 // The API server is the only part of Kubernetes that runs. It does not take EndpointSlices with
 // addresses of 127.0.0.0/8. So everything runs in a network namespace of its own, in which a range
-// of documentation addresses (RFC 5737) is on the loopback device. No packet leaves it.
+// of documentation addresses (RFC 5737) is on the loopback device. No packet leaves it. It takes
+// root.
 package kubernetes
 
 import (
@@ -56,11 +57,6 @@ func isolated() error {
 	cmd.Env = append(os.Environ(), dirEnv+"="+dir)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	if uid := os.Getuid(); uid != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: uid, Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-	}
 	return cmd.Run()
 }
 
@@ -75,8 +71,8 @@ func build(dir string, args ...string) error {
 	return nil
 }
 
-// furnish makes the namespaces what the tests need: addresses for pods, and a place for the files of
-// a service account.
+// furnish makes the namespaces what the tests need: addresses for pods, and a place for the files
+// of a service account.
 func furnish() error {
 	for _, command := range []string{
 		"ip link set lo up",

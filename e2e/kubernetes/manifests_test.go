@@ -113,8 +113,8 @@ func (s *apiServer) apply(t *testing.T) {
 	}
 }
 
-// TestManifests gives the manifests of examples/kubernetes to the API server. It takes them without a
-// warning, and so it does a pod of the Deployment, in a namespace that enforces the standard
+// TestManifests gives the manifests of examples/kubernetes to the API server. It takes them without
+// a warning, and a pod of the Deployment as well, in a namespace that enforces the standard
 // restricted. The service account may do what the gateway needs, and nothing else.
 func TestManifests(t *testing.T) {
 	s := startAPIServer(t)

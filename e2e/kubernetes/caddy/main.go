@@ -1,4 +1,5 @@
-// Command caddy is Caddy with the gateway and its plugin for Kubernetes. The tests beside it run it.
+// Command caddy is Caddy with the gateway and its plugin for Kubernetes. The tests beside it run
+// it.
 package main
 
 import (
