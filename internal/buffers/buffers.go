@@ -19,9 +19,9 @@ type Pool struct {
 }
 
 // New returns a pool of buffers with the given capacities, in bytes and in ascending order. Buffers
-// that are larger than the last size have the capacity that is asked for. The pool keeps them up to
-// limit bytes. The garbage collector takes larger ones, because a rare huge message must not stay in
-// memory.
+// that are larger than the last size have the capacity that is asked for. The pool keeps buffers of
+// up to limit bytes. The garbage collector takes larger ones, because a rare huge message must not
+// stay in memory.
 func New(limit int, sizes ...int) *Pool {
 	if len(sizes) == 0 || !slices.IsSorted(sizes) {
 		panic("buffers: expected sizes in ascending order")
