@@ -242,7 +242,7 @@ func TestMCPIsAnOrdinaryCall(t *testing.T) {
 		}
 		with */GetBook {
 			basic_auth {
-				alice $2a$14$e.MhMGnwOWKO7nFBhUVkJe/MNriSo26tgt4SW8.JNq0D3rvWSy3g6
+				alice $2a$04$OdBcF26S1MT2tH.XFRdYKO4Il797ojAWMM/vgNKg7VYe420Zttq2m
 			}
 		}
 		mcp /mcp
