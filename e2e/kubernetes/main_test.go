@@ -23,7 +23,8 @@ import (
 const dirEnv = "E2E_KUBERNETES_DIR"
 
 func TestMain(m *testing.M) {
-	code, err := 0, error(nil)
+	var code int
+	var err error
 	if dir := os.Getenv(dirEnv); dir == "" {
 		err = isolated()
 	} else if err = furnish(); err == nil {
@@ -78,7 +79,7 @@ func furnish() error {
 		"ip link set lo up",
 		"ip addr add 192.0.2.1/24 dev lo", // On the loopback device this is the whole range.
 		"mount --make-rprivate /",
-		"mount -t tmpfs tmpfs /run",
+		"mount -t tmpfs none /run",
 	} {
 		args := strings.Fields(command)
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
