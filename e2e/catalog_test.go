@@ -115,7 +115,7 @@ func TestCatalog(t *testing.T) {
 	etcd.Put(t, "steady.rpc/1", steady.Addr())
 	etcd.Put(t, "config/of/somebody", `{"log":"debug"}`)
 	caddy := kit.StartCaddy(t, fleetOf(etcd, ""))
-	kit.Eventually(t, 20*time.Second, "the first service answers", func() error { return answers(caddy, "/v1/steady/1") })
+	kit.Eventually(t, 20*time.Second, "the first service answers", func() error { return caddy.Answers("/v1/steady/1") })
 	load := kit.StartLoad(kit.H2C(), 50, func(ctx context.Context, id string) (*http.Request, error) {
 		return http.NewRequestWithContext(ctx, http.MethodGet, caddy.URL("/v1/steady/"+id), nil)
 	}, func(_ string, body []byte) error {
@@ -132,7 +132,7 @@ func TestCatalog(t *testing.T) {
 	for _, n := range newcomers() {
 		t.Run(n.service, func(t *testing.T) {
 			leave := n.register(t, etcd)
-			after := kit.Eventually(t, 20*time.Second, "it answers REST", func() error { return answers(caddy, n.path) })
+			after := kit.Eventually(t, 20*time.Second, "it answers REST", func() error { return caddy.Answers(n.path) })
 			t.Logf("called over REST %v after its registration", after)
 			if err := callConnect(caddy, n.grpcService); err != nil {
 				t.Errorf("Connect: %v", err)
@@ -151,14 +151,6 @@ func TestCatalog(t *testing.T) {
 		})
 	}
 	kit.NoFailures(t, load.Stop(), 50)
-}
-
-func answers(caddy *kit.Caddy, path string) error {
-	code, body, err := kit.GetJSON(http.DefaultClient, caddy.URL(path))
-	if err != nil || code != http.StatusOK {
-		return fmt.Errorf("status %d, %s, %w", code, body, err)
-	}
-	return nil
 }
 
 func methodOf(grpcService string) (method, request string) {
@@ -232,7 +224,7 @@ func TestCatalogWithHostileRegistrations(t *testing.T) {
 	user := testkit.StartNamed(t, "user.v1.Users", "user", "GET /v1/users/{value}")
 	put(t, client, "user.rpc/1", user.Addr())
 	caddy := kit.StartCaddy(t, fleetOf(etcd, "limit 50"))
-	kit.Eventually(t, 20*time.Second, "the service answers", func() error { return answers(caddy, "/v1/users/me") })
+	kit.Eventually(t, 20*time.Second, "the service answers", func() error { return caddy.Answers("/v1/users/me") })
 	load := kit.StartLoad(kit.H2C(), 50, func(ctx context.Context, _ string) (*http.Request, error) {
 		return http.NewRequestWithContext(ctx, http.MethodGet, caddy.URL("/v1/users/me"), nil)
 	}, func(_ string, body []byte) error {
@@ -410,7 +402,7 @@ func TestCatalogStartsWithBrokenServices(t *testing.T) {
 	began := time.Now()
 	caddy := kit.StartCaddy(t, fleetOf(etcd, "upstream {\n networks {\n deny 127.0.0.2/32\n }\n }"))
 	// The first one is called while the others are being opened.
-	kit.Eventually(t, 60*time.Second, "a service answers", func() error { return answers(caddy, "/v1/s0/x") })
+	kit.Eventually(t, 60*time.Second, "a service answers", func() error { return caddy.Answers("/v1/s0/x") })
 	t.Logf("the first service answers %v after the start", time.Since(began))
 	kit.Eventually(t, 90*time.Second, "each service serves, or has its reason", func() error { return sorted(caddy, healthy, reasons) })
 	t.Logf("all services are sorted out %v after the start", time.Since(began))

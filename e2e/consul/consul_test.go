@@ -3,12 +3,9 @@
 package consul
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -52,24 +49,11 @@ func startUser(t *testing.T) *testkit.Backend {
 	return testkit.StartNamed(t, "user.v1.Users", "user", "GET /v1/users/{value}")
 }
 
-func answers(caddy *kit.Caddy, path string) error {
-	code, body, err := kit.GetJSON(http.DefaultClient, caddy.URL(path))
-	if err != nil || code != http.StatusOK {
-		return fmt.Errorf("status %d, %s, %w", code, body, err)
-	}
-	return nil
-}
-
-// startLoad calls the service all the time.
-func startLoad(caddy *kit.Caddy) *kit.Load {
-	return kit.StartLoad(kit.H2C(), 20, func(ctx context.Context, id string) (*http.Request, error) {
-		return http.NewRequestWithContext(ctx, http.MethodGet, caddy.URL("/v1/users/"+id), nil)
-	}, func(_ string, body []byte) error {
-		if string(body) != `"user"` {
-			return fmt.Errorf("answer %q", body)
-		}
-		return nil
-	})
+// trouble waits until the admin API shows trouble with Consul with that text, or none if it is "",
+// and logs how long that took.
+func trouble(t *testing.T, caddy *kit.Caddy, want string) {
+	t.Helper()
+	t.Logf("trouble %q is shown after %v", want, caddy.Trouble(t, want).Round(time.Millisecond))
 }
 
 // used waits until an instance gets calls, and logs how long that took.
@@ -107,8 +91,8 @@ func TestConsul(t *testing.T) {
 			opts := options(a, oldToken)
 			opts.Binary = kit.BinaryOf(t, "e2e/consul/caddy")
 			caddy := kit.StartCaddy(t, opts)
-			kit.Eventually(t, 30*time.Second, "the first instance answers", func() error { return answers(caddy, "/v1/users/me") })
-			load := startLoad(caddy)
+			kit.Eventually(t, 30*time.Second, "the first instance answers", func() error { return caddy.Answers("/v1/users/me") })
+			load := caddy.LoadUsers()
 
 			a.register(t, "user", "user-2", two.Addr())
 			used(t, two, "it registered")
@@ -145,27 +129,6 @@ func TestConsul(t *testing.T) {
 	}
 }
 
-// trouble waits until the admin API shows trouble with Consul with that text, or none if it is "".
-func trouble(t *testing.T, caddy *kit.Caddy, want string) {
-	t.Helper()
-	took := kit.Eventually(t, 90*time.Second, fmt.Sprintf("trouble with Consul: %q", want), func() error {
-		upstreams, err := caddy.Upstreams()
-		if err != nil {
-			return err
-		}
-		if len(upstreams) == 0 {
-			return errors.New("no upstreams")
-		}
-		for _, u := range upstreams {
-			if got := u.Registry.Error; (got != "") != (want != "") || !strings.Contains(got, want) {
-				return fmt.Errorf("%s: %q", u.Name, got)
-			}
-		}
-		return nil
-	})
-	t.Logf("trouble %q is shown after %v", want, took.Round(time.Millisecond))
-}
-
 // TestCatalogOfConsul lets a service come that no config names, and lets it go again.
 func TestCatalogOfConsul(t *testing.T) {
 	a := startAgent(t)
@@ -174,12 +137,12 @@ func TestCatalogOfConsul(t *testing.T) {
 	opts := kinds()["catalog"](a, token)
 	opts.Binary = kit.BinaryOf(t, "e2e/consul/caddy")
 	caddy := kit.StartCaddy(t, opts)
-	kit.Eventually(t, 30*time.Second, "the first service answers", func() error { return answers(caddy, "/v1/users/me") })
-	load := startLoad(caddy)
+	kit.Eventually(t, 30*time.Second, "the first service answers", func() error { return caddy.Answers("/v1/users/me") })
+	load := caddy.LoadUsers()
 	order := testkit.StartNamed(t, "order.v1.Orders", "order", "GET /v1/orders/{value}")
 	a.register(t, "order", "order-1", order.Addr())
 	t.Logf("a new service answers %v after it registered", kit.Eventually(t, 30*time.Second, "it answers", func() error {
-		return answers(caddy, "/v1/orders/7")
+		return caddy.Answers("/v1/orders/7")
 	}))
 	a.deregister(t, "order-1")
 	order.Stop()

@@ -163,9 +163,9 @@ func TestExpiredWatch(t *testing.T) {
 			options := kinds("kubeconfig " + r.kubeconfig(t, s.token(t, "gateway")))[name]
 			options.Env = []string{"POD_NAMESPACE=" + namespace}
 			caddy := kit.StartCaddy(t, options)
-			kit.Eventually(t, 30*time.Second, "it answers", func() error { return answers(caddy, "/v1/users/me") })
+			kit.Eventually(t, 30*time.Second, "it answers", func() error { return caddy.Answers("/v1/users/me") })
 			caddy.WaitReady(t, 30*time.Second, one.addr(), two.addr())
-			load := startLoad(caddy)
+			load := caddy.LoadUsers()
 
 			s.set(t, "user", "user-2", two, three)
 			caddy.WaitReady(t, 30*time.Second, one.addr(), two.addr(), three.addr())
@@ -173,7 +173,7 @@ func TestExpiredWatch(t *testing.T) {
 				t.Errorf("%d lists, %d watches, %d of them expired", lists, watches, expired)
 			}
 			r.disconnect()
-			trouble(t, caddy, "EndpointSlices: ")
+			caddy.Trouble(t, "EndpointSlices: ")
 			s.set(t, "user", "user-2", three)
 			for i := range 20 {
 				s.set(t, "other", fmt.Sprint("other-", i), pod{name: "other", ip: "192.0.2.99", terminating: true})
@@ -188,7 +188,7 @@ func TestExpiredWatch(t *testing.T) {
 			if expired == 0 {
 				t.Error("no watch expired, so this shows nothing")
 			}
-			trouble(t, caddy, "")
+			caddy.Trouble(t, "")
 			s.set(t, "user", "user-2", two, three)
 			t.Logf("in use %v after it came back", caddy.WaitReady(t, 30*time.Second, one.addr(), two.addr(), three.addr()))
 			kit.NoFailures(t, load.Stop(), 50)

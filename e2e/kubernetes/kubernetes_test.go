@@ -1,11 +1,9 @@
 package kubernetes
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -112,47 +110,6 @@ func kinds(options string) map[string]kit.Options {
 	return kinds
 }
 
-func answers(caddy *kit.Caddy, path string) error {
-	code, body, err := kit.GetJSON(http.DefaultClient, caddy.URL(path))
-	if err != nil || code != http.StatusOK {
-		return fmt.Errorf("status %d, %s, %w", code, body, err)
-	}
-	return nil
-}
-
-// startLoad calls the service all the time.
-func startLoad(caddy *kit.Caddy) *kit.Load {
-	return kit.StartLoad(kit.H2C(), 20, func(ctx context.Context, id string) (*http.Request, error) {
-		return http.NewRequestWithContext(ctx, http.MethodGet, caddy.URL("/v1/users/"+id), nil)
-	}, func(_ string, body []byte) error {
-		if string(body) != `"user"` {
-			return fmt.Errorf("answer %q", body)
-		}
-		return nil
-	})
-}
-
-// trouble waits until the admin API shows trouble with Kubernetes with that text, or none if it is
-// "".
-func trouble(t *testing.T, caddy *kit.Caddy, want string) time.Duration {
-	t.Helper()
-	return kit.Eventually(t, 120*time.Second, fmt.Sprintf("trouble with Kubernetes: %q", want), func() error {
-		upstreams, err := caddy.Upstreams()
-		if err != nil {
-			return err
-		}
-		if len(upstreams) == 0 {
-			return fmt.Errorf("no upstreams")
-		}
-		for _, u := range upstreams {
-			if got := u.Registry.Error; (got != "") != (want != "") || !strings.Contains(got, want) {
-				return fmt.Errorf("%s: %q", u.Name, got)
-			}
-		}
-		return nil
-	})
-}
-
 // held checks that a pod is used that no slice has.
 func held(caddy *kit.Caddy, p pod) error {
 	upstreams, err := caddy.Upstreams()
@@ -180,8 +137,8 @@ func TestKubernetes(t *testing.T) {
 			s.set(t, "user", "user-1", one)
 			options.Env = s.env()
 			caddy := kit.StartCaddy(t, options)
-			kit.Eventually(t, 30*time.Second, "the first pod answers", func() error { return answers(caddy, "/v1/users/me") })
-			load := startLoad(caddy)
+			kit.Eventually(t, 30*time.Second, "the first pod answers", func() error { return caddy.Answers("/v1/users/me") })
+			load := caddy.LoadUsers()
 			ready := func(what string, pods ...pod) {
 				t.Helper()
 				var addrs []string
@@ -202,10 +159,10 @@ func TestKubernetes(t *testing.T) {
 			ready("out of use after its slice was deleted", three)
 
 			s.stop()
-			t.Logf("%v: trouble is shown after the API server's end", trouble(t, caddy, "EndpointSlices: "))
+			t.Logf("%v: trouble is shown after the API server's end", caddy.Trouble(t, "EndpointSlices: "))
 			ready("still in use without an API server", three)
 			s.start(t)
-			t.Logf("%v: no trouble any more after its restart", trouble(t, caddy, ""))
+			t.Logf("%v: no trouble any more after its restart", caddy.Trouble(t, ""))
 			s.set(t, "user", "user-1", one)
 			ready("in use after its slice was created, after the restart", one, three)
 
@@ -213,9 +170,9 @@ func TestKubernetes(t *testing.T) {
 			s.revoke(t, "old")
 			s.stop() // The next watch needs the token.
 			s.start(t)
-			t.Logf("%v: trouble is shown after the token was revoked", trouble(t, caddy, "Unauthorized"))
+			t.Logf("%v: trouble is shown after the token was revoked", caddy.Trouble(t, "Unauthorized"))
 			s.mount(t, fresh)
-			t.Logf("%v: no trouble any more after the token was renewed", trouble(t, caddy, ""))
+			t.Logf("%v: no trouble any more after the token was renewed", caddy.Trouble(t, ""))
 			s.remove(t, "user-1")
 			ready("out of use after its slice was deleted, after the new token", three)
 
@@ -237,12 +194,12 @@ func TestCatalogOfKubernetes(t *testing.T) {
 	options := kinds("")["catalog"]
 	options.Env = s.env()
 	caddy := kit.StartCaddy(t, options)
-	kit.Eventually(t, 30*time.Second, "the first service answers", func() error { return answers(caddy, "/v1/users/me") })
-	load := startLoad(caddy)
+	kit.Eventually(t, 30*time.Second, "the first service answers", func() error { return caddy.Answers("/v1/users/me") })
+	load := caddy.LoadUsers()
 	order := startPod(t, "order", "192.0.2.21", "order.v1.Orders", "order", "GET /v1/orders/{value}")
 	s.set(t, "order", "order-1", order)
 	t.Logf("a new service answers %v after its slice was created", kit.Eventually(t, 30*time.Second, "it answers", func() error {
-		return answers(caddy, "/v1/orders/7")
+		return caddy.Answers("/v1/orders/7")
 	}))
 	order.terminating = true
 	s.set(t, "order", "order-1", order)
