@@ -24,13 +24,13 @@ type Backends struct{ GRPC, Connect, Protoset string }
 // Names of peers that ratios are taken of.
 const (
 	Ours         = "ours"
-	OursAgain    = "ours, again"
+	OursAgain    = "ours again"
 	OursWire     = "ours over wire" // what OursOver makes of wire
 	GRPCGateway  = "grpc-gateway"
 	Vanguard     = "vanguard"
 	GoZero       = "go-zero"
 	PassThrough  = "pass-through"
-	FlushEach    = "pass-through, flushing"
+	FlushEach    = "pass-through flushing"
 	PassWire     = "pass-through over wire"
 	ByHand       = "by hand over wire"
 	Respond      = "respond"
