@@ -107,7 +107,7 @@ func TestBodiesAreAdmitted(t *testing.T) {
 					continue
 				}
 				if got != "admitted read released called" {
-					t.Errorf("%d bytes, %d declared: %s", size.text, size.declared, got)
+					t.Fatalf("%d bytes, %d declared: %s", size.text, size.declared, got)
 				}
 				if n := conn.sizes[0]; n != size.admitted && (n < size.admitted || n > size.admitted+100) {
 					t.Errorf("%d bytes, %d declared: %d bytes were asked for, want %d", size.text, size.declared, n, size.admitted)
