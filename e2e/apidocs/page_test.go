@@ -43,6 +43,26 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// TestExecuteAtOnce: a call can be made as soon as the button for it is there. Swagger UI shows the
+// button too early.
+func TestExecuteAtOnce(t *testing.T) {
+	caddy, _ := startGateway(t, "%s")
+	p := startBrowser(t).open(t, caddy.URL(""), "/docs/", browser.Look{})
+	p.Wait("#streams-title", "Streams")
+	const block = `.opblock-get:has(> .opblock-summary [data-path="/v1/shelves:titles"])`
+	p.Run(fmt.Sprintf(`(() => {
+		const seen = new MutationObserver(() => {
+			const button = document.querySelector(%q);
+			if (!button?.checkVisibility()) return;
+			seen.disconnect();
+			button.click();
+		});
+		seen.observe(document.getElementById("swagger-ui"), { childList: true, subtree: true });
+		document.querySelector(%q).click();
+	})()`, block+" .execute", block+" .opblock-summary-control"))
+	p.Wait(block+" .live-responses-table", "200")
+}
+
 // TestPageErrors: an error is shown with its status and its text, as any answer is.
 func TestPageErrors(t *testing.T) {
 	caddy, _ := startGateway(t, "%s")

@@ -247,11 +247,44 @@ func (tb *Tab) Run(expression string) {
 	JS[chromedp.Void](tb, expression)
 }
 
-// Click clicks the first element that a CSS selector finds, when it can be seen.
+// Click clicks the first element that a CSS selector finds, when it can be seen. The element may
+// move after the browser has measured where it is. A click that would meet something else is kept
+// from the page, and made anew.
 func (tb *Tab) Click(selector string) {
 	tb.T.Helper()
-	tb.Do("click "+selector, chromedp.ScrollIntoView(chromedp.CSS(selector)), chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+	kit.Eventually(tb.T, patience, "click "+selector, func() error {
+		tb.Do("find "+selector, chromedp.ScrollIntoView(chromedp.CSS(selector)), chromedp.WaitVisible(chromedp.CSS(selector)))
+		tb.Run(fmt.Sprintf(aim, selector))
+		tb.Do("click "+selector, chromedp.Click(chromedp.CSS(selector)))
+		if met := JS[string](tb, `window.takeAim?.() ?? ""`); met != "" {
+			return fmt.Errorf("the click met %s", met)
+		}
+		return nil
+	})
 }
+
+// aim makes a page tell an element from everything else for one click. window.takeAim ends that,
+// and tells what was met in place of the element. A click that leads to another page met it.
+const aim = `(() => {
+	const target = document.querySelector(%q);
+	const kinds = ["pointerdown", "mousedown", "pointerup", "mouseup", "click"];
+	let met = "nothing";
+	const judge = (event) => {
+		if (target.contains(event.target)) {
+			if (event.type === "click") met = "";
+			return;
+		}
+		event.stopImmediatePropagation();
+		event.preventDefault();
+		met = event.target.outerHTML?.slice(0, 200) ?? String(event.target);
+	};
+	for (const kind of kinds) addEventListener(kind, judge, true);
+	window.takeAim = () => {
+		for (const kind of kinds) removeEventListener(kind, judge, true);
+		delete window.takeAim;
+		return met;
+	};
+})()`
 
 // Fill puts text into a field as a person does: what was there goes.
 func (tb *Tab) Fill(selector, text string) {

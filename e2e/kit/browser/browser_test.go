@@ -46,3 +46,40 @@ func TestJudges(t *testing.T) {
 	}
 	p.TakeTrouble()
 }
+
+// TestClick: a click meets its element and nothing else, also when the element moves away under the
+// mouse or something lies over it at first.
+func TestClick(t *testing.T) {
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, `<!doctype html><title>moves</title>
+			<style>#cover { position: fixed; inset: 0 } body { height: 900px }</style>
+			<button id="moves">moves</button><p id="moved">0</p>
+			<button id="covered">covered</button><p id="reached">0</p><p id="wrong">0</p>
+			<script>
+				const count = (id) => document.getElementById(id).textContent++;
+				const button = (id) => document.getElementById(id);
+				button("moves").addEventListener("pointerdown", (e) => { e.target.style.marginTop = "300px" }, { once: true });
+				button("moves").addEventListener("click", () => count("moved"));
+				button("covered").addEventListener("click", () => count("reached"));
+				function cover() {
+					const over = document.createElement("div");
+					over.id = "cover";
+					over.addEventListener("mousedown", () => count("wrong"));
+					over.addEventListener("click", () => count("wrong"));
+					document.body.append(over);
+					setTimeout(() => over.remove(), 500);
+				}
+			</script>`)
+	}))
+	defer site.Close()
+	p := Start(t, Options{Pictures: "browser"}).Open(t, site.URL, "/", Look{})
+	p.Click("#moves")
+	p.Run("cover()")
+	p.Click("#covered")
+	for selector, want := range map[string]string{"#moved": "1", "#reached": "1", "#wrong": "0"} {
+		if got := p.Text(selector); got != want {
+			t.Errorf("%s: %s, want %s", selector, got, want)
+		}
+	}
+}
