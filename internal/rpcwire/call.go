@@ -108,7 +108,7 @@ func (call *Call) Recv(ctx context.Context) (Message, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		if call.in.queue.len() > 0 {
+		if call.in.queue.count > 0 {
 			m := call.in.queue.pop(c.opts.Buffers)
 			if call.state == callOpen {
 				c.consumedLocked(call, len(*m.Buf)+prefixSize)
@@ -126,6 +126,25 @@ func (call *Call) Recv(ctx context.Context) (Message, error) {
 		call.sleepLocked(ctx)
 		call.in.awaited = false
 	}
+}
+
+// RecvWaiting appends messages that have come, each with gRPC's prefix. It does not wait. It stops
+// before a compressed message, and when dst has limit bytes or more. It returns the number of
+// messages. The caller is the goroutine that calls Recv.
+func (call *Call) RecvWaiting(dst []byte, limit int) (framed []byte, messages int) {
+	c := call.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := len(dst)
+	for more := true; len(dst) < limit; messages++ {
+		if dst, more = call.in.queue.appendNext(dst, c.opts.Buffers); !more {
+			break
+		}
+	}
+	if messages > 0 && call.state == callOpen {
+		c.consumedLocked(call, len(dst)-before)
+	}
+	return dst, messages
 }
 
 // sleepLocked gives up the lock until something may have changed for the receiver.

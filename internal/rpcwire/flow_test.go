@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -242,6 +244,53 @@ func TestReceiveWindowOfAStream(t *testing.T) {
 	})
 }
 
+// Messages that are received without waiting are given back to the window as others are. After the
+// end of the stream they are still there, and after a cancellation they are not.
+func TestRecvWaiting(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c, s, _ := start(t, Options{StreamWindow: 40_000})
+		call := new(Call)
+		if err := c.Start(call, &Request{Method: "/a/b"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		s.frames()
+		if got, n := call.RecvWaiting(nil, 1); len(got) != 0 || n != 0 {
+			t.Errorf("nothing has come, and %d messages were received", n)
+		}
+		large := strings.Repeat("m", 4995)
+		s.send(ok(1), times(4, message(1, large)))
+		got, n := call.RecvWaiting([]byte("<"), 10_000)
+		if want := "<" + strings.Repeat(string(framed(large)), 2); string(got) != want || n != 2 {
+			t.Errorf("received %d messages with %d bytes, want 2 with %d", n, len(got), len(want))
+		}
+		if got := s.updates(1); !slices.Equal(got, []int{10_000}) {
+			t.Errorf("the client allows %v", got)
+		}
+		s.send(trailer(1, "0"))
+		if got, n := call.RecvWaiting(nil, 5_000); len(got) != 5_000 || n != 1 {
+			t.Errorf("received %d messages with %d bytes after the end, want 1 with 5,000", n, len(got))
+		}
+		if got, n := call.RecvWaiting(nil, 5_001); len(got) != 5_000 || n != 1 {
+			t.Errorf("received %d messages with %d bytes after the end, want 1 with 5,000", n, len(got))
+		}
+		if _, err := call.Recv(t.Context()); !errors.Is(err, io.EOF) {
+			t.Errorf("the end is %v", err)
+		}
+
+		if err := c.Start(call, &Request{Method: "/a/b"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		s.send(ok(3), message(3, large))
+		call.Cancel(nil)
+		if got, n := call.RecvWaiting(nil, 5_000); len(got) != 0 || n != 0 {
+			t.Errorf("received %d messages after the cancellation", n)
+		}
+		stop(t, c)
+	})
+}
+
 // A message that is larger than the window arrives in one go when it is waited for, and only then.
 func TestWindowIsWidenedForAMessage(t *testing.T) {
 	const size = 1_000_000
@@ -382,6 +431,10 @@ func TestBuffersGoBack(t *testing.T) {
 				}
 				c.putBack(m)
 			}
+			call.Cancel(nil)
+		},
+		"received at once": func(_ *Conn, _ *script, call *Call) {
+			call.RecvWaiting(nil, 1<<20)
 			call.Cancel(nil)
 		},
 		"cancelled": func(_ *Conn, _ *script, call *Call) { call.Cancel(nil) },

@@ -105,7 +105,7 @@ func (c *Conn) assembleLocked(call *Call, p []byte) *Error {
 		now := p[:min(len(p), in.remaining())]
 		p = p[len(now):]
 		if in.part == nil {
-			in.queue.addSmall(now)
+			in.queue.add(now)
 			in.got += len(now)
 		}
 		for in.part != nil && len(now) > 0 {
@@ -146,6 +146,8 @@ func (c *Conn) beginMessage(call *Call) *Error {
 	in.begun, in.size, in.got = true, int(size), 0
 	if call.req.Unary || in.size > smallMessage {
 		in.part = c.opts.Buffers.Get(min(in.size, firstPart))
+	} else {
+		in.queue.begin(in.prefix, c.opts.Buffers)
 	}
 	return nil
 }
@@ -165,7 +167,11 @@ func (c *Conn) endMessageLocked(call *Call) *Error {
 	if call.req.Unary && in.delivered > 1 {
 		return &Error{Kind: KindNotOneMessage, Code: codes.Internal, Message: "the peer sent another message after the first"}
 	}
-	in.queue.push(waiting{buf: in.part, size: in.size, compressed: in.prefix[0] == 1})
+	if in.part == nil {
+		in.queue.end()
+	} else {
+		in.queue.push(Message{Buf: in.part, Compressed: in.prefix[0] == 1}, c.opts.Buffers)
+	}
 	if !call.req.Unary {
 		in.held += in.size + prefixSize
 		if in.sleeping {

@@ -224,29 +224,53 @@ func (m *model) receive() {
 	if call == nil {
 		return
 	}
-	m.logf("receive %d", call.id)
+	waiting := pick(m.choices, 0, 1, 10_000) // the limit of what is received without waiting
+	m.logf("receive %d, and up to %d bytes more", call.id, waiting)
 	call.receiving = true
 	go func() {
 		msg, err := call.call.Recv(m.t.Context())
 		m.got(call, msg, err)
 		if err != nil {
 			call.done = true
+		} else {
+			m.gotWaiting(call, waiting)
 		}
 		call.receiving = false
 	}()
 }
 
+// gotWaiting receives without waiting, and checks that.
+func (m *model) gotWaiting(call *modelCall, limit int) {
+	framed, messages := call.call.RecvWaiting(nil, limit)
+	for i := range messages {
+		if limit <= 0 || len(framed) < prefixSize {
+			m.t.Errorf("call %d received too much: %d more with a limit of %d", call.id, messages-i, limit)
+			return
+		}
+		end := prefixSize + int(binary.BigEndian.Uint32(framed[1:]))
+		m.gotMessage(call, framed[prefixSize:end])
+		framed = framed[end:]
+		limit -= end
+	}
+	if len(framed) != 0 {
+		m.t.Errorf("call %d received %d messages, and %d bytes after them", call.id, messages, len(framed))
+	}
+}
+
 // got checks what a caller received.
 func (m *model) got(call *modelCall, msg Message, err error) {
 	call.err = err
-	if err != nil || msg.Buf == nil {
-		return
+	if err == nil && msg.Buf != nil {
+		m.gotMessage(call, *msg.Buf)
+		m.c.putBack(msg)
 	}
-	if call.received >= len(call.answered) || string(*msg.Buf) != string(call.answered[call.received]) {
-		m.t.Errorf("call %d received message %d with %d bytes, which was not sent", call.id, call.received, len(*msg.Buf))
+}
+
+func (m *model) gotMessage(call *modelCall, msg []byte) {
+	if call.received >= len(call.answered) || string(msg) != string(call.answered[call.received]) {
+		m.t.Errorf("call %d received message %d with %d bytes, which was not sent", call.id, call.received, len(msg))
 	}
 	call.received++
-	m.c.putBack(msg)
 }
 
 // answer sends the next part of a message, as far as the windows allow.

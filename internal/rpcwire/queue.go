@@ -1,84 +1,168 @@
 package rpcwire
 
+import (
+	"encoding/binary"
+	"slices"
+)
+
 const (
 	// smallMessage is the size up to which a message that waits has no buffer of its own, in bytes.
 	smallMessage = 1 << 10
-	// keptSmall is how much memory for such messages an ended call keeps, in bytes.
-	keptSmall = 4 << 10
+	// firstChunk is the capacity of the first chunk that waits, in bytes. Any small message fits.
+	firstChunk = smallMessage + 128
+	// nextChunk is the capacity of the others, in bytes.
+	nextChunk = 4 << 10
 )
 
-// queue has the messages of a stream that have come and were not received yet. Small ones are
-// stored one after the other, and get a buffer when they are received. So many of them hold little
-// more than what has come.
+// queue has the messages of a call that have come and were not received yet. Small ones are stored
+// in chunks as they came, one after the other, and get a buffer when they are received. So many of
+// them hold little more than what has come. An empty queue holds no chunk.
 type queue struct {
-	// waiting are the messages, from first on.
-	waiting []waiting
-	first   int
-	// small has the bytes of the small ones, from smallFirst on. The current message may be at its
-	// end.
-	small      []byte
-	smallFirst int
+	// count is the number of messages.
+	count int
+	// head is the first message if it has a buffer and came when no other waited. Otherwise it is
+	// empty.
+	head Message
+	// chunks have the others, in the order in which they came: the prefix, and the bytes of a small
+	// one. Each is in one piece. The current message may be at the end.
+	chunks []*[]byte
+	// taken is how much of the first chunk was received.
+	taken int
+	// large are the buffers of the others that are large.
+	large []*[]byte
 }
 
-// waiting is a message in the queue.
-type waiting struct {
-	// buf has the message. Nil: it is a small one.
-	buf        *[]byte
-	size       int
-	compressed bool
+// largeFlag marks the prefixes of messages whose bytes are not in the chunks.
+const largeFlag = 0x80
+
+// begin begins a small message.
+func (q *queue) begin(prefix [prefixSize]byte, buffers Buffers) {
+	chunk := q.room(prefixSize+int(binary.BigEndian.Uint32(prefix[1:])), buffers)
+	*chunk = append(*chunk, prefix[:]...)
 }
 
-func (q *queue) len() int { return len(q.waiting) - q.first }
+// add adds bytes to the message that has begun.
+func (q *queue) add(p []byte) {
+	chunk := q.chunks[len(q.chunks)-1]
+	*chunk = append(*chunk, p...)
+}
 
-func (q *queue) push(w waiting) {
-	if q.first > 0 && len(q.waiting) == cap(q.waiting) {
-		n := copy(q.waiting, q.waiting[q.first:])
-		clear(q.waiting[n:])
-		q.waiting, q.first = q.waiting[:n], 0
+// end ends the message that has begun.
+func (q *queue) end() { q.count++ }
+
+// push adds a large message.
+func (q *queue) push(m Message, buffers Buffers) {
+	q.count++
+	if q.count == 1 {
+		q.head = m
+		return
 	}
-	q.waiting = append(q.waiting, w)
+	prefix := [prefixSize]byte{largeFlag}
+	if m.Compressed {
+		prefix[0]++
+	}
+	chunk := q.room(prefixSize, buffers)
+	*chunk = append(*chunk, prefix[:]...)
+	q.large = append(q.large, m.Buf)
+}
+
+// room returns the last chunk, which has room for n bytes more.
+func (q *queue) room(n int, buffers Buffers) *[]byte {
+	size := firstChunk
+	if last := len(q.chunks) - 1; last >= 0 {
+		if chunk := q.chunks[last]; cap(*chunk)-len(*chunk) >= n {
+			return chunk
+		}
+		size = nextChunk
+	}
+	chunk := buffers.Get(size)
+	*chunk = (*chunk)[:0]
+	q.chunks = append(q.chunks, chunk)
+	return chunk
 }
 
 // pop returns the next message, or none.
 func (q *queue) pop(buffers Buffers) Message {
-	if q.len() == 0 {
+	if q.count == 0 {
 		return Message{}
 	}
-	w := q.waiting[q.first]
-	q.waiting[q.first] = waiting{}
-	q.first++
-	if q.len() == 0 {
-		q.waiting, q.first = q.waiting[:0], 0
+	q.count--
+	if m := q.head; m.Buf != nil {
+		q.head = Message{}
+		return m
 	}
-	if w.buf == nil {
-		w.buf = buffers.Get(w.size)
-		q.smallFirst += copy(*w.buf, q.small[q.smallFirst:])
-		if q.smallFirst == len(q.small) {
-			q.small, q.smallFirst = q.small[:0], 0
+	p := q.next()
+	m := Message{Compressed: p[0]&1 == 1}
+	if p[0]&largeFlag != 0 {
+		m.Buf = q.large[0]
+		q.large = slices.Delete(q.large, 0, 1)
+	} else {
+		m.Buf = buffers.Get(len(p) - prefixSize)
+		copy(*m.Buf, p[prefixSize:])
+	}
+	q.drop(len(p), buffers)
+	return m
+}
+
+// appendNext appends the next message with its prefix. It returns false if there is none, or if it
+// is compressed.
+func (q *queue) appendNext(dst []byte, buffers Buffers) ([]byte, bool) {
+	switch {
+	case q.count == 0 || q.head.Compressed:
+		return dst, false
+	case q.head.Buf == nil:
+		p := q.next()
+		switch p[0] {
+		case 0:
+			q.count--
+			dst = append(dst, p...)
+			q.drop(len(p), buffers)
+			return dst, true
+		case largeFlag: // below
+		default:
+			return dst, false
 		}
 	}
-	return Message{Buf: w.buf, Compressed: w.compressed}
+	m := q.pop(buffers)
+	dst = binary.BigEndian.AppendUint32(append(dst, 0), uint32(len(*m.Buf))) //nolint:gosec // its size came as 32 bits
+	dst = append(dst, *m.Buf...)
+	buffers.Put(m.Buf)
+	return dst, true
 }
 
-// addSmall takes bytes of a small message.
-func (q *queue) addSmall(p []byte) {
-	if q.smallFirst > 0 && len(q.small)+len(p) > cap(q.small) {
-		n := copy(q.small, q.small[q.smallFirst:])
-		q.small, q.smallFirst = q.small[:n], 0
+// next is what the chunks have of the next message. It is valid until drop.
+func (q *queue) next() []byte {
+	p := (*q.chunks[0])[q.taken:]
+	return p[:prefixSize+int(binary.BigEndian.Uint32(p[1:]))]
+}
+
+// drop drops what next has returned.
+func (q *queue) drop(n int, buffers Buffers) {
+	q.taken += n
+	if q.taken == len(*q.chunks[0]) { // nothing else is in it
+		putChunk(q.chunks[0], buffers)
+		q.chunks = slices.Delete(q.chunks, 0, 1)
+		q.taken = 0
 	}
-	q.small = append(q.small, p...)
 }
 
-// empty drops all messages.
+func putChunk(chunk *[]byte, buffers Buffers) {
+	*chunk = (*chunk)[:cap(*chunk)]
+	buffers.Put(chunk)
+}
+
+// empty drops all messages, and the one that has begun.
 func (q *queue) empty(buffers Buffers) {
-	for _, w := range q.waiting[q.first:] {
-		if w.buf != nil {
-			buffers.Put(w.buf)
-		}
+	if q.head.Buf != nil {
+		buffers.Put(q.head.Buf)
 	}
-	clear(q.waiting)
-	if cap(q.small) > keptSmall {
-		q.small = nil
+	for _, buf := range q.large {
+		buffers.Put(buf)
 	}
-	q.waiting, q.first, q.small, q.smallFirst = q.waiting[:0], 0, q.small[:0], 0
+	for _, chunk := range q.chunks {
+		putChunk(chunk, buffers)
+	}
+	clear(q.large)
+	clear(q.chunks)
+	*q = queue{chunks: q.chunks[:0], large: q.large[:0]}
 }

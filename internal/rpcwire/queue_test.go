@@ -2,30 +2,35 @@ package rpcwire
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"testing"
 )
 
-// TestQueue pushes and pops messages of random sizes, and compares them with a plain list.
+// TestQueue pushes, pops and appends messages of random sizes, and compares them with a plain list.
 func TestQueue(t *testing.T) {
 	var q queue
 	var model [][]byte
+	buffers := new(countingBuffers)
 	r := rand.New(rand.NewPCG(1, 2))
 	push := func(size int) {
 		m := bytes.Repeat([]byte{byte(r.IntN(256))}, size)
-		w := waiting{size: size, compressed: size%2 == 1}
+		compressed := size%2 == 1
 		if size > smallMessage {
-			w.buf = new(bytes.Clone(m))
+			buf := buffers.Get(size)
+			copy(*buf, m)
+			q.push(Message{Buf: buf, Compressed: compressed}, buffers)
 		} else {
+			q.begin(prefix(size, compressed), buffers)
 			cut := r.IntN(size + 1)
-			q.addSmall(m[:cut])
-			q.addSmall(m[cut:])
+			q.add(m[:cut])
+			q.add(m[cut:])
+			q.end()
 		}
-		q.push(w)
 		model = append(model, m)
 	}
 	pop := func() {
-		m := q.pop(allocated{})
+		m := q.pop(buffers)
 		if len(model) == 0 {
 			if m.Buf != nil {
 				t.Fatalf("an empty queue has a message of %d bytes", len(*m.Buf))
@@ -35,39 +40,68 @@ func TestQueue(t *testing.T) {
 		if want := model[0]; m.Buf == nil || !bytes.Equal(*m.Buf, want) || m.Compressed != (len(want)%2 == 1) {
 			t.Fatalf("got %v, want %d bytes", m, len(want))
 		}
+		buffers.Put(m.Buf)
 		model = model[1:]
 	}
-	for range 20_000 {
-		if r.IntN(2) == 0 {
-			push([]int{0, 1, 20, smallMessage, smallMessage + 1}[r.IntN(5)])
-		} else {
+	appendNext := func() {
+		before := []byte("before")
+		got, ok := q.appendNext(before, buffers)
+		if want := len(model) > 0 && len(model[0])%2 == 0; ok != want {
+			t.Fatalf("appended: %v, want %v", ok, want)
+		}
+		want := "before"
+		if ok {
+			want += string(framed(string(model[0])))
+			model = model[1:]
+		}
+		if string(got) != want {
+			t.Fatalf("got %d bytes, want %d", len(got), len(want))
+		}
+	}
+	for i := range 20_000 {
+		switch {
+		case r.IntN(4) < 1+i/500%2*2: // the queue grows for a while, and shrinks for a while
+			push([]int{0, 1, 20, smallMessage, smallMessage + 1, smallMessage + 2}[r.IntN(6)])
+		case r.IntN(2) == 0:
 			pop()
+		default:
+			appendNext()
 		}
-		if q.len() != len(model) {
-			t.Fatalf("the queue has %d messages, want %d", q.len(), len(model))
+		if q.count != len(model) {
+			t.Fatalf("the queue has %d messages, want %d", q.count, len(model))
 		}
+		if len(model) == 0 && buffers.held() != 0 {
+			t.Fatalf("an empty queue holds %d bytes", buffers.held())
+		}
+	}
+	q.empty(buffers)
+	if buffers.held() != 0 {
+		t.Errorf("%d bytes are held after all", buffers.held())
 	}
 }
 
-// TestQueueHoldsLittle has as many empty and tiny messages as fit into a window.
+// prefix is the prefix of a message.
+func prefix(size int, compressed bool) (p [prefixSize]byte) {
+	if compressed {
+		p[0] = 1
+	}
+	binary.BigEndian.PutUint32(p[1:], uint32(size))
+	return p
+}
+
+// TestQueueHoldsLittle has as many messages as fit into a window.
 func TestQueueHoldsLittle(t *testing.T) {
 	const window = 64 << 10
-	for _, size := range []int{0, 1, 20, 200} {
+	for _, size := range []int{0, 1, 20, 200, smallMessage} {
 		var q queue
+		buffers := new(countingBuffers)
 		for range window / (size + prefixSize) {
-			q.addSmall(make([]byte, size))
-			q.push(waiting{size: size})
+			q.begin(prefix(size, false), buffers)
+			q.add(make([]byte, size))
+			q.end()
 		}
-		held := cap(q.small) + cap(q.waiting)*24
-		if limit := 8 * window; held > limit {
+		if held, limit := buffers.held(), window*4/3+nextChunk; held > limit {
 			t.Errorf("messages of %d bytes: %d bytes are held, want at most %d", size, held, limit)
-		}
-		for q.len() > 0 {
-			q.pop(allocated{})
-		}
-		q.empty(allocated{})
-		if cap(q.small) > keptSmall {
-			t.Errorf("messages of %d bytes: %d bytes are kept", size, cap(q.small))
 		}
 	}
 }
@@ -75,15 +109,17 @@ func TestQueueHoldsLittle(t *testing.T) {
 // TestQueueReusesItsRoom has a reader that keeps up, so that there are always some messages.
 func TestQueueReusesItsRoom(t *testing.T) {
 	var q queue
+	buffers := new(countingBuffers)
 	message := make([]byte, 100)
 	for i := range 10_000 {
-		q.addSmall(message)
-		q.push(waiting{size: len(message)})
+		q.begin(prefix(len(message), false), buffers)
+		q.add(message)
+		q.end()
 		if i > 10 {
-			q.pop(allocated{})
+			buffers.Put(q.pop(buffers).Buf)
 		}
 	}
-	if cap(q.small) > 16<<10 || cap(q.waiting) > 64 {
-		t.Errorf("11 messages hold %d bytes and %d places", cap(q.small), cap(q.waiting))
+	if buffers.held() > 2*nextChunk || cap(q.chunks) > 4 {
+		t.Errorf("11 messages hold %d bytes, and %d places for chunks", buffers.held(), cap(q.chunks))
 	}
 }
