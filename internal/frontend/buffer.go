@@ -62,6 +62,33 @@ func newMessage(b *[]byte) mem.BufferSlice {
 	return mem.BufferSlice{mem.NewBuffer(b, spare)}
 }
 
+// AppendParts appends the parts of a message. They are valid until the message is freed.
+func AppendParts(dst [][]byte, msg mem.BufferSlice) [][]byte {
+	for _, part := range msg {
+		dst = append(dst, part.ReadOnlyData())
+	}
+	return dst
+}
+
+// Flat returns a message in one piece. It is valid as long as the parts, and until free is called.
+func Flat(parts [][]byte) (wire []byte, free func()) {
+	switch len(parts) {
+	case 0:
+		return nil, func() {}
+	case 1:
+		return parts[0], func() {}
+	}
+	n := 0
+	for _, part := range parts {
+		n += len(part)
+	}
+	buf := GetBuffer(n)
+	for _, part := range parts {
+		*buf = append(*buf, part...)
+	}
+	return *buf, func() { PutBuffer(buf) }
+}
+
 // Ratio is the recent ratio of the size of results of a conversion to that of their inputs. With
 // it, a buffer is large enough and not much larger. The zero value knows nothing yet. Safe for
 // concurrent use.

@@ -195,6 +195,25 @@ func (c *Call) Recv() (mem.BufferSlice, error) {
 	return nil, c.failed(err)
 }
 
+// waitingStream is a stream that can receive many messages at once.
+type waitingStream interface {
+	RecvWaiting(dst []byte, limit int) (framed []byte, messages int)
+}
+
+// RecvWaiting appends messages that have come after the one that Recv has returned, each with
+// gRPC's prefix. It does not wait. It stops when dst has limit bytes or more, and returns the
+// number of messages. Some connections can receive one message at a time only: there are never any
+// then. It is for the goroutine that calls Recv.
+func (c *Call) RecvWaiting(dst []byte, limit int) (framed []byte, messages int) {
+	s, ok := c.stream.(waitingStream)
+	if !ok {
+		return dst, 0
+	}
+	framed, messages = s.RecvWaiting(dst, limit)
+	c.info.Received += uint64(messages)
+	return framed, messages
+}
+
 // Trailer is the trailer metadata. It is known when Recv has returned an error, or the message of a
 // method that answers once.
 func (c *Call) Trailer() metadata.MD {

@@ -131,8 +131,8 @@ func callOptions(s Settings) []grpc.CallOption {
 }
 
 // NewStream starts an RPC. The policy picks an endpoint, and the call takes a lease on it and on
-// the channel. The stream also implements interface{ Endpoint() string }. That is the address of
-// the picked instance, and "" before there is one.
+// the channel. The stream also has the method Endpoint() string. That is the address of the picked
+// instance, and "" before there is one. Its method RecvWaiting receives many messages at once.
 //
 // A status that the instance sent is returned unchanged, with grpc's own type. Every other error
 // was made in this process and has a type of this package. The message of its status names no

@@ -352,6 +352,14 @@ func (r *retryStream) RecvMsg(m any) error {
 	return nil
 }
 
+// RecvWaiting is that of stream.
+func (r *retryStream) RecvWaiting(dst []byte, limit int) (framed []byte, messages int) {
+	if s := r.steady.Load(); s != nil {
+		return s.RecvWaiting(dst, limit)
+	}
+	return dst, 0
+}
+
 // Trailer returns the trailer of the last attempt.
 func (r *retryStream) Trailer() metadata.MD {
 	r.mu.Lock()

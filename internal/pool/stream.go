@@ -279,6 +279,22 @@ func (s *stream) RecvMsg(m any) error {
 	return s.lease.explain(err, s.headed)
 }
 
+// RecvWaiting appends messages that have come and are not compressed, each with gRPC's prefix. It
+// does not wait. It stops when dst has limit bytes or more, and returns the number of messages. It
+// is for the goroutine that calls RecvMsg, which returns the first message of a stream. There are
+// none over grpc-go.
+//
+// Called on the call path; takes no lock of the balancer.
+func (s *stream) RecvWaiting(dst []byte, limit int) (framed []byte, messages int) {
+	if !s.final.Load() {
+		return dst, 0
+	}
+	if a, ok := s.current.(*wireStream); ok {
+		return a.RecvWaiting(dst, limit)
+	}
+	return dst, 0
+}
+
 // Trailer returns the trailer. It is for after the end of the stream.
 func (s *stream) Trailer() metadata.MD { return s.attempt().Trailer() }
 

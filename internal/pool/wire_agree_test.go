@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"maps"
@@ -210,6 +211,84 @@ func streamed(t *testing.T, c *Channel, desc *grpc.StreamDesc) string {
 		reply.Free()
 		if !desc.ServerStreams {
 			return fmt.Sprintf("%strailer %s", text, textOf(cs.Trailer()))
+		}
+	}
+}
+
+// TestReceivingAtOnce: a stream over rpcwire hands over what has come, in order and once. A stream
+// over grpc-go does not.
+func TestReceivingAtOnce(t *testing.T) {
+	be := startBackend(t, "")
+	for _, transport := range []string{TransportGRPC, TransportWire} {
+		for name, opts := range map[string][]grpc.CallOption{"once": nil, "may be retried": {Idempotent()}} {
+			t.Run(transport+"/"+name, func(t *testing.T) {
+				c := openChannel(t, Settings{Transport: transport}, oneInstance(be.addr))
+				ready(t, c)
+				desc := &grpc.StreamDesc{ClientStreams: opts == nil, ServerStreams: true}
+				cs, err := c.NewStream(within(t), desc, methodEcho, opts...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				waiting, ok := cs.(interface {
+					RecvWaiting(dst []byte, limit int) ([]byte, int)
+				})
+				if !ok {
+					t.Fatalf("%T cannot receive at once", cs)
+				}
+				if got, n := waiting.RecvWaiting(nil, 1<<20); len(got) != 0 || n != 0 {
+					t.Errorf("%d messages came before the first", n)
+				}
+				want := 1
+				if desc.ClientStreams {
+					want = 100
+				}
+				go func() {
+					for i := range want {
+						if cs.SendMsg(raw(fmt.Sprint("message ", i))) != nil {
+							return
+						}
+					}
+					_ = cs.CloseSend()
+				}()
+				var got []string
+				var atOnce int
+				for {
+					var reply mem.BufferSlice
+					if err := cs.RecvMsg(&reply); err == io.EOF { //nolint:errorlint // streams end with the bare io.EOF
+						break
+					} else if err != nil {
+						t.Fatal(err)
+					}
+					got = append(got, string(reply.Materialize()))
+					reply.Free()
+					framed, n := waiting.RecvWaiting(nil, 100)
+					if transport == TransportWire && len(got) == 1 && want > 1 {
+						eventually(t, "the next message has come", func() bool {
+							if n == 0 {
+								framed, n = waiting.RecvWaiting(nil, 100)
+							}
+							return n > 0
+						})
+					}
+					atOnce += n
+					for range n {
+						end := 5 + int(binary.BigEndian.Uint32(framed[1:]))
+						got = append(got, string(framed[5:end]))
+						framed = framed[end:]
+					}
+				}
+				for i, text := range got {
+					if text != fmt.Sprint("message ", i) {
+						t.Fatalf("message %d is %q", i, text)
+					}
+				}
+				if len(got) != want {
+					t.Errorf("received %d messages, want %d", len(got), want)
+				}
+				if transport == TransportGRPC && atOnce > 0 {
+					t.Errorf("received %d messages at once", atOnce)
+				}
+			})
 		}
 	}
 }

@@ -237,6 +237,17 @@ func (s *wireStream) RecvMsg(m any) error {
 	return s.deliver(msg, m)
 }
 
+// RecvWaiting appends messages that have come, each with gRPC's prefix. It does not wait. It is for
+// the goroutine that calls RecvMsg. See rpcwire.Call.
+//
+// Called on the call path; takes no lock of the balancer.
+func (s *wireStream) RecvWaiting(dst []byte, limit int) (framed []byte, messages int) {
+	if !s.desc.ServerStreams || !s.received {
+		return dst, 0
+	}
+	return s.call.RecvWaiting(dst, limit)
+}
+
 // deliver gives a message to the caller. If it cannot be decoded, it ends the stream.
 //
 // Called on the call path; takes no lock of the balancer.

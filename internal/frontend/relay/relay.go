@@ -215,16 +215,22 @@ func FromJSON(m *frontend.Method, opts *frontend.Options, text []byte) (*[]byte,
 
 // AppendMessage appends a response message as the client wants it.
 func AppendMessage(dst []byte, m *frontend.Method, msg mem.BufferSlice, json bool) ([]byte, error) {
+	var room [4][]byte
+	return appendParts(dst, m, frontend.AppendParts(room[:0], msg), json)
+}
+
+// appendParts is AppendMessage for the parts of a message.
+func appendParts(dst []byte, m *frontend.Method, msg [][]byte, json bool) ([]byte, error) {
 	if !json && m.Hidden != nil && !m.Hidden.Passes() {
 		return appendShown(dst, m, msg)
 	}
 	if !json {
 		for _, part := range msg {
-			dst = append(dst, part.ReadOnlyData()...)
+			dst = append(dst, part...)
 		}
 		return dst, nil
 	}
-	wire, free := flat(msg)
+	wire, free := frontend.Flat(msg)
 	defer free()
 	began := m.Clock()
 	out, note, err := m.Response.AnswerToJSON(dst, wire)
@@ -239,8 +245,8 @@ func AppendMessage(dst []byte, m *frontend.Method, msg mem.BufferSlice, json boo
 }
 
 // appendShown appends a binary response message without its hidden fields.
-func appendShown(dst []byte, m *frontend.Method, msg mem.BufferSlice) ([]byte, error) {
-	wire, free := flat(msg)
+func appendShown(dst []byte, m *frontend.Method, msg [][]byte) ([]byte, error) {
+	wire, free := frontend.Flat(msg)
 	defer free()
 	out, err := m.Hidden.Append(dst, wire)
 	if err != nil {
@@ -250,26 +256,12 @@ func appendShown(dst []byte, m *frontend.Method, msg mem.BufferSlice) ([]byte, e
 	return out, nil
 }
 
-// flat returns the message in one piece, valid until free is called and the message is freed.
-func flat(msg mem.BufferSlice) (wire []byte, free func()) {
-	switch len(msg) {
-	case 0:
-		return nil, func() {}
-	case 1:
-		return msg[0].ReadOnlyData(), func() {}
-	}
-	n := msg.Len()
-	buf := frontend.GetBuffer(n)
-	*buf = (*buf)[:n]
-	msg.CopyTo(*buf)
-	return *buf, func() { frontend.PutBuffer(buf) }
-}
-
 // answer writes the response of a unary call.
 func (x *Exchange) answer(call *frontend.Call, msg mem.BufferSlice) {
 	buf := frontend.GetBuffer(envelope.HeaderSize + msg.Len() + 64)
 	defer frontend.PutBuffer(buf)
-	out, err := x.appendMessage(*buf, msg)
+	var room [4][]byte
+	out, err := x.appendMessage(*buf, frontend.AppendParts(room[:0], msg))
 	msg.Free()
 	*buf = out
 	if err != nil {
@@ -282,9 +274,9 @@ func (x *Exchange) answer(call *frontend.Call, msg mem.BufferSlice) {
 }
 
 // appendMessage appends a response message in its envelope.
-func (x *Exchange) appendMessage(dst []byte, msg mem.BufferSlice) ([]byte, error) {
+func (x *Exchange) appendMessage(dst []byte, msg [][]byte) ([]byte, error) {
 	start := len(dst)
-	out, err := AppendMessage(envelope.Begin(dst), x.Method, msg, x.JSON)
+	out, err := appendParts(envelope.Begin(dst), x.Method, msg, x.JSON)
 	if err != nil {
 		return dst, err
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
@@ -40,7 +39,7 @@ type sink struct {
 func (s *sink) Room(size int) int { return size + 16 }
 
 // Append implements stream.Sink.
-func (s *sink) Append(dst []byte, msg mem.BufferSlice, _ uint64) ([]byte, error) {
+func (s *sink) Append(dst []byte, msg [][]byte, _ uint64) ([]byte, error) {
 	return s.x.appendMessage(dst, msg)
 }
 

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"time"
 
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
@@ -78,8 +77,8 @@ type framed struct {
 func (s *framed) Room(size int) int { return size + min(3*size, smallMessage) + 64 }
 
 // Append implements stream.Sink.
-func (s *framed) Append(dst []byte, msg mem.BufferSlice, n uint64) ([]byte, error) {
-	wire, free := flat(msg)
+func (s *framed) Append(dst []byte, msg [][]byte, n uint64) ([]byte, error) {
+	wire, free := frontend.Flat(msg)
 	defer free()
 	out, kind, err := s.f.appendMessage(dst, s.x, wire, n)
 	if err == nil && n == 1 {

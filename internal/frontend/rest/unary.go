@@ -43,7 +43,8 @@ func (x *exchange) serveUnary() error {
 // answer writes the one response message of a call, and frees it.
 func (x *exchange) answer(call *frontend.Call, msg mem.BufferSlice) error {
 	defer msg.Free()
-	wire, free := flat(msg)
+	var room [4][]byte
+	wire, free := frontend.Flat(frontend.AppendParts(room[:0], msg))
 	defer free()
 	if x.responseIsRaw() {
 		contentType, data, ok := parseHTTPBody(wire, x.responsePath())
@@ -104,19 +105,4 @@ func (x *exchange) writeOnce(call *frontend.Call, status int, contentType string
 			x.info.Err = err
 		}
 	}
-}
-
-// flat returns the message in one piece, valid until free and msg.Free are called.
-func flat(msg mem.BufferSlice) (wire []byte, free func()) {
-	switch len(msg) {
-	case 0:
-		return nil, func() {}
-	case 1:
-		return msg[0].ReadOnlyData(), func() {}
-	}
-	n := msg.Len()
-	buf := frontend.GetBuffer(n)
-	*buf = (*buf)[:n]
-	msg.CopyTo(*buf)
-	return *buf, func() { frontend.PutBuffer(buf) }
 }

@@ -1,15 +1,16 @@
 package stream
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"sync"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/frontend/envelope"
 )
 
 // A Queue holds the encoded messages that wait for a client.
@@ -18,6 +19,8 @@ type Queue struct {
 	more chan struct{} // Has room for one signal: something was added, or the RPC is over.
 	room chan struct{} // Has room for one signal: what waited was taken.
 	work *frontend.Confined
+	// parts are those of the message that is being encoded. It belongs to the receiving goroutine.
+	parts [][]byte
 
 	mu      sync.Mutex
 	pending *[]byte // Nil if nothing waits, so that a quiet stream holds no buffer.
@@ -83,9 +86,14 @@ func (q *Queue) receiveAll() error {
 		if err != nil {
 			return err
 		}
-		full, err = q.add(msg)
+		q.parts = frontend.AppendParts(q.parts[:0], msg)
+		full, err = q.add(msg.Len())
+		msg.Free()
 		if q.set.Single {
 			return err
+		}
+		if err == nil && !full {
+			full, err = q.addWaiting()
 		}
 		if err != nil {
 			q.set.Source.Close()
@@ -107,17 +115,39 @@ func (q *Queue) discard() error {
 	}
 }
 
-// add encodes one message and frees it. full reports that no further message should be received
-// now.
-func (q *Queue) add(msg mem.BufferSlice) (full bool, err error) {
-	defer msg.Free()
+// maxWaiting is how many bytes of messages are received at once without waiting. Each of them is
+// small, because it is among others. The last one may be larger.
+const maxWaiting = 4 << 10
+
+// addWaiting adds the messages that have come as well. full is that of add.
+func (q *Queue) addWaiting() (full bool, err error) {
+	framed := frontend.GetBuffer(maxWaiting)
+	defer frontend.PutBuffer(framed)
+	var messages int
+	*framed, messages = q.set.Source.RecvWaiting(*framed, maxWaiting)
+	rest := *framed
+	for range messages {
+		end := envelope.HeaderSize + int(binary.BigEndian.Uint32(rest[1:]))
+		q.parts = append(q.parts[:0], rest[envelope.HeaderSize:end])
+		if full, err = q.add(end - envelope.HeaderSize); err != nil {
+			return full, err
+		}
+		rest = rest[end:]
+	}
+	return full, nil
+}
+
+// add encodes the message that q.parts has, and forgets it. full reports that no further message
+// should be received now.
+func (q *Queue) add(size int) (full bool, err error) {
+	defer clear(q.parts) // a quiet stream holds no message
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.pending == nil {
 		q.pending = frontend.GetBuffer(0)
 	}
-	q.pending = frontend.GrowBuffer(q.pending, q.set.Sink.Room(msg.Len()))
-	out, err := q.set.Sink.Append(*q.pending, msg, q.count+1)
+	q.pending = frontend.GrowBuffer(q.pending, q.set.Sink.Room(size))
+	out, err := q.set.Sink.Append(*q.pending, q.parts, q.count+1)
 	if err != nil {
 		return false, err
 	}

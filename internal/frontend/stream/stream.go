@@ -9,8 +9,8 @@
 // quiet stream holds no buffer.
 //
 // When enough bytes wait, no further message is received. gRPC's flow control then stops the
-// service. Memory for one client is bounded by twice Settings.Limit and two encoded messages, and
-// by the stream's window.
+// service. Memory for one client is bounded by twice Settings.Limit, the encoded form of two messages
+// and of maxWaiting bytes, and by the stream's window.
 //
 // Trailer metadata may be read only when nobody uses the RPC any more. Run therefore waits for the
 // receiving goroutine before it calls Sink.Finish or Sink.Refuse.
@@ -20,8 +20,10 @@
 // Requests that stream are not its business: each protocol reads its own. Neither are calls with
 // one message each way.
 //
-// A transport that hands over many messages at once fits in at Queue.receive, the only place that
-// asks for messages: several calls of Queue.add under one lock make one batch.
+// # Many messages at once
+//
+// After each message, those that have come as well are received in one go, if the RPC can do that.
+// They are encoded from the bytes as they came, so a message costs no buffer of its own.
 package stream
 
 import (
@@ -45,6 +47,9 @@ type Source interface {
 	Header() metadata.MD
 	// Recv waits for the next message, which the caller frees. io.EOF is a successful end.
 	Recv() (mem.BufferSlice, error)
+	// RecvWaiting appends further messages that have come, each with gRPC's prefix, until dst has
+	// limit bytes or more. It does not wait, and returns the number of messages.
+	RecvWaiting(dst []byte, limit int) (framed []byte, messages int)
 	// Context is done when the RPC is over.
 	Context() context.Context
 	// Close cancels the RPC. Recv then returns an error soon.
@@ -59,9 +64,9 @@ type Source interface {
 type Sink interface {
 	// Room is how many bytes a message of this size becomes at most, as far as can be told cheaply.
 	Room(size int) int
-	// Append appends the encoded form of the nth message, counted from 1. It does not free the
-	// message.
-	Append(dst []byte, msg mem.BufferSlice, n uint64) ([]byte, error)
+	// Append appends the encoded form of the nth message, counted from 1. The message may be in
+	// several parts.
+	Append(dst []byte, msg [][]byte, n uint64) ([]byte, error)
 
 	// Early reports whether the header may be written before there is a message.
 	Early() bool

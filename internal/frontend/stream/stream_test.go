@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/frontend/envelope"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,6 +30,9 @@ type script struct {
 	header chan metadata.MD
 	events chan any // a string is a message, an error is the end
 	drain  *frontend.Drain
+
+	// together says that messages that have come can be received at once.
+	together bool
 
 	received int
 	ended    bool // Recv has returned an error
@@ -66,6 +71,28 @@ func (s *script) Recv() (mem.BufferSlice, error) {
 	}
 }
 
+func (s *script) RecvWaiting(dst []byte, limit int) (framed []byte, messages int) {
+	if !s.together {
+		return dst, 0
+	}
+	for len(dst) < limit {
+		select {
+		case e := <-s.events:
+			text, ok := e.(string)
+			if !ok {
+				s.events <- e // it is the last one
+				return dst, messages
+			}
+			dst = envelope.Seal(append(envelope.Begin(dst), text...), len(dst), 0, envelope.Identity)
+			s.received++
+			messages++
+		default:
+			return dst, messages
+		}
+	}
+	return dst, messages
+}
+
 // record is a Sink that notes what is called.
 type record struct {
 	rpc   *script
@@ -83,8 +110,8 @@ func (r *record) notef(format string, args ...any) {
 
 func (r *record) Room(size int) int { return size + 1 }
 
-func (r *record) Append(dst []byte, msg mem.BufferSlice, n uint64) ([]byte, error) {
-	text := string(msg.Materialize())
+func (r *record) Append(dst []byte, msg [][]byte, n uint64) ([]byte, error) {
+	text := string(bytes.Join(msg, nil))
 	if text == "bad" {
 		return dst, errors.New("no form")
 	}
@@ -124,9 +151,16 @@ func (r *record) Finish(batch *[]byte, ends []int, err *frontend.Error) error {
 // meanwhile.
 func play(t *testing.T, settings func(*Settings, *record), do func(s *script), want ...string) frontend.Info {
 	t.Helper()
+	playWith(t, true, settings, do, want)
+	return playWith(t, false, settings, do, want)
+}
+
+func playWith(t *testing.T, together bool, settings func(*Settings, *record), do func(s *script), want []string) frontend.Info {
+	t.Helper()
 	var info frontend.Info
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript(t)
+		s.together = together
 		r := &record{rpc: s}
 		set := Settings{Source: s, Sink: r, Info: &info, Limit: 1 << 10, Drain: s.drain}
 		if settings != nil {
@@ -137,7 +171,7 @@ func play(t *testing.T, settings func(*Settings, *record), do func(s *script), w
 		_ = q.Run()
 		q.Stop()
 		if !slices.Equal(r.calls, want) {
-			t.Errorf("got  %q\nwant %q", r.calls, want)
+			t.Errorf("together=%t: got  %q\nwant %q", together, r.calls, want)
 		}
 		if r.readTrailer {
 			t.Error("the trailer metadata was read while the RPC went on")
@@ -326,10 +360,54 @@ func TestSlowReaderStopsTheReceiving(t *testing.T) {
 	})
 }
 
+// TestReceivingAtOnceIsBounded: a slow reader stops it as well, after maxWaiting bytes more.
+func TestReceivingAtOnceIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(t)
+		s.together = true
+		q := New(Settings{Source: s, Sink: &record{rpc: s}, Info: &frontend.Info{}, Limit: 1 << 10})
+		s.header <- nil
+		message := strings.Repeat("x", 95)
+		for range 100 {
+			s.events <- message
+		}
+		synctest.Wait()
+		if want := 1 + 41; s.received != want {
+			t.Errorf("%d messages were received, want %d: one, and %d bytes", s.received, want, maxWaiting)
+		}
+		if got, want := string(*q.take().buf), strings.Repeat(message+",", 42); got != want {
+			t.Errorf("%d bytes wait, want %d", len(got), len(want))
+		}
+		synctest.Wait()
+		if want := 2 * 42; s.received != want {
+			t.Errorf("%d messages were received, want %d", s.received, want)
+		}
+		q.Stop()
+	})
+}
+
+// TestBadMessageAmongOthers: the messages before it are written, and those after it are not.
+func TestBadMessageAmongOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(t)
+		s.together = true
+		for _, e := range []any{"1", "2", "bad", "3", io.EOF} {
+			s.events <- e
+		}
+		s.header <- nil
+		q := New(Settings{Source: s, Sink: &record{rpc: s}, Info: &frontend.Info{}, Limit: 1 << 10})
+		synctest.Wait()
+		if b := q.take(); string(*b.buf) != "1,2," || !b.over || b.err == nil {
+			t.Errorf("got %s, over %t, %v", *b.buf, b.over, b.err)
+		}
+		q.Stop()
+	})
+}
+
 // empty is a Sink whose messages have no bytes.
 type empty struct{ *record }
 
-func (empty) Append(dst []byte, _ mem.BufferSlice, _ uint64) ([]byte, error) { return dst, nil }
+func (empty) Append(dst []byte, _ [][]byte, _ uint64) ([]byte, error) { return dst, nil }
 
 func TestEmptyMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
