@@ -304,12 +304,15 @@ func (b *balancer) count(ep *endpoint, ready, failing bool) {
 	case ready && ep.place < 0:
 		ep.place = len(b.ready)
 		b.ready = append(b.ready, ep)
-		if len(b.ready) == 1 {
+		first := len(b.ready) == 1
+		if first {
 			close(b.readiness)
 			b.endOutage()
 		}
 		b.joinCold(ep)
-		b.changed(false)
+		// The present picker may fail calls as long as there was none. WaitReady has just said that
+		// there is one.
+		b.changed(first)
 	case !ready && ep.place >= 0:
 		last := len(b.ready) - 1
 		b.ready[ep.place] = b.ready[last]

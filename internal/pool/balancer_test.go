@@ -325,6 +325,26 @@ func TestAChangeAloneIsAppliedAtOnce(t *testing.T) {
 	})
 }
 
+// TestTheFirstConnectionIsUsedAtOnce: an instance comes up a moment after all have failed.
+func TestTheFirstConnectionIsUsedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, g := startBalancer(t, Settings{})
+		b.list("a")
+		synctest.Wait()
+		time.Sleep(flushEvery)
+		g.sub("a").refuse()
+		g.sub("a").become(connectivity.Ready, nil)
+		if err := b.waitReady(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if addr, done, err := g.pick(t.Context()); err != nil { // no time has passed
+			t.Errorf("picked %q, %v", addr, err)
+		} else {
+			done(grpcbalancer.DoneInfo{BytesSent: true})
+		}
+	})
+}
+
 func TestConnectionsThatComeTogetherMakeFewPickers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, g := startBalancer(t, Settings{})
