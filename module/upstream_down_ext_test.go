@@ -86,6 +86,8 @@ func TestOutageIsOneWarning(t *testing.T) {
 			for _, level := range []string{"warn", "error"} {
 				warnings = append(warnings, s.linesWith(`"level":"`+level+`"`, `"logger":"`, "grpc_gateway")...)
 			}
+			// A digest of the process may wait, and then tell of the registry of an earlier test.
+			warnings = slices.DeleteFunc(warnings, func(line string) bool { return strings.Contains(line, `"targets":["manual:`) })
 			if len(warnings) != 1 || !strings.Contains(warnings[0], "the service is out") {
 				t.Errorf("%d warnings:\n%s", len(warnings), strings.Join(warnings, ""))
 			}
