@@ -10,7 +10,8 @@ import (
 
 // traced makes the span of the request, which Caddy's `tracing` directive starts, the parent of the
 // RPC. Its W3C trace context goes out as metadata in place of the client's, even if the metadata
-// rules say otherwise. Without a span nothing changes.
+// rules say otherwise. That also replaces what a call option has, see pool.Channel.InvokeUntil.
+// Without a span nothing changes.
 func traced(ctx context.Context) context.Context {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return ctx
@@ -19,7 +20,7 @@ func traced(ctx context.Context) context.Context {
 	if md == nil {
 		md = make(metadata.MD)
 	}
-	md.Delete("tracestate") // It belongs to the traceparent, and is set again if the span has one.
+	md["tracestate"] = nil // It belongs to the traceparent, and is set again if the span has one.
 	propagation.TraceContext{}.Inject(ctx, carrier(md))
 	return metadata.NewOutgoingContext(ctx, md)
 }

@@ -30,7 +30,7 @@ type CallSettings struct {
 // (Options.Start), or a whole call with one message each way (Options.Invoke). One goroutine may
 // call Send and CloseSend, and another one Header, Recv and Trailer. Close is for any goroutine.
 type Call struct {
-	grpc.EmptyCallOption // See SetEndpoint.
+	grpc.EmptyCallOption // See SetEndpoint and RequestMetadata.
 
 	// stream is nil for a whole call, and if no stream could be started.
 	stream   grpc.ClientStream
@@ -47,6 +47,10 @@ type Call struct {
 	unsent   *unsent         // Nil if the client sends one message.
 	// refused is why Method.Check has ended the RPC.
 	refused atomic.Pointer[Error]
+
+	// metadata is that of the request, names and values alternately.
+	metadata []string
+	room     [16]string // Room for the usual number.
 
 	// These are for a whole call.
 	header, trailer metadata.MD
@@ -88,23 +92,24 @@ func (o *Options) newCall(ctx context.Context, m *Method, s *CallSettings, info 
 	if err != nil {
 		return nil, err
 	}
-	ctx, err = o.withMetadata(ctx, s.Request)
-	if err != nil {
+	c := &Call{parent: ctx, opts: o, method: m, info: info}
+	if c.metadata, err = o.appendMetadata(c.room[:0], s.Request); err != nil {
 		return nil, err
 	}
-	c := &Call{parent: ctx, opts: o, method: m, info: info}
 	if bounded {
 		c.deadline = time.Now().Add(d)
 	}
 	return c, nil
 }
 
-// bound makes the context that ends with the call.
+// bound makes the context that ends with the call and has its metadata.
 func (c *Call) bound() {
+	// gRPC takes pairs as well as a map. Pairs cost less to make, to check and to go through.
+	ctx := metadata.AppendToOutgoingContext(c.parent, c.metadata...)
 	if c.deadline.IsZero() {
-		c.ctx, c.cancel = context.WithCancel(c.parent)
+		c.ctx, c.cancel = context.WithCancel(ctx)
 	} else {
-		c.ctx, c.cancel = context.WithDeadline(c.parent, c.deadline)
+		c.ctx, c.cancel = context.WithDeadline(ctx, c.deadline)
 	}
 }
 

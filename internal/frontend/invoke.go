@@ -10,6 +10,9 @@ import (
 
 // BoundingConn is a connection that ends a whole call at its deadline itself. That costs less than
 // a context with the deadline. A zero deadline means none.
+//
+// The metadata of the request is not in the context. It is in an option with the method
+// RequestMetadata, see Call. That costs less, too.
 type BoundingConn interface {
 	InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error
 }
@@ -50,6 +53,10 @@ func (o *Options) Invoke(ctx context.Context, m *Method, s CallSettings, msg *[]
 	info.Received++
 	return c, c.response, nil
 }
+
+// RequestMetadata is the metadata of the request: names in lower case and values, alternately. It
+// makes a call an option of its own RPC.
+func (c *Call) RequestMetadata() []string { return c.metadata }
 
 // SetEndpoint makes a call an option of its own RPC. A connection that knows its instances calls it
 // with the address of the one that it picked.

@@ -1,7 +1,6 @@
 package frontend
 
 import (
-	"context"
 	"encoding/base64"
 	"net/http"
 	"net/textproto"
@@ -87,23 +86,10 @@ func hasAnyPrefix(s string, prefixes ...string) bool {
 	return false
 }
 
-// withMetadata returns a context for an RPC with the metadata that the request rules make of the
-// request's headers, and with X-Forwarded-For, -Host and -Proto as reverse_proxy sets them. Values
+// appendMetadata appends the metadata that the request rules make of the request's headers, and
+// X-Forwarded-For, -Host and -Proto as reverse_proxy sets them: names and values alternately. Values
 // that gRPC cannot carry (other than printable ASCII) are dropped. The error is a *Error: a binary
 // header (-bin) is not base64.
-//
-// gRPC takes pairs as well as a map. A list of pairs costs less to make, to check and to go
-// through.
-func (o *Options) withMetadata(ctx context.Context, r *http.Request) (context.Context, error) {
-	var room [32]string // It is on the stack. Only a longer list is allocated.
-	pairs, err := o.appendMetadata(room[:0], r)
-	if err != nil {
-		return nil, err
-	}
-	return metadata.AppendToOutgoingContext(ctx, pairs...), nil
-}
-
-// appendMetadata appends names and values alternately.
 func (o *Options) appendMetadata(pairs []string, r *http.Request) ([]string, error) {
 	pairs = o.appendForwarded(pairs, r)
 	forwarded := pairs

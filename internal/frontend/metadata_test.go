@@ -15,12 +15,12 @@ import (
 
 // metadataOf is the metadata that an RPC has for a request.
 func metadataOf(t *testing.T, o Options, r *http.Request) (metadata.MD, error) {
-	ctx, err := o.withMetadata(t.Context(), r)
+	t.Helper()
+	pairs, err := o.appendMetadata(nil, r)
 	if err != nil {
 		return nil, err
 	}
-	md, _ := metadata.FromOutgoingContext(ctx)
-	return md, nil
+	return metadata.Pairs(pairs...), nil
 }
 
 func TestForwarded(t *testing.T) {

@@ -16,9 +16,40 @@ var unaryDesc = grpc.StreamDesc{}
 // attempt.
 type endpointOption interface{ SetEndpoint(addr string) }
 
+// metadataOption is a call option of Invoke that has metadata of the request: names in lower case
+// and values, alternately. The metadata of the context goes out as well. It replaces the option's
+// metadata of the same names. A list without values does so, too.
+type metadataOption interface{ RequestMetadata() []string }
+
+// withRequestMetadata returns a context that has the metadata of the options, too.
+func withRequestMetadata(ctx context.Context, opts []grpc.CallOption) context.Context {
+	for _, o := range opts {
+		if o, ok := o.(metadataOption); ok {
+			pairs := o.RequestMetadata()
+			if md, ok := metadata.FromOutgoingContext(ctx); ok {
+				pairs = withoutNames(pairs, md)
+			}
+			ctx = metadata.AppendToOutgoingContext(ctx, pairs...)
+		}
+	}
+	return ctx
+}
+
+// withoutNames returns the pairs whose names md does not have.
+func withoutNames(pairs []string, md metadata.MD) []string {
+	var kept []string
+	for i := 0; i < len(pairs); i += 2 {
+		if _, ok := md[pairs[i]]; !ok {
+			kept = append(kept, pairs[i], pairs[i+1])
+		}
+	}
+	return kept
+}
+
 // Invoke makes a unary call. It returns the same errors as NewStream. It frees a raw request
 // message however the call ends. An option with the method SetEndpoint(addr string) is told which
-// instance was picked.
+// instance was picked. An option with the method RequestMetadata() []string has metadata, see
+// metadataOption.
 //
 // Called on the call path; takes no lock of the balancer.
 func (c *Channel) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {

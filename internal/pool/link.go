@@ -62,7 +62,7 @@ func (k grpcLink) invoke(l *lease, p *pick, method string, args, reply any, opts
 	}
 	l.bind()
 	l.claim, l.claimed = p, true
-	err := k.clientConn.Invoke(l, method, args, reply, opts...)
+	err := k.clientConn.Invoke(withRequestMetadata(l, opts), method, args, reply, opts...)
 	l.dropClaim()
 	return err
 }

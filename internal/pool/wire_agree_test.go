@@ -366,6 +366,50 @@ func TestTransportsAgreeOnRequests(t *testing.T) {
 }
 
 // Messages of any size arrive whole, up to the limit.
+// pairs is an option that has metadata.
+type pairs struct {
+	grpc.EmptyCallOption
+
+	list []string
+}
+
+func (p pairs) RequestMetadata() []string { return p.list }
+
+// TestMetadataOfOptions: the metadata of the context replaces that of the option, name by name.
+func TestMetadataOfOptions(t *testing.T) {
+	be := startBackend(t, "")
+	overBoth(t, be.addr, func(t *testing.T, c *Channel) string {
+		t.Helper()
+		be.headers.Clear()
+		ctx := metadata.NewOutgoingContext(within(t), metadata.MD{"traceparent": {"new"}, "tracestate": nil, "more": {"1"}})
+		option := pairs{list: []string{"traceparent", "old", "tracestate", "old", "several", "a", "several", "b", "data-bin", "\x00\xff"}}
+		for _, ctx := range []context.Context{ctx, within(t)} {
+			var reply mem.BufferSlice
+			if err := c.Invoke(ctx, methodEcho, raw("hello"), &reply, option); err != nil {
+				t.Fatal(err)
+			}
+			reply.Free()
+			md := make(metadata.MD)
+			be.headers.Range(func(name, values any) bool {
+				switch name {
+				case "traceparent", "tracestate", "more", "several", "data-bin":
+					md[fmt.Sprint(name)], _ = values.([]string)
+				}
+				return true
+			})
+			be.headers.Clear()
+			want := `data-bin=["\x00\xff"] more=["1"] several=["a" "b"] traceparent=["new"] `
+			if _, ok := metadata.FromOutgoingContext(ctx); !ok {
+				want = `data-bin=["\x00\xff"] several=["a" "b"] traceparent=["old"] tracestate=["old"] `
+			}
+			if got := textOf(md); got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+		}
+		return ""
+	})
+}
+
 func TestTransportsAgreeOnSizes(t *testing.T) {
 	const limit = 4 << 20
 	b := startBackend(t, "", grpc.MaxRecvMsgSize(2*limit))

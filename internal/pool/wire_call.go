@@ -24,6 +24,7 @@ type wireOptions struct {
 	header, trailer *metadata.MD
 	maxReceive      int
 	finish          []func(error)
+	metadata        metadataOption
 }
 
 func (o *wireOptions) read(opts []grpc.CallOption) {
@@ -37,6 +38,8 @@ func (o *wireOptions) read(opts []grpc.CallOption) {
 			o.maxReceive = opt.MaxRecvMsgSize
 		case grpc.OnFinishCallOption:
 			o.finish = append(o.finish, opt.OnFinish)
+		case metadataOption:
+			o.metadata = opt
 		}
 	}
 }
@@ -52,11 +55,11 @@ func (o *wireOptions) finished(err error) {
 func (o *wireOptions) fill(ctx context.Context, r *rpcwire.Request, method string) {
 	r.Method, r.MaxMessage = method, o.maxReceive
 	r.Deadline, _ = ctx.Deadline()
-	r.Metadata = appendMetadata(ctx, r.Metadata[:0])
+	r.Metadata = o.appendMetadata(ctx, r.Metadata[:0])
 }
 
 // appendMetadata appends the metadata of a request.
-func appendMetadata(ctx context.Context, dst []rpcwire.Field) []rpcwire.Field {
+func (o *wireOptions) appendMetadata(ctx context.Context, dst []rpcwire.Field) []rpcwire.Field {
 	if encoding.GetCompressor(gzipName) != nil {
 		dst = append(dst, rpcwire.Field{Name: "grpc-accept-encoding", Value: gzipName})
 	}
@@ -67,6 +70,15 @@ func appendMetadata(ctx context.Context, dst []rpcwire.Field) []rpcwire.Field {
 		}
 		for _, v := range values {
 			dst = append(dst, rpcwire.Field{Name: name, Value: v})
+		}
+	}
+	if o.metadata == nil {
+		return dst
+	}
+	pairs := o.metadata.RequestMetadata()
+	for i := 0; i < len(pairs); i += 2 {
+		if _, ok := md[pairs[i]]; !ok {
+			dst = append(dst, rpcwire.Field{Name: pairs[i], Value: pairs[i+1]})
 		}
 	}
 	return dst
@@ -84,12 +96,20 @@ func mdOf(fields []rpcwire.Field) metadata.MD {
 	return md
 }
 
-// headerOf returns a response header as metadata. It is not nil, even if there are no fields.
+// plainHeader is the header of most responses. Nobody may change it.
+var plainHeader = metadata.MD{"content-type": {"application/grpc"}}
+
+// headerOf returns a response header as metadata, which nobody may change. It is not nil, even if
+// there are no fields.
 func headerOf(fields []rpcwire.Field) metadata.MD {
-	if len(fields) == 0 {
+	switch {
+	case len(fields) == 0:
 		return metadata.MD{}
+	case len(fields) == 1 && fields[0] == rpcwire.Field{Name: "content-type", Value: "application/grpc"}:
+		return plainHeader
+	default:
+		return mdOf(fields)
 	}
-	return mdOf(fields)
 }
 
 // backlogShare is how many bytes of requests may wait to be written, for each connection over
