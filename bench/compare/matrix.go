@@ -143,6 +143,7 @@ func p99(r traffic.Result) float64        { return micro(r.P99) }
 func allocs(r traffic.Result) float64     { return float64(r.Allocs) / float64(r.Requests) }
 func allocKB(r traffic.Result) float64    { return float64(r.AllocBytes) / float64(r.Requests) / 1024 }
 func gcs(r traffic.Result) float64        { return float64(r.GCs) / r.Wall.Seconds() }
+func lockWait(r traffic.Result) float64   { return micro(r.LockWait) / float64(r.Requests) }
 func rss(r traffic.Result) float64        { return float64(r.RSS) / (1 << 20) }
 func rate(r traffic.Result) float64       { return float64(r.Requests) / r.Wall.Seconds() }
 
@@ -152,14 +153,14 @@ func (m *matrix) print(out io.Writer) {
 	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, work := range m.works {
 		for _, conns := range m.conns {
-			fmt.Fprintf(tw, "%s, %d\tCPU µs\tby ours\tbusy\tp50 µs\tp99 µs\tallocs\tKiB\tGC/s\tRSS MiB\treq/s\t\n", work, conns)
+			fmt.Fprintf(tw, "%s, %d\tCPU µs\tby ours\tbusy\tp50 µs\tp99 µs\tallocs\tKiB\tGC/s\tlock µs\tRSS MiB\treq/s\t\n", work, conns)
 			for _, r := range m.running {
 				c := cell{work, conns, r.Name}
 				if len(m.results[c]) == 0 {
 					continue
 				}
-				fmt.Fprintf(tw, "%s\t%.1f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.0f\t%.0f\t\n", r.Name, m.median(c, perRequest), m.beside(work, conns, r.Name, fleet.Ours, perRequest),
-					m.median(c, busy), m.median(c, p50), m.median(c, p99), m.median(c, allocs), m.median(c, allocKB), m.median(c, gcs), m.median(c, rss), m.median(c, rate))
+				fmt.Fprintf(tw, "%s\t%.1f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.2f\t%.0f\t%.0f\t\n", r.Name, m.median(c, perRequest), m.beside(work, conns, r.Name, fleet.Ours, perRequest),
+					m.median(c, busy), m.median(c, p50), m.median(c, p99), m.median(c, allocs), m.median(c, allocKB), m.median(c, gcs), m.median(c, lockWait), m.median(c, rss), m.median(c, rate))
 			}
 			fmt.Fprintln(tw)
 		}

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	_ "net/http/pprof" // serves /debug/pprof
 	"time"
+
+	_ "github.com/caddy-grpc/gateway/bench/internal/locks"
 )
 
 // Flags of a gateway.

@@ -45,7 +45,8 @@ type Result struct {
 	Allocs     uint64 // of the gateway
 	AllocBytes uint64
 	GCs        uint32
-	RSS        int64 // of the gateway, at the end, in bytes
+	LockWait   time.Duration // of all goroutines of the gateway together
+	RSS        int64         // of the gateway, at the end, in bytes
 }
 
 const warmUp = 300 * time.Millisecond
@@ -90,7 +91,7 @@ func Run(c Cell) (Result, error) {
 }
 
 func measure(c Cell, j *judge, workers []*worker) (res Result, err error) {
-	memBefore, err := readMemory(c.Debug)
+	before, err := readVars(c.Debug)
 	if err != nil {
 		return res, err
 	}
@@ -105,14 +106,15 @@ func measure(c Cell, j *judge, workers []*worker) (res Result, err error) {
 	if err != nil {
 		return res, err
 	}
-	memAfter, err := readMemory(c.Debug)
+	after, err := readVars(c.Debug)
 	if err != nil {
 		return res, err
 	}
 	res.CPU = cpuAfter - cpuBefore
-	res.Allocs = memAfter.Mallocs - memBefore.Mallocs
-	res.AllocBytes = memAfter.TotalAlloc - memBefore.TotalAlloc
-	res.GCs = memAfter.NumGC - memBefore.NumGC
+	res.Allocs = after.Memory.Mallocs - before.Memory.Mallocs
+	res.AllocBytes = after.Memory.TotalAlloc - before.Memory.TotalAlloc
+	res.GCs = after.Memory.NumGC - before.Memory.NumGC
+	res.LockWait = time.Duration((after.LockWait - before.LockWait) * float64(time.Second))
 	if res.RSS, err = RSS(c.PID); err != nil {
 		return res, err
 	}
@@ -247,16 +249,20 @@ type memory struct {
 	NumGC               uint32
 }
 
-func readMemory(addr string) (memory, error) {
-	var vars struct {
-		Memstats memory `json:"memstats"`
-	}
+// variables are what a process says of itself.
+type variables struct {
+	Memory memory `json:"memstats"`
+	// LockWait is from package locks, in seconds.
+	LockWait float64 `json:"lock_wait_seconds"`
+}
+
+func readVars(addr string) (vars variables, err error) {
 	client := http.Client{Timeout: 10 * time.Second}
 	resp, err := client.Get("http://" + addr + "/debug/vars")
 	if err != nil {
-		return memory{}, err
+		return vars, err
 	}
 	defer resp.Body.Close()
 	err = json.NewDecoder(resp.Body).Decode(&vars)
-	return vars.Memstats, err
+	return vars, err
 }

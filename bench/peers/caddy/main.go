@@ -7,6 +7,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-grpc/gateway"
+	_ "github.com/caddy-grpc/gateway/bench/internal/locks"
 )
 
 func main() {
