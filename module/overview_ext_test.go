@@ -2,6 +2,7 @@ package module_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,6 +60,11 @@ func TestViewsHaveTags(t *testing.T) {
 	}
 	for _, path := range []string{"/overview", "/overview?upstream=user", "/routes", "/catalog"} {
 		address := "http://" + s.admin + "/grpc_gateway" + path
+		eventually(t, "nothing is under way", func() bool {
+			var o module.Overview
+			s.ask("/grpc_gateway/overview", &o)
+			return len(o.Draining) == 0 && !slices.ContainsFunc(o.Services, func(v module.OverviewService) bool { return v.Leases > 0 })
+		})
 		first := ask(address, `"other"`)
 		tag := first.header.Get("ETag")
 		if first.status != http.StatusOK || len(tag) < 8 || !strings.Contains(first.header.Get("Server-Timing"), "dur=") {
