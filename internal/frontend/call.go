@@ -205,7 +205,7 @@ type waitingStream interface {
 	RecvWaiting(dst []byte, limit int) (framed []byte, messages int)
 }
 
-// RecvWaiting appends messages that have come after the one that Recv has returned, each with
+// RecvWaiting appends small messages that have come after the one that Recv has returned, each with
 // gRPC's prefix. It does not wait. It stops when dst has limit bytes or more, and returns the
 // number of messages. Some connections can receive one message at a time only: there are never any
 // then. It is for the goroutine that calls Recv.

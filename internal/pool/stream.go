@@ -279,10 +279,10 @@ func (s *stream) RecvMsg(m any) error {
 	return s.lease.explain(err, s.headed)
 }
 
-// RecvWaiting appends messages that have come and are not compressed, each with gRPC's prefix. It
-// does not wait. It stops when dst has limit bytes or more, and returns the number of messages. It
-// is for the goroutine that calls RecvMsg, which returns the first message of a stream. There are
-// none over grpc-go.
+// RecvWaiting appends messages that have come, each with gRPC's prefix. It does not wait. It stops
+// before a message that is compressed or has more than 1 KiB, and when dst has limit bytes or more.
+// It returns the number of messages. It is for the goroutine that calls RecvMsg, which returns the
+// first message of a stream. There are none over grpc-go.
 //
 // Called on the call path; takes no lock of the balancer.
 func (s *stream) RecvWaiting(dst []byte, limit int) (framed []byte, messages int) {

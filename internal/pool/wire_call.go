@@ -77,7 +77,7 @@ func (o *wireOptions) appendMetadata(ctx context.Context, dst []rpcwire.Field) [
 	}
 	pairs := o.metadata.RequestMetadata()
 	for i := 0; i < len(pairs); i += 2 {
-		if _, ok := md[pairs[i]]; !ok {
+		if _, ok := md[pairs[i]]; !ok && pairs[i] != "grpc-encoding" {
 			dst = append(dst, rpcwire.Field{Name: pairs[i], Value: pairs[i+1]})
 		}
 	}

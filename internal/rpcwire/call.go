@@ -129,8 +129,8 @@ func (call *Call) Recv(ctx context.Context) (Message, error) {
 }
 
 // RecvWaiting appends messages that have come, each with gRPC's prefix. It does not wait. It stops
-// before a compressed message, and when dst has limit bytes or more. It returns the number of
-// messages. The caller is the goroutine that calls Recv.
+// before a message that is compressed or has more than 1 KiB, and when dst has limit bytes or more.
+// It returns the number of messages. The caller is the goroutine that calls Recv.
 func (call *Call) RecvWaiting(dst []byte, limit int) (framed []byte, messages int) {
 	c := call.conn
 	c.mu.Lock()

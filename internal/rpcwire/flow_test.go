@@ -248,7 +248,7 @@ func TestReceiveWindowOfAStream(t *testing.T) {
 // end of the stream they are still there, and after a cancellation they are not.
 func TestRecvWaiting(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		c, s, _ := start(t, Options{StreamWindow: 40_000})
+		c, s, _ := start(t, Options{StreamWindow: 8_000})
 		call := new(Call)
 		if err := c.Start(call, &Request{Method: "/a/b"}); err != nil {
 			t.Fatal(err)
@@ -258,21 +258,29 @@ func TestRecvWaiting(t *testing.T) {
 		if got, n := call.RecvWaiting(nil, 1); len(got) != 0 || n != 0 {
 			t.Errorf("nothing has come, and %d messages were received", n)
 		}
-		large := strings.Repeat("m", 4995)
-		s.send(ok(1), times(4, message(1, large)))
-		got, n := call.RecvWaiting([]byte("<"), 10_000)
-		if want := "<" + strings.Repeat(string(framed(large)), 2); string(got) != want || n != 2 {
+		small, large := strings.Repeat("m", 995), strings.Repeat("l", smallMessage+1)
+		s.send(ok(1), times(4, message(1, small)), message(1, large), message(1, small))
+		got, n := call.RecvWaiting([]byte("<"), 2_000)
+		if want := "<" + strings.Repeat(string(framed(small)), 2); string(got) != want || n != 2 {
 			t.Errorf("received %d messages with %d bytes, want 2 with %d", n, len(got), len(want))
 		}
-		if got := s.updates(1); !slices.Equal(got, []int{10_000}) {
+		if got := s.updates(1); !slices.Equal(got, []int{2_000}) {
 			t.Errorf("the client allows %v", got)
 		}
 		s.send(trailer(1, "0"))
-		if got, n := call.RecvWaiting(nil, 5_000); len(got) != 5_000 || n != 1 {
-			t.Errorf("received %d messages with %d bytes after the end, want 1 with 5,000", n, len(got))
+		for range 2 {
+			if got, n := call.RecvWaiting(nil, 1_000); len(got) != 1_000 || n != 1 {
+				t.Errorf("received %d messages with %d bytes after the end, want 1 with 1,000", n, len(got))
+			}
 		}
-		if got, n := call.RecvWaiting(nil, 5_001); len(got) != 5_000 || n != 1 {
-			t.Errorf("received %d messages with %d bytes after the end, want 1 with 5,000", n, len(got))
+		if _, n := call.RecvWaiting(nil, 1_000); n != 0 {
+			t.Errorf("received %d messages, of which the first is large", n)
+		}
+		if m, err := call.Recv(t.Context()); err != nil || c.text(m) != large {
+			t.Errorf("the large message: %v", err)
+		}
+		if got, n := call.RecvWaiting(nil, 5_000); len(got) != 1_000 || n != 1 {
+			t.Errorf("received %d messages with %d bytes after the end, want 1 with 1,000", n, len(got))
 		}
 		if _, err := call.Recv(t.Context()); !errors.Is(err, io.EOF) {
 			t.Errorf("the end is %v", err)
@@ -282,7 +290,7 @@ func TestRecvWaiting(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		s.send(ok(3), message(3, large))
+		s.send(ok(3), message(3, small))
 		call.Cancel(nil)
 		if got, n := call.RecvWaiting(nil, 5_000); len(got) != 0 || n != 0 {
 			t.Errorf("received %d messages after the cancellation", n)

@@ -105,28 +105,18 @@ func (q *queue) pop(buffers Buffers) Message {
 }
 
 // appendNext appends the next message with its prefix. It returns false if there is none, or if it
-// is compressed.
+// is large or compressed.
 func (q *queue) appendNext(dst []byte, buffers Buffers) ([]byte, bool) {
-	switch {
-	case q.count == 0 || q.head.Compressed:
+	if q.count == 0 || q.head.Buf != nil {
 		return dst, false
-	case q.head.Buf == nil:
-		p := q.next()
-		switch p[0] {
-		case 0:
-			q.count--
-			dst = append(dst, p...)
-			q.drop(len(p), buffers)
-			return dst, true
-		case largeFlag: // below
-		default:
-			return dst, false
-		}
 	}
-	m := q.pop(buffers)
-	dst = binary.BigEndian.AppendUint32(append(dst, 0), uint32(len(*m.Buf))) //nolint:gosec // its size came as 32 bits
-	dst = append(dst, *m.Buf...)
-	buffers.Put(m.Buf)
+	p := q.next()
+	if p[0] != 0 {
+		return dst, false
+	}
+	q.count--
+	dst = append(dst, p...)
+	q.drop(len(p), buffers)
 	return dst, true
 }
 

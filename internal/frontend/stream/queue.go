@@ -115,8 +115,8 @@ func (q *Queue) discard() error {
 	}
 }
 
-// maxWaiting is how many bytes of messages are received at once without waiting. Each of them is
-// small, because it is among others. The last one may be larger.
+// maxWaiting is how many bytes of messages are received at once without waiting. The last one may
+// exceed it. Each of them is small.
 const maxWaiting = 4 << 10
 
 // addWaiting adds the messages that have come as well. full is that of add.

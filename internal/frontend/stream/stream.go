@@ -9,8 +9,8 @@
 // quiet stream holds no buffer.
 //
 // When enough bytes wait, no further message is received. gRPC's flow control then stops the
-// service. Memory for one client is bounded by twice Settings.Limit, the encoded form of two messages
-// and of maxWaiting bytes, and by the stream's window.
+// service. Memory for one client is bounded by twice Settings.Limit, the encoded form of two
+// messages and of maxWaiting bytes, and by the stream's window.
 //
 // Trailer metadata may be read only when nobody uses the RPC any more. Run therefore waits for the
 // receiving goroutine before it calls Sink.Finish or Sink.Refuse.
@@ -22,8 +22,8 @@
 //
 // # Many messages at once
 //
-// After each message, those that have come as well are received in one go, if the RPC can do that.
-// They are encoded from the bytes as they came, so a message costs no buffer of its own.
+// After each message, small ones that have come as well are received in one go, if the RPC can do
+// that. They are encoded from the bytes as they came, so a message costs no buffer of its own.
 package stream
 
 import (
@@ -47,8 +47,8 @@ type Source interface {
 	Header() metadata.MD
 	// Recv waits for the next message, which the caller frees. io.EOF is a successful end.
 	Recv() (mem.BufferSlice, error)
-	// RecvWaiting appends further messages that have come, each with gRPC's prefix, until dst has
-	// limit bytes or more. It does not wait, and returns the number of messages.
+	// RecvWaiting appends further small messages that have come, each with gRPC's prefix, until dst
+	// has limit bytes or more. It does not wait, and returns the number of messages.
 	RecvWaiting(dst []byte, limit int) (framed []byte, messages int)
 	// Context is done when the RPC is over.
 	Context() context.Context
