@@ -87,9 +87,9 @@ func hasAnyPrefix(s string, prefixes ...string) bool {
 }
 
 // appendMetadata appends the metadata that the request rules make of the request's headers, and
-// X-Forwarded-For, -Host and -Proto as reverse_proxy sets them: names and values alternately. Values
-// that gRPC cannot carry (other than printable ASCII) are dropped. The error is a *Error: a binary
-// header (-bin) is not base64.
+// X-Forwarded-For, -Host and -Proto as reverse_proxy sets them: names and values alternately.
+// Values that gRPC cannot carry (other than printable ASCII) are dropped. The error is a *Error: a
+// binary header (-bin) is not base64.
 func (o *Options) appendMetadata(pairs []string, r *http.Request) ([]string, error) {
 	pairs = o.appendForwarded(pairs, r)
 	forwarded := pairs

@@ -21,16 +21,18 @@ type endpointOption interface{ SetEndpoint(addr string) }
 // metadata of the same names. A list without values does so, too.
 type metadataOption interface{ RequestMetadata() []string }
 
-// withRequestMetadata returns a context that has the metadata of the options, too.
+// withRequestMetadata returns a context that has the metadata of the option, too.
 func withRequestMetadata(ctx context.Context, opts []grpc.CallOption) context.Context {
 	for _, o := range opts {
-		if o, ok := o.(metadataOption); ok {
-			pairs := o.RequestMetadata()
-			if md, ok := metadata.FromOutgoingContext(ctx); ok {
-				pairs = withoutNames(pairs, md)
-			}
-			ctx = metadata.AppendToOutgoingContext(ctx, pairs...)
+		o, ok := o.(metadataOption)
+		if !ok {
+			continue
 		}
+		pairs := o.RequestMetadata()
+		if md, ok := metadata.FromOutgoingContext(ctx); ok {
+			pairs = withoutNames(pairs, md)
+		}
+		return metadata.AppendToOutgoingContext(ctx, pairs...)
 	}
 	return ctx
 }

@@ -136,10 +136,13 @@ func (call *Call) RecvWaiting(dst []byte, limit int) (framed []byte, messages in
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := len(dst)
-	for more := true; len(dst) < limit; messages++ {
-		if dst, more = call.in.queue.appendNext(dst, c.opts.Buffers); !more {
+	for len(dst) < limit {
+		more, ok := call.in.queue.appendNext(dst, c.opts.Buffers)
+		if !ok {
 			break
 		}
+		dst = more
+		messages++
 	}
 	if messages > 0 && call.state == callOpen {
 		c.consumedLocked(call, len(dst)-before)
