@@ -10,8 +10,8 @@ import (
 
 // traced makes the span of the request, which Caddy's `tracing` directive starts, the parent of the
 // RPC. Its W3C trace context goes out as metadata in place of the client's, even if the metadata
-// rules say otherwise. That also replaces what a call option has, see pool.Channel.InvokeUntil.
-// Without a span nothing changes.
+// rules say otherwise. That also replaces what a call option has, see metadataOption in package
+// pool. Without a span nothing changes.
 func traced(ctx context.Context) context.Context {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return ctx
@@ -20,7 +20,9 @@ func traced(ctx context.Context) context.Context {
 	if md == nil {
 		md = make(metadata.MD)
 	}
-	md["tracestate"] = nil // It belongs to the traceparent, and is set again if the span has one.
+	// It belongs to the traceparent, and is set again if the span has one. A list without values
+	// hides what a call option has.
+	md["tracestate"] = nil
 	propagation.TraceContext{}.Inject(ctx, carrier(md))
 	return metadata.NewOutgoingContext(ctx, md)
 }

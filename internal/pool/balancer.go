@@ -131,8 +131,10 @@ type balancer struct {
 	flushed   time.Time
 	flushCost time.Duration
 
-	// readiness is closed while there is a ready endpoint.
+	// readiness is closed while there is a ready endpoint that the picker knows.
 	readiness chan struct{}
+	// isReady is true while readiness is closed.
+	isReady   bool
 	listeners map[*listener]struct{}
 	// closing is true when run must end.
 	closing bool
@@ -306,13 +308,10 @@ func (b *balancer) count(ep *endpoint, ready, failing bool) {
 		b.ready = append(b.ready, ep)
 		first := len(b.ready) == 1
 		if first {
-			close(b.readiness)
 			b.endOutage()
 		}
 		b.joinCold(ep)
-		// The present picker may fail calls as long as there was none. WaitReady has just said that
-		// there is one.
-		b.changed(first)
+		b.changed(first) // the present picker may be one that fails all calls
 	case !ready && ep.place >= 0:
 		last := len(b.ready) - 1
 		b.ready[ep.place] = b.ready[last]
@@ -322,7 +321,9 @@ func (b *balancer) count(ep *endpoint, ready, failing bool) {
 		ep.place = -1
 		b.leaveCold(ep)
 		if last == 0 {
-			b.readiness = make(chan struct{})
+			if b.isReady {
+				b.readiness, b.isReady = make(chan struct{}), false
+			}
 			b.watchOutage(outageAfter)
 			b.unejectAll()
 		}
@@ -331,7 +332,7 @@ func (b *balancer) count(ep *endpoint, ready, failing bool) {
 }
 
 // changed asks for a new picker. It is urgent if the present picker would give calls to an endpoint
-// that must not get any.
+// that must not get any, or fail calls although there is an endpoint for them.
 //
 // Caller must hold b.mu.
 func (b *balancer) changed(urgent bool) {
@@ -363,6 +364,10 @@ func (b *balancer) flush() {
 	// The calls' own picker comes first. So it is never older than grpc's. See replaceAfter.
 	b.current.replace(p)
 	b.cc.UpdateState(grpcbalancer.State{ConnectivityState: state, Picker: grpcPicker{p}})
+	if len(b.ready) > 0 && !b.isReady {
+		close(b.readiness)
+		b.isReady = true
+	}
 }
 
 // flushAfter returns how long a picker stays, given the time that it took to make. An urgent

@@ -325,22 +325,48 @@ func TestAChangeAloneIsAppliedAtOnce(t *testing.T) {
 	})
 }
 
-// TestTheFirstConnectionIsUsedAtOnce: an instance comes up a moment after all have failed.
+// TestTheFirstConnectionIsUsedAtOnce: an instance comes up a moment after all have failed. Whoever
+// waited for that can make a call. With many instances the next picker takes a while.
 func TestTheFirstConnectionIsUsedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, g := startBalancer(t, Settings{})
-		b.list("a")
-		synctest.Wait()
-		time.Sleep(flushEvery)
-		g.sub("a").refuse()
-		g.sub("a").become(connectivity.Ready, nil)
-		if err := b.waitReady(t.Context(), nil); err != nil {
-			t.Fatal(err)
+		var addrs []string
+		for i := range 500 {
+			addrs = append(addrs, fmt.Sprintf("host%04d", i))
 		}
-		if addr, done, err := g.pick(t.Context()); err != nil { // no time has passed
-			t.Errorf("picked %q, %v", addr, err)
-		} else {
-			done(grpcbalancer.DoneInfo{BytesSent: true})
+		b.list(addrs...)
+		for range 20 { // not all are dialled at once
+			synctest.Wait()
+			for _, addr := range addrs {
+				if sub := g.sub(addr); sub != nil && sub.state == connectivity.Connecting {
+					sub.refuse()
+				}
+			}
+			time.Sleep(flushMax)
+		}
+		if _, _, err := g.pick(t.Context()); err == nil || errors.Is(err, grpcbalancer.ErrNoSubConnAvailable) {
+			t.Fatalf("the picker does not fail calls: %v", err)
+		}
+		for range 20 {
+			picked := make(chan error)
+			go func() {
+				err := b.waitReady(t.Context(), nil)
+				if err == nil {
+					var done func(grpcbalancer.DoneInfo)
+					if _, done, err = g.pick(t.Context()); err == nil {
+						done(grpcbalancer.DoneInfo{BytesSent: true})
+					}
+				}
+				picked <- err
+			}()
+			synctest.Wait()
+			g.sub(addrs[0]).become(connectivity.Ready, nil)
+			if err := <-picked; err != nil {
+				t.Error(err)
+			}
+			g.sub(addrs[0]).become(connectivity.Idle, nil)
+			g.sub(addrs[0]).refuse()
+			time.Sleep(flushMax)
 		}
 	})
 }

@@ -63,16 +63,19 @@ func (in *incoming) remaining() int { return in.size - in.got }
 
 // release gives back the messages that nobody received, and the current one.
 func (in *incoming) release(c *Conn) {
-	in.queue.empty(c.opts.Buffers)
 	in.abandonPart(c)
+	in.queue.empty(c.opts.Buffers)
 }
 
 // abandonPart gives back the current message.
 func (in *incoming) abandonPart(c *Conn) {
-	if in.part != nil {
+	switch {
+	case in.part != nil:
 		c.opts.Buffers.Put(in.part)
-		in.part = nil
+	case in.begun:
+		in.queue.abandon(prefixSize+in.got, c.opts.Buffers)
 	}
+	in.begun, in.part = false, nil
 }
 
 // reset is for a call that was released.

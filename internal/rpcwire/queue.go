@@ -50,6 +50,20 @@ func (q *queue) add(p []byte) {
 // end ends the message that has begun.
 func (q *queue) end() { q.count++ }
 
+// abandon drops the message that has begun. n is how much of it has come, with its prefix.
+func (q *queue) abandon(n int, buffers Buffers) {
+	last := len(q.chunks) - 1
+	chunk := q.chunks[last]
+	*chunk = (*chunk)[:len(*chunk)-n]
+	if len(*chunk) == 0 || last == 0 && len(*chunk) == q.taken {
+		putChunk(chunk, buffers)
+		q.chunks = q.chunks[:last]
+		if last == 0 {
+			q.taken = 0
+		}
+	}
+}
+
 // push adds a large message.
 func (q *queue) push(m Message, buffers Buffers) {
 	q.count++

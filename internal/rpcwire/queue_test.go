@@ -59,6 +59,13 @@ func TestQueue(t *testing.T) {
 		}
 	}
 	for i := range 20_000 {
+		if r.IntN(4) == 0 { // the stream ends in the middle of a message
+			size := r.IntN(smallMessage + 1)
+			q.begin(prefix(size, false), buffers)
+			cut := r.IntN(size + 1)
+			q.add(make([]byte, cut))
+			q.abandon(prefixSize+cut, buffers)
+		}
 		switch {
 		case r.IntN(4) < 1+i/500%2*2: // the queue grows for a while, and shrinks for a while
 			push([]int{0, 1, 20, smallMessage, smallMessage + 1, smallMessage + 2}[r.IntN(6)])

@@ -270,6 +270,7 @@ const aim = `(() => {
 	const kinds = ["pointerdown", "mousedown", "pointerup", "mouseup", "click"];
 	let met = "nothing";
 	const judge = (event) => {
+		if (met === "") return; // a click may lead to another, as that on a label does
 		if (target.contains(event.target)) {
 			if (event.type === "click") met = "";
 			return;

@@ -55,6 +55,7 @@ func TestClick(t *testing.T) {
 		fmt.Fprint(w, `<!doctype html><title>moves</title>
 			<style>#cover { position: fixed; inset: 0 } body { height: 900px }</style>
 			<button id="moves">moves</button><p id="moved">0</p>
+			<label id="label" for="checked">label</label><input type="checkbox" id="checked">
 			<button id="covered">covered</button><p id="reached">0</p><p id="wrong">0</p>
 			<script>
 				const count = (id) => document.getElementById(id).textContent++;
@@ -77,6 +78,10 @@ func TestClick(t *testing.T) {
 	p.Click("#moves")
 	p.Run("cover()")
 	p.Click("#covered")
+	p.Click("#label")
+	if !JS[bool](p, `document.getElementById("checked").checked`) {
+		t.Error("the click on a label does not check the box")
+	}
 	for selector, want := range map[string]string{"#moved": "1", "#reached": "1", "#wrong": "0"} {
 		if got := p.Text(selector); got != want {
 			t.Errorf("%s: %s, want %s", selector, got, want)

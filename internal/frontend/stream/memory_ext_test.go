@@ -23,6 +23,7 @@ import (
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/frontend/connect"
+	"github.com/caddy-grpc/gateway/internal/frontend/envelope"
 	"github.com/caddy-grpc/gateway/internal/frontend/grpc"
 	"github.com/caddy-grpc/gateway/internal/frontend/grpcweb"
 	"github.com/caddy-grpc/gateway/internal/frontend/rest"
@@ -66,6 +67,15 @@ func (s *floodStream) RecvMsg(m any) error {
 	}
 	*m.(*mem.BufferSlice) = mem.BufferSlice{mem.SliceBuffer(append([]byte(nil), s.message...))}
 	return nil
+}
+
+func (s *floodStream) RecvWaiting(dst []byte, limit int) (framed []byte, messages int) {
+	for len(s.message) <= 1<<10 && len(dst) < limit && s.left > 0 {
+		dst = envelope.Seal(append(envelope.Begin(dst), s.message...), len(dst), 0, envelope.Identity)
+		s.left--
+		messages++
+	}
+	return dst, messages
 }
 
 // stuck is the response of a client that reads nothing.

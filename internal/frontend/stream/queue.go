@@ -95,6 +95,9 @@ func (q *Queue) receiveAll() error {
 		if err == nil && !full {
 			full, err = q.addWaiting()
 		}
+		if errors.Is(err, errLeft) {
+			return q.discard()
+		}
 		if err != nil {
 			q.set.Source.Close()
 			_ = q.discard()
@@ -116,17 +119,24 @@ func (q *Queue) discard() error {
 }
 
 // maxWaiting is how many bytes of messages are received at once without waiting. The last one may
-// exceed it. Each of them is small.
-const maxWaiting = 4 << 10
+// exceed it. Each of them has 1 KiB at most, so all of them fit into a buffer of 4 KiB.
+const maxWaiting = 3000
 
-// addWaiting adds the messages that have come as well. full is that of add.
+// errLeft says that the RPC was ended while there was no room.
+var errLeft = errors.New("the RPC was ended")
+
+// addWaiting adds the messages that have come as well. If there is no room for one, it waits. full
+// is that of add.
 func (q *Queue) addWaiting() (full bool, err error) {
-	framed := frontend.GetBuffer(maxWaiting)
+	framed := frontend.GetBuffer(4 << 10)
 	defer frontend.PutBuffer(framed)
 	var messages int
 	*framed, messages = q.set.Source.RecvWaiting(*framed, maxWaiting)
 	rest := *framed
 	for range messages {
+		if full && !q.waitForRoom() {
+			return true, errLeft
+		}
 		end := envelope.HeaderSize + int(binary.BigEndian.Uint32(rest[1:]))
 		q.parts = append(q.parts[:0], rest[envelope.HeaderSize:end])
 		if full, err = q.add(end - envelope.HeaderSize); err != nil {

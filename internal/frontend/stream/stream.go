@@ -9,8 +9,8 @@
 // quiet stream holds no buffer.
 //
 // When enough bytes wait, no further message is received. gRPC's flow control then stops the
-// service. Memory for one client is bounded by twice Settings.Limit, the encoded form of two
-// messages and of maxWaiting bytes, and by the stream's window.
+// service. Memory for one client is bounded by twice Settings.Limit, two encoded messages and a
+// buffer of 4 KiB with messages to be encoded, and by the stream's window.
 //
 // Trailer metadata may be read only when nobody uses the RPC any more. Run therefore waits for the
 // receiving goroutine before it calls Sink.Finish or Sink.Refuse.

@@ -360,7 +360,7 @@ func TestSlowReaderStopsTheReceiving(t *testing.T) {
 	})
 }
 
-// TestReceivingAtOnceIsBounded: a slow reader stops it as well, after maxWaiting bytes more.
+// TestReceivingAtOnceIsBounded: a slow reader stops it as well. No more than before is encoded.
 func TestReceivingAtOnceIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript(t)
@@ -372,17 +372,25 @@ func TestReceivingAtOnceIsBounded(t *testing.T) {
 			s.events <- message
 		}
 		synctest.Wait()
-		if want := 1 + 41; s.received != want {
+		if want := 1 + 30; s.received != want {
 			t.Errorf("%d messages were received, want %d: one, and %d bytes", s.received, want, maxWaiting)
 		}
-		if got, want := string(*q.take().buf), strings.Repeat(message+",", 42); got != want {
-			t.Errorf("%d bytes wait, want %d", len(got), len(want))
+		var got string
+		for _, want := range []int{11, 11, 9 + 2, 11} { // 1 KiB, also at the end of a batch
+			part := string(*q.take().buf)
+			if n := strings.Count(part, ","); n != want {
+				t.Errorf("%d messages wait, want %d", n, want)
+			}
+			got += part
+			synctest.Wait()
 		}
-		synctest.Wait()
-		if want := 2 * 42; s.received != want {
-			t.Errorf("%d messages were received, want %d", s.received, want)
+		if got != strings.Repeat(message+",", 44) {
+			t.Errorf("got %q", got)
 		}
 		q.Stop()
+		if !s.ended {
+			t.Error("the RPC was not received to its end")
+		}
 	})
 }
 
@@ -410,8 +418,16 @@ type empty struct{ *record }
 func (empty) Append(dst []byte, _ [][]byte, _ uint64) ([]byte, error) { return dst, nil }
 
 func TestEmptyMessages(t *testing.T) {
+	for _, together := range []bool{false, true} {
+		t.Run(fmt.Sprint("together=", together), func(t *testing.T) { testEmptyMessages(t, together) })
+	}
+}
+
+func testEmptyMessages(t *testing.T, together bool) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript(t)
+		s.together = together
 		s.events = make(chan any, 2*maxEnds)
 		q := New(Settings{Source: s, Sink: empty{&record{rpc: s}}, Info: &frontend.Info{}, Limit: 1 << 10, KeepEnds: true})
 		s.header <- nil
