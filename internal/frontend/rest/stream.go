@@ -68,9 +68,10 @@ const smallMessage = 2 << 10
 
 // framed is the part of a stream.Sink that is the framing's.
 type framed struct {
-	x    *exchange
-	f    framing
-	kind string // The content type that the first message brought.
+	x *exchange
+	f framing
+	// kind is the content type that the first message brought, if the header waits for it.
+	kind string
 }
 
 // Room implements stream.Sink. A small message becomes up to some four times as long.
@@ -81,7 +82,7 @@ func (s *framed) Append(dst []byte, msg [][]byte, n uint64) ([]byte, error) {
 	wire, free := frontend.Flat(msg)
 	defer free()
 	out, kind, err := s.f.appendMessage(dst, s.x, wire, n)
-	if err == nil && n == 1 {
+	if err == nil && n == 1 && !s.f.early() { // Open may run at this moment otherwise.
 		s.kind = kind
 	}
 	return out, err
