@@ -138,16 +138,43 @@ func (c *Call) send(msg *[]byte) error {
 		PutBuffer(msg)
 		return io.EOF
 	}
-	err := c.stream.SendMsg(c.message(msg))
-	switch {
-	case err == nil:
-		c.info.Sent++
-		return nil
-	case errors.Is(err, io.EOF):
-		return io.EOF
-	default:
-		return c.failed(err)
+	if err := c.stream.SendMsg(c.message(msg)); err != nil {
+		return c.sendFailed(err)
 	}
+	c.info.Sent++
+	return nil
+}
+
+// framedStream is a stream that can send many messages at once.
+type framedStream interface {
+	TakesFramed() bool
+	SendFramed(framed []byte) error
+}
+
+// TakesFramed reports whether SendFramed may be called. Once it may, it always may. Some
+// connections can send one message at a time only, and messages that are checked are sent so, too.
+// It is for the goroutine that calls Send.
+func (c *Call) TakesFramed() bool {
+	s, ok := c.stream.(framedStream)
+	return ok && c.method.Check == nil && s.TakesFramed()
+}
+
+// SendFramed is Send for a number of messages that have gRPC's prefix, one after the other. They
+// belong to the caller again when it returns.
+func (c *Call) SendFramed(framed []byte, messages int) error {
+	if err := c.stream.(framedStream).SendFramed(framed); err != nil {
+		return c.sendFailed(err)
+	}
+	c.info.Sent += uint64(messages)
+	return nil
+}
+
+// sendFailed returns the error of Send.
+func (c *Call) sendFailed(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.EOF
+	}
+	return c.failed(err)
 }
 
 // message makes a message of a buffer. The buffer returns to its pool when gRPC has sent it.

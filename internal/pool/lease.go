@@ -304,8 +304,12 @@ func (l *lease) stalledError(cause error) error {
 // noteSent notes the size of a sent message, for sentAsLargeAs.
 func (l *lease) noteSent(m any) {
 	if raw, ok := m.(mem.BufferSlice); ok {
-		if n := int64(raw.Len()); n > l.largest.Load() {
-			l.largest.Store(n)
-		}
+		l.noteSentSize(raw.Len())
+	}
+}
+
+func (l *lease) noteSentSize(size int) {
+	if n := int64(size); n > l.largest.Load() {
+		l.largest.Store(n)
 	}
 }

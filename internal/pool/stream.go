@@ -252,6 +252,27 @@ func (s *stream) SendMsg(m any) error {
 	return s.lease.explain(err, s.headed)
 }
 
+// TakesFramed reports whether SendFramed may be called. Once it may, it always may. It may not while
+// the call may have to begin again elsewhere, and never over grpc-go.
+//
+// Called on the call path; takes no lock of the balancer.
+func (s *stream) TakesFramed() bool {
+	if !s.final.Load() {
+		return false
+	}
+	_, ok := s.current.(*wireStream)
+	return ok
+}
+
+// SendFramed sends messages that have gRPC's prefix and are not compressed, one after the other. It
+// is SendMsg for all of them. They belong to the caller again when it returns.
+//
+// Called on the call path; takes no lock of the balancer.
+func (s *stream) SendFramed(framed []byte) error {
+	s.lease.noteSentSize(largestOf(framed))
+	return s.lease.explain(s.current.(*wireStream).sendFramed(framed), s.headed)
+}
+
 // Called on the call path; takes no lock of the balancer.
 func (s *stream) CloseSend() error {
 	s.mu.Lock()

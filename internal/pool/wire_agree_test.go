@@ -6,11 +6,14 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -283,6 +286,130 @@ func TestReceivingAtOnce(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestSendingAtOnce: a stream over rpcwire takes many messages at once when it cannot begin again
+// elsewhere any more. They arrive in order, between those that are sent one by one. A stream over
+// grpc-go takes none.
+func TestSendingAtOnce(t *testing.T) {
+	const rounds = 50
+	for _, transport := range []string{TransportGRPC, TransportWire} {
+		t.Run(transport, func(t *testing.T) {
+			b := startBackend(t, "")
+			c := openChannel(t, Settings{Transport: transport}, oneInstance(b.addr))
+			ready(t, c)
+			cs, err := c.NewStream(within(t), bidi, methodEcho)
+			if err != nil {
+				t.Fatal(err)
+			}
+			many, ok := cs.(interface {
+				TakesFramed() bool
+				SendFramed(framed []byte) error
+			})
+			if !ok {
+				t.Fatalf("%T cannot send at once", cs)
+			}
+			sent := []string{"first"}
+			if err := cs.SendMsg(raw(sent[0])); err != nil {
+				t.Fatal(err)
+			}
+			if many.TakesFramed() {
+				t.Error("messages may be sent at once that another attempt would need")
+			}
+			var received []string
+			receive := func() {
+				var reply mem.BufferSlice
+				if err := cs.RecvMsg(&reply); err != nil {
+					t.Fatalf("in place of message %d: %v", len(received), err)
+				}
+				received = append(received, string(reply.Materialize()))
+				reply.Free()
+			}
+			receive()
+			if many.TakesFramed() != (transport == TransportWire) {
+				t.Fatalf("takes messages at once: %v", many.TakesFramed())
+			}
+			if !many.TakesFramed() {
+				return
+			}
+			var sender sync.WaitGroup
+			for i := range rounds {
+				alone := fmt.Sprint("alone ", i)
+				sent = append(sent, alone)
+				var framed []byte
+				for _, size := range []int{i, 0, 700 * i} {
+					text := strings.Repeat(string(rune('a'+i%26)), size)
+					sent = append(sent, text)
+					framed = binary.BigEndian.AppendUint32(append(framed, 0), uint32(size))
+					framed = append(framed, text...)
+				}
+				if largest := largestOf(framed); largest != 700*i {
+					t.Errorf("the largest of round %d has %d bytes", i, largest)
+				}
+				sender.Go(func() {
+					if err := errors.Join(cs.SendMsg(raw(alone)), many.SendFramed(framed)); err != nil {
+						t.Errorf("round %d: %v", i, err)
+					}
+					clear(framed) // it belongs to the caller again
+				})
+				for len(received) < len(sent) {
+					receive()
+				}
+				sender.Wait()
+			}
+			if !slices.Equal(received, sent) {
+				t.Errorf("received %.200q", received)
+			}
+			_ = cs.CloseSend()
+			if err := endOf(t, cs); err != io.EOF { //nolint:errorlint // streams end with the bare io.EOF
+				t.Errorf("it ends with %v", err)
+			}
+			if err := many.SendFramed([]byte{0, 0, 0, 0, 0}); err == nil {
+				t.Error("a message was sent after the last one")
+			}
+		})
+	}
+}
+
+// TestSendingAtOnceToOneThatEnds: the sender learns that the call has ended.
+func TestSendingAtOnceToOneThatEnds(t *testing.T) {
+	b := startBackend(t, "")
+	c := openChannel(t, Settings{Transport: TransportWire}, oneInstance(b.addr))
+	ready(t, c)
+	ctx, cancel := context.WithCancel(within(t))
+	cs, err := c.NewStream(ctx, bidi, methodHang)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cs.SendMsg(raw("hello")); err != nil {
+		t.Fatal(err)
+	}
+	var reply mem.BufferSlice
+	if err := cs.RecvMsg(&reply); err != nil {
+		t.Fatal(err)
+	}
+	reply.Free()
+	var sends atomic.Int64
+	ended := make(chan error)
+	go func() {
+		framed := make([]byte, 5<<10) // messages without content
+		for {
+			if err := cs.(*stream).SendFramed(framed); err != nil {
+				ended <- err
+				return
+			}
+			sends.Add(1)
+		}
+	}()
+	eventually(t, "the sender waits for the instance, which does not read", func() bool {
+		n := sends.Load()
+		time.Sleep(50 * time.Millisecond)
+		return n > 0 && sends.Load() == n
+	})
+	cancel()
+	if err := <-ended; err != io.EOF { //nolint:errorlint // as SendMsg
+		t.Errorf("error is %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,18 @@ var errTooLarge = errors.New("the message is too large after decompression")
 // 1 MiB for a message of 33 KiB, and of 32 KiB for one of 16 KiB and a few bytes. Go's allocator
 // gives large buffers of these sizes a span each, so one that is held holds no other memory.
 var received = buffers.New(1<<20, 1<<10+128, 4<<10, 8<<10, 20<<10, 32<<10, 48<<10, 64<<10, 128<<10, 256<<10, 512<<10, 1<<20)
+
+// largestOf returns the size of the largest of the messages, each of which has gRPC's prefix: a
+// flag, and the length in four bytes.
+func largestOf(framed []byte) int {
+	largest := 0
+	for len(framed) > 0 {
+		size := int(binary.BigEndian.Uint32(framed[1:]))
+		largest = max(largest, size)
+		framed = framed[5+size:]
+	}
+	return largest
+}
 
 // deliver gives a received message to the caller.
 func (o *wireOptions) deliver(m rpcwire.Message, pool mem.BufferPool, compression string, reply any) error {

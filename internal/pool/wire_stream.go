@@ -167,6 +167,19 @@ func (s *wireStream) SendMsg(m any) error {
 	return nil
 }
 
+// sendFramed is SendMsg for messages that have their prefixes.
+//
+// Called on the call path; takes no lock of the balancer.
+func (s *wireStream) sendFramed(framed []byte) error {
+	if s.sentAll || !s.desc.ClientStreams {
+		return badMessage("a message was sent after the last one")
+	}
+	if s.call.Send(s.context, true, framed) != nil {
+		return s.cannotSend()
+	}
+	return nil
+}
+
 // cannotSend returns the error of SendMsg after the stream has ended.
 //
 // Called on the call path; takes no lock of the balancer.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -21,6 +22,24 @@ func readAll(r *Reader) (messages []string, err error) {
 		}
 		messages = append(messages, string(*msg))
 		frontend.PutBuffer(msg)
+	}
+}
+
+// readWaiting is readAll that takes what was read ahead after each message at once.
+func readWaiting(t *testing.T, r *Reader) (messages []string, err error) {
+	for {
+		msg, err := r.Next()
+		if err != nil {
+			return messages, err
+		}
+		messages = append(messages, string(*msg))
+		frontend.PutBuffer(msg)
+		framed, n := r.Waiting()
+		waiting, err := readAll(NewReader(bytes.NewReader(framed), math.MaxInt64, Identity))
+		if len(waiting) != n || !errors.Is(err, io.EOF) {
+			t.Errorf("Waiting says %d, and has %d and %v", n, len(waiting), err)
+		}
+		messages = append(messages, waiting...)
 	}
 }
 
@@ -71,6 +90,14 @@ func TestReader(t *testing.T) {
 			"at once": func(r io.Reader) io.Reader { return r }, "byte by byte": iotest.OneByteReader,
 			"with the end": iotest.DataErrReader, "halves": iotest.HalfReader,
 		} {
+			t.Run(tc.name+", "+how+", waiting", func(t *testing.T) {
+				r := NewReader(wrap(bytes.NewReader(tc.in)), 200_000, tc.coding)
+				defer r.Close()
+				got, err := readWaiting(t, r)
+				if outcome(err) != tc.end || !slices.Equal(got, tc.want) {
+					t.Errorf("%d messages and %v; want %d and %s", len(got), err, len(tc.want), tc.end)
+				}
+			})
 			t.Run(tc.name+", "+how, func(t *testing.T) {
 				r := NewReader(wrap(bytes.NewReader(tc.in)), 200_000, tc.coding)
 				defer r.Close()
@@ -264,3 +291,81 @@ type chunks struct {
 }
 
 func (c *chunks) Read(p []byte) (int, error) { return c.r.Read(p[:min(c.n, len(p))]) }
+
+// TestWaiting: what was read ahead is taken at once. What Next has to judge, or to wait for, is
+// not.
+func TestWaiting(t *testing.T) {
+	some := Append(Append(Append(nil, 0, []byte("a")), 0, nil), 0, []byte("bc"))
+	for _, tc := range []struct {
+		name string
+		rest []byte
+		want int
+	}{
+		{"all", nil, 2},
+		{"a prefix that goes on", []byte{0, 0, 0}, 2},
+		{"a message that goes on", []byte{0, 0, 0, 0, 2, 'x'}, 2},
+		{"compressed", Append(nil, Compressed, []byte("x")), 2},
+		{"other flags", Append(nil, ConnectEnd, []byte("{}")), 2},
+		{"too long", Append(nil, 0, make([]byte, 11)), 2},
+		{"just not too long", Append(nil, 0, make([]byte, 10)), 3},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := NewReader(bytes.NewReader(append(slices.Clone(some), tc.rest...)), 10, Gzip)
+			defer r.Close()
+			if framed, n := r.Waiting(); len(framed) != 0 || n != 0 {
+				t.Errorf("%d messages before anything was read", n)
+			}
+			msg, err := r.Next()
+			if err != nil || string(*msg) != "a" {
+				t.Fatalf("first is %v, %v", msg, err)
+			}
+			frontend.PutBuffer(msg)
+			framed, n := r.Waiting()
+			if n != tc.want || !bytes.HasPrefix(framed, some[HeaderSize+1:]) {
+				t.Errorf("%d messages: %q", n, framed)
+			}
+			if framed, n := r.Waiting(); len(framed) != 0 || n != 0 {
+				t.Errorf("%d messages came twice", n)
+			}
+		})
+	}
+}
+
+// TestBufferGrowsWithTheFlow: the buffer is large while many messages come together, and small
+// again when they stop.
+func TestBufferGrowsWithTheFlow(t *testing.T) {
+	in, out := io.Pipe()
+	var flow []byte
+	for range 1000 {
+		flow = Append(flow, 0, make([]byte, 100))
+	}
+	last := Append(nil, 0, []byte("last"))
+	go func() {
+		for _, part := range [][]byte{flow, last, last} {
+			_, _ = out.Write(part)
+		}
+		_ = out.Close()
+	}()
+	r := NewReader(in, 200_000, Identity)
+	defer r.Close()
+	messages, largest, smallest := 0, 0, math.MaxInt
+	for {
+		msg, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(*msg) == "last" {
+			smallest = min(smallest, cap(*r.buf))
+		}
+		frontend.PutBuffer(msg)
+		largest = max(largest, cap(*r.buf))
+		_, n := r.Waiting()
+		messages += 1 + n
+	}
+	if messages != 1002 || largest < manySize || largest > 2*manySize || smallest >= manySize {
+		t.Errorf("%d messages; the buffer had up to %d bytes, and %d at the end", messages, largest, smallest)
+	}
+}

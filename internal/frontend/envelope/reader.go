@@ -10,8 +10,13 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 )
 
-// readSize is how many bytes are read at a time if it is not known how many will come.
-const readSize = 4 << 10
+const (
+	// readSize is how many bytes are read at a time if it is not known how many will come.
+	readSize = 4 << 10
+	// manySize is how many bytes are read at a time while small messages come by the thousand: what
+	// a frame of HTTP/2 has, and a message that was cut.
+	manySize = 20 << 10
+)
 
 // promised is how many bytes are allocated for a message before they have come. A prefix of five
 // bytes must not cost more.
@@ -33,6 +38,8 @@ type Reader struct {
 	buf *[]byte
 	pos int   // The position in *buf.
 	end error // What reading ended with.
+	// many is true if Waiting has found as much as fits into readSize.
+	many bool
 }
 
 // NewReader returns a Reader of messages of at most limit bytes, before and after decompression.
@@ -105,6 +112,28 @@ func (r *Reader) Next() (*[]byte, error) {
 	return r.decompress(msg)
 }
 
+// Waiting returns the whole envelopes that were read ahead, as they are, and how many they are. It
+// does not wait. It stops before one that is compressed or that Next refuses. They are valid until
+// the next call, and Next does not return them.
+func (r *Reader) Waiting() (framed []byte, messages int) {
+	if r.buf == nil {
+		return nil, 0
+	}
+	b := (*r.buf)[r.pos:]
+	n := 0
+	for len(b)-n >= HeaderSize && b[n] == 0 {
+		size := int64(binary.BigEndian.Uint32(b[n+1:]))
+		if size > r.limit || size > int64(len(b)-n-HeaderSize) {
+			break
+		}
+		n += HeaderSize + int(size)
+		messages++
+	}
+	r.pos += n
+	r.many = len(*r.buf) >= readSize
+	return b[:n:n], messages
+}
+
 func tooLarge(limit int64) *frontend.Error {
 	return frontend.Errorf(codes.ResourceExhausted, "a message is larger than %d bytes", limit)
 }
@@ -129,15 +158,8 @@ func (r *Reader) fill() error {
 	if r.end != nil {
 		return r.end
 	}
-	if r.buf == nil {
-		r.buf = frontend.GetBuffer(readSize)
-		r.pos = 0
-	}
+	r.makeRoom()
 	b := *r.buf
-	if r.pos > 0 {
-		b = b[:copy(b, b[r.pos:])]
-		r.pos = 0
-	}
 	n, err := r.src.Read(b[len(b):cap(b)])
 	*r.buf = b[:len(b)+n]
 	r.end = err
@@ -145,6 +167,24 @@ func (r *Reader) fill() error {
 		return nil // An error comes again with the next read.
 	}
 	return err
+}
+
+// makeRoom makes room in the buffer, which begins with what was read ahead then. The buffer is large
+// only while it is of use, because a stream may wait for its next message for hours.
+func (r *Reader) makeRoom() {
+	if r.buf != nil && !r.many && r.ahead() == 0 && cap(*r.buf) >= manySize {
+		frontend.PutBuffer(r.buf)
+		r.buf = nil
+	}
+	if r.buf == nil {
+		r.buf = frontend.GetBuffer(readSize)
+	} else {
+		*r.buf = append((*r.buf)[:0], (*r.buf)[r.pos:]...)
+	}
+	r.pos = 0
+	if r.many {
+		r.buf = frontend.GrowBuffer(r.buf, manySize-len(*r.buf))
+	}
 }
 
 // payload takes the next size bytes. The buffer grows with what has come.

@@ -65,9 +65,22 @@ func (s *sender) send() error {
 		if err != nil {
 			return s.x.body.Error(err)
 		}
-		over = s.call.Send(msg) != nil // Recv tells how.
+		over = s.call.Send(msg) != nil || s.sendWaiting() != nil // Recv tells how.
 	}
 	return nil
+}
+
+// sendWaiting sends the messages that have come with the last one, all at once and as they are. It
+// leaves them to the next read if that is not possible.
+func (s *sender) sendWaiting() error {
+	if s.x.JSON || !s.call.TakesFramed() {
+		return nil
+	}
+	framed, messages := s.in.Waiting()
+	if messages == 0 {
+		return nil
+	}
+	return s.call.SendFramed(framed, messages)
 }
 
 // explain returns the sender's error instead of err if the call ended because the sender gave up.
