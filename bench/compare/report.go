@@ -16,14 +16,15 @@ import (
 
 // titles of the kinds of work.
 var titles = map[string]string{
-	canned.Get:         "Small GET",
-	canned.Post:        "Small POST",
-	canned.List:        "64 KiB list",
-	canned.Upload:      "64 KiB request",
-	canned.Stream:      fmt.Sprintf("Stream of %d messages", canned.StreamLength),
-	canned.GRPC:        "Native gRPC, unary",
-	canned.Connect:     "Connect, unary, binary",
-	canned.ConnectJSON: "Connect, unary, JSON",
+	canned.Get:          "Small GET",
+	canned.Post:         "Small POST",
+	canned.List:         "64 KiB list",
+	canned.Upload:       "64 KiB request",
+	canned.Stream:       fmt.Sprintf("Stream of %d messages", canned.StreamLength),
+	canned.GRPC:         "Native gRPC, unary",
+	canned.ClientStream: fmt.Sprintf("Native gRPC, %d messages from the client", canned.StreamLength),
+	canned.Connect:      "Connect, unary, binary",
+	canned.ConnectJSON:  "Connect, unary, JSON",
 }
 
 // write puts tables and plots into the docs.

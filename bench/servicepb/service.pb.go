@@ -320,7 +320,7 @@ const file_service_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x03R\bsequence\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\x01R\x05value\x12\"\n" +
-	"\x05state\x18\x04 \x01(\x0e2\f.bench.StateR\x05state2\xe7\x02\n" +
+	"\x05state\x18\x04 \x01(\x0e2\f.bench.StateR\x05state2\x9e\x03\n" +
 	"\aCatalog\x12G\n" +
 	"\aGetBook\x12\x11.bench.GetRequest\x1a\f.bench.Small\"\x1b\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/books/{name}\x90\x02\x01\x12>\n" +
 	"\n" +
@@ -328,7 +328,8 @@ const file_service_proto_rawDesc = "" +
 	"\tListItems\x12\x12.bench.ListRequest\x1a\v.bench.List\"\x14\x82\xd3\xe4\x93\x02\v\x12\t/v1/items\x90\x02\x01\x12G\n" +
 	"\vImportItems\x12\v.bench.List\x1a\x15.bench.ImportResponse\"\x14\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/items\x12F\n" +
 	"\vWatchEvents\x12\x13.bench.WatchRequest\x1a\f.bench.Event\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/events0\x01B/Z-github.com/caddy-grpc/gateway/bench/servicepbb\x06proto3"
+	"/v1/events0\x01\x125\n" +
+	"\fRecordEvents\x12\f.bench.Event\x1a\x15.bench.ImportResponse(\x01B/Z-github.com/caddy-grpc/gateway/bench/servicepbb\x06proto3"
 
 var (
 	file_service_proto_rawDescOnce sync.Once
@@ -360,13 +361,15 @@ var file_service_proto_depIdxs = []int32{
 	1, // 3: bench.Catalog.ListItems:input_type -> bench.ListRequest
 	7, // 4: bench.Catalog.ImportItems:input_type -> bench.List
 	3, // 5: bench.Catalog.WatchEvents:input_type -> bench.WatchRequest
-	6, // 6: bench.Catalog.GetBook:output_type -> bench.Small
-	6, // 7: bench.Catalog.CreateBook:output_type -> bench.Small
-	7, // 8: bench.Catalog.ListItems:output_type -> bench.List
-	2, // 9: bench.Catalog.ImportItems:output_type -> bench.ImportResponse
-	4, // 10: bench.Catalog.WatchEvents:output_type -> bench.Event
-	6, // [6:11] is the sub-list for method output_type
-	1, // [1:6] is the sub-list for method input_type
+	4, // 6: bench.Catalog.RecordEvents:input_type -> bench.Event
+	6, // 7: bench.Catalog.GetBook:output_type -> bench.Small
+	6, // 8: bench.Catalog.CreateBook:output_type -> bench.Small
+	7, // 9: bench.Catalog.ListItems:output_type -> bench.List
+	2, // 10: bench.Catalog.ImportItems:output_type -> bench.ImportResponse
+	4, // 11: bench.Catalog.WatchEvents:output_type -> bench.Event
+	2, // 12: bench.Catalog.RecordEvents:output_type -> bench.ImportResponse
+	7, // [7:13] is the sub-list for method output_type
+	1, // [1:7] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
 	1, // [1:1] is the sub-list for extension extendee
 	0, // [0:1] is the sub-list for field type_name

@@ -22,11 +22,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Catalog_GetBook_FullMethodName     = "/bench.Catalog/GetBook"
-	Catalog_CreateBook_FullMethodName  = "/bench.Catalog/CreateBook"
-	Catalog_ListItems_FullMethodName   = "/bench.Catalog/ListItems"
-	Catalog_ImportItems_FullMethodName = "/bench.Catalog/ImportItems"
-	Catalog_WatchEvents_FullMethodName = "/bench.Catalog/WatchEvents"
+	Catalog_GetBook_FullMethodName      = "/bench.Catalog/GetBook"
+	Catalog_CreateBook_FullMethodName   = "/bench.Catalog/CreateBook"
+	Catalog_ListItems_FullMethodName    = "/bench.Catalog/ListItems"
+	Catalog_ImportItems_FullMethodName  = "/bench.Catalog/ImportItems"
+	Catalog_WatchEvents_FullMethodName  = "/bench.Catalog/WatchEvents"
+	Catalog_RecordEvents_FullMethodName = "/bench.Catalog/RecordEvents"
 )
 
 // CatalogClient is the client API for Catalog service.
@@ -43,6 +44,8 @@ type CatalogClient interface {
 	ImportItems(ctx context.Context, in *benchpb.List, opts ...grpc.CallOption) (*ImportResponse, error)
 	// A stream of small messages.
 	WatchEvents(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Event], error)
+	// Small messages from the client, one answer.
+	RecordEvents(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[Event, ImportResponse], error)
 }
 
 type catalogClient struct {
@@ -112,6 +115,19 @@ func (c *catalogClient) WatchEvents(ctx context.Context, in *WatchRequest, opts 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Catalog_WatchEventsClient = grpc.ServerStreamingClient[Event]
 
+func (c *catalogClient) RecordEvents(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[Event, ImportResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Catalog_ServiceDesc.Streams[1], Catalog_RecordEvents_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[Event, ImportResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Catalog_RecordEventsClient = grpc.ClientStreamingClient[Event, ImportResponse]
+
 // CatalogServer is the server API for Catalog service.
 // All implementations must embed UnimplementedCatalogServer
 // for forward compatibility.
@@ -126,6 +142,8 @@ type CatalogServer interface {
 	ImportItems(context.Context, *benchpb.List) (*ImportResponse, error)
 	// A stream of small messages.
 	WatchEvents(*WatchRequest, grpc.ServerStreamingServer[Event]) error
+	// Small messages from the client, one answer.
+	RecordEvents(grpc.ClientStreamingServer[Event, ImportResponse]) error
 	mustEmbedUnimplementedCatalogServer()
 }
 
@@ -150,6 +168,9 @@ func (UnimplementedCatalogServer) ImportItems(context.Context, *benchpb.List) (*
 }
 func (UnimplementedCatalogServer) WatchEvents(*WatchRequest, grpc.ServerStreamingServer[Event]) error {
 	return status.Error(codes.Unimplemented, "method WatchEvents not implemented")
+}
+func (UnimplementedCatalogServer) RecordEvents(grpc.ClientStreamingServer[Event, ImportResponse]) error {
+	return status.Error(codes.Unimplemented, "method RecordEvents not implemented")
 }
 func (UnimplementedCatalogServer) mustEmbedUnimplementedCatalogServer() {}
 func (UnimplementedCatalogServer) testEmbeddedByValue()                 {}
@@ -255,6 +276,13 @@ func _Catalog_WatchEvents_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Catalog_WatchEventsServer = grpc.ServerStreamingServer[Event]
 
+func _Catalog_RecordEvents_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(CatalogServer).RecordEvents(&grpc.GenericServerStream[Event, ImportResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Catalog_RecordEventsServer = grpc.ClientStreamingServer[Event, ImportResponse]
+
 // Catalog_ServiceDesc is the grpc.ServiceDesc for Catalog service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -284,6 +312,11 @@ var Catalog_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "WatchEvents",
 			Handler:       _Catalog_WatchEvents_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "RecordEvents",
+			Handler:       _Catalog_RecordEvents_Handler,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "service.proto",

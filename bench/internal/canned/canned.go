@@ -27,10 +27,11 @@ type Work struct {
 	Name string
 	RPC  string // /package.Service/Method
 
-	// As gRPC.
-	Request []byte
-	Answers [][]byte
-	Stream  bool
+	// As gRPC. A client stream has several requests, in place of one.
+	Request  []byte
+	Requests [][]byte
+	Answers  [][]byte
+	Stream   bool
 
 	// As HTTP; a work of native gRPC has none.
 	Method, Path, Query string
@@ -44,7 +45,7 @@ type Work struct {
 	want []proto.Message
 }
 
-// StreamLength is how many messages the stream has.
+// StreamLength is how many messages a stream has.
 const StreamLength = 1000
 
 // Items is the length of the list, which makes some 64 KiB of JSON.
@@ -52,14 +53,15 @@ const Items = 200
 
 // The kinds of work, in the order of the tables.
 const (
-	Get         = "get"
-	Post        = "post"
-	List        = "list"
-	Upload      = "upload"
-	Stream      = "stream"
-	GRPC        = "grpc"
-	Connect     = "connect"
-	ConnectJSON = "connect-json"
+	Get          = "get"
+	Post         = "post"
+	List         = "list"
+	Upload       = "upload"
+	Stream       = "stream"
+	GRPC         = "grpc"
+	ClientStream = "client-stream"
+	Connect      = "connect"
+	ConnectJSON  = "connect-json"
 )
 
 // Works returns all kinds of work. Nobody may change them.
@@ -71,6 +73,7 @@ func makeWorks() []*Work {
 	get := &servicepb.GetRequest{Name: "1984"}
 	book := benchpb.NewSmall()
 	list := benchpb.NewList(Items)
+	recorded := &servicepb.ImportResponse{Imported: StreamLength, Operation: "operations/record-events/17"}
 	return []*Work{
 		rest(Work{Name: Get, RPC: rpc + "GetBook", Method: http.MethodGet, Path: "/v1/books/1984"}, get, book),
 		rest(Work{Name: Post, RPC: rpc + "CreateBook", Method: http.MethodPost, Path: "/v1/books"}, book, book),
@@ -82,6 +85,7 @@ func makeWorks() []*Work {
 			Query: fmt.Sprintf("count=%d", StreamLength), Accept: linesType, AnswerType: linesType},
 			&servicepb.WatchRequest{Count: StreamLength}, events()...),
 		{Name: GRPC, RPC: rpc + "GetBook", Request: wire(get), Answers: [][]byte{wire(book)}, want: []proto.Message{book}},
+		{Name: ClientStream, RPC: rpc + "RecordEvents", Requests: wires(events()), Answers: [][]byte{wire(recorded)}, want: []proto.Message{recorded}},
 		{Name: Connect, RPC: rpc + "GetBook", Request: wire(get), Answers: [][]byte{wire(book)}, Method: http.MethodPost, Path: rpc + "GetBook",
 			ContentType: protoType, Body: wire(get), AnswerType: protoType, Answer: wire(book), want: []proto.Message{book}},
 		{Name: ConnectJSON, RPC: rpc + "GetBook", Request: wire(get), Answers: [][]byte{wire(book)}, Method: http.MethodPost, Path: rpc + "GetBook",
@@ -224,6 +228,14 @@ func Protoset() ([]byte, error) {
 func wire(m proto.Message) []byte {
 	b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	return b
+}
+
+func wires(messages []proto.Message) [][]byte {
+	all := make([][]byte, len(messages))
+	for i, m := range messages {
+		all[i] = wire(m)
+	}
+	return all
 }
 
 func text(m proto.Message) []byte {

@@ -42,7 +42,8 @@ func Peers() []Peer {
 	rest := []string{canned.Get, canned.Post, canned.List, canned.Upload}
 	restAndStream := append(slices.Clone(rest), canned.Stream)
 	connect := []string{canned.Connect, canned.ConnectJSON}
-	all := slices.Concat(restAndStream, []string{canned.GRPC}, connect)
+	native := []string{canned.GRPC, canned.ClientStream}
+	all := slices.Concat(restAndStream, native, connect)
 	caddy := func(name string, site func(Backends) string, works ...string) Peer {
 		return Peer{Name: name, Program: "caddy", Site: site, Works: works}
 	}
@@ -59,7 +60,7 @@ func Peers() []Peer {
 		caddy(PassWire, func(b Backends) string { return "bench_floor " + b.GRPC + " wire" }, append(slices.Clone(restAndStream), connect...)...),
 		{Name: ByHand, Program: "byhand", Works: append(slices.Clone(restAndStream), connect...)},
 		respond,
-		caddy(ReverseProxy, reverseProxySite, append([]string{canned.GRPC}, connect...)...),
+		caddy(ReverseProxy, reverseProxySite, slices.Concat(native, connect)...),
 	}
 }
 

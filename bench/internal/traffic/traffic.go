@@ -232,13 +232,32 @@ type grpcClient struct {
 
 func (c *grpcClient) do() (int, []byte, error) {
 	var reply mem.BufferSlice
-	if err := c.cc.Invoke(context.Background(), c.work.RPC, c.work.Request, &reply); err != nil {
+	if err := c.call(&reply); err != nil {
 		return 0, nil, err
 	}
 	c.body = append(c.body[:0], make([]byte, reply.Len())...)
 	reply.CopyTo(c.body)
 	reply.Free()
 	return http.StatusOK, c.body, nil
+}
+
+func (c *grpcClient) call(reply *mem.BufferSlice) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if c.work.Requests == nil {
+		return c.cc.Invoke(ctx, c.work.RPC, c.work.Request, reply)
+	}
+	stream, err := c.cc.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true}, c.work.RPC)
+	if err != nil {
+		return err
+	}
+	for _, m := range c.work.Requests {
+		if stream.SendMsg(m) != nil {
+			break // RecvMsg says why.
+		}
+	}
+	_ = stream.CloseSend() // As above.
+	return stream.RecvMsg(reply)
 }
 
 func (c *grpcClient) close() { c.cc.Close() }

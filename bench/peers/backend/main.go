@@ -5,6 +5,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"expvar"
 	"flag"
 	"io"
@@ -118,6 +119,9 @@ type method struct {
 }
 
 func (m *method) serve(ss grpc.ServerStream) error {
+	if m.work.Requests != nil {
+		return m.serveClientStream(ss)
+	}
 	var request mem.BufferSlice
 	if err := ss.RecvMsg(&request); err != nil {
 		return err
@@ -147,6 +151,28 @@ func (m *method) serve(ss grpc.ServerStream) error {
 		}
 	}
 	return nil
+}
+
+// serveClientStream answers when all requests have come. They come as they were sent, because
+// nothing translates them.
+func (m *method) serveClientStream(ss grpc.ServerStream) error {
+	for i, want := range m.work.Requests {
+		var request mem.BufferSlice
+		if err := ss.RecvMsg(&request); err != nil {
+			return err
+		}
+		b := request.MaterializeToBuffer(mem.DefaultBufferPool())
+		request.Free()
+		right := bytes.Equal(b.ReadOnlyData(), want)
+		b.Free()
+		if !right {
+			return status.Errorf(codes.InvalidArgument, "%s got another request %d than it should", m.work.RPC, i)
+		}
+	}
+	if err := ss.RecvMsg(new(mem.BufferSlice)); !errors.Is(err, io.EOF) {
+		return status.Errorf(codes.InvalidArgument, "%s got more requests than it should: %v", m.work.RPC, err)
+	}
+	return ss.SendMsg(m.work.Answers[0])
 }
 
 // check judges a request.
