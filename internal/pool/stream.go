@@ -252,8 +252,8 @@ func (s *stream) SendMsg(m any) error {
 	return s.lease.explain(err, s.headed)
 }
 
-// TakesFramed reports whether SendFramed may be called. Once it may, it always may. It may not while
-// the call may have to begin again elsewhere, and never over grpc-go.
+// TakesFramed reports whether SendFramed may be called. Once it may, it always may. It may not
+// while the call may have to begin again elsewhere, and never over grpc-go.
 //
 // Called on the call path; takes no lock of the balancer.
 func (s *stream) TakesFramed() bool {

@@ -169,8 +169,8 @@ func (r *Reader) fill() error {
 	return err
 }
 
-// makeRoom makes room in the buffer, which begins with what was read ahead then. The buffer is large
-// only while it is of use, because a stream may wait for its next message for hours.
+// makeRoom makes room in the buffer, which begins with what was read ahead then. The buffer is
+// large only while it is of use, because a stream may wait for its next message for hours.
 func (r *Reader) makeRoom() {
 	if r.buf != nil && !r.many && r.ahead() == 0 && cap(*r.buf) >= manySize {
 		frontend.PutBuffer(r.buf)

@@ -65,7 +65,8 @@ func (s *framedStream) SendFramed(framed []byte) error {
 // TestMessagesThatComeTogetherAreSentTogether: the messages of a request that have come together go
 // on together, in order and once, unless they have to be checked.
 func TestMessagesThatComeTogetherAreSentTogether(t *testing.T) {
-	const messages = 400 // grpc-go, which is not set up here as in package pool, keeps all that are sent
+	// More would not do. Package pool sets up grpc-go, and here it keeps all that are sent.
+	const messages = 400
 	var want []string
 	var body []byte
 	for i := range messages {
