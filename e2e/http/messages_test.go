@@ -68,12 +68,12 @@ func TestManyMessagesOfARequest(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				sent := &pieces{rest: body, random: rand.New(rand.NewPCG(1, 2))}
-				req, err := http.NewRequestWithContext(ctx, "POST", caddy.URL("/gateway.test.v1.Echo/ClientStream"), sent)
+				req, err := http.NewRequestWithContext(ctx, http.MethodPost, caddy.URL("/gateway.test.v1.Echo/ClientStream"), sent)
 				if err != nil {
 					t.Fatal(err)
 				}
 				req.Header.Set("Content-Type", contentType)
-				req.Header.Set("Te", "trailers")
+				req.Header.Set("TE", "trailers")
 				resp, err := client.Do(req)
 				if err != nil {
 					t.Fatal(err)
