@@ -52,9 +52,7 @@ func (o *outgoing) add(framed bool, parts [][]byte, mayCopy bool) int {
 		size += prefixSize
 	}
 	if mayCopy && size <= copyMax && o.left()+size <= copiedMax {
-		if o.off == len(o.copied) {
-			o.copied, o.off = o.copied[:0], 0
-		}
+		o.makeRoom(size)
 		if !framed {
 			o.copied = append(o.copied, prefix[:]...)
 		}
@@ -68,6 +66,16 @@ func (o *outgoing) add(framed bool, parts [][]byte, mayCopy bool) int {
 	}
 	o.parts, o.part, o.partsLeft = append(o.parts[:0], parts...), 0, n
 	return size
+}
+
+// makeRoom drops the copied bytes that were taken, if n more need the room and half of all were
+// taken. It never moves more bytes than were taken since the last time. At most copiedMax bytes are
+// left, so copied has never more than twice as many, and what append adds.
+func (o *outgoing) makeRoom(n int) {
+	if o.off == len(o.copied) || o.off >= len(o.copied)/2 && cap(o.copied)-len(o.copied) < n {
+		o.copied = o.copied[:copy(o.copied, o.copied[o.off:])]
+		o.off = 0
+	}
 }
 
 // take appends the next n bytes to dst. There must be as many.
