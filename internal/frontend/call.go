@@ -160,7 +160,8 @@ func (c *Call) TakesFramed() bool {
 }
 
 // SendFramed is Send for a number of messages that have gRPC's prefix, one after the other. They
-// belong to the caller again when it returns.
+// belong to the caller again when it returns. After an error, some of them may have been sent that
+// Info.Sent does not count.
 func (c *Call) SendFramed(framed []byte, messages int) error {
 	if err := c.stream.(framedStream).SendFramed(framed); err != nil {
 		return c.sendFailed(err)

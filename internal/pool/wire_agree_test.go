@@ -391,7 +391,7 @@ func TestSendingAtOnceToOneThatEnds(t *testing.T) {
 	}
 	reply.Free()
 	var sends atomic.Int64
-	ended := make(chan error)
+	ended := make(chan error, 1)
 	go func() {
 		framed := make([]byte, 5<<10) // messages without content
 		for {

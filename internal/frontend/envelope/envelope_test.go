@@ -369,3 +369,49 @@ func TestBufferGrowsWithTheFlow(t *testing.T) {
 		t.Errorf("%d messages; the buffer had up to %d bytes, and %d at the end", messages, largest, smallest)
 	}
 }
+
+// roomReader reads parts, and notes how much room there was for what follows them.
+type roomReader struct {
+	parts [][]byte
+	room  int
+}
+
+func (r *roomReader) Read(b []byte) (int, error) {
+	if len(r.parts) == 0 {
+		r.room = len(b)
+		return 0, io.EOF
+	}
+	n := copy(b, r.parts[0])
+	if r.parts[0] = r.parts[0][n:]; len(r.parts[0]) == 0 {
+		r.parts = r.parts[1:]
+	}
+	return n, nil
+}
+
+// TestFewMessagesNeedNoLargeBuffer: a stream that waits after one message, or after a few, holds a
+// small buffer. Many may come before.
+func TestFewMessagesNeedNoLargeBuffer(t *testing.T) {
+	var flow []byte
+	for range 1000 {
+		flow = Append(flow, 0, make([]byte, 100))
+	}
+	few := Append(Append(nil, 0, []byte("a")), 0, []byte("b"))
+	for name, parts := range map[string][][]byte{
+		"one that fills the buffer": {Append(nil, 0, make([]byte, readSize-HeaderSize))},
+		"one that is larger":        {Append(nil, 0, make([]byte, 5000))},
+		"few":                       {few},
+		"few after many":            {flow, few},
+	} {
+		t.Run(name, func(t *testing.T) {
+			source := &roomReader{parts: parts}
+			r := NewReader(source, 200_000, Identity)
+			defer r.Close()
+			if _, err := readWaiting(t, r); !errors.Is(err, io.EOF) {
+				t.Fatal(err)
+			}
+			if source.room > 2*readSize {
+				t.Errorf("there is room for %d bytes", source.room)
+			}
+		})
+	}
+}

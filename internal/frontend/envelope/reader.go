@@ -13,8 +13,8 @@ import (
 const (
 	// readSize is how many bytes are read at a time if it is not known how many will come.
 	readSize = 4 << 10
-	// manySize is how many bytes are read at a time while small messages come by the thousand: what
-	// a frame of HTTP/2 has, and a message that was cut.
+	// manySize is how many bytes are read at a time while small messages come by the thousand. A
+	// frame of HTTP/2 usually has 16 KiB at most.
 	manySize = 20 << 10
 )
 
@@ -38,7 +38,7 @@ type Reader struct {
 	buf *[]byte
 	pos int   // The position in *buf.
 	end error // What reading ended with.
-	// many is true if Waiting has found as much as fits into readSize.
+	// many is true if Waiting has found half of readSize or more.
 	many bool
 }
 
@@ -130,7 +130,7 @@ func (r *Reader) Waiting() (framed []byte, messages int) {
 		messages++
 	}
 	r.pos += n
-	r.many = len(*r.buf) >= readSize
+	r.many = n >= readSize/2
 	return b[:n:n], messages
 }
 
@@ -170,7 +170,7 @@ func (r *Reader) fill() error {
 }
 
 // makeRoom makes room in the buffer, which begins with what was read ahead then. The buffer is
-// large only while it is of use, because a stream may wait for its next message for hours.
+// large while many messages come together, and until the next message after them.
 func (r *Reader) makeRoom() {
 	if r.buf != nil && !r.many && r.ahead() == 0 && cap(*r.buf) >= manySize {
 		frontend.PutBuffer(r.buf)
