@@ -39,6 +39,8 @@ type lease struct {
 	claimed bool
 	// unprocessed is true if the last attempt was certainly not processed. See mayGoElsewhere.
 	unprocessed atomic.Bool
+	// unprocessedAttempts is the number of attempts that were certainly not processed.
+	unprocessedAttempts atomic.Uint32
 	// refused is true once an instance has refused the call unread.
 	refused bool
 	// uncounted is true for the gateway's own calls. See Uncounted.

@@ -69,7 +69,9 @@ func (k grpcLink) invoke(l *lease, p *pick, method string, args, reply any, opts
 
 func (k grpcLink) newStream(l *lease, p *pick, desc *grpc.StreamDesc, method string, opts []grpc.CallOption) (grpc.ClientStream, error) {
 	l.claim, l.claimed = p, true
-	cs, err := k.clientConn.NewStream(l, desc, method, append(opts, grpc.OnFinish(l.attemptEnded))...)
+	before := l.unprocessedAttempts.Load()
+	ended := func(err error) { l.attemptEnded(err, before) }
+	cs, err := k.clientConn.NewStream(l, desc, method, append(opts, grpc.OnFinish(ended))...)
 	l.dropClaim()
 	if err == nil && l.refused {
 		_ = cs.Context() // gRPC documents that this ends retries
@@ -77,13 +79,18 @@ func (k grpcLink) newStream(l *lease, p *pick, desc *grpc.StreamDesc, method str
 	return cs, err
 }
 
-// attemptEnded is called by grpc when a stream is over.
+// attemptEnded is called by grpc when a stream is over. before is the number of attempts that were
+// not processed when this one began. If there are more now, this one was not, and whoever sends or
+// receives makes another. grpc then says UNAVAILABLE, in its own words or with errNotProcessed. It
+// depends on whether the goroutine that sends or the one that receives is first. Another code means
+// that the call itself is over.
 //
 // Called on the call path; takes no lock of the balancer.
-func (l *lease) attemptEnded(err error) {
-	if err != errNotProcessed { //nolint:errorlint // grpc passes the picker's own error on unwrapped
-		l.end(err)
+func (l *lease) attemptEnded(err error, before uint32) {
+	if l.unprocessedAttempts.Load() != before && status.Code(err) == codes.Unavailable {
+		return
 	}
+	l.end(err)
 }
 
 func (k grpcLink) calls() grpc.ClientConnInterface {
@@ -129,7 +136,10 @@ var errNotProcessed = status.Error(codes.Unavailable, "the instance refused the 
 // the instance refused it unread (REFUSED_STREAM, or a GOAWAY with a smaller stream ID).
 //
 // Called on the call path; takes no lock of the balancer.
-func (l *lease) notProcessed() { l.unprocessed.Store(true) }
+func (l *lease) notProcessed() {
+	l.unprocessedAttempts.Add(1)
+	l.unprocessed.Store(true)
+}
 
 // mayGoElsewhere reports whether the attempt that has ended may be made on another connection,
 // whatever the call does. It may if it was certainly not processed: whenever nothing was written,

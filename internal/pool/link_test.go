@@ -72,6 +72,43 @@ func TestMayGoElsewhere(t *testing.T) {
 	}
 }
 
+// grpc says that a stream is over when it was refused, too. The goroutine that sends has then asked
+// for another attempt, and the one that receives may be the first to hear of the end.
+func TestAttemptsThatWereNotProcessedDoNotEndTheCall(t *testing.T) {
+	refused := status.Error(codes.Unavailable, "stream terminated by RST_STREAM with error code: REFUSED_STREAM")
+	for _, tc := range []struct {
+		name         string
+		notProcessed bool
+		err          error
+		ends         bool
+	}{
+		{name: "another attempt follows", notProcessed: true, err: refused},
+		{name: "another attempt follows, says the picker", notProcessed: true, err: errNotProcessed},
+		{name: "the caller has gone before", notProcessed: true, err: status.Error(codes.Canceled, "context canceled"), ends: true},
+		{name: "the deadline was before", notProcessed: true, err: status.Error(codes.DeadlineExceeded, "late"), ends: true},
+		{name: "grpc did not ask for another", err: refused, ends: true},
+		{name: "success", ends: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := openChannel(t, Settings{}, new(manualFeed))
+			if !c.acquire() {
+				t.Fatal("the channel is closed")
+			}
+			l := &lease{Context: t.Context(), channel: c}
+			l.notProcessed() // by an attempt before
+			before := l.unprocessedAttempts.Load()
+			if tc.notProcessed {
+				l.notProcessed()
+				l.mayGoElsewhere() // asked by the goroutine that sends
+			}
+			if l.attemptEnded(tc.err, before); l.ended.Load() != tc.ends {
+				t.Errorf("the call has ended: %v, want %v", !tc.ends, tc.ends)
+			}
+			l.end(nil)
+		})
+	}
+}
+
 // A connection can be lost after a call has claimed it, and grpc's picker can be newer than the
 // claim. Nothing was written, so the call may go elsewhere. It must not wait for a picker that
 // nothing causes.
