@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/netpolicy"
 	"github.com/caddy-grpc/gateway/internal/pool"
+	"github.com/caddy-grpc/gateway/internal/unary"
 )
 
 // defaultDrainTimeout is the default of pool.Settings.DrainTimeout.
@@ -187,16 +188,22 @@ func (c *sharedChannel) NewStream(ctx context.Context, desc *grpc.StreamDesc, me
 
 // Invoke implements grpc.ClientConnInterface.
 func (c *sharedChannel) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	return c.InvokeUntil(ctx, time.Time{}, method, args, reply, opts...)
-}
-
-// InvokeUntil is Invoke with a deadline in addition to that of the context. Zero is no deadline.
-func (c *sharedChannel) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
-	ch := c.awaitFirstInstance(ctx, deadline)
+	ch := c.awaitFirstInstance(ctx, time.Time{})
 	if ch == nil {
 		return c.errClosed()
 	}
-	return ch.InvokeUntil(traced(ctx), deadline, method, args, reply, opts...)
+	return ch.Invoke(traced(ctx), method, args, reply, opts...)
+}
+
+// Call implements frontend.UnaryConn.
+func (c *sharedChannel) Call(ctx context.Context, u *unary.Call) error {
+	ch := c.awaitFirstInstance(ctx, u.Deadline)
+	if ch == nil {
+		u.Drop()
+		return c.errClosed()
+	}
+	u.Metadata = tracedPairs(ctx, u.Metadata)
+	return ch.Call(ctx, u)
 }
 
 // Admit implements frontend.AdmittingConn.
@@ -299,9 +306,9 @@ var (
 	_ grpc.ClientConnInterface = (*sharedChannel)(nil)
 
 	// The frontends ask for the type of an error, and do not import the pool.
-	_ frontend.LocalError   = (*pool.UnavailableError)(nil)
-	_ frontend.LocalError   = (*pool.LostError)(nil)
-	_ frontend.LocalError   = (*pool.CallError)(nil)
-	_ frontend.BoundingConn = (*sharedChannel)(nil)
-	_ pool.Observer         = (*sharedChannel)(nil)
+	_ frontend.LocalError = (*pool.UnavailableError)(nil)
+	_ frontend.LocalError = (*pool.LostError)(nil)
+	_ frontend.LocalError = (*pool.CallError)(nil)
+	_ frontend.UnaryConn  = (*sharedChannel)(nil)
+	_ pool.Observer       = (*sharedChannel)(nil)
 )

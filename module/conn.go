@@ -9,12 +9,13 @@ import (
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/pool"
+	"github.com/caddy-grpc/gateway/internal/unary"
 )
 
 // calls is what calls to an upstream go through.
 type calls interface {
 	grpc.ClientConnInterface
-	frontend.BoundingConn
+	frontend.UnaryConn
 	frontend.AdmittingConn
 }
 
@@ -51,9 +52,9 @@ func (c hashedConn) Invoke(ctx context.Context, method string, args, reply any, 
 	return c.calls.Invoke(c.keyed(ctx), method, args, reply, opts...)
 }
 
-// InvokeUntil implements frontend.BoundingConn.
-func (c hashedConn) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
-	return c.calls.InvokeUntil(c.keyed(ctx), deadline, method, args, reply, opts...)
+// Call implements frontend.UnaryConn.
+func (c hashedConn) Call(ctx context.Context, u *unary.Call) error {
+	return c.calls.Call(c.keyed(ctx), u)
 }
 
 // keyed puts the key into the context. A call gets no key if it does not belong to a request, or if
@@ -83,13 +84,14 @@ func (c readyConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method 
 
 // Invoke implements grpc.ClientConnInterface.
 func (c readyConn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	return c.InvokeUntil(ctx, time.Time{}, method, args, reply, opts...)
+	c.await(ctx, time.Time{})
+	return c.sharedChannel.Invoke(ctx, method, args, reply, opts...)
 }
 
-// InvokeUntil implements frontend.BoundingConn.
-func (c readyConn) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
-	c.await(ctx, deadline)
-	return c.sharedChannel.InvokeUntil(ctx, deadline, method, args, reply, opts...)
+// Call implements frontend.UnaryConn.
+func (c readyConn) Call(ctx context.Context, u *unary.Call) error {
+	c.await(ctx, u.Deadline)
+	return c.sharedChannel.Call(ctx, u)
 }
 
 // await waits for the first of these: an instance is ready, the app has started or failed to, the

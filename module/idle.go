@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-grpc/gateway/discovery"
 	"github.com/caddy-grpc/gateway/internal/pool"
+	"github.com/caddy-grpc/gateway/internal/unary"
 )
 
 // minIdle is the least value of Catalog.Idle.
@@ -137,10 +138,10 @@ func (c touchingConn) Invoke(ctx context.Context, method string, args, reply any
 	return c.calls.Invoke(ctx, method, args, reply, opts...)
 }
 
-// InvokeUntil implements frontend.BoundingConn.
-func (c touchingConn) InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
+// Call implements frontend.UnaryConn.
+func (c touchingConn) Call(ctx context.Context, u *unary.Call) error {
 	c.channel.touch()
-	return c.calls.InvokeUntil(ctx, deadline, method, args, reply, opts...)
+	return c.calls.Call(ctx, u)
 }
 
 // rest makes services rest that get no calls, and wakes those that another config has made rest.

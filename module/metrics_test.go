@@ -2,6 +2,7 @@ package module
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -57,5 +58,15 @@ func TestTraced(t *testing.T) {
 	}
 	if out.Get("traceparent")[0] != clients {
 		t.Error("the caller's metadata was written to")
+	}
+
+	pairs := []string{"traceparent", clients, "tracestate", "x=y", "other", "stays"}
+	if got := tracedPairs(context.Background(), pairs); !slices.Equal(got, pairs) {
+		t.Errorf("the pairs change without a span: %q", got)
+	}
+	before := slices.Clone(pairs)
+	gotPairs := tracedPairs(trace.ContextWithSpanContext(context.Background(), span), pairs)
+	if wantPairs := []string{"other", "stays", "traceparent", want}; !slices.Equal(gotPairs, wantPairs) || !slices.Equal(pairs, before) {
+		t.Errorf("pairs are %q, want %q; the caller's are %q", gotPairs, wantPairs, pairs)
 	}
 }

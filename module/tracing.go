@@ -10,8 +10,7 @@ import (
 
 // traced makes the span of the request, which Caddy's `tracing` directive starts, the parent of the
 // RPC. Its W3C trace context goes out as metadata in place of the client's, even if the metadata
-// rules say otherwise. That also replaces what a call option has, see metadataOption in package
-// pool. Without a span nothing changes.
+// rules say otherwise. Without a span nothing changes.
 func traced(ctx context.Context) context.Context {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return ctx
@@ -20,11 +19,29 @@ func traced(ctx context.Context) context.Context {
 	if md == nil {
 		md = make(metadata.MD)
 	}
-	// It belongs to the traceparent, and is set again if the span has one. A list without values
-	// hides what a call option has.
-	md["tracestate"] = nil
+	delete(md, "tracestate") // It belongs to the traceparent, and is set again if the span has one.
 	propagation.TraceContext{}.Inject(ctx, carrier(md))
 	return metadata.NewOutgoingContext(ctx, md)
+}
+
+// tracedPairs is traced for metadata as names and values, alternately. It returns another list if
+// there is a span.
+func tracedPairs(ctx context.Context, pairs []string) []string {
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		return pairs
+	}
+	own := make(propagation.MapCarrier)
+	propagation.TraceContext{}.Inject(ctx, own)
+	out := make([]string, 0, len(pairs)+4)
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i] != "traceparent" && pairs[i] != "tracestate" {
+			out = append(out, pairs[i], pairs[i+1])
+		}
+	}
+	for name, value := range own {
+		out = append(out, name, value)
+	}
+	return out
 }
 
 // carrier lets OpenTelemetry write metadata.

@@ -57,7 +57,7 @@ func parse() (*options, error) {
 	flag.StringVar(&o.gc, "gc", "GOGC=off,GOMEMLIMIT=256MiB", "`environment` of every process")
 	flag.BoolVar(&o.memory, "memory", false, "measure the memory under load as well")
 	flag.StringVar(&o.docs, "docs", "", "the `page` to write the figures into; its plots go into the directory of the same name")
-	flag.Func("caddy", "also measure the gateway in this Caddy: `name=path`; may be repeated", func(s string) error {
+	flag.Func("caddy", "also measure the gateway in this Caddy: `name=path`; a name like \"old over wire\" says its transport; may be repeated", func(s string) error {
 		name, path, ok := strings.Cut(s, "=")
 		if !ok {
 			return fmt.Errorf("%q is no name=path", s)

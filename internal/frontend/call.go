@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/caddy-grpc/gateway/internal/unary"
 )
 
 // CallSettings are the settings of one call.
@@ -30,8 +32,6 @@ type CallSettings struct {
 // (Options.Start), or a whole call with one message each way (Options.Invoke). One goroutine may
 // call Send and CloseSend, and another one Header, Recv and Trailer. Close is for any goroutine.
 type Call struct {
-	grpc.EmptyCallOption // See SetEndpoint and RequestMetadata.
-
 	// stream is nil for a whole call, and if no stream could be started.
 	stream   grpc.ClientStream
 	parent   context.Context
@@ -52,9 +52,7 @@ type Call struct {
 	metadata []string
 	room     [16]string // Room for the usual number.
 
-	// These are for a whole call.
-	header, trailer metadata.MD
-	options         [4]grpc.CallOption // Room for the usual number.
+	unary unary.Call // What a whole call sends and what came back.
 }
 
 // Start starts an RPC. It ends with ctx, at the shortest deadline that applies (see ClientTimeout),
@@ -84,11 +82,11 @@ func (o *Options) Start(ctx context.Context, m *Method, s CallSettings, info *In
 // newCall makes a call with its metadata, bounded in time. The error is a *Error.
 func (o *Options) newCall(ctx context.Context, m *Method, s *CallSettings, info *Info) (*Call, error) {
 	own := s.Timeout
-	unary := !m.StreamDesc.ClientStreams && !m.StreamDesc.ServerStreams
-	if own <= 0 && unary {
+	whole := !m.StreamDesc.ClientStreams && !m.StreamDesc.ServerStreams
+	if own <= 0 && whole {
 		own = m.Timeout
 	}
-	d, bounded, err := o.timeout(s, own, unary)
+	d, bounded, err := o.timeout(s, own, whole)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +195,7 @@ func (c *Call) CloseSend() error {
 // Header waits for the header metadata. It is nil if the RPC failed before, and Recv tells how.
 func (c *Call) Header() metadata.MD {
 	if c.stream == nil {
-		return c.header
+		return c.unary.Header
 	}
 	md, err := c.stream.Header()
 	c.noteEndpoint()
@@ -251,7 +249,7 @@ func (c *Call) RecvWaiting(dst []byte, limit int) (framed []byte, messages int) 
 // method that answers once.
 func (c *Call) Trailer() metadata.MD {
 	if c.stream == nil {
-		return c.trailer
+		return c.unary.Trailer
 	}
 	return c.stream.Trailer()
 }

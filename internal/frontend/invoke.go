@@ -2,19 +2,17 @@ package frontend
 
 import (
 	"context"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
+
+	"github.com/caddy-grpc/gateway/internal/unary"
 )
 
-// BoundingConn is a connection that ends a whole call at its deadline itself. That costs less than
-// a context with the deadline. A zero deadline means none.
-//
-// The metadata of the request is not in the context. It is in an option with the method
-// RequestMetadata, see Call. That costs less, too.
-type BoundingConn interface {
-	InvokeUntil(ctx context.Context, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error
+// UnaryConn is a connection that makes whole calls without call options, without a context of their
+// own, and without messages of grpc-go. That costs less.
+type UnaryConn interface {
+	Call(ctx context.Context, u *unary.Call) error
 }
 
 // Invoke makes a whole call of a method that has one message each way. It takes over msg, which is
@@ -25,7 +23,7 @@ type BoundingConn interface {
 // The error is a *Error. info notes the rest.
 //
 // Invoke costs less than Start, because a stream has a goroutine that waits for its end.
-func (o *Options) Invoke(ctx context.Context, m *Method, s CallSettings, msg *[]byte, info *Info) (*Call, mem.BufferSlice, error) {
+func (o *Options) Invoke(ctx context.Context, m *Method, s CallSettings, msg *[]byte, info *Info) (*Call, *unary.Message, error) {
 	if m.Check != nil {
 		if err := m.Check(ctx, *msg); err != nil {
 			PutBuffer(msg)
@@ -37,27 +35,40 @@ func (o *Options) Invoke(ctx context.Context, m *Method, s CallSettings, msg *[]
 		PutBuffer(msg)
 		return nil, nil, err
 	}
-	opts := append(o.callOptions(c.options[:0], m, &s), grpc.Header(&c.header), grpc.Trailer(&c.trailer), c)
 	info.Called = true
 	info.Sent++
-	if conn, ok := m.Conn.(BoundingConn); ok {
-		err = conn.InvokeUntil(c.parent, c.deadline, m.Path, newMessage(msg), &c.response, opts...)
+	if conn, ok := m.Conn.(UnaryConn); ok {
+		err = c.invoke(conn, msg, s.Idempotent || m.Idempotent)
 	} else {
-		c.bound()
-		defer c.cancel()
-		err = m.Conn.Invoke(c.ctx, m.Path, newMessage(msg), &c.response, opts...)
+		err = c.invokePlain(o.callOptions(nil, m, &s), msg)
 	}
 	if err != nil {
 		return c, nil, c.failed(err)
 	}
 	info.Received++
-	return c, c.response, nil
+	return c, &c.unary.Response, nil
 }
 
-// RequestMetadata is the metadata of the request: names in lower case and values, alternately. It
-// makes a call an option of its own RPC.
-func (c *Call) RequestMetadata() []string { return c.metadata }
+// invoke makes a whole call over a UnaryConn.
+func (c *Call) invoke(conn UnaryConn, msg *[]byte, idempotent bool) error {
+	u := &c.unary
+	u.Method, u.Deadline, u.Metadata, u.Idempotent = c.method.Path, c.deadline, c.metadata, idempotent
+	u.Request, u.Buffers = msg, spare
+	err := conn.Call(c.parent, u)
+	if u.Endpoint != "" {
+		c.info.Endpoint = u.Endpoint
+	}
+	return err
+}
 
-// SetEndpoint makes a call an option of its own RPC. A connection that knows its instances calls it
-// with the address of the one that it picked.
-func (c *Call) SetEndpoint(addr string) { c.info.Endpoint = addr }
+// invokePlain makes a whole call over a connection that is no UnaryConn.
+func (c *Call) invokePlain(opts []grpc.CallOption, msg *[]byte) error {
+	c.bound()
+	defer c.cancel()
+	u := &c.unary
+	opts = append(opts, grpc.Header(&u.Header), grpc.Trailer(&u.Trailer))
+	var response mem.BufferSlice
+	err := c.method.Conn.Invoke(c.ctx, c.method.Path, newMessage(msg), &response, opts...)
+	u.Response = unary.InParts(response)
+	return err
+}

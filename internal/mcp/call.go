@@ -166,7 +166,8 @@ func (c *call) exchange(w http.ResponseWriter, r *http.Request) error {
 	if c.tool.wrapsResult {
 		*body = append(*body, `{"`+openapi.Wrapped+`":`...)
 	}
-	*body, err = relay.AppendMessage(*body, c.method, answer, true)
+	var room [4][]byte
+	*body, err = relay.AppendMessage(*body, c.method, answer.AppendParts(room[:0]), true)
 	answer.Free()
 	if err != nil {
 		return err

@@ -66,7 +66,8 @@ func (c *call) collect(w http.ResponseWriter, r *http.Request, settings frontend
 		if n > 0 {
 			*body = append(*body, ',')
 		}
-		*body, err = relay.AppendMessage(*body, c.method, answer, true)
+		var room [4][]byte
+		*body, err = relay.AppendMessage(*body, c.method, frontend.AppendParts(room[:0], answer), true)
 		answer.Free()
 		if err != nil {
 			return err

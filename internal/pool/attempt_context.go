@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// attemptContext ends an attempt of Invoke: at its deadline, when its caller is gone, or when its
+// attemptContext ends an attempt of a whole call: at its deadline, when its caller is gone, or when its
 // instance stalls. It is a context with a timer for the deadline.
 //
 // Later attempts use it again until it has ended one. So it does not allocate again what a context

@@ -7,9 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 )
 
@@ -56,11 +54,13 @@ func TestWholeCallEndsInTime(t *testing.T) {
 		},
 	} {
 		for where, c := range map[string]*Channel{"while it waits for an instance": connecting, "while the instance works": working} {
-			for safe, opts := range map[string][]grpc.CallOption{"once": nil, "again if need be": {Idempotent()}} {
+			for safe, idempotent := range map[string]bool{"once": false, "again if need be": true} {
 				t.Run(name+", "+where+", "+safe, func(t *testing.T) {
 					ctx, cancel := tc.ctx()
 					defer cancel()
-					err := c.InvokeUntil(ctx, tc.deadline(), methodEcho, raw("x"), &mem.BufferSlice{}, opts...)
+					u := newCall("x")
+					u.Deadline, u.Idempotent = tc.deadline(), idempotent
+					err := c.Call(ctx, u)
 					if status.Code(err) != tc.want {
 						t.Errorf("error is %v, want %v", err, tc.want)
 					}
@@ -77,11 +77,12 @@ func TestWholeCallTellsTheInstanceItsDeadline(t *testing.T) {
 	f.list(b.addr)
 	ready(t, c)
 	for _, deadline := range []time.Time{{}, time.Now().Add(patience)} {
-		var reply mem.BufferSlice
-		if err := c.InvokeUntil(t.Context(), deadline, methodEcho, raw("x"), &reply, Idempotent()); err != nil {
+		u := newCall("x")
+		u.Deadline, u.Idempotent = deadline, true
+		if err := c.Call(t.Context(), u); err != nil {
 			t.Fatal(err)
 		}
-		reply.Free()
+		u.Response.Free()
 		if got, want := b.bounded.Load(), !deadline.IsZero(); got != want {
 			t.Errorf("deadline %v: the instance has one is %v", deadline, got)
 		}
@@ -97,9 +98,10 @@ func TestCallsDoNotEndOneAnother(t *testing.T) {
 	f.list(b.addr)
 	ready(t, c)
 	call := func(ctx context.Context, patience time.Duration) error {
-		var reply mem.BufferSlice
-		err := c.InvokeUntil(ctx, time.Now().Add(patience), methodEcho, raw("x"), &reply, Idempotent())
-		reply.Free()
+		u := newCall("x")
+		u.Deadline, u.Idempotent = time.Now().Add(patience), true
+		err := c.Call(ctx, u)
+		u.Response.Free()
 		return err
 	}
 	var calls sync.WaitGroup
@@ -136,7 +138,9 @@ func TestNoOtherAttemptThatWouldBeTooLate(t *testing.T) {
 	c := openChannel(t, Settings{RetryBackoffBase: time.Hour, RetryBackoffMax: time.Hour}, f)
 	f.list(b.addr)
 	ready(t, c)
-	err := c.InvokeUntil(t.Context(), time.Now().Add(patience), methodEcho, raw("x"), &mem.BufferSlice{}, Idempotent())
+	u := newCall("x")
+	u.Deadline, u.Idempotent = time.Now().Add(patience), true
+	err := c.Call(t.Context(), u)
 	if status.Code(err) != codes.Unavailable {
 		t.Errorf("error is %v, want that of the only attempt", err)
 	}

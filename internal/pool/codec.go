@@ -12,6 +12,9 @@ type codec struct {
 	messages encoding.CodecV2
 }
 
+// rawMessages is the codec of all calls.
+var rawMessages = newCodec()
+
 func newCodec() codec { return codec{messages: encoding.GetCodecV2(proto.Name)} }
 
 // Marshal passes a raw message on with the sender's reference. Grpc frees it when the message is
@@ -20,9 +23,8 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	switch raw := v.(type) {
 	case mem.BufferSlice:
 		return raw, nil
-	case *lease: // a call of Invoke, which keeps its request so that it can be made again
-		raw.request.Ref()
-		return raw.request, nil
+	case *wholeCall:
+		return raw.countedRequest(), nil
 	}
 	return c.messages.Marshal(v)
 }

@@ -1,6 +1,9 @@
 package pool
 
 import (
+	"bytes"
+	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -9,49 +12,118 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/caddy-grpc/gateway/internal/unary"
 )
 
-// toldEndpoint is an option that notes which instances it is told.
-type toldEndpoint struct {
-	grpc.EmptyCallOption
-
-	addrs *[]string
+// newCall returns a call of methodEcho.
+func newCall(text string) *unary.Call {
+	buf := []byte(text)
+	return &unary.Call{Method: methodEcho, Request: &buf, Buffers: mem.DefaultBufferPool()}
 }
 
-func (o toldEndpoint) SetEndpoint(addr string) { *o.addrs = append(*o.addrs, addr) }
-
-func TestWholeCallTellsItsInstances(t *testing.T) {
+func TestWholeCallTellsItsInstance(t *testing.T) {
 	bad, good := startBackend(t, ""), startBackend(t, "")
 	bad.fails.Store(&failing{code: codes.Unavailable})
 	f := &manualFeed{}
 	c := openChannel(t, Settings{Balance: BalanceRoundRobin, RetryBackoffBase: time.Millisecond, EjectFailures: -1}, f)
 	f.list(bad.addr, good.addr)
 	eventually(t, "both are ready", func() bool { return readyEndpoints(c) == 2 })
-	retried := false
 	for range 4 {
-		var (
-			addrs   []string
-			header  metadata.MD
-			trailer metadata.MD
-			reply   mem.BufferSlice
-		)
-		err := c.Invoke(t.Context(), methodEcho, raw("x"), &reply, Idempotent(), toldEndpoint{addrs: &addrs}, grpc.Header(&header), grpc.Trailer(&trailer))
-		if err != nil || string(reply.Materialize()) != "x" {
-			t.Errorf("reply is %q, %v", reply.Materialize(), err)
+		u := newCall("x")
+		u.Idempotent = true
+		err := c.Call(t.Context(), u)
+		if got := bytes.Join(u.Response.AppendParts(nil), nil); err != nil || string(got) != "x" {
+			t.Errorf("reply is %q, %v", got, err)
 		}
-		reply.Free()
-		switch {
-		case len(addrs) == 0 || addrs[len(addrs)-1] != good.addr:
-			t.Errorf("told of %v, want %s at last", addrs, good.addr)
-		case len(addrs) > 1:
-			retried = true
+		u.Response.Free()
+		if u.Endpoint != good.addr {
+			t.Errorf("the instance is %q, want %q", u.Endpoint, good.addr)
 		}
-		if len(header.Get("content-type")) == 0 {
-			t.Errorf("header is %v", header)
+		if len(u.Header.Get("content-type")) == 0 {
+			t.Errorf("header is %v", u.Header)
 		}
 	}
-	if !retried {
+	if n := c.Snapshot().Retries; n == 0 {
 		t.Error("no call met the bad instance first")
+	}
+}
+
+// The object of a call is used again. Nothing of a call that was answered may show in one that
+// never reaches an instance.
+func TestWholeCallKnowsNothingOfOtherCalls(t *testing.T) {
+	b := startBackend(t, "")
+	f := oneInstance(b.addr)
+	c := openChannel(t, Settings{}, f)
+	ready(t, c)
+	for range 10 {
+		u := newCall("before")
+		u.Metadata, u.Idempotent = []string{"from", "before"}, true
+		if err := c.Call(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+		u.Response.Free()
+	}
+	b.headers.Clear()
+	u := newCall("x")
+	if err := c.Call(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	u.Response.Free()
+	if from := b.header("from"); from != "" {
+		t.Errorf("the request has the metadata %q of another", from)
+	}
+	f.list()
+	eventually(t, "the instance is gone", func() bool { return readyEndpoints(c) == 0 })
+	for _, idempotent := range []bool{false, true} {
+		u := newCall("x")
+		u.Idempotent = idempotent
+		if err := c.Call(t.Context(), u); status.Code(err) != codes.Unavailable {
+			t.Errorf("error is %v, want UNAVAILABLE", err)
+		}
+		if u.Header != nil || u.Trailer != nil || u.Endpoint != "" || u.Response.Len() != 0 {
+			t.Errorf("header %v, trailer %v, instance %q, %d bytes", u.Header, u.Trailer, u.Endpoint, u.Response.Len())
+		}
+	}
+}
+
+// Whole calls give their requests back, and once only, whatever becomes of them.
+func TestWholeCallGivesItsRequestBack(t *testing.T) {
+	b := startBackend(t, "")
+	c := openChannel(t, Settings{RetryBackoffBase: time.Millisecond}, oneInstance(b.addr))
+	ready(t, c)
+	empty := openChannel(t, Settings{}, new(manualFeed))
+	closed := openChannel(t, Settings{}, new(manualFeed))
+	if err := closed.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, tc := range map[string]struct {
+		channel *Channel
+		ctx     context.Context
+		fails   *failing
+		want    codes.Code
+	}{
+		"answered":                  {channel: c, ctx: t.Context()},
+		"failed":                    {channel: c, ctx: t.Context(), fails: &failing{code: codes.NotFound}, want: codes.NotFound},
+		"failed again and again":    {channel: c, ctx: t.Context(), fails: &failing{code: codes.Unavailable}, want: codes.Unavailable},
+		"its caller had gone":       {channel: c, ctx: gone, want: codes.Canceled},
+		"no instance is known":      {channel: empty, ctx: t.Context(), want: codes.Unavailable},
+		"after the end of the pool": {channel: closed, ctx: t.Context(), want: codes.Unavailable},
+	} {
+		for _, idempotent := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, idempotent %v", name, idempotent), func(t *testing.T) {
+				b.fails.Store(tc.fails)
+				pool := new(countingPool)
+				u := &unary.Call{Method: methodEcho, Request: pool.Get(10_000), Buffers: pool, Idempotent: idempotent}
+				if err := tc.channel.Call(tc.ctx, u); status.Code(err) != tc.want {
+					t.Errorf("error is %v, want %v", err, tc.want)
+				}
+				u.Response.Free()
+				eventually(t, "the request is given back", func() bool { return pool.out.Load() == 0 })
+			})
+		}
 	}
 }
 
@@ -76,19 +148,17 @@ func TestWholeCallWithoutAnInstance(t *testing.T) {
 	}
 }
 
-// If an attempt never reaches an instance, the metadata of an earlier attempt must not be returned
-// for it.
-func TestWholeCallForgetsTheMetadataOfEarlierAttempts(t *testing.T) {
+// What Invoke says of the answer is that of the call, even if it has none.
+func TestInvokeForgetsWhatWasBefore(t *testing.T) {
 	f := &manualFeed{}
 	c := openChannel(t, Settings{}, f)
 	f.list()
 	header, trailer := metadata.Pairs("from", "before"), metadata.Pairs("from", "before")
-	addr := []string{}
-	err := c.Invoke(t.Context(), methodEcho, raw("x"), &mem.BufferSlice{}, Idempotent(), grpc.Header(&header), grpc.Trailer(&trailer), toldEndpoint{addrs: &addr})
+	err := c.Invoke(t.Context(), methodEcho, raw("x"), &mem.BufferSlice{}, Idempotent(), grpc.Header(&header), grpc.Trailer(&trailer))
 	if status.Code(err) != codes.Unavailable {
 		t.Errorf("error is %v, want UNAVAILABLE", err)
 	}
-	if header != nil || trailer != nil || len(addr) > 0 {
-		t.Errorf("header %v, trailer %v, instances %q are left", header, trailer, addr)
+	if header != nil || trailer != nil {
+		t.Errorf("header %v and trailer %v are left", header, trailer)
 	}
 }

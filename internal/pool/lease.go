@@ -33,6 +33,8 @@ type lease struct {
 	unary    bool
 	// stream is what the call is for its caller. Nil: it is a whole call.
 	stream *stream
+	// whole is the call. Nil: it is a stream.
+	whole *wholeCall
 	// claim is what grpcPicker gives to grpc. Nil: grpc has it, or there is none.
 	claim *pick
 	// claimed is true once there was a claim for grpc.
@@ -54,15 +56,13 @@ type lease struct {
 	// ending is what giveUp ends an attempt of a whole call with.
 	ending ending
 	fate   atomic.Int32
-	// request is the raw request of Invoke. Nil: the request is not raw.
-	request mem.BufferSlice
 	// evidence is known when the attempt is over.
 	evidence evidence
 	// largest is the size of the largest message that was sent, in bytes.
 	largest atomic.Int64
-	// deadline is that of an attempt of Invoke, in addition to Context's. Zero: there is none.
+	// deadline is that of an attempt of a whole call, in addition to Context's. Zero: there is none.
 	deadline time.Time
-	// own ends an attempt of Invoke. Nil: only Context ends it, or the link does.
+	// own ends an attempt of a whole call. Nil: only Context ends it, or the link does.
 	own *attemptContext
 	// unbind detaches own from the caller's context.
 	unbind func() bool

@@ -4,7 +4,10 @@ import (
 	"google.golang.org/grpc"
 	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/caddy-grpc/gateway/internal/unary"
 )
 
 // link is what makes one connection to an instance and moves calls over it. The balancer decides
@@ -24,12 +27,12 @@ type link interface {
 	// shutdown gives up the connection for good. Calls in flight may finish before it closes. It
 	// may block until the peer reads. No state is reported afterwards.
 	shutdown()
-	// invoke makes the whole call that has the claim p. It calls p.begin when the attempt begins,
-	// and p.end, exactly once, when it is over. If the call was certainly not processed, it calls
-	// l.notProcessed after that, and fails.
+	// invoke makes an attempt of the whole call w, with the lease l and the claim p. It calls
+	// p.begin when the attempt begins, and p.end, exactly once, when it is over. If the call was
+	// certainly not processed, it calls l.notProcessed after that, and fails.
 	//
 	// Called on the call path; takes no lock of the balancer.
-	invoke(l *lease, p *pick, method string, args, reply any, opts []grpc.CallOption) error
+	invoke(w *wholeCall, l *lease, p *pick) error
 	// newStream begins the stream that has the claim p. The claim is treated as by invoke. If the
 	// call was certainly not processed, newStream or the stream calls l.notProcessed and fails. If
 	// an attempt is over for another reason, the stream calls l.end.
@@ -55,15 +58,22 @@ func (k grpcLink) connect() { k.sub.Connect() }
 
 func (k grpcLink) shutdown() { k.sub.Shutdown() }
 
-func (k grpcLink) invoke(l *lease, p *pick, method string, args, reply any, opts []grpc.CallOption) error {
+func (k grpcLink) invoke(w *wholeCall, l *lease, p *pick) error {
+	w.grpcHasIt = true
+	opts := append(append(w.room[:0], l.channel.options...), w.options...)
+	opts = append(opts, grpc.Header(&w.call.Header))
 	if l.refused {
 		// Without the message, grpc can make no other attempt, and passes the reason on.
-		opts = append(opts[:len(opts):len(opts)], grpc.MaxRetryRPCBufferSize(0))
+		opts = append(opts, grpc.MaxRetryRPCBufferSize(0))
 	}
 	l.bind()
 	l.claim, l.claimed = p, true
-	err := k.clientConn.Invoke(withRequestMetadata(l, opts), method, args, reply, opts...)
+	err := k.clientConn.Invoke(metadata.AppendToOutgoingContext(l, w.call.Metadata...), w.call.Method, w, &w.response, opts...)
 	l.dropClaim()
+	if err == nil {
+		w.call.Response = unary.InParts(w.response)
+	}
+	w.response = nil
 	return err
 }
 

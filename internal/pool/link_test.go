@@ -115,8 +115,9 @@ func TestAttemptsThatWereNotProcessedDoNotEndTheCall(t *testing.T) {
 func TestConnectionsThatAreLostAfterTheClaim(t *testing.T) {
 	for name, begin := range map[string]func(l *lease, p *pick) error{
 		"whole call": func(l *lease, p *pick) error {
-			var reply mem.BufferSlice
-			return p.conn.link.invoke(l, p, methodEcho, raw("hello"), &reply, l.channel.options)
+			w := l.channel.newWholeCall()
+			w.call = newCall("hello")
+			return p.conn.link.invoke(w, l, p)
 		},
 		"stream": func(l *lease, p *pick) error {
 			_, err := p.conn.link.newStream(l, p, bidi, methodEcho, l.channel.options)

@@ -151,6 +151,8 @@ type pick struct {
 	// at is the time of the pick, on the balancer's clock.
 	at   int64
 	done func(grpcbalancer.DoneInfo)
+	// owned is true if the claim is a part of its wireCall.
+	owned bool
 
 	// before and after are the neighbours in the endpoint's callList.
 	before, after *pick
@@ -169,11 +171,7 @@ func (b *balancer) take(ep *endpoint, c *conn, l *lease, now int64, must bool) *
 			return nil
 		}
 	}
-	p, _ := b.picks.Get().(*pick)
-	if p == nil {
-		p = &pick{balancer: b}
-		p.done = p.end
-	}
+	p := b.newPick(c, l)
 	p.endpoint, p.conn, p.lease, p.at, p.term = ep, c, l, now, 0
 	ep.InFlight.Add(1)
 	ep.calls.add(p)
@@ -183,6 +181,25 @@ func (b *balancer) take(ep *endpoint, c *conn, l *lease, now int64, must bool) *
 	if l.counts() {
 		ep.picks.Add(1)
 		b.notePick(now)
+	}
+	return p
+}
+
+// newPick returns an object for a claim on the connection. A whole call over rpcwire has its own.
+//
+// Called on the call path; takes no lock of the balancer.
+func (b *balancer) newPick(c *conn, l *lease) *pick {
+	if l != nil && l.whole != nil {
+		if _, ok := c.link.(*wireLink); ok {
+			p := &l.whole.overWire().claim
+			p.balancer, p.owned = b, true
+			return p
+		}
+	}
+	p, _ := b.picks.Get().(*pick)
+	if p == nil {
+		p = &pick{balancer: b}
+		p.done = p.end
 	}
 	return p
 }
@@ -225,7 +242,9 @@ func (p *pick) finish(e evidence, unused bool) {
 		p.lease.evidence = e
 	}
 	p.endpoint, p.conn, p.lease = nil, nil, nil
-	b.picks.Put(p)
+	if !p.owned {
+		b.picks.Put(p)
+	}
 	c.inFlight.Add(-1)
 	if ep.InFlight.Add(-1) == 0 && ep.draining.Load() {
 		b.drained(ep)

@@ -44,6 +44,8 @@ type Channel struct {
 	options []grpc.CallOption
 	// contexts holds attempt contexts that are free to be used again.
 	contexts sync.Pool
+	// wholeCalls holds *wholeCall values that are free to be used again.
+	wholeCalls sync.Pool
 	// done is closed when the channel has closed.
 	done chan struct{}
 }
@@ -125,7 +127,7 @@ func dialOptions(s Settings, b *balancer) []grpc.DialOption {
 // would be merged with the call's own options on every call.
 func callOptions(s Settings) []grpc.CallOption {
 	return []grpc.CallOption{
-		grpc.ForceCodecV2(newCodec()), grpc.MaxCallRecvMsgSize(s.MaxReceiveSize),
+		grpc.ForceCodecV2(rawMessages), grpc.MaxCallRecvMsgSize(s.MaxReceiveSize),
 		grpc.MaxRetryRPCBufferSize(math.MaxInt), // stream.keep has the limit.
 	}
 }

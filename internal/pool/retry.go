@@ -346,7 +346,7 @@ func (r *retryStream) RecvMsg(m any) error {
 		return nil
 	}
 	defer first.Free()
-	if err := newCodec().Unmarshal(first, m); err != nil {
+	if err := rawMessages.Unmarshal(first, m); err != nil {
 		return s.lease.callError(failureOther, codes.Internal, fmt.Errorf("unmarshalling the received message: %w", err))
 	}
 	return nil

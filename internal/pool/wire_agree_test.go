@@ -286,44 +286,40 @@ func TestTransportsAgreeOnRequests(t *testing.T) {
 	}
 }
 
-// pairs is an option that has metadata.
-type pairs struct {
-	grpc.EmptyCallOption
-
-	list []string
-}
-
-func (p pairs) RequestMetadata() []string { return p.list }
-
-// TestMetadataOfOptions: the metadata of the context replaces that of the option, name by name.
-func TestMetadataOfOptions(t *testing.T) {
+// TestMetadataOfWholeCalls: that of Call is in the call, and that of Invoke in the context.
+func TestMetadataOfWholeCalls(t *testing.T) {
 	be := startBackend(t, "")
 	overBoth(t, be.addr, func(t *testing.T, c *Channel) string {
 		t.Helper()
-		be.headers.Clear()
-		ctx := metadata.NewOutgoingContext(within(t), metadata.MD{"traceparent": {"new"}, "tracestate": nil, "more": {"1"}})
-		option := pairs{list: []string{"traceparent", "old", "tracestate", "old", "several", "a", "several", "b", "data-bin", "\x00\xff"}}
-		for _, ctx := range []context.Context{ctx, within(t)} {
-			var reply mem.BufferSlice
-			if err := c.Invoke(ctx, methodEcho, raw("hello"), &reply, option); err != nil {
+		list := []string{"several", "a", "several", "b", "data-bin", "\x00\xff"}
+		for how, call := range map[string]func() error{
+			"Call": func() error {
+				u := newCall("hello")
+				u.Metadata = list
+				err := c.Call(within(t), u)
+				u.Response.Free()
+				return err
+			},
+			"Invoke": func() error {
+				var reply mem.BufferSlice
+				err := c.Invoke(metadata.NewOutgoingContext(within(t), metadata.Pairs(list...)), methodEcho, raw("hello"), &reply)
+				reply.Free()
+				return err
+			},
+		} {
+			be.headers.Clear()
+			if err := call(); err != nil {
 				t.Fatal(err)
 			}
-			reply.Free()
 			md := make(metadata.MD)
 			be.headers.Range(func(name, values any) bool {
-				switch name {
-				case "traceparent", "tracestate", "more", "several", "data-bin":
+				if name == "several" || name == "data-bin" {
 					md[fmt.Sprint(name)], _ = values.([]string)
 				}
 				return true
 			})
-			be.headers.Clear()
-			want := `data-bin=["\x00\xff"] more=["1"] several=["a" "b"] traceparent=["new"] `
-			if _, ok := metadata.FromOutgoingContext(ctx); !ok {
-				want = `data-bin=["\x00\xff"] several=["a" "b"] traceparent=["old"] tracestate=["old"] `
-			}
-			if got := textOf(md); got != want {
-				t.Errorf("got  %s\nwant %s", got, want)
+			if got, want := textOf(md), `data-bin=["\x00\xff"] several=["a" "b"] `; got != want {
+				t.Errorf("%s: got  %s\nwant %s", how, got, want)
 			}
 		}
 		return ""
@@ -396,8 +392,9 @@ func TestTransportsAgreeOnDeadlines(t *testing.T) {
 		overBoth(t, silent, func(t *testing.T, c *Channel) string {
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
-			return outcome(c.Invoke(ctx, methodEcho, raw("x"), new(mem.BufferSlice))) + ", " +
-				outcome(c.InvokeUntil(t.Context(), time.Now().Add(50*time.Millisecond), methodEcho, raw("x"), new(mem.BufferSlice), Idempotent()))
+			u := newCall("x")
+			u.Deadline, u.Idempotent = time.Now().Add(50*time.Millisecond), true
+			return outcome(c.Invoke(ctx, methodEcho, raw("x"), new(mem.BufferSlice))) + ", " + outcome(c.Call(t.Context(), u))
 		})
 	})
 }

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -12,10 +13,25 @@ import (
 	"github.com/caddy-grpc/gateway/internal/rpcwire"
 )
 
-// wireCall is a whole call over rpcwire. Later calls use it again.
+// wireCall is the part of a whole call that only attempts over rpcwire need.
 type wireCall struct {
+	claim   pick
 	call    rpcwire.Call
 	request rpcwire.Request
+}
+
+// keptFields is how many fields there is room for while a call waits to be used again.
+const keptFields = 64
+
+// forget drops what belonged to a call that has ended.
+func (w *wireCall) forget() {
+	r := &w.request
+	clear(r.Body)
+	clear(r.Metadata)
+	if cap(r.Metadata) > keptFields {
+		r.Metadata = nil
+	}
+	*r = rpcwire.Request{Body: r.Body[:0], Metadata: r.Metadata[:0]}
 }
 
 // wireOptions are the call options that a link of rpcwire knows. All calls use the codec of this
@@ -24,7 +40,6 @@ type wireOptions struct {
 	header, trailer *metadata.MD
 	maxReceive      int
 	finish          []func(error)
-	metadata        metadataOption
 }
 
 func (o *wireOptions) read(opts []grpc.CallOption) {
@@ -38,8 +53,6 @@ func (o *wireOptions) read(opts []grpc.CallOption) {
 			o.maxReceive = opt.MaxRecvMsgSize
 		case grpc.OnFinishCallOption:
 			o.finish = append(o.finish, opt.OnFinish)
-		case metadataOption:
-			o.metadata = opt
 		}
 	}
 }
@@ -51,33 +64,47 @@ func (o *wireOptions) finished(err error) {
 	}
 }
 
-// fill fills in what is the same for whole calls and streams.
+// fill fills in what is the same for whole calls without a claim and for streams.
 func (o *wireOptions) fill(ctx context.Context, r *rpcwire.Request, method string) {
 	r.Method, r.MaxMessage = method, o.maxReceive
 	r.Deadline, _ = ctx.Deadline()
-	r.Metadata = o.appendMetadata(ctx, r.Metadata[:0])
+	r.Metadata = appendContextMetadata(acceptEncoding(), ctx)
 }
 
-// appendMetadata appends the metadata of a request.
-func (o *wireOptions) appendMetadata(ctx context.Context, dst []rpcwire.Field) []rpcwire.Field {
-	if encoding.GetCompressor(gzipName) != nil {
-		dst = append(dst, rpcwire.Field{Name: "grpc-accept-encoding", Value: gzipName})
+// acceptEncoding returns the field for the compression that requests say they accept. It is nil if
+// there is none. Compressors are registered while the process starts. Nobody may change the field,
+// and there is no room for another.
+var acceptEncoding = sync.OnceValue(func() []rpcwire.Field {
+	if encoding.GetCompressor(gzipName) == nil {
+		return nil
 	}
+	return []rpcwire.Field{{Name: "grpc-accept-encoding", Value: gzipName}}
+})
+
+// appendContextMetadata appends the metadata of a context. It leaves out the compression of the
+// request, which belongs to gRPC: requests are not compressed.
+func appendContextMetadata(dst []rpcwire.Field, ctx context.Context) []rpcwire.Field {
 	md, _ := metadata.FromOutgoingContext(ctx)
 	for name, values := range md {
 		if name == "grpc-encoding" {
-			continue // it belongs to gRPC, and requests are not compressed
+			continue
 		}
 		for _, v := range values {
 			dst = append(dst, rpcwire.Field{Name: name, Value: v})
 		}
 	}
-	if o.metadata == nil {
-		return dst
+	return dst
+}
+
+// appendMetadata appends the metadata of the call.
+func (w *wholeCall) appendMetadata(dst []rpcwire.Field, ctx context.Context) []rpcwire.Field {
+	dst = append(dst, acceptEncoding()...)
+	if w.invoked {
+		return appendContextMetadata(dst, ctx)
 	}
-	pairs := o.metadata.RequestMetadata()
+	pairs := w.call.Metadata
 	for i := 0; i < len(pairs); i += 2 {
-		if _, ok := md[pairs[i]]; !ok && pairs[i] != "grpc-encoding" {
+		if pairs[i] != "grpc-encoding" {
 			dst = append(dst, rpcwire.Field{Name: pairs[i], Value: pairs[i+1]})
 		}
 	}
@@ -123,72 +150,46 @@ func (c *Channel) Admit(ctx context.Context, n int64) (release func()) {
 }
 
 // Called on the call path; takes no lock of the balancer.
-func (k *wireLink) invoke(l *lease, p *pick, method string, args, reply any, opts []grpc.CallOption) error {
+func (k *wireLink) invoke(w *wholeCall, l *lease, p *pick) error {
 	var o wireOptions
-	o.read(opts)
-	err := k.whole(l, l, p, &o, method, args, reply)
+	o.read(w.options)
+	if o.maxReceive == 0 {
+		o.maxReceive = k.balancer.settings.MaxReceiveSize
+	}
+	call, r := &w.overWire().call, &w.wire.request
+	r.Method, r.MaxMessage, r.Unary = w.call.Method, o.maxReceive, true
+	r.Deadline, _ = l.Deadline()
+	r.Metadata = w.appendMetadata(r.Metadata[:0], l)
+	r.Body = w.appendRequest(r.Body[:0])
+	m, err := k.roundTrip(l, l, p, call, r, &w.call.Header)
+	if err == nil {
+		w.call.Response, err = plainMessage(m, k.balancer.buffers, call.Encoding(), o.maxReceive)
+	}
 	o.finished(err)
 	return err
 }
 
-// whole makes a whole call. l and p are nil for a call without a claim.
+// roundTrip makes a whole call, and sets the header if there was one. l and p are nil for a call
+// without a claim. An error is that of the call, and a message comes without one.
 //
 // Called on the call path; takes no lock of the balancer.
-func (k *wireLink) whole(ctx context.Context, l *lease, p *pick, o *wireOptions, method string, args, reply any) error {
-	data, err := newCodec().Marshal(args)
-	if err != nil {
-		p.unstarted()
-		return badMessage("encoding the request: %w", err)
-	}
-	defer data.Free()
-	w, _ := k.balancer.wireCalls.Get().(*wireCall)
-	if w == nil {
-		w = new(wireCall)
-	}
-	defer k.putCall(w)
-	r := &w.request
-	o.fill(ctx, r, method)
-	r.Unary, r.Body = true, r.Body[:0]
-	for _, part := range data {
-		r.Body = append(r.Body, part.ReadOnlyData())
-	}
-	if err := k.start(ctx, l, p, &w.call, r); err != nil {
-		return err
+func (k *wireLink) roundTrip(ctx context.Context, l *lease, p *pick, call *rpcwire.Call, r *rpcwire.Request, header *metadata.MD) (rpcwire.Message, error) {
+	if err := k.start(ctx, l, p, call, r); err != nil {
+		return rpcwire.Message{}, err
 	}
 	if l != nil && l.mayFollow {
-		l.ending.call.Store(&w.call)
+		l.ending.call.Store(call)
 		defer l.ending.call.Store(nil)
 		if l.givenUp() {
-			w.call.Cancel(context.Canceled)
+			call.Cancel(context.Canceled)
 		}
 	}
-	m, waitErr := w.call.Wait(ctx)
-	header, headed := w.call.ResponseHeader()
-	if o.header != nil && headed {
-		*o.header = headerOf(header)
+	m, failure := call.Wait(ctx)
+	if fields, ok := call.ResponseHeader(); ok {
+		*header = headerOf(fields)
 	}
-	if o.trailer != nil {
-		*o.trailer = mdOf(w.call.Trailer())
-	}
-	if err := k.concluded(ctx, l, p, &w.call, waitErr); err != nil {
-		return err
-	}
-	return o.deliver(m, k.balancer.buffers, w.call.Encoding(), reply)
+	return m, k.concluded(ctx, l, p, call, failure)
 }
-
-// putCall keeps a call that has ended for later calls.
-func (k *wireLink) putCall(w *wireCall) {
-	clear(w.request.Body)
-	if cap(w.request.Metadata) > keptFields {
-		w.request.Metadata = nil
-	}
-	clear(w.request.Metadata)
-	w.request.Authority = ""
-	k.balancer.wireCalls.Put(w)
-}
-
-// keptFields is how many fields there is room for while a call waits to be used again.
-const keptFields = 64
 
 // unstarted returns a claim whose call was not given to the connection. p may be nil.
 //
@@ -300,9 +301,36 @@ type wireCalls struct{ link *wireLink }
 func (w wireCalls) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	var o wireOptions
 	o.read(opts)
-	err := w.link.whole(ctx, nil, nil, &o, method, args, reply)
+	err := w.invoke(ctx, &o, method, args, reply)
 	o.finished(err)
 	return err
+}
+
+func (w wireCalls) invoke(ctx context.Context, o *wireOptions, method string, args, reply any) error {
+	data, err := rawMessages.Marshal(args)
+	if err != nil {
+		return badMessage("encoding the request: %w", err)
+	}
+	defer data.Free()
+	var call rpcwire.Call
+	var r rpcwire.Request
+	o.fill(ctx, &r, method)
+	r.Unary = true
+	for _, part := range data {
+		r.Body = append(r.Body, part.ReadOnlyData())
+	}
+	var header metadata.MD
+	m, err := w.link.roundTrip(ctx, nil, nil, &call, &r, &header)
+	if o.header != nil && header != nil {
+		*o.header = header
+	}
+	if o.trailer != nil {
+		*o.trailer = mdOf(call.Trailer())
+	}
+	if err != nil {
+		return err
+	}
+	return o.deliver(m, w.link.balancer.buffers, call.Encoding(), reply)
 }
 
 // NewStream implements grpc.ClientConnInterface.

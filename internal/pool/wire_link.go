@@ -49,8 +49,6 @@ type wireParts struct {
 	buffers mem.BufferPool
 	// admission makes large requests wait while much waits to be written over wireLinks.
 	admission *rpcwire.Admission
-	// wireCalls holds *wireCall values that are free to be used again.
-	wireCalls sync.Pool
 	// pings is the keepalive time that instances have forced, in nanoseconds. 0: none.
 	pings atomic.Int64
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-grpc/gateway/internal/buffers"
 	"github.com/caddy-grpc/gateway/internal/rpcwire"
+	"github.com/caddy-grpc/gateway/internal/unary"
 )
 
 // gzipName is the compression that requests say they accept, if the process has it. The gateway
@@ -38,23 +39,33 @@ func largestOf(framed []byte) int {
 	return largest
 }
 
+// plainMessage returns a received message, decompressed if need be.
+func plainMessage(m rpcwire.Message, pool mem.BufferPool, compression string, limit int) (unary.Message, error) {
+	if !m.Compressed {
+		return unary.InOne(m.Buf, pool), nil
+	}
+	data := mem.BufferSlice{mem.NewBuffer(m.Buf, pool)}
+	defer data.Free()
+	plain, err := decompress(data, pool, compression, limit)
+	if err != nil {
+		return unary.Message{}, err
+	}
+	return unary.InParts(plain), nil
+}
+
 // deliver gives a received message to the caller.
 func (o *wireOptions) deliver(m rpcwire.Message, pool mem.BufferPool, compression string, reply any) error {
-	data := mem.BufferSlice{mem.NewBuffer(m.Buf, pool)}
-	if m.Compressed {
-		plain, err := decompress(data, pool, compression, o.maxReceive)
-		data.Free()
-		if err != nil {
-			return err
-		}
-		data = plain
+	plain, err := plainMessage(m, pool, compression, o.maxReceive)
+	if err != nil {
+		return err
 	}
+	data := plain.Take()
 	if raw, ok := reply.(*mem.BufferSlice); ok {
 		*raw = data
 		return nil
 	}
 	defer data.Free()
-	if err := newCodec().Unmarshal(data, reply); err != nil {
+	if err := rawMessages.Unmarshal(data, reply); err != nil {
 		return badMessage("decoding the response: %w", err)
 	}
 	return nil

@@ -64,9 +64,13 @@ func Peers() []Peer {
 	}
 }
 
-// OursOf is the gateway in another Caddy than the one that was built here.
+// OursOf is the gateway in another Caddy than the one that was built here. A name that ends in
+// " over wire" says the transport of its upstream.
 func OursOf(name, binary string) Peer {
 	p := Peers()[0]
+	if _, transport, ok := strings.Cut(name, " over "); ok {
+		p = OursOver(transport)
+	}
 	p.Name, p.Binary = name, binary
 	return p
 }

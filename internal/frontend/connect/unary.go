@@ -129,7 +129,8 @@ func (x *unary) call(msg *[]byte) error {
 	}
 	buf := frontend.GetBuffer(answer.Len())
 	defer frontend.PutBuffer(buf)
-	*buf, err = relay.AppendMessage(*buf, x.method, answer, x.json)
+	var room [4][]byte
+	*buf, err = relay.AppendMessage(*buf, x.method, answer.AppendParts(room[:0]), x.json)
 	answer.Free()
 	if err != nil {
 		return err

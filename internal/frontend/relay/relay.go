@@ -17,11 +17,11 @@ import (
 	"net/http"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
 	"github.com/caddy-grpc/gateway/internal/frontend/envelope"
+	"github.com/caddy-grpc/gateway/internal/unary"
 )
 
 // Protocol is how one of the protocols answers. All calls come from the handler's goroutine.
@@ -213,14 +213,8 @@ func FromJSON(m *frontend.Method, opts *frontend.Options, text []byte) (*[]byte,
 	return wire, nil
 }
 
-// AppendMessage appends a response message as the client wants it.
-func AppendMessage(dst []byte, m *frontend.Method, msg mem.BufferSlice, json bool) ([]byte, error) {
-	var room [4][]byte
-	return appendParts(dst, m, frontend.AppendParts(room[:0], msg), json)
-}
-
-// appendParts is AppendMessage for the parts of a message.
-func appendParts(dst []byte, m *frontend.Method, msg [][]byte, json bool) ([]byte, error) {
+// AppendMessage appends a response message, which is in parts, as the client wants it.
+func AppendMessage(dst []byte, m *frontend.Method, msg [][]byte, json bool) ([]byte, error) {
 	if !json && m.Hidden != nil && !m.Hidden.Passes() {
 		return appendShown(dst, m, msg)
 	}
@@ -257,11 +251,11 @@ func appendShown(dst []byte, m *frontend.Method, msg [][]byte) ([]byte, error) {
 }
 
 // answer writes the response of a unary call.
-func (x *Exchange) answer(call *frontend.Call, msg mem.BufferSlice) {
+func (x *Exchange) answer(call *frontend.Call, msg *unary.Message) {
 	buf := frontend.GetBuffer(envelope.HeaderSize + msg.Len() + 64)
 	defer frontend.PutBuffer(buf)
 	var room [4][]byte
-	out, err := x.appendMessage(*buf, frontend.AppendParts(room[:0], msg))
+	out, err := x.appendMessage(*buf, msg.AppendParts(room[:0]))
 	msg.Free()
 	*buf = out
 	if err != nil {
@@ -276,7 +270,7 @@ func (x *Exchange) answer(call *frontend.Call, msg mem.BufferSlice) {
 // appendMessage appends a response message in its envelope.
 func (x *Exchange) appendMessage(dst []byte, msg [][]byte) ([]byte, error) {
 	start := len(dst)
-	out, err := appendParts(envelope.Begin(dst), x.Method, msg, x.JSON)
+	out, err := AppendMessage(envelope.Begin(dst), x.Method, msg, x.JSON)
 	if err != nil {
 		return dst, err
 	}

@@ -7,9 +7,9 @@ import (
 	"strconv"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/mem"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/unary"
 )
 
 // serveUnary answers a method with one message each way.
@@ -41,10 +41,10 @@ func (x *exchange) serveUnary() error {
 }
 
 // answer writes the one response message of a call, and frees it.
-func (x *exchange) answer(call *frontend.Call, msg mem.BufferSlice) error {
+func (x *exchange) answer(call *frontend.Call, msg *unary.Message) error {
 	defer msg.Free()
 	var room [4][]byte
-	wire, free := frontend.Flat(frontend.AppendParts(room[:0], msg))
+	wire, free := frontend.Flat(msg.AppendParts(room[:0]))
 	defer free()
 	if x.responseIsRaw() {
 		contentType, data, ok := parseHTTPBody(wire, x.responsePath())

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/caddy-grpc/gateway/internal/frontend"
+	"github.com/caddy-grpc/gateway/internal/unary"
 )
 
 // rawChunk is the largest number of bytes of a raw upload that one HttpBody message has.
@@ -62,7 +63,8 @@ func (x *exchange) serveUpload() error {
 	if err != nil {
 		return x.failed(call, s.explain(err))
 	}
-	return x.answer(call, msg)
+	answer := unary.InParts(msg)
+	return x.answer(call, &answer)
 }
 
 // reader appends the wire form of the next message, without the suffix. io.EOF is the end.
