@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// attemptContext ends an attempt of a whole call: at its deadline, when its caller is gone, or when its
-// instance stalls. It is a context with a timer for the deadline.
+// attemptContext ends an attempt of a whole call: at its deadline, when its caller is gone, or when
+// its instance stalls. It is a context with a timer for the deadline.
 //
 // Later attempts use it again until it has ended one. So it does not allocate again what a context
 // needs for a child and for those who wait for it.

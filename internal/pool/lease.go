@@ -60,7 +60,7 @@ type lease struct {
 	evidence evidence
 	// largest is the size of the largest message that was sent, in bytes.
 	largest atomic.Int64
-	// deadline is that of an attempt of a whole call, in addition to Context's. Zero: there is none.
+	// deadline is that of an attempt of a whole call, in addition to Context's. Zero: none.
 	deadline time.Time
 	// own ends an attempt of a whole call. Nil: only Context ends it, or the link does.
 	own *attemptContext
