@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"math/rand/v2"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -225,4 +227,46 @@ func TestFieldMaskIsBounded(t *testing.T) {
 	if paths, err := codec.FieldMask(textOf(100 * fields)); err == nil {
 		t.Errorf("%d fields give %d paths", 100*fields, len(paths))
 	}
+}
+
+// TestLengthsBesideLengths reads messages beside messages, at any depth. Their sizes go up and down
+// around those at which a length takes another byte. The wire is what it should be, and counts as
+// no longer than it is.
+func TestLengthsBesideLengths(t *testing.T) {
+	sizes := []int{0, 0, 0, 1, 60, 110, 120, 121, 122, 123, 124, 125, 126, 127, 128, 200, 16370, 16376, 16377, 16378, 16379, 16380, 16381, 16382, 16383, 16384, 17000}
+	for seed := range uint64(300) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		text, want := kids(random, sizes, 3)
+		codec := codecOf(t, namesType, transcode.Options{MaxOutput: len(want)})
+		got, err := codec.JSONToWire([]byte("before"), []byte(text))
+		if err != nil || string(got) != "before"+string(want) {
+			t.Fatalf("seed %d: %d bytes, %v, want %d", seed, len(got)-len("before"), err, len(want))
+		}
+		codec = codecOf(t, namesType, transcode.Options{MaxOutput: len(want) - 1})
+		if _, err := codec.JSONToWire(nil, []byte(text)); err == nil {
+			t.Errorf("seed %d: more than the maximum is read", seed)
+		}
+	}
+}
+
+// kids returns a message with messages in it, as JSON and as wire.
+func kids(random *rand.Rand, sizes []int, depth int) (text string, wire []byte) {
+	content := strings.Repeat("x", 1+sizes[random.IntN(len(sizes))])
+	text, wire = `{"alpha":"`+content+`"`, protowire.AppendString([]byte{0x12}, content)
+	if depth > 0 && random.IntN(3) > 0 {
+		child, childWire := kids(random, sizes, depth-1)
+		text, wire = text+`,"child":`+child, protowire.AppendBytes(append(wire, 0x62), childWire)
+	}
+	if n := random.IntN(4); depth > 0 && n > 0 {
+		text += `,"kids":{`
+		for i := range n {
+			kid, kidWire := kids(random, sizes, depth-1)
+			key := strconv.Itoa(i)
+			text += `"` + key + `":` + kid + ","
+			entry := protowire.AppendBytes([]byte{0x0a, 1, key[0], 0x12}, kidWire)
+			wire = protowire.AppendBytes(append(wire, 0x92, 0x03), entry)
+		}
+		text = strings.TrimSuffix(text, ",") + "}"
+	}
+	return text + "}", wire
 }
