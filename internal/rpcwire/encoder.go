@@ -3,6 +3,7 @@ package rpcwire
 import (
 	"hash/maphash"
 	"math/bits"
+	"slices"
 )
 
 const (
@@ -11,8 +12,10 @@ const (
 	fieldOverhead = 32
 	// tableMax is the largest header table that is used, in bytes.
 	tableMax = 4096
-	// seenSlots is how many pairs are remembered that were seen once.
-	seenSlots = 128
+	// seenSets is the number of sets of pairs that are remembered because they were seen once, and
+	// seenWays how many pairs a set has. With one pair a set, two fields of the same set would make
+	// the encoder forget each other in each call, and never get into the table.
+	seenSets, seenWays = 32, 4
 	// blocksMax is the maximum number of fixed blocks that are kept.
 	blocksMax = 256
 )
@@ -38,7 +41,8 @@ type encoder struct {
 	resized bool
 
 	seed maphash.Seed
-	seen [seenSlots]uint64
+	// seen has the hashes of pairs, the last ones of a set first.
+	seen [seenSets][seenWays]uint64
 
 	blocks map[blockKey]*block
 }
@@ -174,11 +178,12 @@ func (e *encoder) index(n uint64) uint64 { return staticSize + 1 + e.inserted - 
 // again reports whether a pair was seen before, as far as that is remembered.
 func (e *encoder) again(f Field) bool {
 	h := maphash.String(e.seed, f.Value) ^ bits.RotateLeft64(maphash.String(e.seed, f.Name), 32) | 1
-	slot := &e.seen[h/2%seenSlots]
-	if *slot == h {
+	set := &e.seen[h/2%seenSets]
+	if slices.Contains(set[:], h) {
 		return true
 	}
-	*slot = h
+	copy(set[1:], set[:])
+	set[0] = h
 	return false
 }
 
