@@ -86,6 +86,8 @@ type Conn struct {
 	encoder     *encoder
 	headerBlock []byte
 	writerIdle  bool
+	// large is the writer's buffer of largeBatches. Nil: it has none.
+	large *[]byte
 	// lastWords is written before the connection is closed.
 	lastWords []byte
 

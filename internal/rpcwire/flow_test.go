@@ -140,6 +140,48 @@ func TestSmallCallDuringALargeOne(t *testing.T) {
 	})
 }
 
+// A connection has a large buffer while it writes large requests. It has none when it is idle, and
+// none for small calls. The next request is written out of the same buffer.
+func TestLargeBufferOfTheWriter(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c, s, _ := start(t, Options{}, initialWindow(1<<20))
+		for id := uint32(1); id < 9; id += 4 {
+			small := begin(t, c, Request{Body: [][]byte{make([]byte, turn/2)}})
+			if c.large != nil {
+				t.Error("there is a large buffer for a small call")
+			}
+			s.frames()
+			s.send(rst(id, 0))
+			end(t, small)
+
+			body := make([]byte, 5*turn)
+			for i := range body {
+				body[i] = byte(i / 100)
+			}
+			large := begin(t, c, Request{Body: [][]byte{body[:turn+7], body[turn+7:]}, Unary: true})
+			if c.large == nil {
+				t.Error("there is no large buffer for a large request")
+			}
+			var got []byte
+			for range 10 {
+				for _, f := range s.frames(http2.FrameData) {
+					got = append(got, f.payload...)
+				}
+				s.send(windowUpdate(0, turn))
+			}
+			if !bytes.Equal(got[min(prefixSize, len(got)):], body) {
+				t.Errorf("%d bytes of the request were written, or others", len(got))
+			}
+			s.send(windowUpdate(0, turn), rst(id+2, 0))
+			end(t, large)
+			if c.large != nil {
+				t.Error("an idle connection has a large buffer")
+			}
+		}
+		stop(t, c)
+	})
+}
+
 // Send copies small messages and returns. It waits while too much is copied, and for large ones.
 func TestSendWaits(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

@@ -2,6 +2,7 @@ package rpcwire
 
 import (
 	"runtime"
+	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -14,7 +15,16 @@ const (
 	batchMax = 64 << 10
 	// keptBatch is the size up to which the buffer is kept while there is nothing to write.
 	keptBatch = 8 << 10
+	// largeBatch is the size of the buffers in largeBatches. A batch with the last turn fits.
+	largeBatch = batchMax + turn + 4<<10
 )
+
+// largeBatches has *[]byte for connections that have large batches to write. A connection that has
+// nothing to write gives its buffer back, since there may be many connections.
+var largeBatches = sync.Pool{New: func() any {
+	b := make([]byte, 0, largeBatch)
+	return &b
+}}
 
 // control are the frames that are not part of a request. Each kind is bounded: by the number of
 // streams, by what the windows let the peer send, or by controlMax.
@@ -50,6 +60,7 @@ func (c *Conn) writeLoop() {
 		if len(buf) == 0 && c.state != connClosed {
 			if len(c.streams) == 0 && cap(buf) > keptBatch {
 				buf = nil
+				c.giveLargeBack()
 			}
 			c.writerIdle = true
 			c.mu.Unlock()
@@ -73,6 +84,24 @@ func (c *Conn) writeLoop() {
 			c.writeFailed(err)
 			return
 		}
+	}
+}
+
+// widen moves the batch to a large buffer before n more bytes, if it has too little room for them
+// and they are a whole turn. More of them may follow.
+func (c *Conn) widen(buf []byte, n int) []byte {
+	if n < turn || cap(buf)-len(buf) >= n || c.large != nil {
+		return buf
+	}
+	c.large, _ = largeBatches.Get().(*[]byte)
+	return append(*c.large, buf...)
+}
+
+// giveLargeBack gives the large buffer back, if there is one. The batch must not use it any more.
+func (c *Conn) giveLargeBack() {
+	if c.large != nil {
+		largeBatches.Put(c.large)
+		c.large = nil
 	}
 }
 
@@ -200,6 +229,7 @@ func (c *Conn) sendLocked(buf []byte, call *Call) []byte {
 	if o.closed && n == o.left() {
 		flags, o.ended = http2.FlagDataEndStream, true
 	}
+	buf = c.widen(buf, frameHeaderSize+n)
 	buf = appendFrameHeader(buf, n, http2.FrameData, flags, call.id)
 	buf = o.take(buf, n)
 	o.window -= int64(n)
