@@ -69,4 +69,12 @@ func TestTraced(t *testing.T) {
 	if wantPairs := []string{"other", "stays", "traceparent", want}; !slices.Equal(gotPairs, wantPairs) || !slices.Equal(pairs, before) {
 		t.Errorf("pairs are %q, want %q; the caller's are %q", gotPairs, wantPairs, pairs)
 	}
+	state, err := trace.ParseTraceState("own=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gotPairs = tracedPairs(trace.ContextWithSpanContext(context.Background(), span.WithTraceState(state)), pairs)
+	if i := slices.Index(gotPairs, "tracestate"); len(gotPairs) != 6 || i < 0 || gotPairs[i+1] != "own=1" {
+		t.Errorf("pairs are %q, want the span's tracestate in place of the client's", gotPairs)
+	}
 }

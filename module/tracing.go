@@ -2,6 +2,7 @@ package module
 
 import (
 	"context"
+	"slices"
 
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -33,9 +34,9 @@ func tracedPairs(ctx context.Context, pairs []string) []string {
 	own := make(propagation.MapCarrier)
 	propagation.TraceContext{}.Inject(ctx, own)
 	out := make([]string, 0, len(pairs)+4)
-	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i] != "traceparent" && pairs[i] != "tracestate" {
-			out = append(out, pairs[i], pairs[i+1])
+	for pair := range slices.Chunk(pairs, 2) {
+		if pair[0] != "traceparent" && pair[0] != "tracestate" {
+			out = append(out, pair...)
 		}
 	}
 	for name, value := range own {

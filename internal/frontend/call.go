@@ -66,7 +66,7 @@ func (o *Options) Start(ctx context.Context, m *Method, s CallSettings, info *In
 		return nil, err
 	}
 	c.bound()
-	opts := o.callOptions(nil, m, &s)
+	opts := o.callOptions(m, &s)
 	info.Called = true
 	c.stream, err = m.Conn.NewStream(c.ctx, &m.StreamDesc, m.Path, opts...)
 	if err != nil {
@@ -111,11 +111,11 @@ func (c *Call) bound() {
 	}
 }
 
-func (o *Options) callOptions(dst []grpc.CallOption, m *Method, s *CallSettings) []grpc.CallOption {
+func (o *Options) callOptions(m *Method, s *CallSettings) []grpc.CallOption {
 	if o.CallOptions == nil {
-		return dst
+		return nil
 	}
-	return append(dst, o.CallOptions(m, s.Idempotent || m.Idempotent)...)
+	return o.CallOptions(m, s.Idempotent || m.Idempotent)
 }
 
 // Send sends a message. It takes over the buffer, which is from GetBuffer. It blocks while the

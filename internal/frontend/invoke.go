@@ -2,6 +2,7 @@ package frontend
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
@@ -40,7 +41,7 @@ func (o *Options) Invoke(ctx context.Context, m *Method, s CallSettings, msg *[]
 	if conn, ok := m.Conn.(UnaryConn); ok {
 		err = c.invoke(conn, msg, s.Idempotent || m.Idempotent)
 	} else {
-		err = c.invokePlain(o.callOptions(nil, m, &s), msg)
+		err = c.invokePlain(o.callOptions(m, &s), msg)
 	}
 	if err != nil {
 		return c, nil, c.failed(err)
@@ -66,7 +67,7 @@ func (c *Call) invokePlain(opts []grpc.CallOption, msg *[]byte) error {
 	c.bound()
 	defer c.cancel()
 	u := &c.unary
-	opts = append(opts, grpc.Header(&u.Header), grpc.Trailer(&u.Trailer))
+	opts = append(slices.Clip(opts), grpc.Header(&u.Header), grpc.Trailer(&u.Trailer))
 	var response mem.BufferSlice
 	err := c.method.Conn.Invoke(c.ctx, c.method.Path, newMessage(msg), &response, opts...)
 	u.Response = unary.InParts(response)

@@ -63,8 +63,8 @@ type Options struct {
 	// TrustedProxy reports whether the request comes from a proxy whose X-Forwarded-* headers are
 	// believed. Default: nil, none is.
 	TrustedProxy func(*http.Request) bool
-	// CallOptions returns options for an RPC. idempotent says that it may be executed twice.
-	// Default: nil, none.
+	// CallOptions returns options for a stream, and for a whole call over a connection that is no
+	// UnaryConn. idempotent says that it may be executed twice. Default: nil, none.
 	CallOptions func(m *Method, idempotent bool) []grpc.CallOption
 
 	// Origins are those whose pages may call from a browser, besides the gateway's own. Default:

@@ -32,7 +32,9 @@ func (c *Channel) Call(ctx context.Context, u *unary.Call) error {
 }
 
 // Invoke is Call for messages of any kind and for call options. The metadata of the context goes
-// out. Invoke frees a raw request message however the call ends.
+// out. Invoke frees a raw request message however the call ends. A message that is not raw is
+// encoded before the call begins, and decoded after it has ended. If that fails, it says nothing
+// about the instance. Another codec cannot be chosen.
 //
 // Called on the call path; takes no lock of the balancer.
 func (c *Channel) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
@@ -82,8 +84,8 @@ func (c *Channel) messageError(ctx context.Context, addr string, err *wireError)
 	return e
 }
 
-// wholeCall is a call of Call or Invoke: with its lease, its claim and its call over rpcwire. It is
-// one object, which later calls use again.
+// wholeCall is a call of Call or Invoke: with its lease, its claim and its call over rpcwire. They
+// are made together, and later calls use them again.
 type wholeCall struct {
 	attempts
 
@@ -146,9 +148,7 @@ func (w *wholeCall) recycle() {
 		return
 	}
 	c := w.channel
-	w.attempts, w.first = attempts{}, lease{}
-	w.call, w.request, w.options = nil, nil, nil
-	w.invoked, w.safe, w.uncounted = false, false, false
+	*w = wholeCall{wire: w.wire}
 	if w.wire != nil {
 		w.wire.forget()
 	}
@@ -221,7 +221,7 @@ func (w *wholeCall) appendRequest(dst [][]byte) [][]byte {
 // keeps its own, because it may be made again.
 func (w *wholeCall) countedRequest() mem.BufferSlice {
 	if r := w.call.Request; w.request == nil && r != nil {
-		w.request = mem.BufferSlice{mem.NewBuffer(r, w.call.Buffers)}
+		w.request, w.call.Request = mem.BufferSlice{mem.NewBuffer(r, w.call.Buffers)}, nil
 	}
 	w.request.Ref()
 	return w.request

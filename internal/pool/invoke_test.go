@@ -3,6 +3,7 @@ package pool
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -84,6 +85,60 @@ func TestWholeCallKnowsNothingOfOtherCalls(t *testing.T) {
 		if u.Header != nil || u.Trailer != nil || u.Endpoint != "" || u.Response.Len() != 0 {
 			t.Errorf("header %v, trailer %v, instance %q, %d bytes", u.Header, u.Trailer, u.Endpoint, u.Response.Len())
 		}
+	}
+}
+
+// Nothing of a call of Invoke shows in a call of Call, which uses its object again.
+func TestCallAfterInvoke(t *testing.T) {
+	b := startBackend(t, "")
+	c := openChannel(t, Settings{Transport: TransportWire}, oneInstance(b.addr))
+	ready(t, c)
+	for range 20 {
+		finished := 0
+		options := []grpc.CallOption{grpc.MaxCallRecvMsgSize(10), grpc.OnFinish(func(error) { finished++ }), Idempotent()}
+		var reply mem.BufferSlice
+		ctx := metadata.NewOutgoingContext(t.Context(), metadata.Pairs("from", "invoke"))
+		if err := Uncounted(c).Invoke(ctx, methodEcho, raw("x"), &reply, options...); err != nil {
+			t.Fatal(err)
+		}
+		reply.Free()
+		picks := c.Snapshot().Picks
+		b.headers.Clear()
+		u := newCall("a request of more than ten bytes")
+		u.Metadata = []string{"from", "call"}
+		if err := c.Call(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+		u.Response.Free()
+		if from := b.header("from"); from != "call" {
+			t.Errorf("the metadata is that of %q", from)
+		}
+		if n := c.Snapshot().Picks - picks; n != 1 || finished != 1 {
+			t.Errorf("%d picks, want that of the call; %d ends, want that of Invoke", n, finished)
+		}
+	}
+}
+
+// An attempt that never reaches an instance has no header, even if the one before had one.
+func TestLastAttemptHasItsOwnHeader(t *testing.T) {
+	f := new(manualFeed)
+	addr := startScript(t, func(s *script, id uint32) {
+		f.list()
+		s.header(id)
+		s.headers(id, true, "grpc-status: 14")
+	})
+	c := openChannel(t, Settings{RetryBackoffBase: 200 * time.Millisecond, RetryBackoffMax: 200 * time.Millisecond}, f)
+	f.list(addr)
+	ready(t, c)
+	u := newCall("x")
+	u.Idempotent = true
+	err := c.Call(t.Context(), u)
+	var none *UnavailableError
+	if !errors.As(err, &none) || u.Header != nil || u.Trailer != nil {
+		t.Errorf("error is %v, header %v, trailer %v", err, u.Header, u.Trailer)
+	}
+	if u.Endpoint != addr {
+		t.Errorf("the last instance that had the call is %q, want %q", u.Endpoint, addr)
 	}
 }
 

@@ -72,6 +72,8 @@ func (k grpcLink) invoke(w *wholeCall, l *lease, p *pick) error {
 	l.dropClaim()
 	if err == nil {
 		w.call.Response = unary.InParts(w.response)
+	} else {
+		w.response.Free() // it can have come before the status
 	}
 	w.response = nil
 	return err

@@ -115,9 +115,7 @@ func TestAttemptsThatWereNotProcessedDoNotEndTheCall(t *testing.T) {
 func TestConnectionsThatAreLostAfterTheClaim(t *testing.T) {
 	for name, begin := range map[string]func(l *lease, p *pick) error{
 		"whole call": func(l *lease, p *pick) error {
-			w := l.channel.newWholeCall()
-			w.call = newCall("hello")
-			return p.conn.link.invoke(w, l, p)
+			return p.conn.link.invoke(l.whole, l, p)
 		},
 		"stream": func(l *lease, p *pick) error {
 			_, err := p.conn.link.newStream(l, p, bidi, methodEcho, l.channel.options)
@@ -133,6 +131,10 @@ func TestConnectionsThatAreLostAfterTheClaim(t *testing.T) {
 			defer cancel()
 			c.acquire()
 			l := &lease{Context: ctx, channel: c, unary: true}
+			if name == "whole call" {
+				l.whole = c.newWholeCall()
+				l.whole.call = newCall("hello")
+			}
 			p, err := c.balancer.claim(l)
 			if err != nil {
 				t.Fatal(err)

@@ -68,7 +68,7 @@ func (o *wireOptions) finished(err error) {
 func (o *wireOptions) fill(ctx context.Context, r *rpcwire.Request, method string) {
 	r.Method, r.MaxMessage = method, o.maxReceive
 	r.Deadline, _ = ctx.Deadline()
-	r.Metadata = appendContextMetadata(acceptEncoding(), ctx)
+	r.Metadata = appendContextMetadata(ctx, acceptEncoding())
 }
 
 // acceptEncoding returns the field for the compression that requests say they accept. It is nil if
@@ -83,7 +83,7 @@ var acceptEncoding = sync.OnceValue(func() []rpcwire.Field {
 
 // appendContextMetadata appends the metadata of a context. It leaves out the compression of the
 // request, which belongs to gRPC: requests are not compressed.
-func appendContextMetadata(dst []rpcwire.Field, ctx context.Context) []rpcwire.Field {
+func appendContextMetadata(ctx context.Context, dst []rpcwire.Field) []rpcwire.Field {
 	md, _ := metadata.FromOutgoingContext(ctx)
 	for name, values := range md {
 		if name == "grpc-encoding" {
@@ -97,10 +97,10 @@ func appendContextMetadata(dst []rpcwire.Field, ctx context.Context) []rpcwire.F
 }
 
 // appendMetadata appends the metadata of the call.
-func (w *wholeCall) appendMetadata(dst []rpcwire.Field, ctx context.Context) []rpcwire.Field {
+func (w *wholeCall) appendMetadata(ctx context.Context, dst []rpcwire.Field) []rpcwire.Field {
 	dst = append(dst, acceptEncoding()...)
 	if w.invoked {
-		return appendContextMetadata(dst, ctx)
+		return appendContextMetadata(ctx, dst)
 	}
 	pairs := w.call.Metadata
 	for i := 0; i < len(pairs); i += 2 {
@@ -156,10 +156,11 @@ func (k *wireLink) invoke(w *wholeCall, l *lease, p *pick) error {
 	if o.maxReceive == 0 {
 		o.maxReceive = k.balancer.settings.MaxReceiveSize
 	}
-	call, r := &w.overWire().call, &w.wire.request
+	wire := w.overWire()
+	call, r := &wire.call, &wire.request
 	r.Method, r.MaxMessage, r.Unary = w.call.Method, o.maxReceive, true
 	r.Deadline, _ = l.Deadline()
-	r.Metadata = w.appendMetadata(r.Metadata[:0], l)
+	r.Metadata = w.appendMetadata(l, r.Metadata[:0])
 	r.Body = w.appendRequest(r.Body[:0])
 	m, err := k.roundTrip(l, l, p, call, r, &w.call.Header)
 	if err == nil {

@@ -239,7 +239,7 @@ func (c *Conn) Start(call *Call, r *Request) error {
 		err = &Error{Kind: KindDeadline, Code: codes.DeadlineExceeded, Unprocessed: true, Message: "the deadline passed before the call was sent"}
 	}
 	if err != nil {
-		call.state, call.err = callDone, err
+		call.state, call.err, call.req = callDone, err, Request{}
 		wake(call.recvWake)
 		return err
 	}

@@ -35,9 +35,13 @@ type Call struct {
 }
 
 // Drop gives the request back. It is for a connection that does not make the call.
-func (c *Call) Drop() { c.Buffers.Put(c.Request) }
+func (c *Call) Drop() {
+	c.Buffers.Put(c.Request)
+	c.Request = nil
+}
 
 // Message is a received message: a buffer, or several of them. The zero value is an empty message.
+// It must not be copied once it has a content, because it would be freed twice.
 type Message struct {
 	buffer *[]byte
 	pool   mem.BufferPool

@@ -23,7 +23,7 @@ func (p *countingPool) Put(*[]byte) { p.out-- }
 func TestMessage(t *testing.T) {
 	// mem leaves small buffers to the collector.
 	text := bytes.Repeat([]byte("0123456789"), 1000)
-	for name, make := range map[string]func(p *countingPool) unary.Message{
+	for name, newMessage := range map[string]func(p *countingPool) unary.Message{
 		"in one": func(p *countingPool) unary.Message {
 			b := p.Get(len(text))
 			copy(*b, text)
@@ -35,7 +35,7 @@ func TestMessage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := new(countingPool)
-			m := make(p)
+			m := newMessage(p)
 			if m.Len() != len(text) || !bytes.Equal(bytes.Join(m.AppendParts(nil), nil), text) {
 				t.Errorf("%d bytes, %q", m.Len(), m.AppendParts(nil))
 			}
@@ -45,7 +45,7 @@ func TestMessage(t *testing.T) {
 				t.Errorf("%d buffers are not free, %d bytes are left", p.out, m.Len())
 			}
 
-			m = make(p)
+			m = newMessage(p)
 			parts := m.Take()
 			if !bytes.Equal(parts.Materialize(), text) || m.Len() != 0 {
 				t.Errorf("took %d bytes, %d are left", parts.Len(), m.Len())
