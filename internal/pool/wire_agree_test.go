@@ -295,7 +295,8 @@ func TestMetadataOfWholeCalls(t *testing.T) {
 		for how, call := range map[string]func() error{
 			"Call": func() error {
 				u := newCall("hello")
-				u.Metadata = append([]string{"grpc-encoding", "unknown"}, list...) // this belongs to gRPC
+				// The first is gRPC's own.
+				u.Metadata = append([]string{"grpc-encoding", "unknown"}, list...)
 				err := c.Call(within(t), u)
 				u.Response.Free()
 				return err
