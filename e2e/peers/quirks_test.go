@@ -1,5 +1,13 @@
 package peers
 
+import (
+	"errors"
+
+	"golang.org/x/net/http2"
+
+	"github.com/caddy-grpc/gateway/internal/rpcwire"
+)
+
 // quirk says in which ways a kind of peer differs from the others.
 type quirk struct {
 	// chatAtOnce is how many messages of 10,000 bytes may be sent both ways at once. 0: any number.
@@ -14,6 +22,8 @@ type quirk struct {
 	refuses bool
 	// cancelsAtStop is true if calls may end with CANCELLED when the peer stops gracefully.
 	cancelsAtStop bool
+	// dropsAtStop is true if calls may be lost when the peer stops gracefully. See dropped.
+	dropsAtStop bool
 	// resetsTooLarge is true if the peer resets a call with CANCEL whose message is too large.
 	resetsTooLarge bool
 	// tooManyPings is true if the peer closes connections with too many pings.
@@ -44,8 +54,24 @@ var quirks = map[*Kind]quirk{
 	// Apache does not end its call to the server when the client cancels. It then lets the
 	// connection have fewer calls at a time, down to one. Further calls wait for those that were
 	// cancelled.
+	//
+	// Apache says that it stops with a GOAWAY that still permits new streams. A stream that comes
+	// after it is an internal error of Apache, which then closes the connection in the middle of
+	// other calls. A client cannot avoid this: its call may be on the way when Apache sends the
+	// GOAWAY.
 	Apache: {
-		joinsLists: true, deaf: true,
+		joinsLists: true, deaf: true, dropsAtStop: true,
 		without: []string{"cancel while messages come", "cancel at random moments"},
 	},
+}
+
+// callbackFailure is NGHTTP2_ERR_CALLBACK_FAILURE of libnghttp2, which is -902. Apache sends it as
+// the error code of a GOAWAY.
+const callbackFailure http2.ErrCode = 1<<32 - 902
+
+// dropped reports whether a call was lost by Apache's error at a stop.
+func dropped(o *outcome) bool {
+	var lost *rpcwire.ConnError
+	return o.err != nil && errors.As(o.err, &lost) &&
+		lost.GoAway != nil && lost.GoAway.Code == callbackFailure
 }
