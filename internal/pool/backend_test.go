@@ -379,6 +379,7 @@ var bidi = &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
 // failing describes how a call fails.
 type failing struct {
 	code     codes.Code
+	reads    bool   // true: a message first
 	messages int    // that are sent first
 	pushback string // grpc-retry-pushback-ms
 }
@@ -386,6 +387,13 @@ type failing struct {
 func (f *failing) serve(s grpc.ServerStream) error {
 	if f.pushback != "" {
 		s.SetTrailer(metadata.Pairs("grpc-retry-pushback-ms", f.pushback))
+	}
+	if f.reads {
+		var request mem.BufferSlice
+		if err := s.RecvMsg(&request); err != nil {
+			return err
+		}
+		request.Free()
 	}
 	for range f.messages {
 		if err := s.SendMsg(raw("message")); err != nil {

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -306,4 +307,50 @@ func stateOf(c *Channel, addr string) string {
 		}
 	}
 	return ""
+}
+
+// A call that is over before it begins never reaches an instance. Grpc would send it, and might
+// return its answer, depending on who is first.
+func TestCallsThatAreOverBeforeTheyBegin(t *testing.T) {
+	b := startBackend(t, "")
+	c := openChannel(t, Settings{}, oneInstance(b.addr))
+	ready(t, c)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	for want, ctx := range map[codes.Code]context.Context{codes.Canceled: gone, codes.DeadlineExceeded: late} {
+		for name, call := range map[string]func() error{
+			"whole call": func() error { return c.Call(ctx, newCall("x")) },
+			"idempotent call": func() error {
+				u := newCall("x")
+				u.Idempotent = true
+				return c.Call(ctx, u)
+			},
+			"stream": func() error {
+				_, err := c.NewStream(ctx, bidi, methodEcho)
+				return err
+			},
+			"idempotent stream": func() error {
+				_, err := c.NewStream(ctx, bidi, methodEcho, Idempotent())
+				return err
+			},
+		} {
+			t.Run(fmt.Sprintf("%s, %s", name, want), func(t *testing.T) {
+				for range 20 {
+					err := call()
+					if status.Code(err) != want || !strings.HasPrefix(originOf(err), "CallError") {
+						t.Errorf("error is %v, want %s of this process", err, want)
+					}
+				}
+			})
+		}
+	}
+	s := c.Snapshot()
+	if b.calls.Load() != 0 || s.Picks != 0 {
+		t.Errorf("%d calls came, %d picks, want none", b.calls.Load(), s.Picks)
+	}
+	if s.Leases != 0 {
+		t.Errorf("%d leases were not returned", s.Leases)
+	}
 }

@@ -36,12 +36,16 @@ func (c *currentPicker) replace(p picker) {
 	}
 }
 
-// claim gives the call a connection. While no picker has one, it waits, but not longer than the
-// call. The claim must be given to the link of its connection.
+// claim gives the call a connection, unless its caller is gone. While no picker has one, it waits,
+// but not longer than the call. The claim must be given to the link of its connection.
 //
 // Called on the call path; takes no lock of the balancer.
 func (b *balancer) claim(l *lease) (*pick, error) {
 	for {
+		// Grpc would begin with the call, and might even return its answer.
+		if err := l.Err(); err != nil {
+			return nil, endedBefore(err)
+		}
 		term := b.current.term.Load()
 		p, err := term.picker.choose(l, l)
 		switch {

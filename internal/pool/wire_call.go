@@ -209,10 +209,6 @@ func (k *wireLink) start(ctx context.Context, l *lease, p *pick, call *rpcwire.C
 	if c == nil {
 		return k.unsent(ctx, l, p)
 	}
-	if err := ctx.Err(); err != nil {
-		p.unstarted()
-		return endedBefore(err)
-	}
 	err := c.conn.Start(call, r)
 	if err == nil {
 		if p != nil {
